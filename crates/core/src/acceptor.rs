@@ -1,0 +1,142 @@
+//! The accept loop of one listener: what to do about each error of accept(2), and when to pause.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+
+use crate::connection::Connection;
+use crate::dispatcher::Message;
+use crate::dispatcher::state::Event;
+use crate::error::SystemError;
+use crate::listener::Place;
+use crate::notice::{Notice, Notices};
+use crate::queue::Gate;
+use crate::stats::Stats;
+use crate::sys::Sys;
+
+/// The first rest after EMFILE and its like; each further one is twice as long, up to [`LONGEST_REST`].
+const FIRST_REST: Duration = Duration::from_millis(10);
+/// Ten tries a second cost nothing, and a client that waits for them does not notice.
+const LONGEST_REST: Duration = Duration::from_millis(100);
+
+/// Accepts on one listener and passes on to the dispatcher.
+#[derive(Debug, Clone)]
+pub struct Acceptor<S> {
+    /// The operating system.
+    pub sys: S,
+    /// Gives the connections of a server their ids.
+    pub ids: Arc<AtomicU64>,
+    /// The queue's places.
+    pub gate: Gate,
+    /// The next stage.
+    pub dispatcher: mpsc::Sender<Message>,
+    /// Becomes true when the server drains.
+    pub drain: watch::Receiver<bool>,
+    /// For `acceptErrors`.
+    pub stats: Arc<Stats>,
+    /// For the one notice of an episode of errors.
+    pub notices: Arc<Notices>,
+}
+
+/// What an errno of accept means.
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Nobody waits in the backlog.
+    Nobody,
+    /// Only this one connection is spoilt: it went away before it was accepted, or a firewall forbade it (accept(2)).
+    OneConnection,
+    /// The process or the system is short of something. The connection stays in the backlog and the listener readable,
+    /// so trying again at once would spin.
+    Shortage,
+}
+
+impl Trouble {
+    fn of(errno: Errno) -> Self {
+        match errno {
+            Errno::EAGAIN => Self::Nobody,
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => Self::Shortage,
+            // ECONNABORTED, EPROTO, EPERM, ENETDOWN, EHOSTUNREACH ... An error of the listener itself, were there one,
+            // would come again and again: each try waits for readiness, so it would cost time but not spin unseen.
+            _ => Self::OneConnection,
+        }
+    }
+}
+
+impl<S: Sys> Acceptor<S> {
+    /// Accepts until the server drains, then takes what the backlog still holds and closes the listener.
+    pub async fn run(mut self, listener: AsyncFd<OwnedFd>, place: Place) {
+        let mut rest = FIRST_REST;
+        let mut told = false;
+        loop {
+            let draining = *self.drain.borrow_and_update();
+            if !draining {
+                tokio::select! {
+                    ready = listener.readable() => if ready.is_err() { return },
+                    changed = self.drain.changed() => if changed.is_err() { return } else { continue },
+                }
+            }
+            // The place first: what has nowhere to wait is not accepted.
+            let Some(slot) = self.gate.enter().await else {
+                return;
+            };
+            let accept = |listener: &OwnedFd| Ok(self.sys.accept(listener.as_fd())?);
+            let accepted = if draining {
+                // Readiness may not have been polled since the last connection came.
+                accept(listener.get_ref())
+            } else {
+                listener.try_io(Interest::READABLE, accept)
+            };
+            let error = match accepted {
+                Ok(accepted) => {
+                    (rest, told) = (FIRST_REST, false);
+                    let id = self.ids.fetch_add(1, Ordering::Relaxed);
+                    let port = place.address().port();
+                    let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), slot);
+                    if self
+                        .dispatcher
+                        .send(Message::Event(Event::Accepted(connection)))
+                        .await
+                        .is_err()
+                    {
+                        return;
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            drop(slot);
+            // `try_io` says WouldBlock without an errno where it knows that nothing is there.
+            let errno = error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw);
+            match Trouble::of(errno) {
+                Trouble::Nobody if draining => return,
+                Trouble::Nobody => {}
+                Trouble::OneConnection => {
+                    self.stats.accept_failed(format!("{errno:?}"));
+                    tokio::task::yield_now().await;
+                }
+                Trouble::Shortage => {
+                    self.stats.accept_failed(format!("{errno:?}"));
+                    if !told {
+                        told = true;
+                        let address = place.address().clone();
+                        let error = SystemError {
+                            syscall: "accept",
+                            errno,
+                        };
+                        self.notices.post(Notice::AcceptError { address, error });
+                    }
+                    let resting = self.stats.rest();
+                    tokio::time::sleep(rest).await;
+                    drop(resting);
+                    rest = (rest * 2).min(LONGEST_REST);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The wire format: bytes to frames and back, no I/O. `PROTOCOL.md` is its specification.
+//!
+//! A frame is a header of 8 bytes and 0 to 64 records of one size. All numbers are little-endian.
+//! The two directions have two types, so a frame that travels the wrong way is not a frame.
+
+use thiserror::Error;
+
+use super::record::{CloseReason, ConnectionHead, Credit, Hello, Record, Records, Refusal, Welcome};
+use crate::connection::ConnectionId;
+
+/// The version that this code speaks.
+pub const VERSION: u16 = 1;
+/// The bytes before a frame's records.
+pub const HEADER: usize = 8;
+/// The records that one frame may hold, and so the descriptors that one message may carry. With 40 bytes a record a
+/// frame stays far below the 8 KiB of a socket buffer on macOS, beyond which a send fails with EMSGSIZE.
+pub const MAX_RECORDS: usize = 64;
+/// The largest frame.
+pub const MAX_FRAME: usize = HEADER + MAX_RECORDS * ConnectionHead::SIZE;
+
+/// Bytes that are no frame.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// No frame of this kind travels in this direction.
+    #[error("unknown frame kind 0x{0:02x}")]
+    Kind(u8),
+    /// A reserved byte was not zero.
+    #[error("a reserved byte is not zero in frame kind 0x{0:02x}")]
+    Reserved(u8),
+    /// A number of records that this kind does not have.
+    #[error("{count} records in frame kind 0x{kind:02x}")]
+    Count {
+        /// The frame's kind.
+        kind: u8,
+        /// As the header says.
+        count: u16,
+    },
+    /// The length and the number of records disagree.
+    #[error("length {length} does not fit {count} records in frame kind 0x{kind:02x}")]
+    Length {
+        /// The frame's kind.
+        kind: u8,
+        /// As the header says.
+        count: u16,
+        /// As the header says.
+        length: u32,
+    },
+    /// The first bytes of a hello or welcome are not "SSRV".
+    #[error("the magic bytes are {0:02x?}, not \"SSRV\"")]
+    Magic([u8; 4]),
+    /// An address family that does not exist here.
+    #[error("unknown address family {0}")]
+    Family(u8),
+    /// A reason that does not exist.
+    #[error("unknown reason {0}")]
+    Reason(u32),
+}
+
+/// What a worker says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToParent<'a> {
+    /// The first frame of a worker.
+    Hello(Hello),
+    /// These connections are mine now: close your copies.
+    Ack(Records<'a, ConnectionId>),
+    /// These I cannot or will not take: give them to somebody else.
+    Refuse(Records<'a, Refusal>),
+    /// So many leases are over.
+    Ended(u32),
+    /// Permission for more connections.
+    Credit(Records<'a, Credit>),
+    /// Takes unused credit back.
+    Cancel(Records<'a, Credit>),
+    /// No more connections, please; the leases will be finished.
+    Leave,
+}
+
+/// What the parent says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToWorker<'a> {
+    /// The answer to a hello.
+    Welcome(Welcome),
+    /// Connections; as many descriptors travel with the frame, in the same order.
+    Connection(Records<'a, ConnectionHead>),
+    /// Refuse these if they have not been acked yet.
+    Recall(Records<'a, ConnectionId>),
+    /// The answer to a cancel: so much was unused and is gone.
+    Cancelled(Records<'a, Credit>),
+    /// The server is draining: end what idles. Connections may still come.
+    Drain,
+    /// No more connections will come: finish the leases, then close the channel.
+    Retire,
+    /// The channel is over; what has not been acked is withdrawn.
+    Close(CloseReason),
+}
+
+mod kind {
+    pub const HELLO: u8 = 0x01;
+    pub const ACK: u8 = 0x02;
+    pub const REFUSE: u8 = 0x03;
+    pub const ENDED: u8 = 0x04;
+    pub const CREDIT: u8 = 0x05;
+    pub const CANCEL: u8 = 0x06;
+    pub const LEAVE: u8 = 0x07;
+    pub const WELCOME: u8 = 0x81;
+    pub const CONNECTION: u8 = 0x82;
+    pub const RECALL: u8 = 0x83;
+    pub const CANCELLED: u8 = 0x84;
+    pub const DRAIN: u8 = 0x85;
+    pub const RETIRE: u8 = 0x86;
+    pub const CLOSE: u8 = 0x87;
+}
+
+/// A frame cut out of a stream, not yet read.
+struct Cut<'a> {
+    kind: u8,
+    count: u16,
+    records: &'a [u8],
+    size: usize,
+}
+
+impl<'a> Cut<'a> {
+    /// The next frame in `bytes`; `None` if it is not whole yet. A wrong header is told at once, without its records.
+    fn from(bytes: &'a [u8], shape: impl Fn(u8) -> Option<Shape>) -> Result<Option<Self>, FrameError> {
+        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
+        let kind = header[4];
+        let count = u16::from_le_bytes([header[6], header[7]]);
+        let shape = shape(kind).ok_or(FrameError::Kind(kind))?;
+        if header[5] != 0 {
+            return Err(FrameError::Reserved(kind));
+        }
+        if !shape.allows(count) {
+            return Err(FrameError::Count { kind, count });
+        }
+        let expected = usize::from(count) * shape.size;
+        if usize::try_from(length) != Ok(expected) {
+            return Err(FrameError::Length { kind, count, length });
+        }
+        Ok(rest.split_at_checked(expected).map(|(records, _)| Self {
+            kind,
+            count,
+            records,
+            size: HEADER + expected,
+        }))
+    }
+
+    /// The one record of a kind that has exactly one.
+    fn one<R: Record>(&self) -> Result<R, FrameError> {
+        Records::new(self.records).next().unwrap_or(Err(FrameError::Count {
+            kind: self.kind,
+            count: self.count,
+        }))
+    }
+}
+
+/// How many records of what size a kind has.
+struct Shape {
+    size: usize,
+    count: Count,
+}
+
+enum Count {
+    None,
+    One,
+    Many,
+}
+
+impl Shape {
+    const fn none() -> Self {
+        Self {
+            size: 0,
+            count: Count::None,
+        }
+    }
+
+    const fn one<R: Record>() -> Self {
+        Self {
+            size: R::SIZE,
+            count: Count::One,
+        }
+    }
+
+    const fn many<R: Record>() -> Self {
+        Self {
+            size: R::SIZE,
+            count: Count::Many,
+        }
+    }
+
+    fn allows(&self, count: u16) -> bool {
+        match self.count {
+            Count::None => count == 0,
+            Count::One => count == 1,
+            Count::Many => (1..=MAX_RECORDS).contains(&usize::from(count)),
+        }
+    }
+}
+
+impl<'a> ToParent<'a> {
+    /// Reads the first frame of `bytes` and says how many bytes it took; `None` if it is not whole yet.
+    pub fn decode(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameError> {
+        let cut = Cut::from(bytes, |kind| match kind {
+            kind::HELLO => Some(Shape::one::<Hello>()),
+            kind::ACK => Some(Shape::many::<ConnectionId>()),
+            kind::REFUSE => Some(Shape::many::<Refusal>()),
+            kind::ENDED => Some(Shape::one::<u32>()),
+            kind::CREDIT | kind::CANCEL => Some(Shape::many::<Credit>()),
+            kind::LEAVE => Some(Shape::none()),
+            _ => None,
+        })?;
+        let Some(cut) = cut else { return Ok(None) };
+        let frame = match cut.kind {
+            kind::HELLO => Self::Hello(cut.one()?),
+            kind::ACK => Self::Ack(Records::new(cut.records)),
+            kind::REFUSE => Self::Refuse(Records::new(cut.records)),
+            kind::ENDED => Self::Ended(cut.one()?),
+            kind::CREDIT => Self::Credit(Records::new(cut.records)),
+            kind::CANCEL => Self::Cancel(Records::new(cut.records)),
+            _ => Self::Leave,
+        };
+        Ok(Some((frame, cut.size)))
+    }
+}
+
+impl<'a> ToWorker<'a> {
+    /// Reads the first frame of `bytes` and says how many bytes it took; `None` if it is not whole yet.
+    pub fn decode(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameError> {
+        let cut = Cut::from(bytes, |kind| match kind {
+            kind::WELCOME => Some(Shape::one::<Welcome>()),
+            kind::CONNECTION => Some(Shape::many::<ConnectionHead>()),
+            kind::RECALL => Some(Shape::many::<ConnectionId>()),
+            kind::CANCELLED => Some(Shape::many::<Credit>()),
+            kind::DRAIN | kind::RETIRE => Some(Shape::none()),
+            kind::CLOSE => Some(Shape::one::<CloseReason>()),
+            _ => None,
+        })?;
+        let Some(cut) = cut else { return Ok(None) };
+        let frame = match cut.kind {
+            kind::WELCOME => Self::Welcome(cut.one()?),
+            kind::CONNECTION => Self::Connection(Records::new(cut.records)),
+            kind::RECALL => Self::Recall(Records::new(cut.records)),
+            kind::CANCELLED => Self::Cancelled(Records::new(cut.records)),
+            kind::DRAIN => Self::Drain,
+            kind::RETIRE => Self::Retire,
+            _ => Self::Close(cut.one()?),
+        };
+        Ok(Some((frame, cut.size)))
+    }
+}
+
+/// Appends frames to a buffer, so that one write carries all that there is to say.
+#[derive(Debug, Default, Clone)]
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// An empty buffer.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What has been written.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether nothing has been written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// See [`ToParent::Hello`].
+    pub fn hello(&mut self, hello: Hello) {
+        self.frames(kind::HELLO, [hello]);
+    }
+
+    /// See [`ToParent::Ack`].
+    pub fn ack(&mut self, ids: impl IntoIterator<Item = ConnectionId>) {
+        self.frames(kind::ACK, ids);
+    }
+
+    /// See [`ToParent::Refuse`].
+    pub fn refuse(&mut self, refusals: impl IntoIterator<Item = Refusal>) {
+        self.frames(kind::REFUSE, refusals);
+    }
+
+    /// See [`ToParent::Ended`].
+    pub fn ended(&mut self, leases: u32) {
+        self.frames(kind::ENDED, [leases]);
+    }
+
+    /// See [`ToParent::Credit`].
+    pub fn credit(&mut self, credit: impl IntoIterator<Item = Credit>) {
+        self.frames(kind::CREDIT, credit);
+    }
+
+    /// See [`ToParent::Cancel`].
+    pub fn cancel(&mut self, credit: impl IntoIterator<Item = Credit>) {
+        self.frames(kind::CANCEL, credit);
+    }
+
+    /// See [`ToParent::Leave`].
+    pub fn leave(&mut self) {
+        self.frames::<ConnectionId>(kind::LEAVE, []);
+    }
+
+    /// See [`ToWorker::Welcome`].
+    pub fn welcome(&mut self, welcome: Welcome) {
+        self.frames(kind::WELCOME, [welcome]);
+    }
+
+    /// See [`ToWorker::Connection`]: at most [`MAX_RECORDS`], as their descriptors have to travel with one message.
+    pub fn connection(&mut self, heads: impl IntoIterator<Item = ConnectionHead>) {
+        self.frames(kind::CONNECTION, heads);
+    }
+
+    /// See [`ToWorker::Recall`].
+    pub fn recall(&mut self, ids: impl IntoIterator<Item = ConnectionId>) {
+        self.frames(kind::RECALL, ids);
+    }
+
+    /// See [`ToWorker::Cancelled`].
+    pub fn cancelled(&mut self, credit: impl IntoIterator<Item = Credit>) {
+        self.frames(kind::CANCELLED, credit);
+    }
+
+    /// See [`ToWorker::Drain`].
+    pub fn drain(&mut self) {
+        self.frames::<ConnectionId>(kind::DRAIN, []);
+    }
+
+    /// See [`ToWorker::Retire`].
+    pub fn retire(&mut self) {
+        self.frames::<ConnectionId>(kind::RETIRE, []);
+    }
+
+    /// See [`ToWorker::Close`].
+    pub fn close(&mut self, reason: CloseReason) {
+        self.frames(kind::CLOSE, [reason]);
+    }
+
+    /// One frame for each [`MAX_RECORDS`] records; one without records if there are none and the kind has none.
+    fn frames<R: Record>(&mut self, kind: u8, records: impl IntoIterator<Item = R>) {
+        let bare = matches!(kind, kind::LEAVE | kind::DRAIN | kind::RETIRE);
+        let mut records = records.into_iter().peekable();
+        if !bare && records.peek().is_none() {
+            return;
+        }
+        loop {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&[0, 0, 0, 0, kind, 0, 0, 0]);
+            let mut count: u16 = 0;
+            for record in records.by_ref().take(MAX_RECORDS) {
+                record.encode(&mut self.bytes);
+                count += 1;
+            }
+            // At most MAX_RECORDS records of at most 40 bytes: far below 2^32.
+            let length = u32::try_from(self.bytes.len() - start - HEADER).unwrap_or(u32::MAX);
+            self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+            self.bytes[start + 6..start + 8].copy_from_slice(&count.to_le_bytes());
+            if records.peek().is_none() {
+                return;
+            }
+        }
+    }
+}

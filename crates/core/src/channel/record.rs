@@ -1,0 +1,381 @@
+//! The records that frames are made of: fixed sizes, little-endian, no I/O. `PROTOCOL.md` has their tables.
+
+use std::marker::PhantomData;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use super::frame::FrameError;
+use crate::connection::ConnectionId;
+
+/// "SSRV", read as bytes: the first four of a hello's and a welcome's record.
+pub const MAGIC: [u8; 4] = *b"SSRV";
+
+/// One fixed-size record of a frame.
+pub trait Record: Sized {
+    /// Its bytes.
+    const SIZE: usize;
+    /// Appends exactly [`Record::SIZE`] bytes.
+    fn encode(&self, bytes: &mut Vec<u8>);
+    /// Reads it back; `bytes` has exactly [`Record::SIZE`].
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError>;
+}
+
+/// The records of a frame, decoded as they are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records<'a, R> {
+    bytes: &'a [u8],
+    record: PhantomData<R>,
+}
+
+impl<'a, R> Records<'a, R> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            record: PhantomData,
+        }
+    }
+}
+
+impl<R: Record> Iterator for Records<'_, R> {
+    type Item = Result<R, FrameError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (record, rest) = self.bytes.split_at_checked(R::SIZE)?;
+        self.bytes = rest;
+        Some(R::decode(record))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.bytes.len() / R::SIZE;
+        (left, Some(left))
+    }
+}
+
+impl<R: Record> ExactSizeIterator for Records<'_, R> {}
+
+/// A worker's introduction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The oldest version that it speaks.
+    pub oldest: u16,
+    /// The newest version that it speaks.
+    pub newest: u16,
+    /// Its process id, for people; nothing depends on it.
+    pub pid: u32,
+}
+
+/// The parent's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Welcome {
+    /// The version that both will speak.
+    pub version: u16,
+    /// The channel's number within the server, for people.
+    pub channel: u32,
+}
+
+/// A number of connections on one lane: all that came in by one local port, or, for lane 0, by any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credit {
+    /// The local port; 0 is any.
+    pub lane: u16,
+    /// How many.
+    pub count: u32,
+}
+
+/// A connection that goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub id: ConnectionId,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+/// Why a connection goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// The parent asked for it, as it had lain untaken.
+    Recalled,
+    /// Its descriptor did not arrive: the worker is at its limit of open files.
+    NoDescriptor,
+    /// The worker no longer wants it: it has cancelled or is leaving.
+    Unwanted,
+}
+
+/// Why the parent ends a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The server ends now.
+    Ended,
+    /// This worker is not wanted any more.
+    Dismissed,
+    /// The worker broke the protocol.
+    Protocol,
+    /// No version in common; the parent speaks this one.
+    Version(u16),
+}
+
+/// What is told of a connection beside its descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionHead {
+    /// Unique within the server.
+    pub id: ConnectionId,
+    /// Microseconds from accept to this handoff; 2^32 - 1 is that or more.
+    pub waited: u32,
+    /// The lane whose credit it used.
+    pub lane: u16,
+    /// The socket's kind.
+    pub family: Family,
+    /// The client; `None` for a Unix socket.
+    pub remote: Option<SocketAddr>,
+    /// The port it came in by; 0 for a Unix socket.
+    pub local_port: u16,
+}
+
+/// The kind of a connection's socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// `AF_UNIX`
+    Unix,
+    /// `AF_INET`
+    Ipv4,
+    /// `AF_INET6`, IPv4-mapped addresses included
+    Ipv6,
+}
+
+/// Reads numbers off the front of a record, whose size [`Records`] has checked.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        match self.0.split_first_chunk::<N>() {
+            Some((array, rest)) => {
+                self.0 = rest;
+                *array
+            }
+            None => [0; N],
+        }
+    }
+
+    fn u8(&mut self) -> u8 {
+        self.array::<1>()[0]
+    }
+
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
+    fn magic(&mut self) -> Result<(), FrameError> {
+        let magic = self.array();
+        if magic == MAGIC {
+            Ok(())
+        } else {
+            Err(FrameError::Magic(magic))
+        }
+    }
+}
+
+impl Record for ConnectionId {
+    const SIZE: usize = 8;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        Ok(Fields(bytes).u64())
+    }
+}
+
+impl Record for u32 {
+    const SIZE: usize = 4;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        Ok(Fields(bytes).u32())
+    }
+}
+
+impl Record for Hello {
+    const SIZE: usize = 12;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.oldest.to_le_bytes());
+        bytes.extend_from_slice(&self.newest.to_le_bytes());
+        bytes.extend_from_slice(&self.pid.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        fields.magic()?;
+        Ok(Self {
+            oldest: fields.u16(),
+            newest: fields.u16(),
+            pid: fields.u32(),
+        })
+    }
+}
+
+impl Record for Welcome {
+    const SIZE: usize = 12;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.version.to_le_bytes());
+        bytes.extend_from_slice(&[0; 2]);
+        bytes.extend_from_slice(&self.channel.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        fields.magic()?;
+        let version = fields.u16();
+        let _reserved = fields.u16();
+        Ok(Self {
+            version,
+            channel: fields.u32(),
+        })
+    }
+}
+
+impl Record for Credit {
+    const SIZE: usize = 8;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.count.to_le_bytes());
+        bytes.extend_from_slice(&self.lane.to_le_bytes());
+        bytes.extend_from_slice(&[0; 2]);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        let count = fields.u32();
+        Ok(Self {
+            lane: fields.u16(),
+            count,
+        })
+    }
+}
+
+impl Record for Refusal {
+    const SIZE: usize = 12;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let reason: u32 = match self.reason {
+            RefusalReason::Recalled => 1,
+            RefusalReason::NoDescriptor => 2,
+            RefusalReason::Unwanted => 3,
+        };
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend_from_slice(&reason.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        let id = fields.u64();
+        let reason = match fields.u32() {
+            1 => RefusalReason::Recalled,
+            2 => RefusalReason::NoDescriptor,
+            3 => RefusalReason::Unwanted,
+            other => return Err(FrameError::Reason(other)),
+        };
+        Ok(Self { id, reason })
+    }
+}
+
+impl Record for CloseReason {
+    const SIZE: usize = 8;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let (reason, detail): (u32, u32) = match *self {
+            Self::Ended => (1, 0),
+            Self::Dismissed => (2, 0),
+            Self::Protocol => (3, 0),
+            Self::Version(version) => (4, u32::from(version)),
+        };
+        bytes.extend_from_slice(&reason.to_le_bytes());
+        bytes.extend_from_slice(&detail.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        match fields.u32() {
+            1 => Ok(Self::Ended),
+            2 => Ok(Self::Dismissed),
+            3 => Ok(Self::Protocol),
+            4 => Ok(Self::Version(fields.u16())),
+            other => Err(FrameError::Reason(other)),
+        }
+    }
+}
+
+impl Record for ConnectionHead {
+    const SIZE: usize = 40;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let family = match self.family {
+            Family::Unix => 1,
+            Family::Ipv4 => 4,
+            Family::Ipv6 => 6,
+        };
+        let (address, port, scope) = match self.remote {
+            None => ([0; 16], 0, 0),
+            Some(SocketAddr::V4(v4)) => {
+                let mut address = [0; 16];
+                address[..4].copy_from_slice(&v4.ip().octets());
+                (address, v4.port(), 0)
+            }
+            Some(SocketAddr::V6(v6)) => (v6.ip().octets(), v6.port(), v6.scope_id()),
+        };
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend_from_slice(&self.waited.to_le_bytes());
+        bytes.extend_from_slice(&self.lane.to_le_bytes());
+        bytes.extend_from_slice(&self.local_port.to_le_bytes());
+        bytes.extend_from_slice(&port.to_le_bytes());
+        bytes.extend_from_slice(&[family, 0]);
+        bytes.extend_from_slice(&scope.to_le_bytes());
+        bytes.extend_from_slice(&address);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        let (id, waited, lane) = (fields.u64(), fields.u32(), fields.u16());
+        let (local_port, port) = (fields.u16(), fields.u16());
+        let (family, _reserved, scope) = (fields.u8(), fields.u8(), fields.u32());
+        let address: [u8; 16] = fields.array();
+        let (family, remote) = match family {
+            1 => (Family::Unix, None),
+            4 => {
+                let ip = Ipv4Addr::new(address[0], address[1], address[2], address[3]);
+                (Family::Ipv4, Some(SocketAddr::V4(SocketAddrV4::new(ip, port))))
+            }
+            6 => {
+                let ip = Ipv6Addr::from(address);
+                (
+                    Family::Ipv6,
+                    Some(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope))),
+                )
+            }
+            other => return Err(FrameError::Family(other)),
+        };
+        Ok(Self {
+            id,
+            waited,
+            lane,
+            family,
+            remote,
+            local_port,
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! One channel as the dispatcher sees it: its credit, what is under way to it, and the leases it holds.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::credit::CreditBook;
+use crate::channel::frame::MAX_RECORDS;
+use crate::channel::record::{Credit, RefusalReason};
+use crate::connection::ConnectionId;
+use crate::error::ProtocolError;
+use crate::queue::Waiting;
+
+/// The most connections that may be under way to one worker: their frames have to fit the socket's buffer, which holds
+/// 278 small messages by default on Linux and 8 KiB on macOS.
+pub const WINDOW: usize = MAX_RECORDS;
+
+/// How long a worker that is out of descriptors is left alone, unless one of its leases ends before.
+pub const REST: Duration = Duration::from_millis(100);
+
+/// A channel's ledger.
+#[derive(Debug)]
+pub struct Ledger<C> {
+    pub(super) credit: CreditBook,
+    pub(super) phase: Phase,
+    pub(super) fitness: Fitness,
+    pub(super) leases: u32,
+    pub(super) handed_off: u64,
+    under_way: VecDeque<UnderWay<C>>,
+}
+
+/// A connection that has been sent and not been acked: its copy stays here until it is.
+#[derive(Debug)]
+pub struct UnderWay<C> {
+    /// The copy.
+    pub connection: C,
+    /// When it was sent.
+    pub sent_at: Instant,
+    /// The lane whose credit it used.
+    pub lane: u16,
+    recalled: bool,
+}
+
+/// Where a channel stands in its life. It only moves down this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// No hello yet.
+    Joining,
+    /// Takes connections for its credit.
+    Open,
+    /// Takes no more, by the parent's wish or its own; finishes its leases.
+    Retired,
+}
+
+/// Whether a channel that has credit should be given a connection now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fitness {
+    /// Nothing is against it.
+    Ready,
+    /// It left a connection untaken for too long: others first, until its event loop shows itself by an ack or credit.
+    Stalled,
+    /// Its socket is full: nothing until it is writable again.
+    Blocked,
+    /// It is out of descriptors: nothing before this time or the end of one of its leases.
+    Resting(Instant),
+}
+
+/// How a channel ranks for the next connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// Preferred.
+    First,
+    /// If nobody else has credit.
+    Last,
+    /// Not now.
+    None,
+}
+
+impl<C: Waiting> Ledger<C> {
+    pub(super) fn new() -> Self {
+        Self {
+            credit: CreditBook::default(),
+            phase: Phase::Joining,
+            fitness: Fitness::Ready,
+            leases: 0,
+            handed_off: 0,
+            under_way: VecDeque::new(),
+        }
+    }
+
+    /// Its rank for a connection that came in by `port`.
+    pub(super) fn rank(&self, port: u16, now: Instant) -> Rank {
+        if self.phase != Phase::Open || self.under_way.len() >= WINDOW || !self.credit.covers(port) {
+            return Rank::None;
+        }
+        match self.fitness {
+            Fitness::Stalled => Rank::Last,
+            Fitness::Blocked => Rank::None,
+            Fitness::Resting(until) if now < until => Rank::None,
+            Fitness::Ready | Fitness::Resting(_) => Rank::First,
+        }
+    }
+
+    /// Leases held and to come.
+    pub(super) fn busy(&self) -> u64 {
+        u64::from(self.leases) + self.under_way.len() as u64
+    }
+
+    /// Nothing under way and no lease held.
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && self.leases == 0
+    }
+
+    /// Notes a handoff; its credit has been spent on `lane`.
+    pub(super) fn hand_off(&mut self, connection: C, lane: u16, now: Instant) {
+        self.under_way.push_back(UnderWay {
+            connection,
+            sent_at: now,
+            lane,
+            recalled: false,
+        });
+    }
+
+    /// What is under way under this id.
+    pub(super) fn under_way(&self, id: ConnectionId) -> Option<&UnderWay<C>> {
+        self.under_way.iter().find(|one| one.connection.id() == id)
+    }
+
+    /// An ack: the lease begins, and the copy may be closed.
+    pub(super) fn ack(&mut self, id: ConnectionId) -> Result<UnderWay<C>, ProtocolError> {
+        let one = self.remove(id)?;
+        self.leases += 1;
+        self.handed_off += 1;
+        // It had a descriptor to spare, and its event loop turns. A full socket stays full until it is writable.
+        if self.fitness != Fitness::Blocked {
+            self.fitness = Fitness::Ready;
+        }
+        Ok(one)
+    }
+
+    /// A refusal: the connection goes back. Says whether this is news: the worker has just run out of descriptors.
+    pub(super) fn refuse(
+        &mut self,
+        id: ConnectionId,
+        reason: RefusalReason,
+        now: Instant,
+    ) -> Result<(C, bool), ProtocolError> {
+        let connection = self.remove(id)?.connection;
+        let exhausted = reason == RefusalReason::NoDescriptor;
+        let news = exhausted && !matches!(self.fitness, Fitness::Resting(_));
+        if exhausted {
+            self.fitness = Fitness::Resting(now + REST);
+        }
+        Ok((connection, news))
+    }
+
+    /// Leases that are over.
+    pub(super) fn end(&mut self, ended: u32, now: Instant) -> Result<(), ProtocolError> {
+        let leases = self.leases;
+        self.leases = leases
+            .checked_sub(ended)
+            .ok_or(ProtocolError::TooManyEnded { ended, leases })?;
+        // A lease that ends gives a descriptor back.
+        if let Fitness::Resting(until) = &mut self.fitness {
+            *until = now;
+        }
+        Ok(())
+    }
+
+    /// A handoff that could not be sent: the credit is as before.
+    pub(super) fn undo(&mut self, id: ConnectionId) -> Option<C> {
+        let one = self.remove(id).ok()?;
+        self.credit.restore(one.lane);
+        Some(one.connection)
+    }
+
+    /// Credit: only a worker's own event loop grants it, so a stalled one has come back.
+    pub(super) fn grant(&mut self, credit: Credit) -> Result<(), ProtocolError> {
+        if self.phase != Phase::Open {
+            return Ok(());
+        }
+        self.credit.grant(credit)?;
+        if self.fitness == Fitness::Stalled {
+            self.fitness = Fitness::Ready;
+        }
+        Ok(())
+    }
+
+    /// The one that has been under way longest without a recall.
+    pub(super) fn longest_under_way(&self) -> Option<&UnderWay<C>> {
+        self.under_way.iter().find(|one| !one.recalled)
+    }
+
+    /// Marks what has been under way for `limit` as recalled and names it.
+    pub(super) fn recall(&mut self, limit: Duration, now: Instant) -> Vec<ConnectionId> {
+        let overdue = |one: &&mut UnderWay<C>| !one.recalled && now.saturating_duration_since(one.sent_at) >= limit;
+        let ids = self.under_way.iter_mut().filter(overdue).map(|one| {
+            one.recalled = true;
+            one.connection.id()
+        });
+        let ids: Vec<_> = ids.collect();
+        if !ids.is_empty() && self.fitness == Fitness::Ready {
+            self.fitness = Fitness::Stalled;
+        }
+        ids
+    }
+
+    /// Everything that is under way, to be given to others: the channel has ended.
+    pub(super) fn into_under_way(self) -> impl Iterator<Item = C> {
+        self.under_way.into_iter().map(|one| one.connection)
+    }
+
+    fn remove(&mut self, id: ConnectionId) -> Result<UnderWay<C>, ProtocolError> {
+        let place = self.under_way.iter().position(|one| one.connection.id() == id);
+        place
+            .and_then(|place| self.under_way.remove(place))
+            .ok_or(ProtocolError::UnknownConnection { id })
+    }
+}

@@ -1,0 +1,129 @@
+//! The parent's writing end of one channel. It never blocks: what does not fit waits here, up to a limit.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::Message;
+use crate::channel::ChannelId;
+use crate::sys::Sys;
+
+/// A worker that leaves this many bytes of answers unread is not one.
+const MAX_UNREAD: usize = 64 * 1024;
+
+/// Sends frames to one worker.
+#[derive(Debug)]
+pub struct Outlet {
+    channel: ChannelId,
+    socket: Arc<AsyncFd<OwnedFd>>,
+    dispatcher: mpsc::WeakSender<Message>,
+    unsent: Vec<u8>,
+    room: Room,
+}
+
+/// Whether the socket takes more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// As far as is known.
+    Some,
+    /// No; a task waits until it does.
+    None,
+}
+
+impl Outlet {
+    /// The writing end of `socket`. `dispatcher` is told [`Message::Writable`] when it has room again.
+    #[must_use]
+    pub fn new(channel: ChannelId, socket: Arc<AsyncFd<OwnedFd>>, dispatcher: mpsc::WeakSender<Message>) -> Self {
+        Self {
+            channel,
+            socket,
+            dispatcher,
+            unsent: Vec::new(),
+            room: Room::Some,
+        }
+    }
+
+    /// Sends a frame with its descriptors, or, with EAGAIN, nothing of it.
+    pub fn hand_off<S: Sys>(&mut self, sys: &S, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        if !self.unsent.is_empty() {
+            return Err(Errno::EAGAIN);
+        }
+        let sent = self.send(sys, frame, descriptors)?;
+        // The descriptors travel with the first byte, so the rest may follow without them.
+        self.unsent.extend_from_slice(&frame[sent..]);
+        self.flush(sys)
+    }
+
+    /// Sends frames without descriptors, now or as soon as there is room.
+    pub fn tell<S: Sys>(&mut self, sys: &S, frames: &[u8]) -> Result<(), Errno> {
+        self.unsent.extend_from_slice(frames);
+        self.flush(sys)?;
+        if self.unsent.len() > MAX_UNREAD {
+            Err(Errno::ENOBUFS)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The socket has room again: sends what had to wait.
+    pub fn resume<S: Sys>(&mut self, sys: &S) -> Result<(), Errno> {
+        self.room = Room::Some;
+        self.flush(sys)
+    }
+
+    /// Lets the peer see the end at once, whoever still holds the socket.
+    pub fn shut(&self) {
+        // Fails only for a socket whose peer has gone, which has seen the end.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+    }
+
+    fn flush<S: Sys>(&mut self, sys: &S) -> Result<(), Errno> {
+        while !self.unsent.is_empty() {
+            let unsent = std::mem::take(&mut self.unsent);
+            let sent = self.send(sys, &unsent, &[]);
+            self.unsent = unsent;
+            match sent {
+                Ok(sent) => drop(self.unsent.drain(..sent)),
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn send<S: Sys>(&mut self, sys: &S, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+        if self.room == Room::None {
+            return Err(Errno::EAGAIN);
+        }
+        // Through `try_io`, so that a full socket clears the readiness that the watching task waits for.
+        let sent = self.socket.try_io(Interest::WRITABLE, |socket| {
+            Ok(sys.send(socket.as_fd(), bytes, descriptors)?)
+        });
+        let errno = match sent {
+            Ok(sent) => return Ok(sent),
+            Err(error) => error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw),
+        };
+        if errno == Errno::EAGAIN {
+            self.room = Room::None;
+            self.watch();
+        }
+        Err(errno)
+    }
+
+    fn watch(&self) {
+        let (channel, socket, dispatcher) = (self.channel, Arc::clone(&self.socket), self.dispatcher.clone());
+        tokio::spawn(async move {
+            if socket.writable().await.is_ok()
+                && let Some(dispatcher) = dispatcher.upgrade()
+            {
+                // Fails only if the dispatcher has ended.
+                let _ = dispatcher.send(Message::Writable(channel)).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,260 @@
+//! A listener: a bound, listening socket, ours or inherited.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::socket::{
+    self, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, getsockname, getsockopt,
+    setsockopt, sockopt,
+};
+
+use crate::config::ListenSpec;
+use crate::error::SystemError;
+use crate::sys::errno_of;
+
+/// A listening socket. Dropping it stops listening and removes its path, if it made one.
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    place: Place,
+}
+
+/// Where a listener listens; dropping it removes the socket file that the listener made, if any.
+#[derive(Debug)]
+pub struct Place {
+    address: ListenerAddress,
+    _path: Option<OwnPath>,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerAddress {
+    /// A TCP address with its real port.
+    Tcp(SocketAddr),
+    /// A path; empty for an inherited socket without a name.
+    Unix(PathBuf),
+}
+
+impl ListenerAddress {
+    /// The port; 0 for a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Tcp(address) => address.port(),
+            Self::Unix(_) => 0,
+        }
+    }
+}
+
+impl Listener {
+    /// Binds and listens, or adopts. Every failure is told as `listen`, as Node tells it.
+    pub fn open(spec: ListenSpec) -> Result<Self, SystemError> {
+        match spec {
+            ListenSpec::Tcp {
+                host: Some(ip),
+                port,
+                backlog,
+                ipv6_only,
+            } => tcp(ip, port, backlog, ipv6_only),
+            ListenSpec::Tcp {
+                host: None,
+                port,
+                backlog,
+                ipv6_only,
+            } => {
+                match tcp(Ipv6Addr::UNSPECIFIED.into(), port, backlog, ipv6_only) {
+                    // No IPv6 on this system; Node falls back in the same way.
+                    Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::EINVAL) if !ipv6_only => {
+                        tcp(Ipv4Addr::UNSPECIFIED.into(), port, backlog, false)
+                    }
+                    done => done,
+                }
+            }
+            ListenSpec::Unix {
+                path,
+                backlog,
+                readable_all,
+                writable_all,
+            } => unix(path, backlog, readable_all, writable_all),
+            ListenSpec::Inherited(fd) => inherited(fd),
+        }
+        .map_err(SystemError::of("listen"))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &ListenerAddress {
+        &self.place.address
+    }
+
+    /// The socket, and what has to live as long.
+    #[must_use]
+    pub fn into_parts(self) -> (OwnedFd, Place) {
+        (self.fd, self.place)
+    }
+}
+
+impl Place {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &ListenerAddress {
+        &self.address
+    }
+}
+
+fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener, Errno> {
+    let family = if ip.is_ipv6() {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    let fd = stream_socket(family)?;
+    // As libuv does: a port whose last connections are in TIME_WAIT may be bound again.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if ip.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &ipv6_only)?;
+    }
+    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(ip, port)))?;
+    socket::listen(&fd, clamp(backlog)?)?;
+    let address = ListenerAddress::Tcp(bound_to(&fd)?.ok_or(Errno::EAFNOSUPPORT)?);
+    Ok(Listener {
+        fd,
+        place: Place { address, _path: None },
+    })
+}
+
+fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> Result<Listener, Errno> {
+    let address = UnixAddr::new(&path)?;
+    let fd = stream_socket(AddressFamily::Unix)?;
+    socket::bind(fd.as_raw_fd(), &address)?;
+    let own = OwnPath::new(&path);
+    let more = u32::from(readable_all) * 0o444 + u32::from(writable_all) * 0o222;
+    if more != 0 {
+        let mode = std::fs::metadata(&path)
+            .map_err(|error| errno_of(&error))?
+            .permissions()
+            .mode();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode | more)).map_err(|error| errno_of(&error))?;
+    }
+    socket::listen(&fd, clamp(backlog)?)?;
+    Ok(Listener {
+        fd,
+        place: Place {
+            address: ListenerAddress::Unix(path),
+            _path: own,
+        },
+    })
+}
+
+fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
+    // ENOTSOCK comes from here for what is no socket.
+    if getsockopt(&fd, sockopt::SockType)? != SockType::Stream || !is_listening(&fd)? {
+        return Err(Errno::EINVAL);
+    }
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    let address = if let Some(address) = bound_to(&fd)? {
+        ListenerAddress::Tcp(address)
+    } else {
+        let name: UnixAddr = getsockname(fd.as_raw_fd())?;
+        ListenerAddress::Unix(name.path().map(Path::to_path_buf).unwrap_or_default())
+    };
+    Ok(Listener {
+        fd,
+        place: Place { address, _path: None },
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn is_listening(fd: &OwnedFd) -> Result<bool, Errno> {
+    getsockopt(fd, sockopt::AcceptConn)
+}
+
+// macOS knows SO_ACCEPTCONN but does not let it be read; accept itself says EINVAL there for a socket that does not
+// listen.
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, reason = "the other platform's signature")]
+fn is_listening(_fd: &OwnedFd) -> Result<bool, Errno> {
+    Ok(true)
+}
+
+fn bound_to(fd: &OwnedFd) -> Result<Option<SocketAddr>, Errno> {
+    let storage: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+    Ok(
+        match (storage.family(), storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+            (_, Some(v4), _) => Some(SocketAddr::V4((*v4).into())),
+            (_, _, Some(v6)) => Some(SocketAddr::V6((*v6).into())),
+            (Some(AddressFamily::Unix), ..) => None,
+            _ => return Err(Errno::EAFNOSUPPORT),
+        },
+    )
+}
+
+#[cfg(target_os = "linux")]
+fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    socket::socket(
+        family,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    let fd = socket::socket(family, SockType::Stream, SockFlag::empty(), None)?;
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(fd)
+}
+
+/// nix refuses more than SOMAXCONN, but the kernel caps by a setting that may be larger.
+fn clamp(backlog: i32) -> Result<Backlog, Errno> {
+    #[cfg(target_os = "linux")]
+    let largest = Backlog::MAXALLOWABLE;
+    #[cfg(not(target_os = "linux"))]
+    let largest = Backlog::MAXCONN;
+    if backlog < 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(Backlog::new(backlog).unwrap_or(largest))
+    }
+}
+
+/// A socket file that this process made. It is removed at the end if it is still that file: a successor may have put
+/// its own in the same place.
+#[derive(Debug)]
+struct OwnPath {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl OwnPath {
+    fn new(path: &Path) -> Option<Self> {
+        let identity = Self::identity(path)?;
+        Some(Self {
+            path: path.to_path_buf(),
+            identity,
+        })
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        std::fs::symlink_metadata(path)
+            .ok()
+            .map(|file| (file.dev(), file.ino()))
+    }
+}
+
+impl Drop for OwnPath {
+    fn drop(&mut self) {
+        if Self::identity(&self.path) == Some(self.identity) {
+            // Somebody else may have removed it meanwhile, which is as well.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

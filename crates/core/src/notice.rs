@@ -1,0 +1,125 @@
+//! What the server tells its owner, in order: a bounded mailbox with a bell.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::channel::ChannelId;
+use crate::connection::ConnectionId;
+use crate::error::{ProtocolError, SystemError};
+use crate::listener::ListenerAddress;
+
+/// Something that the owner may want to know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// A worker has said hello.
+    Joined {
+        /// Its channel.
+        channel: ChannelId,
+        /// The process id that it named.
+        pid: u32,
+    },
+    /// A channel is over.
+    Ended {
+        /// Which.
+        channel: ChannelId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A connection waited too long and was reset.
+    Shed {
+        /// Which.
+        id: ConnectionId,
+        /// Its client; `None` for a Unix socket.
+        remote: Option<SocketAddr>,
+        /// The port it came in by; 0 for a Unix socket.
+        local_port: u16,
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// Accepting fails for lack of descriptors or memory. Said once, until it works again.
+    AcceptError {
+        /// The listener.
+        address: ListenerAddress,
+        /// What accept says.
+        error: SystemError,
+    },
+    /// A worker is out of descriptors. Said once, until it takes a connection again.
+    WorkerLimit {
+        /// Its channel.
+        channel: ChannelId,
+    },
+    /// A drain is complete.
+    Drained,
+}
+
+/// Why a channel ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndReason {
+    /// The worker closed it after it had been retired or had said that it leaves.
+    Left,
+    /// The worker closed it, or died, unannounced.
+    Lost,
+    /// The parent ended it.
+    Dismissed,
+    /// The worker broke the protocol.
+    Protocol(ProtocolError),
+}
+
+/// Shed connections beyond this are counted but no longer told one by one, as an owner that is stuck must not make
+/// this grow without bound.
+const MAX_SHED_NOTICES: usize = 4096;
+
+/// The mailbox: the server's thread posts, the owner takes.
+pub struct Notices {
+    waiting: Mutex<VecDeque<Notice>>,
+    rung: AtomicBool,
+    bell: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Notices {
+    /// `bell` is called, on the server's thread, when something waits and it has not been called since the last take.
+    #[must_use]
+    pub fn new(bell: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            rung: AtomicBool::new(false),
+            bell: Box::new(bell),
+        }
+    }
+
+    /// Adds one.
+    pub fn post(&self, notice: Notice) {
+        let mut waiting = self.lock();
+        if matches!(notice, Notice::Shed { .. }) && waiting.len() >= MAX_SHED_NOTICES {
+            return;
+        }
+        waiting.push_back(notice);
+        drop(waiting);
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            (self.bell)();
+        }
+    }
+
+    /// Takes all.
+    pub fn take(&self) -> Vec<Notice> {
+        self.rung.store(false, Ordering::Release);
+        self.lock().drain(..).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Notice>> {
+        // A list of notices has no invariant that a panic could break.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Notices {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Notices")
+            .field("waiting", &self.lock().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! The seam to the operating system: every call that may fail in an interesting way, and the clock.
+//!
+//! Production code runs on [`Os`]; tests put a [`Sys`] in its place that fails on demand, so that EMFILE, short sends
+//! and dead peers are unit tests.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::libc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::channel::ancillary::{self, Received};
+
+/// The system calls of the pipeline.
+pub trait Sys: Clone + Send + Sync + 'static {
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+
+    /// `accept4(2)`: one connection with its peer's address, close-on-exec and non-blocking.
+    fn accept(&self, listener: BorrowedFd<'_>) -> Result<Accepted, Errno>;
+
+    /// `sendmsg(2)` without blocking: bytes, and descriptors that travel with the first of them.
+    fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno>;
+
+    /// `recvmsg(2)`, blocking or not as the socket is.
+    fn receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno>;
+}
+
+/// What `accept` gives.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection, owned.
+    pub fd: OwnedFd,
+    /// The peer; `None` for a Unix socket, whose clients have no name.
+    pub remote: Option<SocketAddr>,
+}
+
+/// The real system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Os;
+
+impl Sys for Os {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn accept(&self, listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {
+        accept(listener)
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+        ancillary::send(socket, bytes, descriptors)
+    }
+
+    fn receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
+        ancillary::receive(socket, bytes)
+    }
+}
+
+// The address comes with accept itself: nix's accept4 leaves it out, and getpeername afterwards is a second call that
+// fails with ENOTCONN for a client that has already gone.
+#[allow(
+    unsafe_code,
+    clippy::disallowed_methods,
+    reason = "nix::sys::socket::accept4 gives no peer address"
+)]
+fn accept(listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {
+    // SAFETY: sockaddr_storage is plain data for which all zeroes is a valid value.
+    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = socklen_of::<libc::sockaddr_storage>();
+    let address = (&raw mut storage).cast::<libc::sockaddr>();
+    // SAFETY: `address` and `length` describe `storage`, which outlives the call.
+    #[cfg(target_os = "linux")]
+    let raw = unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            address,
+            &raw mut length,
+            libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+        )
+    };
+    // SAFETY: as above. macOS has no accept4.
+    #[cfg(not(target_os = "linux"))]
+    let raw = unsafe { libc::accept(listener.as_raw_fd(), address, &raw mut length) };
+    let raw = Errno::result(raw)?;
+    // SAFETY: accept has just returned this descriptor, and nothing else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    #[cfg(not(target_os = "linux"))]
+    set_cloexec_nonblock(&fd)?;
+    Ok(Accepted {
+        fd,
+        remote: socket_address(&storage),
+    })
+}
+
+/// Watches a descriptor of ours in the current tokio runtime. Never an accepted connection: closing a descriptor does
+/// not take it out of an epoll set while another process holds a copy (epoll(7)).
+#[allow(unsafe_code, reason = "AsyncFd cannot know that its owner keeps the descriptor open")]
+pub fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, Errno> {
+    // SAFETY: an OwnedFd is open, is the same descriptor for as long as it lives, and lives in the AsyncFd.
+    let watched = unsafe { AsyncFd::register_with_interest(fd, interest) };
+    watched.map_err(|error| errno_of(&error.into_parts().1))
+}
+
+/// The errno of an I/O error; EIO for one that no system call made.
+#[must_use]
+pub fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_cloexec_nonblock(fd: &OwnedFd) -> Result<(), Errno> {
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+#[allow(unsafe_code, reason = "sockaddr_storage is a union in all but name")]
+fn socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller and no stricter aligned.
+            let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(v4.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, for sockaddr_in6.
+            let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            let port = u16::from_be(v6.sin6_port);
+            Some(SocketAddr::V6(SocketAddrV6::new(
+                ip,
+                port,
+                u32::from_be(v6.sin6_flowinfo),
+                v6.sin6_scope_id,
+            )))
+        }
+        _ => None,
+    }
+}
+
+fn socklen_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(libc::socklen_t::MAX)
+}

@@ -1,0 +1,286 @@
+//! Plain objects that cross the border, and how the core's types become them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use napi_derive::napi;
+use socketserver_core::error::SystemError as CoreError;
+use socketserver_core::notice::{EndReason, Notice as CoreNotice};
+use socketserver_core::stats::Snapshot;
+use socketserver_core::{ListenError, ListenerAddress as CoreAddress};
+
+/// A failed system call, in Node's terms.
+#[napi(object)]
+pub struct SystemError {
+    /// `EADDRINUSE` and its like.
+    pub code: String,
+    /// Negative, as Node's own.
+    pub errno: i32,
+    /// The call's name.
+    pub syscall: String,
+    /// The system's words, in lower case.
+    pub message: String,
+}
+
+/// Where a listener listens.
+#[napi(object)]
+pub struct ListenerAddress {
+    /// `IPv4`, `IPv6` or `Unix`.
+    pub family: String,
+    /// An IP address or a path.
+    pub address: String,
+    /// 0 for a Unix socket.
+    pub port: u16,
+}
+
+/// Either the one or the other.
+#[napi(object)]
+pub struct ListenOutcome {
+    /// Where the server listens now.
+    pub address: Option<ListenerAddress>,
+    /// Why it does not.
+    pub error: Option<SystemError>,
+}
+
+/// Something that has happened in the server.
+#[napi(object)]
+#[derive(Default)]
+pub struct Notice {
+    /// What.
+    #[napi(ts_type = "'joined' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'drained'")]
+    pub kind: String,
+    /// joined, ended, worker-limit: the channel.
+    pub channel: Option<u32>,
+    /// joined: as the worker says.
+    pub pid: Option<u32>,
+    /// ended: left, lost, dismissed or protocol; shed: timeout.
+    pub reason: Option<String>,
+    /// ended by protocol: what was wrong.
+    pub message: Option<String>,
+    /// accept-error, worker-limit: the errno.
+    pub error: Option<SystemError>,
+    /// accept-error: the listener.
+    pub address: Option<ListenerAddress>,
+    /// shed: the connection.
+    pub connection: Option<ShedConnection>,
+}
+
+/// A connection that waited too long.
+#[napi(object)]
+pub struct ShedConnection {
+    /// Unique within its server.
+    pub id: f64,
+    /// The client; absent for a Unix socket.
+    pub remote_address: Option<String>,
+    /// The client's port.
+    pub remote_port: Option<u16>,
+    /// The port it came in by.
+    pub local_port: Option<u16>,
+    /// Milliseconds.
+    pub waited: f64,
+}
+
+/// The counters of a server at one moment.
+#[napi(object)]
+pub struct NativeStats {
+    /// Connections accepted.
+    pub accepted: f64,
+    /// Connections that a worker has acked.
+    pub handed_off: f64,
+    /// Times that a connection went back to the queue.
+    pub requeued: f64,
+    /// Connections that waited too long.
+    pub shed: f64,
+    /// Connections that wait now.
+    pub queued: f64,
+    /// The most that ever waited.
+    pub max_queued: f64,
+    /// Leases held now.
+    pub leases: f64,
+    /// Workers that have joined.
+    pub workers: f64,
+    /// Whether accepting pauses.
+    pub paused: bool,
+    /// From accept to handoff.
+    pub wait_ms: WaitMs,
+    /// Failed accepts by code.
+    pub accept_errors: HashMap<String, f64>,
+}
+
+/// Milliseconds.
+#[napi(object)]
+pub struct WaitMs {
+    /// The median.
+    pub p50: f64,
+    /// 99 of 100 waited no longer.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+impl From<CoreError> for SystemError {
+    fn from(error: CoreError) -> Self {
+        let mut message = error.errno.desc().to_owned();
+        message.get_mut(..1).into_iter().for_each(str::make_ascii_lowercase);
+        Self {
+            code: error.code(),
+            errno: -(error.errno as i32),
+            syscall: error.syscall.to_owned(),
+            message,
+        }
+    }
+}
+
+impl From<&CoreAddress> for ListenerAddress {
+    fn from(address: &CoreAddress) -> Self {
+        match address {
+            CoreAddress::Tcp(address) => Self {
+                family: if address.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
+                address: address.ip().to_string(),
+                port: address.port(),
+            },
+            CoreAddress::Unix(path) => Self {
+                family: "Unix".to_owned(),
+                address: path.to_string_lossy().into_owned(),
+                port: 0,
+            },
+        }
+    }
+}
+
+impl From<Result<CoreAddress, ListenError>> for ListenOutcome {
+    fn from(outcome: Result<CoreAddress, ListenError>) -> Self {
+        let error = match outcome {
+            Ok(address) => {
+                return Self {
+                    address: Some((&address).into()),
+                    error: None,
+                };
+            }
+            Err(ListenError::System(error)) => error.into(),
+            // TypeScript checks options and the server's phase before it comes here.
+            Err(error @ (ListenError::Config(_) | ListenError::Closed)) => SystemError {
+                code: "EINVAL".to_owned(),
+                errno: -22,
+                syscall: "listen".to_owned(),
+                message: error.to_string(),
+            },
+        };
+        Self {
+            address: None,
+            error: Some(error),
+        }
+    }
+}
+
+impl From<CoreNotice> for Notice {
+    fn from(notice: CoreNotice) -> Self {
+        let none = Self::default();
+        match notice {
+            CoreNotice::Joined { channel, pid } => Self {
+                kind: "joined".to_owned(),
+                channel: Some(channel),
+                pid: Some(pid),
+                ..none
+            },
+            CoreNotice::Ended { channel, reason } => {
+                let (word, message) = match reason {
+                    EndReason::Left => ("left", None),
+                    EndReason::Lost => ("lost", None),
+                    EndReason::Dismissed => ("dismissed", None),
+                    EndReason::Protocol(error) => ("protocol", Some(error.to_string())),
+                };
+                Self {
+                    kind: "ended".to_owned(),
+                    channel: Some(channel),
+                    reason: Some(word.to_owned()),
+                    message,
+                    ..none
+                }
+            }
+            CoreNotice::Shed {
+                id,
+                remote,
+                local_port,
+                waited,
+            } => {
+                let (remote_address, remote_port) = remote_parts(remote);
+                let connection = ShedConnection {
+                    id: count(id),
+                    remote_address,
+                    remote_port,
+                    local_port: (local_port != 0).then_some(local_port),
+                    waited: millis(waited),
+                };
+                let reason = Some("timeout".to_owned());
+                Self {
+                    kind: "shed".to_owned(),
+                    reason,
+                    connection: Some(connection),
+                    ..none
+                }
+            }
+            CoreNotice::AcceptError { address, error } => Self {
+                kind: "accept-error".to_owned(),
+                error: Some(error.into()),
+                address: Some((&address).into()),
+                ..none
+            },
+            CoreNotice::WorkerLimit { channel } => Self {
+                kind: "worker-limit".to_owned(),
+                channel: Some(channel),
+                ..none
+            },
+            CoreNotice::Drained => Self {
+                kind: "drained".to_owned(),
+                ..none
+            },
+        }
+    }
+}
+
+impl NativeStats {
+    pub fn new(now: Snapshot, paused: bool) -> Self {
+        Self {
+            accepted: count(now.accepted),
+            handed_off: count(now.handed_off),
+            requeued: count(now.requeued),
+            shed: count(now.shed),
+            queued: count(now.queued),
+            max_queued: count(now.max_queued),
+            leases: count(now.leases),
+            workers: count(now.workers),
+            paused,
+            wait_ms: WaitMs {
+                p50: millis(now.wait_p50),
+                p99: millis(now.wait_p99),
+                max: millis(now.wait_max),
+            },
+            accept_errors: now
+                .accept_errors
+                .into_iter()
+                .map(|(code, times)| (code, count(times)))
+                .collect(),
+        }
+    }
+}
+
+/// A count as JavaScript's number: exact up to 2^53, which takes a century at three million a second.
+#[allow(clippy::cast_precision_loss, reason = "see above")]
+pub fn count(count: u64) -> f64 {
+    count as f64
+}
+
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// The client's address as Node prints it: with its zone where a link-local address has one.
+pub fn remote_parts(remote: Option<SocketAddr>) -> (Option<String>, Option<u16>) {
+    let text = remote.map(|address| match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        other => other.ip().to_string(),
+    });
+    (text, remote.map(|address| address.port()))
+}

@@ -1,0 +1,13 @@
+//! The Node-API binding of [`socketserver_core`]: converts types and errors, and decides nothing.
+//!
+//! `server` runs in the parent, `receiver` in a worker; both hold all of their state per environment and ring their
+//! owner through a weak threadsafe function, so neither keeps an event loop alive.
+
+#![deny(unsafe_code)]
+#![allow(clippy::needless_pass_by_value, reason = "what Node hands over arrives owned")]
+
+mod convert;
+mod descriptor;
+mod receiver;
+mod server;
+mod wake;

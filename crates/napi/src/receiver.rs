@@ -1,0 +1,141 @@
+//! The worker's side.
+
+use napi::{Error, Result, Status};
+use napi_derive::napi;
+use socketserver_core::Receiver;
+use socketserver_core::channel::record::{CloseReason, Family};
+use socketserver_core::receiver::lane::Taken;
+use socketserver_core::receiver::{End, Phase};
+
+use crate::convert::{count, remote_parts};
+use crate::descriptor;
+use crate::wake::{Wake, bell};
+
+/// A connection that is this worker's now.
+#[napi(object)]
+pub struct ReceivedConnection {
+    /// Unique within the server.
+    pub id: f64,
+    /// The descriptor, which the caller owns.
+    pub fd: i32,
+    /// The socket's kind.
+    #[napi(ts_type = "'IPv4' | 'IPv6' | 'Unix'")]
+    pub family: String,
+    /// The client; absent for a Unix socket.
+    pub remote_address: Option<String>,
+    /// The client's port.
+    pub remote_port: Option<u16>,
+    /// The port it came in by.
+    pub local_port: Option<u16>,
+    /// Milliseconds from accept to handoff.
+    pub waited: f64,
+}
+
+/// Where a receiver stands.
+#[napi(object)]
+pub struct ReceiverPhase {
+    /// Only ever moves down this list.
+    #[napi(ts_type = "'joining' | 'open' | 'draining' | 'retired' | 'leaving' | 'ended'")]
+    pub phase: String,
+    /// ended: why.
+    #[napi(ts_type = "'eof' | 'closed' | 'refused' | 'protocol' | 'left'")]
+    pub reason: Option<String>,
+    /// ended: more of it.
+    pub message: Option<String>,
+}
+
+/// Receives connections on a thread of its own.
+#[napi]
+pub struct NativeReceiver(Receiver);
+
+#[napi]
+impl NativeReceiver {
+    /// Owns `fd` from now on. `wake` is called on this thread when connections wait or the phase has changed; it keeps
+    /// no loop alive.
+    #[napi(constructor)]
+    pub fn new(fd: i32, #[napi(ts_arg_type = "() => void")] wake: Wake) -> Result<Self> {
+        let fd = descriptor::adopt(fd)?;
+        Receiver::start(fd, bell(wake))
+            .map(Self)
+            .map_err(|error| Error::new(Status::InvalidArg, format!("the descriptor is no channel: {error}")))
+    }
+
+    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
+    /// lane's outstanding credit to `min(window, room - taken)`.
+    #[napi]
+    pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<ReceivedConnection> {
+        self.0
+            .exchange(lane, room, window, ended)
+            .into_iter()
+            .map(ReceivedConnection::from)
+            .collect()
+    }
+
+    /// Where it stands.
+    #[napi]
+    pub fn phase(&self) -> ReceiverPhase {
+        self.0.phase().into()
+    }
+
+    /// Wants no more connections; the leases go on.
+    #[napi]
+    pub fn leave(&self) {
+        self.0.leave();
+    }
+
+    /// Ends the channel.
+    #[napi]
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl From<Taken> for ReceivedConnection {
+    fn from(taken: Taken) -> Self {
+        let head = taken.head;
+        let (remote_address, remote_port) = remote_parts(head.remote);
+        let family = match head.family {
+            Family::Unix => "Unix",
+            Family::Ipv4 => "IPv4",
+            Family::Ipv6 => "IPv6",
+        };
+        Self {
+            id: count(head.id),
+            fd: descriptor::give_away(taken.fd),
+            family: family.to_owned(),
+            remote_address,
+            remote_port,
+            local_port: (head.local_port != 0).then_some(head.local_port),
+            waited: f64::from(head.waited) / 1000.0,
+        }
+    }
+}
+
+impl From<Phase> for ReceiverPhase {
+    fn from(phase: Phase) -> Self {
+        let (phase, end) = match phase {
+            Phase::Joining => ("joining", None),
+            Phase::Open => ("open", None),
+            Phase::Draining => ("draining", None),
+            Phase::Retired => ("retired", None),
+            Phase::Leaving => ("leaving", None),
+            Phase::Ended(end) => ("ended", Some(end)),
+        };
+        let (reason, message) = match end {
+            None => (None, None),
+            Some(End::Gone) => (Some("eof"), None),
+            Some(End::Left) => (Some("left"), None),
+            Some(End::Closed(CloseReason::Version(version))) => (
+                Some("refused"),
+                Some(format!("the parent speaks version {version} of the protocol")),
+            ),
+            Some(End::Closed(reason)) => (Some("closed"), Some(format!("{reason:?}").to_lowercase())),
+            Some(End::Protocol(error)) => (Some("protocol"), Some(error.to_string())),
+        };
+        Self {
+            phase: phase.to_owned(),
+            reason: reason.map(str::to_owned),
+            message,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The parent's side.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use napi::{Error, Result, Status};
+use napi_derive::napi;
+use socketserver_core::channel::ChannelId;
+use socketserver_core::{Config, ListenSpec, PolicyName, Server, SystemError as CoreError};
+
+use crate::convert::{ListenOutcome, NativeStats, Notice, count};
+use crate::descriptor;
+use crate::wake::{Wake, bell};
+
+/// A server's settings; TypeScript has checked them.
+#[napi(object)]
+pub struct NativeServerSettings {
+    /// Connections that may wait.
+    pub max_queue: u32,
+    /// Milliseconds; 0 is for ever.
+    pub queue_timeout_ms: u32,
+    /// Who gets the next connection.
+    #[napi(ts_type = "'least-busy' | 'round-robin'")]
+    pub policy: String,
+}
+
+/// A new channel.
+#[napi(object)]
+pub struct ChannelEnd {
+    /// Its number.
+    pub channel: u32,
+    /// The worker's end, to be put in a child's stdio: close-on-exec, and open until `closeWorkerEnd`.
+    pub fd: i32,
+}
+
+/// The counters of one channel.
+#[napi(object)]
+pub struct ChannelStats {
+    /// Leases held now.
+    pub leases: u32,
+    /// Connections acked so far.
+    pub handed_off: f64,
+}
+
+/// Accepts, queues and dispatches on a thread of its own.
+#[napi]
+pub struct NativeServer {
+    server: Server,
+    /// Ends of channels whose workers have not been started yet.
+    worker_ends: HashMap<ChannelId, OwnedFd>,
+}
+
+#[napi]
+impl NativeServer {
+    /// `wake` is called on this thread when notices wait; it keeps no loop alive.
+    #[napi(constructor)]
+    pub fn new(settings: NativeServerSettings, #[napi(ts_arg_type = "() => void")] wake: Wake) -> Result<Self> {
+        let policy = match settings.policy.as_str() {
+            "least-busy" => PolicyName::LeastBusy,
+            "round-robin" => PolicyName::RoundRobin,
+            other => {
+                return Err(Error::new(Status::InvalidArg, format!("unknown policy {other:?}")));
+            }
+        };
+        let timeout = Duration::from_millis(settings.queue_timeout_ms.into());
+        let config = Config::new(settings.max_queue, Some(timeout), policy)
+            .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+        let server = Server::start(&config, bell(wake)).map_err(failure)?;
+        Ok(Self {
+            server,
+            worker_ends: HashMap::new(),
+        })
+    }
+
+    /// `host` is an IP literal; empty is every address.
+    #[napi]
+    pub fn listen_tcp(&self, host: String, port: u16, backlog: i32, ipv6_only: bool) -> Result<ListenOutcome> {
+        let host = if host.is_empty() {
+            None
+        } else {
+            let ip = host.parse::<IpAddr>();
+            Some(ip.map_err(|_| Error::new(Status::InvalidArg, format!("{host:?} is no IP address")))?)
+        };
+        Ok(self
+            .server
+            .listen(ListenSpec::Tcp {
+                host,
+                port,
+                backlog,
+                ipv6_only,
+            })
+            .into())
+    }
+
+    /// Listens on a Unix socket.
+    #[napi]
+    pub fn listen_path(&self, path: String, backlog: i32, readable_all: bool, writable_all: bool) -> ListenOutcome {
+        let path = PathBuf::from(path);
+        self.server
+            .listen(ListenSpec::Unix {
+                path,
+                backlog,
+                readable_all,
+                writable_all,
+            })
+            .into()
+    }
+
+    /// Listens on an inherited socket, which is the server's from then on.
+    #[napi]
+    pub fn listen_fd(&self, fd: i32) -> Result<ListenOutcome> {
+        let fd = descriptor::adopt(fd)?;
+        Ok(self.server.listen(ListenSpec::Inherited(fd)).into())
+    }
+
+    /// Opens a channel. The worker's end stays open here until `closeWorkerEnd`.
+    #[napi]
+    pub fn open_channel(&mut self) -> Result<ChannelEnd> {
+        let (channel, end) = self.server.open_channel().map_err(failure)?;
+        let fd = end.as_raw_fd();
+        self.worker_ends.insert(channel, end);
+        Ok(ChannelEnd { channel, fd })
+    }
+
+    /// Closes our copy of a worker's end, once its process has one: while it is open, the channel never ends.
+    #[napi]
+    pub fn close_worker_end(&mut self, channel: u32) {
+        self.worker_ends.remove(&channel);
+    }
+
+    /// No more connections for this worker; it is told to finish and leave.
+    #[napi]
+    pub fn retire(&self, channel: u32) {
+        self.server.retire(channel);
+    }
+
+    /// Ends a channel now.
+    #[napi]
+    pub fn end_channel(&self, channel: u32) {
+        self.server.end_channel(channel);
+    }
+
+    /// Stops accepting and finishes what there is, then says so in a notice.
+    #[napi]
+    pub fn drain(&self) {
+        self.server.drain();
+    }
+
+    /// Takes what has happened since the last call.
+    #[napi]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.server.notices().into_iter().map(Notice::from).collect()
+    }
+
+    /// The counters now.
+    #[napi]
+    pub fn stats(&self) -> NativeStats {
+        NativeStats::new(self.server.stats(), self.server.is_paused())
+    }
+
+    /// The counters of a channel; null once it has ended.
+    #[napi]
+    pub fn channel_stats(&self, channel: u32) -> Option<ChannelStats> {
+        let stats = self.server.channel_stats(channel)?;
+        Some(ChannelStats {
+            leases: stats.leases.load(Relaxed),
+            handed_off: count(stats.handed_off.load(Relaxed)),
+        })
+    }
+
+    /// Ends everything now.
+    #[napi]
+    pub fn destroy(&self) {
+        self.server.destroy();
+    }
+}
+
+fn failure(error: CoreError) -> Error {
+    Error::new(Status::GenericFailure, error.to_string())
+}

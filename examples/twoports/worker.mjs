@@ -1,0 +1,13 @@
+// A worker of one listener only: the port in its arguments.
+
+import { connect } from '@socketserver/node'
+
+process.on('SIGINT', () => {})
+
+const client = connect({ port: Number(process.argv[2]) })
+
+// One connection at a time: the next is asked for when the body has ended.
+for await (const { socket, remoteAddress, remotePort, localPort } of client) {
+  socket.on('error', ({ message }) => console.log(`process ${process.pid}: ${message}`))
+  socket.end(`Hello, ${remoteAddress}:${remotePort}: this is process ${process.pid}, for port ${localPort}.\n`)
+}

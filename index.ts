@@ -1,0 +1,19 @@
+export type { Client } from './lib/client/client.js'
+export type { AcceptOptions, ConnectOptions, ServeOptions } from './lib/client/client-options.js'
+export { connect } from './lib/client/connect.js'
+export type { Connection, ConnectionInfo } from './lib/client/connection.js'
+export { type ErrorDetails, SocketServerError, type SocketServerErrorCode } from './lib/errors.js'
+export type { ClientEvents, ServerEvents } from './lib/events.js'
+export type { ListenAddress, PathAddress, TcpAddress } from './lib/server/address.js'
+export type { ForkOptions } from './lib/server/fork-options.js'
+export type {
+  FdListenOptions,
+  ListenOptions,
+  PathListenOptions,
+  PortListenOptions,
+} from './lib/server/listen-target.js'
+export type { Pool } from './lib/server/pool.js'
+export { createServer, type Server } from './lib/server/server.js'
+export type { DrainOptions, ServerOptions } from './lib/server/server-options.js'
+export type { DrainResult, ServerStats, ShedInfo } from './lib/server/stats.js'
+export type { WorkerHandle, WorkerState } from './lib/server/worker-handle.js'

@@ -1,0 +1,264 @@
+// Runs in a WORKER. The parent's counterparts are server/server.ts and server/worker-handle.ts.
+
+import { EventEmitter } from 'node:events'
+import type { Server as NetServer } from 'node:net'
+import { hasCode, SocketServerError } from '../errors.js'
+import { type ClientEvents, report } from '../events.js'
+import { KeepAlive } from '../keep-alive.js'
+import type { ReceivedConnection, ReceiverPhase } from '../native.js'
+import { AcceptQueue } from './accept-queue.js'
+import { type Adopter, createAdopter } from './adopt-socket.js'
+import type { Channel } from './channel.js'
+import {
+  type AcceptOptions,
+  concurrency,
+  parseAcceptOptions,
+  parseServeOptions,
+  type ServeOptions,
+} from './client-options.js'
+import { type Connection, connectionInfo } from './connection.js'
+import { ConnectionListeners } from './connection-listeners.js'
+import { closedError, lostError, retiredError } from './ending.js'
+import { Lane } from './lane.js'
+import { leaseUntil } from './lease.js'
+import { type ServedServer, serveOn } from './serve.js'
+import { uncaught } from './uncaught.js'
+
+/**
+ * A worker's side: takes connections from the server that started this process. Made by {@link connect}. It keeps the
+ * process alive until it has closed, which it does by itself when the server retires this worker or has died.
+ */
+export class Client extends EventEmitter<ClientEvents> {
+  readonly #channel: Channel
+  readonly #lane: Lane
+  readonly #adopter: Adopter
+  readonly #keepAlive = new KeepAlive()
+  readonly #accepts = new AcceptQueue(() => this.#lane.pumpSoon())
+  /** Taken for a listener that left before its turn came; they go to whoever asks next. */
+  readonly #surplus: ReceivedConnection[] = []
+  #state: 'open' | 'closing' | 'closed' = 'open'
+  /** Why there are no more connections, once that is so. */
+  #ending: () => SocketServerError = closedError
+  #served: ServedServer | undefined
+  #hasDrained = false
+  readonly #listeners = new ConnectionListeners(this, () => this.#wantMore())
+  #settleClosed: () => void = () => {}
+  readonly #closed = new Promise<void>((resolve) => {
+    this.#settleClosed = resolve
+  })
+
+  /** @internal */
+  constructor(channel: Channel, port: number, adopter: Adopter = createAdopter({ handles: 'tcp' })) {
+    super()
+    this.#channel = channel
+    this.#adopter = adopter
+    this.#lane = new Lane(port, channel, {
+      demand: () => this.#demand(),
+      receive: (connection) => this.#receive(connection),
+      exhausted: () => this.#orphaned(),
+      phaseChanged: (phase) => this.#phaseChanged(phase),
+    })
+    this.#keepAlive.hold()
+  }
+
+  /** Connections this client holds now. */
+  get leases(): number {
+    return this.#lane.leases
+  }
+
+  /** The most leases it may have, 1 to 4294967295, or Infinity, the default. What it holds already is not affected. */
+  get concurrency(): number {
+    return this.#lane.concurrency
+  }
+
+  set concurrency(limit: number) {
+    this.#lane.concurrency = concurrency('concurrency', limit)
+  }
+
+  /** @internal */
+  get isClosing(): boolean {
+    return this.#state !== 'open'
+  }
+
+  /**
+   * Takes one connection; several calls wait in order. Its lease ends when the socket closes, or has been ended by the
+   * handler. Rejects with an AbortError, with ERR_SOCKETSERVER_CLOSED once this client is closed or the server has retired
+   * this worker, or with ERR_SOCKETSERVER_CONNECTION_LOST once the server has died.
+   */
+  async accept(options: AcceptOptions = {}): Promise<Connection> {
+    const signal = parseAcceptOptions(options)
+    if (this.#state !== 'open') throw this.#ending()
+    const accepted = this.#accepts.wait(signal)
+    this.#wantMore()
+    return accepted
+  }
+
+  /** One connection at a time: the next is asked for when the body ends. Done when `accept()` would reject. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection, void, undefined> {
+    for (;;) {
+      let connection: Connection
+      try {
+        connection = await this.accept()
+      } catch (error) {
+        if (hasCode(error, 'ERR_SOCKETSERVER_CLOSED') || hasCode(error, 'ERR_SOCKETSERVER_CONNECTION_LOST')) return
+        throw error
+      }
+      yield connection
+    }
+  }
+
+  /**
+   * Gives the connections to a server of net, http, https, tls or http2, which then is listening, as far as it can tell.
+   * While it is served there is no `connection` event. Its `close()` stops that, and closes this client unless
+   * something else waits for connections. Throws ERR_SERVER_ALREADY_LISTEN if it listens by itself,
+   * ERR_SOCKETSERVER_ALREADY_SERVING if this client serves another, and ERR_SOCKETSERVER_CLOSED.
+   */
+  serve(server: NetServer, options: ServeOptions = {}): this {
+    const limit = parseServeOptions(options)
+    if (this.#state !== 'open') throw this.#ending()
+    if (this.#served !== undefined) {
+      throw new SocketServerError(
+        'ERR_SOCKETSERVER_ALREADY_SERVING',
+        'This client serves a server already: connect({ port }) makes a client for each',
+      )
+    }
+    this.#served = serveOn(server, this.#adopter, {
+      port: this.#lane.port,
+      ready: () => this.#wantMore(),
+      stopped: () => this.#servedStopped(),
+      ref: () => void this.ref(),
+      unref: () => void this.unref(),
+    })
+    if (limit !== undefined) this.concurrency = limit
+    return this
+  }
+
+  /** Takes nothing more, finishes its leases, then leaves. Every call returns the same promise. */
+  close(): Promise<void> {
+    this.#finish(closedError)
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Has the client keep the process alive, as it does from the start. */
+  ref(): this {
+    this.#keepAlive.ref()
+    return this
+  }
+
+  /** Lets the process exit although this client is open. */
+  unref(): this {
+    this.#keepAlive.unref()
+    return this
+  }
+
+  /** How many connections somebody waits for. */
+  #demand(): number {
+    if (this.#state !== 'open') return 0
+    return this.#accepts.length + (this.#served?.demand ?? this.#listeners.demand)
+  }
+
+  #wantMore(): void {
+    while (this.#surplus.length > 0 && this.#demand() > 0) {
+      for (const connection of this.#surplus.splice(0, 1)) this.#receive(connection)
+    }
+    this.#lane.pumpSoon()
+  }
+
+  #receive(connection: ReceivedConnection): void {
+    try {
+      this.#pass(connection)
+    } catch (error) {
+      this.#leaseOver()
+      // Not here: connections that came along still wait in line, and a listener may throw.
+      process.nextTick(() => report(this, error instanceof Error ? error : new Error(String(error))))
+    }
+  }
+
+  /** Gives a connection to who is next. Throws if no socket could be made of it. */
+  #pass(connection: ReceivedConnection): void {
+    const over = (): void => this.#leaseOver()
+    if (this.#accepts.length > 0) {
+      const socket = this.#adopter.adopt(connection)
+      leaseUntil('finish', socket, over)
+      this.#accepts.give({ socket, ...connectionInfo(connection) })
+    } else if (this.#served !== undefined) {
+      const socket = this.#served.receive(connection)
+      if (socket === undefined) over()
+      else leaseUntil('close', socket, over)
+    } else if (this.listenerCount('connection') > 0) {
+      const socket = this.#adopter.adopt(connection)
+      leaseUntil('close', socket, over)
+      uncaught(() => this.emit('connection', socket, connectionInfo(connection)))
+    } else {
+      this.#surplus.push(connection)
+    }
+  }
+
+  #leaseOver(): void {
+    this.#lane.leaseEnded()
+    this.#closeIfDone()
+  }
+
+  #phaseChanged({ phase }: ReceiverPhase): void {
+    if (phase === 'draining' || phase === 'retired') this.#drain()
+    if (phase === 'retired') this.#finish(retiredError)
+  }
+
+  /** The channel is over and nothing of what it brought is left. */
+  #orphaned(): void {
+    if (this.#state !== 'open') return
+    const { reason, message } = this.#channel.phase
+    if (reason === 'protocol' || reason === 'refused') {
+      report(this, new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', message ?? `The channel has ended: ${reason}`))
+    }
+    this.#finish(lostError)
+  }
+
+  #drain(): void {
+    this.#served?.drain()
+    if (this.#hasDrained) return
+    this.#hasDrained = true
+    this.emit('drain')
+  }
+
+  #servedStopped(): void {
+    // Not before those that came with the one being handled have been given to the server, too.
+    queueMicrotask(() => {
+      if (this.#state !== 'open') return
+      this.#served?.end()
+      this.#served = undefined
+      if (this.#demand() === 0) void this.close()
+    })
+  }
+
+  #finish(ending: () => SocketServerError): void {
+    if (this.#state !== 'open') return
+    this.#state = 'closing'
+    this.#ending = ending
+    this.#accepts.reject(ending)
+    this.#lane.stop()
+    this.#served?.finish()
+    for (const connection of this.#surplus.splice(0)) {
+      const socket = this.#adopter.adopt(connection)
+      leaseUntil('close', socket, () => this.#leaseOver())
+      socket.destroy()
+    }
+    this.#closeIfDone()
+  }
+
+  #closeIfDone(): void {
+    if (this.#state !== 'closing' || this.#lane.leases > 0) return
+    this.#state = 'closed'
+    this.#lane.close()
+    this.#served?.end()
+    this.#keepAlive.release()
+    process.nextTick(() => {
+      this.#settleClosed()
+      this.emit('close')
+    })
+  }
+}

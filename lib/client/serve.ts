@@ -1,0 +1,43 @@
+import { Server as NetServer, type Socket } from 'node:net'
+import { invalidType, serverAlreadyListens } from '../errors.js'
+import type { ReceivedConnection } from '../native.js'
+import type { Adopter } from './adopt-socket.js'
+import { EmittedServer } from './emitted-server.js'
+import { HandleServer } from './handle-server.js'
+
+/** A server of net, http, https, tls or http2 that gets its connections from a client. */
+export interface ServedServer {
+  /** How many connections it would take now: Infinity while it listens, else 0. */
+  readonly demand: number
+  /** Gives it one; undefined if it dropped it (`maxConnections`). Throws if no socket could be made of it. */
+  receive(connection: ReceivedConnection): Socket | undefined
+  /** Has what idles end, and answers be the last on their connection; still takes connections. */
+  drain(): void
+  /** No connection will come any more: drains, and closes it as soon as that does not cut a request short. */
+  finish(): void
+  /** The last connection is over. */
+  end(): void
+}
+
+/** What a served server needs from the client. */
+export interface ServeHooks {
+  /** The local port its connections come in on; 0 is any. */
+  port: number
+  /** It listens now. */
+  ready: () => void
+  /** Its `close()` was called. */
+  stopped: () => void
+  ref: () => void
+  unref: () => void
+}
+
+/**
+ * Has a server serve connections from elsewhere. With Node's handles it runs its own code for each, and everything is as
+ * in Node. Without, each is given to it by its `connection` event, which Node documents, and what the server would have
+ * counted is counted here.
+ */
+export function serveOn(server: NetServer, adopter: Adopter, hooks: ServeHooks): ServedServer {
+  if (!(server instanceof NetServer)) throw invalidType('server', 'an instance of net.Server', server)
+  if (server.listening) throw serverAlreadyListens()
+  return HandleServer.listen(server, adopter, hooks) ?? new EmittedServer(server, adopter, hooks)
+}

@@ -1,0 +1,98 @@
+import { type Server as HttpServer, OutgoingMessage, ServerResponse } from 'node:http'
+import type { Http2Session } from 'node:http2'
+import type { Server, Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
+
+/**
+ * Ends what idles on a served server without cutting what does not. On HTTP/1 an answer says `Connection: close`, and
+ * what stays idle is closed only after a grace: closing at once resets a request that is on its way
+ * (nodejs/node#60617). On HTTP/2 a session says GOAWAY. Other connections know best themselves when they are over.
+ */
+export class ServedDrain {
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  readonly #sessions = new Set<Http2Session>()
+  #stage: 'serving' | 'draining' | 'finishing' | 'over' = 'serving'
+  #sweeper: NodeJS.Timeout | undefined
+
+  constructor(server: Server) {
+    this.#server = server
+    server.on('session', this.#trackSession)
+    if (canCloseIdle(server)) server.on(socketEvent(server), this.#trackSocket)
+  }
+
+  /** Has connections end when they idle. */
+  begin(): void {
+    if (this.#stage !== 'serving') return
+    this.#stage = 'draining'
+    for (const session of this.#sessions) session.close()
+    if (!canCloseIdle(this.#server)) return
+    for (const socket of this.#sockets) lastAnswer(Reflect.get(socket, '_httpMessage'))
+    this.#server.prependListener('request', lastRequest)
+    this.#sweeper = setInterval(() => this.#sweep(), IDLE_GRACE).unref()
+  }
+
+  /** The same, and closes the server: at once, unless that would close idle connections before their grace is over. */
+  finish(): void {
+    this.begin()
+    if (this.#stage !== 'draining') return
+    this.#stage = 'finishing'
+    if (!canCloseIdle(this.#server)) this.#close()
+  }
+
+  /** Every connection is over, or the server is somebody else's now. */
+  end(): void {
+    if (this.#stage === 'over') return
+    this.#stage = 'over'
+    clearInterval(this.#sweeper)
+    this.#close()
+    this.#server.off('session', this.#trackSession)
+    this.#server.off(socketEvent(this.#server), this.#trackSocket)
+    this.#server.off('request', lastRequest)
+  }
+
+  #sweep(): void {
+    if (this.#stage === 'finishing') this.#close()
+    if (canCloseIdle(this.#server)) this.#server.closeIdleConnections()
+  }
+
+  #close(): void {
+    if (this.#server.listening) this.#server.close()
+  }
+
+  readonly #trackSocket = (socket: Socket): void => {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+  }
+
+  readonly #trackSession = (session: Http2Session): void => {
+    this.#sessions.add(session)
+    session.once('close', () => this.#sessions.delete(session))
+    if (this.#stage !== 'serving') session.close()
+  }
+}
+
+function lastRequest(_request: unknown, response: unknown): void {
+  lastAnswer(response)
+}
+
+/** Has an HTTP/1 answer whose header is not sent yet be the last on its connection; ignores everything else. */
+function lastAnswer(message: unknown): void {
+  // HTTP/2's compatibility response is no OutgoingMessage; there is nothing to say on one stream.
+  if (message instanceof OutgoingMessage && message instanceof ServerResponse && !message.headersSent) {
+    message.shouldKeepAlive = false
+  }
+}
+
+/** Whether a server speaks HTTP/1 and so has connections that idle between requests. */
+function canCloseIdle(server: Server): server is Server & Pick<HttpServer, 'closeIdleConnections'> {
+  return 'closeIdleConnections' in server && typeof server.closeIdleConnections === 'function'
+}
+
+/** The event with the socket that http reads from, on which it notes the answer under way. */
+function socketEvent(server: Server): string {
+  return server instanceof TlsServer ? 'secureConnection' : 'connection'
+}
+
+/** Milliseconds in which a request that was on its way when the drain began is still answered. */
+const IDLE_GRACE = 1000

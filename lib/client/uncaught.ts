@@ -1,0 +1,13 @@
+/**
+ * Runs a user's handler. What it throws is an uncaught exception, as in `net`, but only once this turn is over, so that
+ * it does not take the connections behind its own along.
+ */
+export function uncaught(handler: () => void): void {
+  try {
+    handler()
+  } catch (error) {
+    process.nextTick(() => {
+      throw error
+    })
+  }
+}

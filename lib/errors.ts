@@ -1,0 +1,177 @@
+import { inspect } from 'node:util'
+
+/**
+ * The codes of what this package itself reports. They are stable: match on them, not on messages.
+ * A system error keeps the system's own code instead (`EADDRINUSE`, `EACCES`, `EMFILE` ...), as `net` does.
+ */
+export type SocketServerErrorCode =
+  /** `connect()` where no server started this process, or where its channel cannot be used. */
+  | 'ERR_SOCKETSERVER_NO_PARENT'
+  /** The server, pool or client is draining or closed and takes nothing new. */
+  | 'ERR_SOCKETSERVER_CLOSED'
+  /** A worker's process could not be started, or exited before it had connected. */
+  | 'ERR_SOCKETSERVER_WORKER_EXITED'
+  /** `fork()` was given a file that does not exist. */
+  | 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND'
+  /** The other end of a channel sent what the protocol forbids, or speaks another version of it. */
+  | 'ERR_SOCKETSERVER_PROTOCOL'
+  /** There is no binary of this package for this platform. */
+  | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
+  /** The parent has died or has cut the channel: no connection will come any more. */
+  | 'ERR_SOCKETSERVER_CONNECTION_LOST'
+  /** `client.serve()` while the client serves another server. */
+  | 'ERR_SOCKETSERVER_ALREADY_SERVING'
+
+/** What a {@link SocketServerError} carries beside its code and message. */
+export interface ErrorDetails {
+  /** What brought it about. */
+  cause?: unknown
+  /** The system's error number, negative as in Node. */
+  errno?: number | undefined
+  /** The system call that failed: `listen`, `accept`, `getaddrinfo` ... */
+  syscall?: string | undefined
+  /** The IP address or path in question. */
+  address?: string | undefined
+  /** The port in question. */
+  port?: number | undefined
+  /** The host name that could not be resolved. */
+  hostname?: string | undefined
+  /** The process id of the worker in question. */
+  pid?: number | undefined
+}
+
+/** The one class of errors of this package. Bad options are Node's own `TypeError` and `RangeError` instead. */
+export class SocketServerError extends Error {
+  /** A {@link SocketServerErrorCode}, or the system's own code: `EADDRINUSE`, `EACCES` ... */
+  readonly code: SocketServerErrorCode | (string & {})
+  declare readonly errno?: number | undefined
+  declare readonly syscall?: string | undefined
+  declare readonly address?: string | undefined
+  declare readonly port?: number | undefined
+  declare readonly hostname?: string | undefined
+  declare readonly pid?: number | undefined
+
+  static {
+    nameErrors(this, 'SocketServerError')
+  }
+
+  constructor(code: SocketServerErrorCode | (string & {}), message: string, details: ErrorDetails = {}) {
+    const { cause, ...fields } = details
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    for (const [name, value] of Object.entries(fields)) {
+      if (value !== undefined) Object.defineProperty(this, name, { value, enumerable: true, configurable: true })
+    }
+  }
+}
+
+/** The shape of a system error, whether the binding or Node reports it. */
+export interface SystemFailure {
+  code: string
+  errno: number
+  /** The system's sentence, in lower case: `address already in use`. */
+  message: string
+}
+
+/**
+ * A system error in the words of `net`: `listen EADDRINUSE: address already in use 127.0.0.1:8888`.
+ * As there, a path has port -1 and the number is left out of the message.
+ */
+export function systemError(
+  failure: SystemFailure,
+  syscall: string,
+  where: { address?: string | undefined; port?: number | undefined; pid?: number | undefined; note?: string } = {},
+): SocketServerError {
+  const { address, port, pid, note } = where
+  const place = address === undefined ? '' : port !== undefined && port > 0 ? ` ${address}:${port}` : ` ${address}`
+  const message = `${syscall} ${failure.code}: ${failure.message}${place}${note === undefined ? '' : ` ${note}`}`
+  return new SocketServerError(failure.code, message, { errno: failure.errno, syscall, address, port, pid })
+}
+
+/** Whether `error` carries exactly this code. */
+export function hasCode(error: unknown, code: string): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code
+}
+
+/** What a promise rejects with once its `AbortSignal` is aborted; named and coded as Node's own. */
+export class AbortError extends Error {
+  readonly code = 'ABORT_ERR'
+
+  static {
+    nameErrors(this, 'AbortError')
+  }
+
+  constructor(cause: unknown) {
+    super('The operation was aborted', { cause })
+  }
+}
+
+class NodeError extends Error {
+  readonly code: string
+
+  constructor(code: string, message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+/** Node's ERR_SERVER_ALREADY_LISTEN. */
+export function serverAlreadyListens(): Error {
+  return new NodeError('ERR_SERVER_ALREADY_LISTEN', 'Listen method has been called more than once without closing.')
+}
+
+/** Node's ERR_SERVER_NOT_RUNNING. */
+export function serverNotRunning(): Error {
+  return new NodeError('ERR_SERVER_NOT_RUNNING', 'Server is not running.')
+}
+
+class InvalidArgumentType extends TypeError {
+  readonly code = 'ERR_INVALID_ARG_TYPE'
+}
+
+class InvalidArgumentValue extends TypeError {
+  readonly code = 'ERR_INVALID_ARG_VALUE'
+}
+
+class OutOfRange extends RangeError {
+  readonly code = 'ERR_OUT_OF_RANGE'
+}
+
+/** Node's ERR_INVALID_ARG_TYPE; `expected` completes "must be ...". */
+export function invalidType(name: string, expected: string, received: unknown): TypeError {
+  return new InvalidArgumentType(`The ${quoted(name)} must be ${expected}.${describeType(received)}`)
+}
+
+/** Node's ERR_INVALID_ARG_VALUE; `reason` completes "is invalid" or replaces it. */
+export function invalidValue(name: string, received: unknown, reason = 'is invalid'): TypeError {
+  return new InvalidArgumentValue(`The ${quoted(name)} ${reason}. Received ${brief(received)}`)
+}
+
+/** Node's ERR_OUT_OF_RANGE; `range` completes "It must be ...". */
+export function outOfRange(name: string, range: string, received: unknown): RangeError {
+  return new OutOfRange(`The value of "${name}" is out of range. It must be ${range}. Received ${brief(received)}`)
+}
+
+/** Puts the name where Node's errors have it: on the prototype, out of the way of `inspect`. */
+function nameErrors(type: new (...args: never) => Error, name: string): void {
+  Object.defineProperty(type.prototype, 'name', { value: name, writable: true, configurable: true })
+}
+
+function quoted(name: string): string {
+  return `"${name}" ${name.includes('.') ? 'property' : 'argument'}`
+}
+
+function describeType(value: unknown): string {
+  if (value === null || value === undefined) return ` Received ${value}`
+  if (typeof value === 'function') return ` Received function ${value.name}`
+  if (typeof value === 'object') {
+    const name = value.constructor?.name
+    return name ? ` Received an instance of ${name}` : ` Received ${inspect(value, { depth: -1 })}`
+  }
+  return ` Received type ${typeof value} (${brief(value)})`
+}
+
+function brief(value: unknown): string {
+  const text = inspect(value, { depth: 0 })
+  return text.length > 128 ? `${text.slice(0, 128)}...` : text
+}

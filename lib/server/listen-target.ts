@@ -1,0 +1,86 @@
+import { invalidValue } from '../errors.js'
+import { boolean, integer, isPortNumber, optionsObject, path, port, signal, string } from '../validate.js'
+
+/** What every form of `listen()` takes. */
+interface AnyListenOptions {
+  /** The kernel's queue of connections that are not accepted yet, `listen(2)`'s argument. Default 511. */
+  backlog?: number | undefined
+  /** Aborting it gives up a `listen()` under way, and closes the server afterwards, as in `net`. */
+  signal?: AbortSignal | undefined
+}
+
+/** Listens on a TCP port. */
+export interface PortListenOptions extends AnyListenOptions {
+  /** 0 to 65535; 0 lets the system choose. */
+  port: number
+  /** A name or an IP address. Default: `::` with IPv4 included, or `0.0.0.0` where there is no IPv6. */
+  host?: string | undefined
+  /** With an IPv6 address: whether IPv4 stays out. Default false. */
+  ipv6Only?: boolean | undefined
+}
+
+/** Listens on a Unix socket. */
+export interface PathListenOptions extends AnyListenOptions {
+  path: string
+  /** Whether every user may read from it. Default false. */
+  readableAll?: boolean | undefined
+  /** Whether every user may write to it, and so connect. Default false. */
+  writableAll?: boolean | undefined
+}
+
+/** Adopts a descriptor that listens already, inherited from systemd for instance; the server owns it from then on. */
+export interface FdListenOptions {
+  fd: number
+  /** As for the other forms. */
+  signal?: AbortSignal | undefined
+}
+
+export type ListenOptions = PortListenOptions | PathListenOptions | FdListenOptions
+
+/** What `listen()` was asked for, checked and with its defaults. */
+export type ListenTarget = { signal: AbortSignal | undefined } & (
+  | { kind: 'port'; port: number; host: string | undefined; backlog: number; ipv6Only: boolean }
+  | { kind: 'path'; path: string; backlog: number; readableAll: boolean; writableAll: boolean }
+  | { kind: 'fd'; fd: number }
+)
+
+/** Reads `listen()`'s arguments as `net` does: a string of digits is a port, any other string a path. */
+export function parseListenTarget(first: unknown, host: unknown): ListenTarget {
+  if (typeof first === 'number' || isPortNumber(first)) return parseOptions({ port: first, host }, 'port')
+  if (typeof first === 'string') return parseOptions({ path: first }, 'path')
+  return parseOptions(optionsObject('options', first), 'options')
+}
+
+function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: string): ListenTarget {
+  const field = (key: string): string => (name === 'options' ? `options.${key}` : key)
+  const abort = signal(field('signal'), options.signal)
+  if (options.fd !== undefined) {
+    return { kind: 'fd', fd: integer(field('fd'), options.fd, 0, LARGEST_INT), signal: abort }
+  }
+  const backlog = options.backlog === undefined ? 511 : integer(field('backlog'), options.backlog, 0, LARGEST_INT)
+  if (options.port !== undefined) {
+    return {
+      kind: 'port',
+      port: port(field('port'), options.port),
+      host: options.host === undefined ? undefined : string(field('host'), options.host),
+      ipv6Only: boolean(field('ipv6Only'), options.ipv6Only, false),
+      backlog,
+      signal: abort,
+    }
+  }
+  if (options.path !== undefined) {
+    return {
+      kind: 'path',
+      path: path(field('path'), options.path),
+      readableAll: boolean(field('readableAll'), options.readableAll, false),
+      writableAll: boolean(field('writableAll'), options.writableAll, false),
+      backlog,
+      signal: abort,
+    }
+  }
+  throw invalidValue(name, options, 'must have the property "port", "path" or "fd"')
+}
+
+type AllForms = PortListenOptions & PathListenOptions & FdListenOptions
+
+const LARGEST_INT = 2 ** 31 - 1

@@ -1,0 +1,46 @@
+import { lookup } from 'node:dns'
+import { isIP } from 'node:net'
+import { AbortError, SocketServerError, systemError } from '../errors.js'
+import type { ListenOutcome, NativeServer } from '../native.js'
+import { fromNative, type ListenAddress } from './address.js'
+import type { ListenTarget } from './listen-target.js'
+
+/** Opens one listener; rejects with the system's code, `listen` as the system call and the place, as `net` reports it. */
+export async function listenOn(native: () => NativeServer, target: ListenTarget): Promise<ListenAddress> {
+  if (target.signal?.aborted) throw new AbortError(target.signal.reason)
+  switch (target.kind) {
+    case 'port': {
+      const host = await resolveHost(target.host, target.signal)
+      const outcome = native().listenTcp(host, target.port, target.backlog, target.ipv6Only)
+      // `net` names the address it tried last where no host was given.
+      return opened(outcome, { address: host === '' ? '::' : host, port: target.port })
+    }
+    case 'path': {
+      const { path, backlog, readableAll, writableAll } = target
+      return opened(native().listenPath(path, backlog, readableAll, writableAll), { address: path, port: -1 })
+    }
+    case 'fd':
+      return opened(native().listenFd(target.fd), {})
+  }
+}
+
+function opened({ address, error }: ListenOutcome, place: { address?: string; port?: number }): ListenAddress {
+  if (address) return fromNative(address)
+  if (error) throw systemError(error, 'listen', place)
+  throw new TypeError('The binding returned neither an address nor an error')
+}
+
+/** An IP address for `host`, the way `net` finds it; the empty string stands for every address. */
+function resolveHost(host: string | undefined, signal: AbortSignal | undefined): Promise<string> {
+  if (host === undefined || host === '' || isIP(host) !== 0) return Promise.resolve(host ?? '')
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(new AbortError(signal?.reason))
+    signal?.addEventListener('abort', abort, { once: true })
+    lookup(host, (error, address) => {
+      signal?.removeEventListener('abort', abort)
+      if (error === null) return resolve(address)
+      const { code = 'ENOTFOUND', errno, syscall, message } = error
+      reject(new SocketServerError(code, message, { cause: error, errno, syscall, hostname: host }))
+    })
+  })
+}

@@ -1,0 +1,46 @@
+import { integer, milliseconds, oneOf, optionsObject } from '../validate.js'
+
+export interface ServerOptions {
+  /** Accepted connections that may wait for a worker, 1 to 4294967295; when full, accepting pauses. Default 1024. */
+  maxQueue?: number | undefined
+  /** Milliseconds a connection may wait before it is reset and counted as shed; 0 is for ever. Default 0. */
+  queueTimeout?: number | undefined
+  /** Which of the workers that ask gets the next connection: the one that holds fewest, or each in turn. Default `least-busy`. */
+  policy?: 'least-busy' | 'round-robin' | undefined
+  /**
+   * Milliseconds that the process of a worker may take to exit once it has been told to and its channel is over, or the
+   * drain has timed out. Then it gets SIGTERM, and after as long again SIGKILL. Default 5000.
+   */
+  killTimeout?: number | undefined
+}
+
+export interface DrainOptions {
+  /** Milliseconds to wait for the queue and the leases. Nothing is cut when they are over. Default 10000. */
+  timeout?: number | undefined
+}
+
+export interface ServerSettings {
+  maxQueue: number
+  queueTimeoutMs: number
+  policy: 'least-busy' | 'round-robin'
+  killTimeout: number
+}
+
+export function parseServerOptions(options: ServerOptions): ServerSettings {
+  optionsObject('options', options)
+  const { maxQueue = 1024, queueTimeout = 0, policy, killTimeout } = options
+  return {
+    maxQueue: integer('options.maxQueue', maxQueue, 1, LARGEST_U32),
+    queueTimeoutMs: integer('options.queueTimeout', queueTimeout, 0, LARGEST_U32),
+    policy: oneOf('options.policy', policy, ['least-busy', 'round-robin'], 'least-busy'),
+    killTimeout: milliseconds('options.killTimeout', killTimeout, 5000),
+  }
+}
+
+/** The timeout in milliseconds. */
+export function parseDrainOptions(options: DrainOptions): number {
+  optionsObject('options', options)
+  return milliseconds('options.timeout', options.timeout, 10_000)
+}
+
+const LARGEST_U32 = 2 ** 32 - 1

@@ -1,0 +1,216 @@
+// Runs in the PARENT. The worker's counterpart is client/client.ts.
+
+import { EventEmitter } from 'node:events'
+import { SocketServerError } from '../errors.js'
+import { report, type ServerEvents } from '../events.js'
+import { KeepAlive } from '../keep-alive.js'
+import { type NativeServer, openServer } from '../native.js'
+import type { ListenAddress, PathAddress, TcpAddress } from './address.js'
+import { Drain } from './drain.js'
+import { type ForkOptions, type ForkPlan, parseForkOptions } from './fork-options.js'
+import { listenOn } from './listen.js'
+import {
+  type ListenOptions,
+  type PathListenOptions,
+  type PortListenOptions,
+  parseListenTarget,
+} from './listen-target.js'
+import { type NoticeReader, readNotice } from './notices.js'
+import { type Pool, WorkerPool } from './pool.js'
+import { type DrainOptions, parseDrainOptions, parseServerOptions, type ServerOptions } from './server-options.js'
+import { spawnWorker } from './spawn-worker.js'
+import type { DrainResult, ServerStats } from './stats.js'
+import { ForkedWorker } from './worker-handle.js'
+
+/**
+ * Makes a server: it accepts connections in a thread of its own and hands each to a worker that asks for one.
+ * Throws a TypeError or RangeError for a bad option.
+ */
+export function createServer(options: ServerOptions = {}): Server {
+  return new Server(options)
+}
+
+/** Listeners, the queue behind them, and the workers that answer. Made by {@link createServer}. */
+export class Server extends EventEmitter<ServerEvents> {
+  readonly #native: NativeServer
+  readonly #drain: Drain
+  readonly #killTimeout: number
+  readonly #keepAlive = new KeepAlive()
+  readonly #addresses: ListenAddress[] = []
+  readonly #workers = new Map<number, ForkedWorker>()
+  #state: 'open' | 'draining' | 'closing' | 'destroyed' | 'closed' = 'open'
+  #isReferenced = true
+  #nextWorker = 1
+  #closing: Promise<void> | undefined
+
+  /** @internal */
+  constructor(options: ServerOptions) {
+    super()
+    const { killTimeout, ...settings } = parseServerOptions(options)
+    this.#killTimeout = killTimeout
+    this.#native = openServer(settings, () => this.#readNotices())
+    this.#drain = new Drain(this.#native)
+  }
+
+  /**
+   * Opens a listener; a server can have several. Resolves to its address. Rejects as `net` fails, with the system's code
+   * (EADDRINUSE, EACCES, ENOTFOUND ...), and with ERR_SOCKETSERVER_CLOSED once the server drains. A string of digits is a
+   * port, any other a path.
+   */
+  listen(port: number, host?: string): Promise<TcpAddress>
+  listen(options: PortListenOptions): Promise<TcpAddress>
+  listen(options: PathListenOptions): Promise<PathAddress>
+  listen(pathOrOptions: string | ListenOptions, host?: string): Promise<ListenAddress>
+  async listen(first: number | string | ListenOptions, host?: string): Promise<ListenAddress> {
+    const target = parseListenTarget(first, host)
+    const address = await listenOn(() => this.#open('listen()'), target)
+    this.#addresses.push(address)
+    this.#keepAlive.hold()
+    target.signal?.addEventListener('abort', () => void this.close(), { once: true })
+    this.emit('listening', address)
+    return address
+  }
+
+  /** Where it listens, in the order of the calls. */
+  addresses(): ListenAddress[] {
+    return [...this.#addresses]
+  }
+
+  /**
+   * Starts child processes that run `entry`, which `connect()`s to this server. `entry` is resolved as `node entry` is.
+   * Throws ERR_SOCKETSERVER_ENTRY_NOT_FOUND, ERR_SOCKETSERVER_CLOSED, or what `child_process.fork()` throws.
+   */
+  fork(entry: string | URL, options: ForkOptions = {}): Pool {
+    const { plan, workers } = parseForkOptions(entry, options)
+    this.#open('fork()')
+    return new WorkerPool({
+      workers,
+      spawn: (generation) => this.#spawn(plan, generation),
+      report: (error) => report(this, error),
+    })
+  }
+
+  /** A snapshot of what it has done and what it holds. */
+  stats(): ServerStats {
+    return this.#native.stats()
+  }
+
+  /**
+   * Stops accepting, what the kernel's backlog holds excepted, and waits until the queue is empty and the last lease is
+   * over. Nothing is cut when the time is up; then the result is not `complete`.
+   */
+  drain(options: DrainOptions = {}): Promise<DrainResult> {
+    const timeout = parseDrainOptions(options)
+    if (this.#state === 'open') this.#state = 'draining'
+    return this.#drain.wait(timeout)
+  }
+
+  /**
+   * Drains, then has the workers leave and waits until they have exited, then closes. A worker that does not exit within
+   * `killTimeout` after the drain gets SIGTERM, and after as long again SIGKILL. Every call returns the same promise.
+   */
+  close(options: DrainOptions = {}): Promise<void> {
+    const timeout = parseDrainOptions(options)
+    this.#closing ??= this.#close(timeout)
+    return this.#closing
+  }
+
+  /** Closes listeners, queue and channels and kills the workers, now. What they held is reset. */
+  destroy(): void {
+    if (this.#state === 'destroyed' || this.#state === 'closed') return
+    this.#state = 'destroyed'
+    this.#native.destroy()
+    this.#drain.settle()
+    this.#keepAlive.release()
+    for (const worker of this.#workers.values()) worker.kill()
+    this.#readNotices()
+    void this.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Has the server and its workers keep the process alive, as they do from the start. */
+  ref(): this {
+    this.#isReferenced = true
+    this.#keepAlive.ref()
+    for (const worker of this.#workers.values()) worker.ref()
+    return this
+  }
+
+  /** Lets the process exit although the server listens or has workers. */
+  unref(): this {
+    this.#isReferenced = false
+    this.#keepAlive.unref()
+    for (const worker of this.#workers.values()) worker.unref()
+    return this
+  }
+
+  async #close(timeout: number): Promise<void> {
+    if (this.#state !== 'destroyed') {
+      this.#state = 'closing'
+      await this.#drain.wait(timeout)
+    }
+    // Not once destroy() has overtaken it: then they have been killed already.
+    if (this.#state === 'closing') {
+      for (const worker of this.#workers.values()) {
+        worker.retire()
+        // Its connections are over, or their time is: from here on a worker is only in the way.
+        worker.killSoon()
+      }
+    }
+    await Promise.all(Array.from(this.#workers.values(), ({ exited }) => exited))
+    this.#native.destroy()
+    this.#readNotices()
+    this.#keepAlive.release()
+    this.#state = 'closed'
+    this.emit('close')
+  }
+
+  /** The native side, while it takes new things. */
+  #open(what: string): NativeServer {
+    if (this.#state === 'open') return this.#native
+    throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', `The server is ${this.#state}: ${what} comes too late`)
+  }
+
+  #spawn(plan: ForkPlan, generation: number): ForkedWorker {
+    const native = this.#open('a new worker')
+    const { channel, child } = spawnWorker(native, plan)
+    const worker = new ForkedWorker({
+      id: this.#nextWorker++,
+      generation,
+      entry: plan.entry,
+      channel,
+      child,
+      native,
+      killTimeout: this.#killTimeout,
+      report: (error) => report(this, error),
+    })
+    this.#workers.set(channel, worker)
+    if (!this.#isReferenced) worker.unref()
+    void worker.exited.then(({ code, signal }) => {
+      this.#workers.delete(channel)
+      this.emit('exit', worker, code, signal)
+    })
+    return worker
+  }
+
+  #readNotices(): void {
+    for (const notice of this.#native.notices()) readNotice(notice, this.#noticeReader)
+  }
+
+  readonly #noticeReader: NoticeReader = {
+    worker: (channel) => this.#workers.get(channel),
+    joined: (worker) => {
+      worker.joined()
+      this.emit('worker', worker)
+    },
+    shed: (info) => this.emit('shed', info),
+    failed: (error) => report(this, error),
+    drained: () => {
+      this.#drain.settle()
+      this.#keepAlive.release()
+    },
+  }
+}

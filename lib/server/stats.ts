@@ -1,0 +1,49 @@
+/** A plain snapshot of a server. Counters only grow. */
+export interface ServerStats {
+  /** Connections accepted so far. */
+  accepted: number
+  /** Handoffs that a worker has acknowledged so far. */
+  handedOff: number
+  /** Times a connection went back to the queue, as its worker died, refused it or did not take it in time. */
+  requeued: number
+  /** Connections given up so far: they waited for longer than `queueTimeout`, or were waiting at `destroy()`. */
+  shed: number
+  /** Connections that wait for a worker now. */
+  queued: number
+  /** The most that ever waited at once. */
+  maxQueued: number
+  /** Connections that workers hold now. */
+  leases: number
+  /** Workers that are connected now. */
+  workers: number
+  /** Whether accepting pauses now, as the queue is full or the process is out of descriptors. */
+  paused: boolean
+  /** Milliseconds from accept to handoff. */
+  waitMs: { p50: number; p99: number; max: number }
+  /** Failed accepts so far, by the system's code. */
+  acceptErrors: Record<string, number>
+}
+
+/** How a drain ended. */
+export interface DrainResult {
+  /** Whether nothing waits and no worker holds a connection any more. */
+  complete: boolean
+  /** Connections that still wait for a worker. */
+  queued: number
+  /** Connections that workers still hold. */
+  leases: number
+}
+
+/** A connection that was given up before a worker had it. */
+export interface ShedInfo {
+  /** The connection's id, as workers see it too. */
+  id: number
+  /** `timeout`: it waited for longer than `queueTimeout`. `destroyed`: it was waiting when the server was destroyed. */
+  reason: 'timeout' | 'destroyed'
+  /** Undefined for a connection to a Unix socket, as are both ports. */
+  remoteAddress: string | undefined
+  remotePort: number | undefined
+  localPort: number | undefined
+  /** Milliseconds it had waited. */
+  waited: number
+}

@@ -1,0 +1,77 @@
+// Checks of single values. Each returns the value, or its default when it is undefined, or throws as Node does.
+
+import { invalidType, invalidValue, outOfRange } from './errors.js'
+
+/** An integer within bounds, both included. */
+export function integer(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value !== 'number') throw invalidType(name, 'of type number', value)
+  if (!Number.isInteger(value)) throw outOfRange(name, 'an integer', value)
+  if (value < min || value > max) throw outOfRange(name, `>= ${min} && <= ${max}`, value)
+  return value
+}
+
+/** A port, 0 included; a string of digits counts, as in Node, since ports come from the environment. */
+export function port(name: string, value: unknown): number {
+  if (isPortNumber(value)) return integer(name, Number(value), 0, 65535)
+  if (typeof value === 'string') throw invalidValue(name, value, 'must be a port number')
+  return integer(name, value, 0, 65535)
+}
+
+/** Whether a string is read as a port, not as a path, where both are possible. */
+export function isPortNumber(value: unknown): value is string {
+  return typeof value === 'string' && /^\s*\d+\s*$/.test(value)
+}
+
+/** Milliseconds that fit a timer; one beyond would make Node's timer fire at once. */
+export function milliseconds(name: string, value: unknown, fallback: number): number {
+  return value === undefined ? fallback : integer(name, value, 0, 2 ** 31 - 1)
+}
+
+export function boolean(name: string, value: unknown, fallback: boolean): boolean {
+  if (value === undefined) return fallback
+  if (typeof value !== 'boolean') throw invalidType(name, 'of type boolean', value)
+  return value
+}
+
+export function string(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw invalidType(name, 'of type string', value)
+  return value
+}
+
+/** A path the kernel can take: not empty, and without the NUL that would cut it short. */
+export function path(name: string, value: unknown): string {
+  const text = string(name, value)
+  if (text === '') throw invalidValue(name, value, 'must not be empty')
+  if (text.includes('\0')) throw invalidValue(name, value, 'must be a string without null bytes')
+  return text
+}
+
+export function strings(name: string, value: unknown): string[] {
+  if (value === undefined) return []
+  if (!Array.isArray(value)) throw invalidType(name, 'an instance of Array', value)
+  return value.map((item: unknown, index) => string(`${name}[${index}]`, item))
+}
+
+export function oneOf<const T extends string>(name: string, value: unknown, allowed: readonly T[], fallback: T): T {
+  if (value === undefined) return fallback
+  if (typeof value !== 'string') throw invalidType(name, 'of type string', value)
+  const found = allowed.find((candidate) => candidate === value)
+  if (found === undefined) {
+    throw invalidValue(name, value, `must be one of: ${allowed.map((candidate) => `'${candidate}'`).join(', ')}`)
+  }
+  return found
+}
+
+export function signal(name: string, value: unknown): AbortSignal | undefined {
+  if (value === undefined) return undefined
+  if (!(value instanceof AbortSignal)) throw invalidType(name, 'an instance of AbortSignal', value)
+  return value
+}
+
+/** An options object; unknown keys are left alone, as Node leaves them. */
+export function optionsObject(name: string, value: unknown): object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidType(name, 'of type object', value)
+  }
+  return value
+}

@@ -1,0 +1,95 @@
+// What CI asks of a change besides its tests, by one command. Every check runs even after one has failed, so that one
+// run says everything there is to repair.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { build } from './build.mjs'
+import { setup } from './setup.mjs'
+import { capture, Failed, main, root, run, step } from './steps.mjs'
+
+const bin = (/** @type {string} */ name) => join(root, 'node_modules', '.bin', name)
+
+/** Sizes at which a file is usually two ideas. A note, not a failure: the reader decides where the second one is. */
+const USUAL_LINES = [
+  { folder: 'crates/core/src', lines: 300 },
+  { folder: 'crates/napi/src', lines: 300 },
+  { folder: 'lib', lines: 250 },
+  { folder: '__test__', lines: 250 },
+]
+
+const FUZZ_MANIFEST = 'crates/core/fuzz/Cargo.toml'
+
+await main(async () => {
+  await setup()
+  /** @type {string[]} */
+  const failures = []
+
+  /**
+   * @param {string} title
+   * @param {() => Promise<void>} action
+   */
+  const check = async (title, action) => {
+    try {
+      await step(title, action)
+    } catch (error) {
+      if (!(error instanceof Failed) || error.exitCode === 130) throw error
+      console.error(`${error.message}\n`)
+      failures.push(title)
+    }
+  }
+
+  await check('Format and lint of TypeScript and JavaScript', () =>
+    run(bin('biome'), ['ci', '--error-on-warnings', '.']),
+  )
+  await check('Format of Rust', async () => {
+    await run('cargo', ['fmt', '--all', '--check'])
+    if (existsSync(join(root, FUZZ_MANIFEST))) {
+      await run('cargo', ['fmt', '--manifest-path', FUZZ_MANIFEST, '--check'])
+    }
+  })
+  await check('Lint of Rust', () => run('cargo', ['clippy', '--workspace', '--all-targets', '--', '-D', 'warnings']))
+  await check('Build', build)
+  await check('Generated files are fresh', generatedFiles)
+  for (const folder of ['__test__', 'examples', 'scripts', 'benchmarks']) {
+    if (!existsSync(join(root, folder, 'tsconfig.json'))) continue
+    await check(`Types of ${folder}/`, () => run(bin('tsc'), ['--noEmit', '-p', folder]))
+  }
+  await check('The package as npm would publish it', () => run(bin('publint'), ['run', '--strict', '--pack', 'npm']))
+  await check('Nothing tracked names a registry', lockFile)
+  notes()
+
+  if (failures.length > 0) throw new Failed(`Failed:\n${failures.map((title) => `  - ${title}`).join('\n')}`)
+  console.log('All checks passed.')
+})
+
+/** The build has just written the loader and its typings anew: what git holds must be the same. */
+async function generatedFiles() {
+  await run(bin('napi'), ['create-npm-dirs'])
+  for (const folder of ['lib/binding', 'npm']) {
+    const { code } = await capture('git', ['diff', '--exit-code', '--stat', '--', folder], { echo: true })
+    const { output } = await capture('git', ['ls-files', '--others', '--exclude-standard', '--', folder])
+    if (code === 0 && output === '') continue
+    throw new Failed(
+      `${folder} is generated, and what git has is not what the sources say.\n${output}Commit it as it is now.`,
+    )
+  }
+}
+
+async function lockFile() {
+  if (/"resolved": "http/.test(readFileSync(join(root, 'package-lock.json'), 'utf8'))) {
+    throw new Failed(
+      'package-lock.json names a registry; .npmrc asks npm to leave that out: npm install --package-lock-only',
+    )
+  }
+}
+
+function notes() {
+  for (const { folder, lines } of USUAL_LINES) {
+    if (!existsSync(join(root, folder))) continue
+    for (const name of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
+      if (!/\.(rs|[mc]?ts)$/.test(name) || name.startsWith('binding')) continue
+      const count = readFileSync(join(root, folder, name), 'utf8').split('\n').length - 1
+      if (count > lines) console.log(`note: ${folder}/${name} has ${count} lines; look for the second idea in it.`)
+    }
+  }
+}
