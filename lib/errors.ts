@@ -9,8 +9,12 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_NO_PARENT'
   /** The server, pool or client is draining or closed and takes nothing new. */
   | 'ERR_SOCKETSERVER_CLOSED'
-  /** A worker's process could not be started, or exited before it had connected. */
+  /** A worker could not be started, or exited before it was ready. */
   | 'ERR_SOCKETSERVER_WORKER_EXITED'
+  /** A worker was not ready within `readyTimeout`, and has been ended. */
+  | 'ERR_SOCKETSERVER_READY_TIMEOUT'
+  /** Workers of a pool exit again and again soon after their start; they are started at the longest interval now. */
+  | 'ERR_SOCKETSERVER_CRASH_LOOP'
   /** `fork()` was given a file that does not exist. */
   | 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND'
   /** The other end of a channel sent what the protocol forbids, or speaks another version of it. */
@@ -38,6 +42,14 @@ export interface ErrorDetails {
   hostname?: string | undefined
   /** The process id of the worker in question. */
   pid?: number | undefined
+  /** The thread of the worker in question. */
+  threadId?: number | undefined
+  /** How the worker in question exited: its code ... */
+  exitCode?: number | undefined
+  /** ... or the signal that ended it. */
+  signal?: NodeJS.Signals | undefined
+  /** The last lines of its standard error, where that is a pipe to this process (`stdio`, `silent`). */
+  stderr?: string | undefined
 }
 
 /** The one class of errors of this package. Bad options are Node's own `TypeError` and `RangeError` instead. */
@@ -50,6 +62,10 @@ export class SocketServerError extends Error {
   declare readonly port?: number | undefined
   declare readonly hostname?: string | undefined
   declare readonly pid?: number | undefined
+  declare readonly threadId?: number | undefined
+  declare readonly exitCode?: number | undefined
+  declare readonly signal?: NodeJS.Signals | undefined
+  declare readonly stderr?: string | undefined
 
   static {
     nameErrors(this, 'SocketServerError')

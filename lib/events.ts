@@ -1,18 +1,27 @@
 import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { ConnectionInfo } from './client/connection.js'
+import type { DrainInfo } from './client/ending.js'
 import type { ListenAddress } from './server/address.js'
-import type { ShedInfo } from './server/stats.js'
-import type { WorkerHandle } from './server/worker-handle.js'
+import type { CutInfo, ShedInfo, StallInfo } from './server/stats.js'
+import type { WorkerHandle, WorkerState } from './server/worker-handle.js'
 
 /** The events of a server, with their arguments. */
 export interface ServerEvents {
   /** A listener is open. */
   listening: [address: ListenAddress]
-  /** A worker has connected. */
+  /** A worker has been started; it is not ready yet. */
+  start: [worker: WorkerHandle]
+  /** A worker is ready. */
   worker: [worker: WorkerHandle]
-  /** A worker's process is gone; both null if it could not be started. */
+  /** A worker has gone to another state, from this one; `ready` and `exited` are told by `worker` and `exit`, too. */
+  transition: [worker: WorkerHandle, from: WorkerState]
+  /** A worker's process or thread is gone; both null if it could not be started. */
   exit: [worker: WorkerHandle, code: number | null, signal: NodeJS.Signals | null]
+  /** A worker's event loop has not turned for its pool's `stallTimeout`; told once a stall. */
+  stall: [worker: WorkerHandle, info: StallInfo]
+  /** Connections have ended because their worker did. */
+  cut: [worker: WorkerHandle, info: CutInfo]
   /** A connection was given up before a worker had it. */
   shed: [info: ShedInfo]
   /** Something failed that the server lives with. Without a listener it becomes a process warning. */
@@ -25,8 +34,8 @@ export interface ServerEvents {
 export interface ClientEvents {
   /** A connection has come; while there is a listener, and `concurrency` allows, they come unasked. */
   connection: [socket: Socket, info: ConnectionInfo]
-  /** The server drains or this worker has been retired: end what idles. */
-  drain: []
+  /** This worker is to end what idles: the server drains, has retired this worker, or has died. Told once. */
+  drain: [info: DrainInfo]
   /** Something failed that the client lives with. Without a listener it becomes a process warning. */
   error: [error: Error]
   /** No connection will come any more and the last lease is over. */

@@ -22,9 +22,29 @@ export function openServer(settings: Binding.NativeServerSettings, wake: () => v
   return new binding.NativeServer(settings, wake)
 }
 
-/** Opens a worker's side on descriptor `fd`, which it owns from then on. */
-export function openReceiver(fd: number, wake: () => void): Binding.NativeReceiver {
-  return new binding.NativeReceiver(fd, wake)
+/** Opens a worker's side on descriptor `fd`, which it owns from then on, or makes its own copy of if it is `borrowed`. */
+export function openReceiver(fd: number, borrowed: boolean, wake: () => void): Binding.NativeReceiver {
+  return new binding.NativeReceiver(fd, borrowed, wake)
+}
+
+/** Has a receiver show that this worker's event loop turns. */
+export function beat(receiver: Binding.NativeReceiver): void {
+  receiver.beat()
+}
+
+/** How often the worker of a channel has shown that its event loop turns; undefined when the channel is over. */
+export function beatsOf(server: Binding.NativeServer, channel: number): number | undefined {
+  return server.channelStats(channel)?.beats
+}
+
+/** Ends a connection for its client, whoever else has a copy of the descriptor, which stays open. */
+export function shutDown(fd: number): void {
+  binding.shutDown(fd)
+}
+
+/** What the worker of a channel that has ended held then, and how many connections it had taken. */
+export function endOf(notice: Binding.Notice): { leases: number; handedOff: number } {
+  return { leases: notice.leases ?? 0, handedOff: notice.handedOff ?? 0 }
 }
 
 function load(): typeof Binding {

@@ -23,7 +23,12 @@ await main(async () => {
   await build()
   // In this process, so that Ctrl-C reaches the parent itself and not a chain of processes before it.
   process.env['PORT'] = String(port)
-  await import('../examples/echo/server.mjs')
+  try {
+    await import('../examples/echo/server.mjs')
+  } catch (error) {
+    if (error instanceof Error && 'syscall' in error) throw unusable(error, port)
+    throw error
+  }
   console.log(next(port))
 })
 
@@ -45,10 +50,18 @@ async function requireFree(port) {
   try {
     await once(probe, 'listening')
   } catch (error) {
-    throw new Failed(`${reason(error, port)} Choose another: npm run demo -- 9000`)
+    throw unusable(error, port)
   }
   probe.close()
   await once(probe, 'close')
+}
+
+/**
+ * @param {unknown} error
+ * @param {number} port
+ */
+function unusable(error, port) {
+  return new Failed(`${reason(error, port)} Choose another: npm run demo -- 9000`)
 }
 
 /**

@@ -9,13 +9,13 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** Receives connections on a thread of its own. */
+/** Receives connections on the event loop of its environment. */
 export declare class NativeReceiver {
   /**
-   * Owns `fd` from now on. `wake` is called on this thread when connections wait or the phase has changed; it keeps
-   * no loop alive.
+   * `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
+   * while this call lasts. `wake` is called when connections wait or the phase has changed; it keeps no loop alive.
    */
-  constructor(fd: number, wake: () => void)
+  constructor(fd: number, borrowed: boolean, wake: () => void)
   /**
    * Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
    * lane's outstanding credit to `min(window, room - taken)`.
@@ -23,6 +23,8 @@ export declare class NativeReceiver {
   exchange(lane: number, room: number, window: number, ended: number): Array<ReceivedConnection>
   /** Where it stands. */
   phase(): ReceiverPhase
+  /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
+  beat(): void
   /** Wants no more connections; the leases go on. */
   leave(): void
   /** Ends the channel. */
@@ -73,6 +75,8 @@ export interface ChannelStats {
   leases: number
   /** Connections acked so far. */
   handedOff: number
+  /** Turns of its event loop, if its worker counts them. */
+  beats: number
 }
 
 /** Where a listener listens. */
@@ -139,6 +143,10 @@ export interface Notice {
   pid?: number
   /** ended: left, lost, dismissed or protocol; shed: timeout. */
   reason?: string
+  /** ended: the leases that the worker held then. */
+  leases?: number
+  /** ended: the connections that it had taken. */
+  handedOff?: number
   /** ended by protocol: what was wrong. */
   message?: string
   /** accept-error, worker-limit: the errno. */
@@ -165,6 +173,8 @@ export interface ReceivedConnection {
   localPort?: number
   /** Milliseconds from accept to handoff. */
   waited: number
+  /** Shut it down before it is closed, `shutDown`: a copy may lie unread at a worker that is stuck. */
+  reissued: boolean
 }
 
 /** Where a receiver stands. */
@@ -190,6 +200,9 @@ export interface ShedConnection {
   /** Milliseconds. */
   waited: number
 }
+
+/** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
+export declare function shutDown(fd: number): void
 
 /** A failed system call, in Node's terms. */
 export interface SystemError {

@@ -4,8 +4,9 @@
 import { closeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { getSystemErrorName } from 'node:util'
+import { isMainThread } from 'node:worker_threads'
 import { systemError } from '../errors.js'
-import type { ReceivedConnection } from '../native.js'
+import { type ReceivedConnection, shutDown } from '../native.js'
 import { CONNECTED, pipeConstructor, type StreamHandle, tcpConstructor } from './stream-handle.js'
 
 /** How sockets are made of descriptors. */
@@ -14,6 +15,8 @@ export interface Adopter {
   adopt(connection: ReceivedConnection, options?: SocketOptions): Socket
   /** The same, one layer below, for Node's servers; undefined where this Node offers no handles. */
   readonly open: ((connection: ReceivedConnection) => StreamHandle) | undefined
+  /** Makes Node the owner of these descriptors ahead of time; undefined where there is no need. */
+  readonly prepare: ((connections: readonly ReceivedConnection[]) => void) | undefined
 }
 
 /** Options that a `net.Server` gives to the sockets it makes. */
@@ -28,13 +31,41 @@ export interface SocketOptions {
  * this Node has no such handles. `fd`: `new net.Socket({ fd })`, documented.
  */
 export function createAdopter({ handles }: { handles: 'tcp' | 'fd' }): Adopter {
-  const adoptFd: Adopter = { adopt: adoptDescriptor, open: undefined }
+  const adoptFd: Adopter = { adopt: adoptDescriptor, open: undefined, prepare: undefined }
   if (handles === 'fd' || tcpConstructor() === undefined) return adoptFd
+  const { open, prepare } = isMainThread ? { open: openHandle, prepare: undefined } : openAhead()
   return {
-    open: openHandle,
+    open,
+    prepare,
     adopt: (connection, options) => {
-      const handle = openHandle(connection)
+      const handle = open(connection)
       return make(connection, { ...options, handle }, () => handle.close())
+    },
+  }
+}
+
+/**
+ * For a thread: if a handler ends it by `process.exit()`, Node closes its handles but not descriptors that are still
+ * numbers, and the process lives on with them. So all that came together become handles before the first is handled.
+ */
+function openAhead(): { open: (connection: ReceivedConnection) => StreamHandle; prepare: Adopter['prepare'] } {
+  const ahead = new Map<number, StreamHandle | Error>()
+  return {
+    prepare: (connections) => {
+      if (connections.length < 2) return
+      for (const connection of connections) {
+        try {
+          ahead.set(connection.id, openHandle(connection))
+        } catch (error) {
+          ahead.set(connection.id, error instanceof Error ? error : new Error(String(error)))
+        }
+      }
+    },
+    open: (connection) => {
+      const found = ahead.get(connection.id)
+      ahead.delete(connection.id)
+      if (found instanceof Error) throw found
+      return found ?? openHandle(connection)
     },
   }
 }
@@ -59,6 +90,10 @@ function make(connection: ReceivedConnection, options: MakeOptions, abandon: () 
     throw error
   }
   rememberPeer(socket, connection)
+  const handle: unknown = Reflect.get(socket, '_handle')
+  if (connection.reissued && options.fd !== undefined && typeof handle === 'object' && handle !== null) {
+    shutDownBeforeClose(handle, connection)
+  }
   return socket
 }
 
@@ -79,7 +114,26 @@ function openHandle(connection: ReceivedConnection): StreamHandle {
     const code = getSystemErrorName(error)
     throw systemError({ code, errno: error, message: 'the descriptor cannot be adopted' }, 'open')
   }
+  if (connection.reissued) shutDownBeforeClose(handle, connection)
   return handle
+}
+
+/**
+ * A connection that another worker had been offered may still lie in that worker's socket if its event loop is stuck, and
+ * until that copy is closed too, a close alone does not reach the client: shutdown(2) does.
+ */
+function shutDownBeforeClose(handle: object, { fd }: ReceivedConnection): void {
+  let isOpen = true
+  for (const name of ['close', 'reset']) {
+    const method: unknown = Reflect.get(handle, name)
+    if (typeof method !== 'function') continue
+    Reflect.set(handle, name, (...args: unknown[]): unknown => {
+      // Afterwards the number may be somebody else's.
+      if (isOpen) shutDown(fd)
+      isOpen = false
+      return Reflect.apply(method, handle, args)
+    })
+  }
 }
 
 /** Closes what nobody owns now; that it could not be closed is less to say than why it could not be adopted. */

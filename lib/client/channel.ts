@@ -1,18 +1,28 @@
-// Runs in a WORKER: its one channel to the parent, shared by the clients of the process.
+// Runs in a WORKER: its one channel to the parent, shared by the clients of the process or thread.
 
-import { type NativeReceiver, openReceiver, type ReceivedConnection, type ReceiverPhase } from '../native.js'
+import { closeSync } from 'node:fs'
+import { beat, type NativeReceiver, openReceiver, type ReceivedConnection, type ReceiverPhase } from '../native.js'
+import type { WorkerSettings } from '../worker-settings.js'
 import type { Lane } from './lane.js'
 
-/** The receiving end of a channel, and the lanes that connections leave it by. */
+/**
+ * The receiving end of a channel, and the lanes that connections leave it by. What opens it is its hello, and that is what
+ * makes a worker ready: one that says by itself when it is keeps its hello until then, and has nothing to answer before.
+ */
 export class Channel {
-  readonly #receiver: NativeReceiver
+  readonly settings: WorkerSettings
+  readonly #fd: number
+  #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
+  #pulse: NodeJS.Timeout | undefined
 
-  /** Owns `fd` from then on. Throws if it is not a channel. */
-  constructor(fd: number) {
-    this.#receiver = openReceiver(fd, () => this.#wake())
+  /** Owns `fd` from then on, unless it is a thread's. Throws if it is not a channel. */
+  constructor(fd: number, settings: WorkerSettings) {
+    this.#fd = fd
+    this.settings = settings
+    if (!settings.isReadyManual) this.open()
   }
 
   /** How far it has come, with the reason once it has ended. */
@@ -20,9 +30,34 @@ export class Channel {
     return this.#phase
   }
 
-  /** Whether this process has left, or is leaving: then there is no way back. */
+  /** Whether the parent has ended it, or has died. */
+  get isOver(): boolean {
+    return (this.#receiver?.phase().phase ?? 'joining') === 'ended'
+  }
+
+  /** Whether this worker has left, or is leaving: then there is no way back. */
   get hasLeft(): boolean {
     return this.#state !== 'open'
+  }
+
+  /**
+   * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has ended it in the meantime,
+   * which only one that says hello late can find, it is over.
+   */
+  open(): void {
+    if (this.#receiver !== undefined || this.#state !== 'open' || this.#phase.phase === 'ended') return
+    let receiver: NativeReceiver
+    try {
+      receiver = openReceiver(this.#fd, this.settings.isThread, () => this.#wake())
+    } catch (error) {
+      if (!(error instanceof Error && error.message.includes('EPIPE'))) throw error
+      this.#change({ phase: 'ended', reason: 'eof' })
+      return
+    }
+    this.#receiver = receiver
+    // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
+    if (this.settings.beat > 0) this.#pulse = setInterval(() => beat(receiver), this.settings.beat).unref()
+    for (const lane of this.#lanes) lane.pumpSoon()
   }
 
   add(lane: Lane): void {
@@ -31,14 +66,15 @@ export class Channel {
 
   /** See `NativeReceiver.exchange`. */
   exchange(port: number, room: number, window: number, ended: number): ReceivedConnection[] {
-    return this.#state === 'closed' ? [] : this.#receiver.exchange(port, room, window, ended)
+    if (this.#state === 'closed' || this.#receiver === undefined) return []
+    return this.#receiver.exchange(port, room, window, ended)
   }
 
   /** A lane takes nothing any more. When none does, what has come and was not taken goes back to the parent at once. */
   stopped(): void {
     if (this.#state !== 'open' || [...this.#lanes].some(({ isStopped }) => !isStopped)) return
     this.#state = 'leaving'
-    this.#receiver.leave()
+    this.#receiver?.leave()
   }
 
   /** The leases of a lane are over. After the last lane the channel ends. */
@@ -46,12 +82,17 @@ export class Channel {
     this.#lanes.delete(lane)
     if (this.#lanes.size > 0) return
     this.#state = 'closed'
-    this.#receiver.close()
+    clearInterval(this.#pulse)
+    if (this.#receiver !== undefined) this.#receiver.close()
+    else if (!this.settings.isThread) closeSync(this.#fd)
   }
 
   #wake(): void {
-    if (this.#state === 'closed') return
-    const phase = this.#receiver.phase()
+    if (this.#state === 'closed' || this.#receiver === undefined) return
+    this.#change(this.#receiver.phase())
+  }
+
+  #change(phase: ReceiverPhase): void {
     const hasChanged = phase.phase !== this.#phase.phase
     this.#phase = phase
     // First what has come, then what has changed: a channel that is over may still hold connections.

@@ -2,6 +2,7 @@
 
 import { EventEmitter } from 'node:events'
 import type { Server as NetServer } from 'node:net'
+import { debug } from '../diagnostics.js'
 import { hasCode, SocketServerError } from '../errors.js'
 import { type ClientEvents, report } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
@@ -18,9 +19,10 @@ import {
 } from './client-options.js'
 import { type Connection, connectionInfo } from './connection.js'
 import { ConnectionListeners } from './connection-listeners.js'
-import { closedError, lostError, retiredError } from './ending.js'
+import { closedError, type DrainInfo, lostError, retiredError } from './ending.js'
 import { Lane } from './lane.js'
-import { leaseUntil } from './lease.js'
+import { Leases } from './leases.js'
+import { leaveProcess } from './leave-process.js'
 import { type ServedServer, serveOn } from './serve.js'
 import { uncaught } from './uncaught.js'
 
@@ -36,6 +38,7 @@ export class Client extends EventEmitter<ClientEvents> {
   readonly #accepts = new AcceptQueue(() => this.#lane.pumpSoon())
   /** Taken for a listener that left before its turn came; they go to whoever asks next. */
   readonly #surplus: ReceivedConnection[] = []
+  readonly #leases = new Leases(() => this.#leaseOver())
   #state: 'open' | 'closing' | 'closed' = 'open'
   /** Why there are no more connections, once that is so. */
   #ending: () => SocketServerError = closedError
@@ -54,6 +57,7 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#adopter = adopter
     this.#lane = new Lane(port, channel, {
       demand: () => this.#demand(),
+      prepare: adopter.prepare,
       receive: (connection) => this.#receive(connection),
       exhausted: () => this.#orphaned(),
       phaseChanged: (phase) => this.#phaseChanged(phase),
@@ -133,6 +137,15 @@ export class Client extends EventEmitter<ClientEvents> {
     return this
   }
 
+  /**
+   * Says that this worker is ready, where its pool was started with `ready: 'manual'`: only then connections come.
+   * Otherwise connecting has said so, and this does nothing.
+   */
+  ready(): this {
+    this.#channel.open()
+    return this
+  }
+
   /** Takes nothing more, finishes its leases, then leaves. Every call returns the same promise. */
   close(): Promise<void> {
     this.#finish(closedError)
@@ -172,7 +185,7 @@ export class Client extends EventEmitter<ClientEvents> {
     try {
       this.#pass(connection)
     } catch (error) {
-      this.#leaseOver()
+      this.#leases.over(connection)
       // Not here: connections that came along still wait in line, and a listener may throw.
       process.nextTick(() => report(this, error instanceof Error ? error : new Error(String(error))))
     }
@@ -180,18 +193,17 @@ export class Client extends EventEmitter<ClientEvents> {
 
   /** Gives a connection to who is next. Throws if no socket could be made of it. */
   #pass(connection: ReceivedConnection): void {
-    const over = (): void => this.#leaseOver()
     if (this.#accepts.length > 0) {
       const socket = this.#adopter.adopt(connection)
-      leaseUntil('finish', socket, over)
+      this.#leases.begin('finish', socket, connection)
       this.#accepts.give({ socket, ...connectionInfo(connection) })
     } else if (this.#served !== undefined) {
       const socket = this.#served.receive(connection)
-      if (socket === undefined) over()
-      else leaseUntil('close', socket, over)
+      if (socket === undefined) this.#leases.over(connection)
+      else this.#leases.begin('close', socket, connection)
     } else if (this.listenerCount('connection') > 0) {
       const socket = this.#adopter.adopt(connection)
-      leaseUntil('close', socket, over)
+      this.#leases.begin('close', socket, connection)
       uncaught(() => this.emit('connection', socket, connectionInfo(connection)))
     } else {
       this.#surplus.push(connection)
@@ -203,9 +215,28 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#closeIfDone()
   }
 
-  #phaseChanged({ phase }: ReceiverPhase): void {
-    if (phase === 'draining' || phase === 'retired') this.#drain()
-    if (phase === 'retired') this.#finish(retiredError)
+  #phaseChanged({ phase, reason }: ReceiverPhase): void {
+    debug('the channel to the server is %s%s', phase, reason === undefined ? '' : `: ${reason}`)
+    if (phase === 'draining') this.#drain({ reason: 'server', timeout: undefined })
+    if (phase === 'retired') {
+      this.#drain({ reason: 'retired', timeout: this.#drainTimeout })
+      this.#finish(retiredError)
+    }
+    if (phase === 'ended') this.#ended(reason)
+  }
+
+  /** There is no server any more that would see to it that what is still open ends in time. */
+  #ended(reason: ReceiverPhase['reason']): void {
+    if (this.#state === 'closed' || reason === 'left') return
+    // The server has ended the channel: the time for what it knew of is over.
+    if (reason === 'closed') this.#leases.end()
+    else if (this.#drainTimeout !== undefined) setTimeout(() => this.#expire(), this.#drainTimeout).unref()
+    this.#drain({ reason: reason === 'eof' ? 'lost' : 'retired', timeout: this.#drainTimeout })
+  }
+
+  #expire(): void {
+    this.#finish(lostError)
+    this.#leases.end()
   }
 
   /** The channel is over and nothing of what it brought is left. */
@@ -218,11 +249,16 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#finish(lostError)
   }
 
-  #drain(): void {
+  get #drainTimeout(): number | undefined {
+    const { drainTimeout } = this.#channel.settings
+    return drainTimeout === 0 ? undefined : drainTimeout
+  }
+
+  #drain(info: DrainInfo): void {
     this.#served?.drain()
     if (this.#hasDrained) return
     this.#hasDrained = true
-    this.emit('drain')
+    this.emit('drain', info)
   }
 
   #servedStopped(): void {
@@ -244,7 +280,7 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#served?.finish()
     for (const connection of this.#surplus.splice(0)) {
       const socket = this.#adopter.adopt(connection)
-      leaseUntil('close', socket, () => this.#leaseOver())
+      this.#leases.begin('close', socket, connection)
       socket.destroy()
     }
     this.#closeIfDone()
@@ -256,6 +292,7 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#lane.close()
     this.#served?.end()
     this.#keepAlive.release()
+    if (this.#ending !== closedError) leaveProcess(this.#channel.settings)
     process.nextTick(() => {
       this.#settleClosed()
       this.emit('close')

@@ -3,13 +3,15 @@
 import { isMainThread } from 'node:worker_threads'
 import { CHANNEL_VARIABLE } from '../channel-variable.js'
 import { SocketServerError } from '../errors.js'
+import { readSettings, SETTINGS_VARIABLE } from '../worker-settings.js'
 import { Channel } from './channel.js'
 import { Client } from './client.js'
 import { type ConnectOptions, parseConnectOptions } from './client-options.js'
+import { leaveSignalsToParent } from './parent-signals.js'
 
 /**
- * Connects to the server that started this process, or rather to one of its listeners if `port` is given. A second call
- * with the same port gives the same client. Throws ERR_SOCKETSERVER_NO_PARENT if no server started this process, and
+ * Connects to the server that started this process or thread, or rather to one of its listeners if `port` is given. A
+ * second call with the same port gives the same client. Throws ERR_SOCKETSERVER_NO_PARENT if no server started it, and
  * ERR_SOCKETSERVER_CLOSED once every client of it has closed.
  */
 export function connect(options: ConnectOptions = {}): Client {
@@ -18,7 +20,7 @@ export function connect(options: ConnectOptions = {}): Client {
   const existing = clients.get(port)
   if (existing !== undefined && !existing.isClosing) return existing
   if (channel.hasLeft || channel.phase.phase === 'retired' || channel.phase.phase === 'ended') {
-    throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'This process has left its server: connect() comes too late')
+    throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'This worker has left its server: connect() comes too late')
   }
   const client = new Client(channel, port)
   clients.set(port, client)
@@ -26,16 +28,25 @@ export function connect(options: ConnectOptions = {}): Client {
 }
 
 function openChannel(): Channel {
-  if (!isMainThread) throw noParent('connect() works in the main thread of a worker process')
   const text = process.env[CHANNEL_VARIABLE]
-  // Read once: neither a second copy of this process's code nor a child of it has any business with the descriptor.
-  delete process.env[CHANNEL_VARIABLE]
+  const settings = readSettings(process.env[SETTINGS_VARIABLE])
+  // A worker's own threads inherit its environment, but not its place.
+  if (!isMainThread && !(settings.isThread && text !== undefined)) {
+    throw noParent(
+      'connect() works in a thread that server.threads() started, or in the main thread of a worker process',
+    )
+  }
   if (text === undefined) {
     throw noParent("no server started this process: start it with createServer() and server.fork('./worker.js')")
   }
+  // Read once: neither a second copy of this process's code nor a child of it has any business with the descriptor.
+  delete process.env[CHANNEL_VARIABLE]
+  delete process.env[SETTINGS_VARIABLE]
   if (!/^\d+$/.test(text)) throw noParent(`${CHANNEL_VARIABLE} is '${text}', which is no descriptor`)
   try {
-    return new Channel(Number(text))
+    const opened = new Channel(Number(text), settings)
+    if (settings.ignoreSignals && isMainThread) leaveSignalsToParent(opened)
+    return opened
   } catch (cause) {
     throw noParent(`${CHANNEL_VARIABLE} is ${text}, but that descriptor is no channel to a server`, cause)
   }

@@ -6,11 +6,14 @@ import { Server as TlsServer } from 'node:tls'
 /**
  * Ends what idles on a served server without cutting what does not. On HTTP/1 an answer says `Connection: close`, and
  * what stays idle is closed only after a grace: closing at once resets a request that is on its way
- * (nodejs/node#60617). On HTTP/2 a session says GOAWAY. Other connections know best themselves when they are over.
+ * (nodejs/node#60617). One that has not sent a byte yet has longer, as its client may be about to: to Node it is not idle,
+ * and would be waited for until `headersTimeout`. On HTTP/2 a session says GOAWAY. Other connections know best themselves
+ * when they are over.
  */
 export class ServedDrain {
   readonly #server: Server
-  readonly #sockets = new Set<Socket>()
+  /** Each with the number of sweeps that have found it without a byte read. */
+  readonly #sockets = new Map<Socket, number>()
   readonly #sessions = new Set<Http2Session>()
   #stage: 'serving' | 'draining' | 'finishing' | 'over' = 'serving'
   #sweeper: NodeJS.Timeout | undefined
@@ -27,9 +30,11 @@ export class ServedDrain {
     this.#stage = 'draining'
     for (const session of this.#sessions) session.close()
     if (!canCloseIdle(this.#server)) return
-    for (const socket of this.#sockets) lastAnswer(Reflect.get(socket, '_httpMessage'))
+    for (const socket of this.#sockets.keys()) lastAnswer(Reflect.get(socket, '_httpMessage'))
     this.#server.prependListener('request', lastRequest)
-    this.#sweeper = setInterval(() => this.#sweep(), IDLE_GRACE).unref()
+    // In the check phase, right after the loop has read what has come: a request that is here already is not idle, and
+    // only one that is on its way at this very moment is lost.
+    this.#sweeper = setInterval(() => setImmediate(() => this.#sweep()), IDLE_GRACE).unref()
   }
 
   /** The same, and closes the server: at once, unless that would close idle connections before their grace is over. */
@@ -52,8 +57,14 @@ export class ServedDrain {
   }
 
   #sweep(): void {
+    if (this.#stage === 'over') return
     if (this.#stage === 'finishing') this.#close()
     if (canCloseIdle(this.#server)) this.#server.closeIdleConnections()
+    for (const [socket, sweeps] of this.#sockets) {
+      if (socket.bytesRead > 0) continue
+      if (sweeps >= SILENT_SWEEPS) socket.destroy()
+      else this.#sockets.set(socket, sweeps + 1)
+    }
   }
 
   #close(): void {
@@ -61,7 +72,7 @@ export class ServedDrain {
   }
 
   readonly #trackSocket = (socket: Socket): void => {
-    this.#sockets.add(socket)
+    this.#sockets.set(socket, 0)
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
@@ -96,3 +107,6 @@ function socketEvent(server: Server): string {
 
 /** Milliseconds in which a request that was on its way when the drain began is still answered. */
 const IDLE_GRACE = 1000
+
+/** So many times that grace, 5 seconds, for a connection on which nothing has come yet: as long as Node keeps an idle one. */
+const SILENT_SWEEPS = 5

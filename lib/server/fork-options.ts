@@ -1,17 +1,17 @@
 import type { ForkOptions as ChildProcessForkOptions } from 'node:child_process'
-import { availableParallelism } from 'node:os'
-import { integer, optionsObject, strings } from '../validate.js'
+import { strings } from '../validate.js'
+import { type PoolOptions, type PoolSettings, parsePoolOptions } from './pool-options.js'
 import { resolveEntry } from './resolve-entry.js'
 
-/** `child_process.fork()`'s options, and how many. */
-export interface ForkOptions extends ChildProcessForkOptions {
-  /** Workers to start, 0 to 65535. Default: as many as the machine runs at once, `os.availableParallelism()`. */
-  workers?: number | undefined
+/** `child_process.fork()`'s options, and those of a pool. */
+export interface ForkOptions extends ChildProcessForkOptions, PoolOptions {
   /** Arguments for the worker, its `process.argv.slice(2)`. Default none. */
   args?: readonly string[] | undefined
+  /** A worker whose resident memory exceeds so many bytes is replaced by a fresh one; looked at once a second. Default: never. */
+  maxMemory?: number | undefined
 }
 
-/** What starting one worker takes. */
+/** What starting one worker process takes. */
 export interface ForkPlan {
   /** An absolute path that was there when it was resolved. */
   entry: string
@@ -19,19 +19,16 @@ export interface ForkPlan {
   options: ChildProcessForkOptions
 }
 
-export function parseForkOptions(entry: string | URL, forkOptions: ForkOptions): { plan: ForkPlan; workers: number } {
-  optionsObject('options', forkOptions)
-  const { workers, args, ...options } = forkOptions
+export function parseForkOptions(
+  entry: string | URL,
+  forkOptions: ForkOptions,
+  killTimeout: number,
+): { plan: ForkPlan; workers: number; settings: PoolSettings } {
+  const { workers, settings, rest } = parsePoolOptions(forkOptions, killTimeout)
+  const { args, ...options } = rest
   return {
-    workers: poolSize('options.workers', workers ?? availableParallelism()),
+    workers,
+    settings,
     plan: { entry: resolveEntry(entry, options.cwd), args: strings('options.args', args), options },
   }
 }
-
-/** A number of workers. None is allowed: connections wait until there are some. */
-export function poolSize(name: string, value: unknown): number {
-  return integer(name, value, 0, MOST_WORKERS)
-}
-
-// More are a mistake, not a wish: Linux's default pid_max is 32768.
-const MOST_WORKERS = 65_535

@@ -1,6 +1,8 @@
 import { lookup } from 'node:dns'
+import { fstatSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { AbortError, SocketServerError, systemError } from '../errors.js'
+import { constants } from 'node:os'
+import { AbortError, hasCode, SocketServerError, systemError } from '../errors.js'
 import type { ListenOutcome, NativeServer } from '../native.js'
 import { fromNative, type ListenAddress } from './address.js'
 import type { ListenTarget } from './listen-target.js'
@@ -20,6 +22,7 @@ export async function listenOn(native: () => NativeServer, target: ListenTarget)
       return opened(native().listenPath(path, backlog, readableAll, writableAll), { address: path, port: -1 })
     }
     case 'fd':
+      checkOpen(target.fd)
       return opened(native().listenFd(target.fd), {})
   }
 }
@@ -28,6 +31,16 @@ function opened({ address, error }: ListenOutcome, place: { address?: string; po
   if (address) return fromNative(address)
   if (error) throw systemError(error, 'listen', place)
   throw new TypeError('The binding returned neither an address nor an error')
+}
+
+/** The binding takes a number that is no descriptor for a mistake in here; to the caller it is an error of the system. */
+function checkOpen(fd: number): void {
+  try {
+    fstatSync(fd)
+  } catch (error) {
+    if (!hasCode(error, 'EBADF')) throw error
+    throw systemError({ code: 'EBADF', errno: -constants.errno.EBADF, message: 'bad file descriptor' }, 'listen')
+  }
 }
 
 /** An IP address for `host`, the way `net` finds it; the empty string stands for every address. */

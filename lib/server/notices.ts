@@ -1,13 +1,15 @@
 import { SocketServerError, systemError } from '../errors.js'
-import type { Notice } from '../native.js'
+import { endOf, type Notice } from '../native.js'
 import { errorPlace, fromNative } from './address.js'
-import type { ShedInfo } from './stats.js'
-import type { ForkedWorker } from './worker-handle.js'
+import type { CutInfo, ShedInfo } from './stats.js'
+import type { SupervisedWorker } from './supervised-worker.js'
+import { bodyName } from './worker-body.js'
 
 /** What a server does about what its native side has to say. */
 export interface NoticeReader {
-  worker(channel: number): ForkedWorker | undefined
-  joined(worker: ForkedWorker): void
+  worker(channel: number): SupervisedWorker | undefined
+  joined(worker: SupervisedWorker): void
+  cut(worker: SupervisedWorker, info: CutInfo): void
   shed(info: ShedInfo): void
   failed(error: SocketServerError): void
   drained(): void
@@ -20,8 +22,8 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
       if (worker) reader.joined(worker)
       break
     case 'ended':
-      worker?.channelEnded()
       if (notice.reason === 'protocol') reader.failed(protocolError(notice, worker))
+      if (worker) channelEnded(notice, worker, reader)
       break
     case 'shed':
       if (notice.connection) reader.shed(shedInfo(notice.connection, notice.reason))
@@ -41,7 +43,16 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
   }
 }
 
-function protocolError({ message }: Notice, worker: ForkedWorker | undefined): SocketServerError {
+function channelEnded(notice: Notice, worker: SupervisedWorker, reader: NoticeReader): void {
+  const { leases, handedOff } = endOf(notice)
+  const isTimeUp = worker.isDismissed && notice.reason === 'dismissed'
+  worker.channelEnded(handedOff)
+  if (leases === 0) return
+  const reason = notice.reason === 'protocol' ? 'protocol' : isTimeUp ? 'timeout' : 'exited'
+  reader.cut(worker, { connections: leases, reason })
+}
+
+function protocolError({ message }: Notice, worker: SupervisedWorker | undefined): SocketServerError {
   return new SocketServerError(
     'ERR_SOCKETSERVER_PROTOCOL',
     `The channel of ${describe(worker)} was ended, as it broke the protocol: ${message ?? 'no reason was given'}`,
@@ -49,8 +60,8 @@ function protocolError({ message }: Notice, worker: ForkedWorker | undefined): S
   )
 }
 
-function describe(worker: ForkedWorker | undefined): string {
-  return worker === undefined ? 'a worker that has gone' : `worker ${worker.id} (pid ${worker.pid})`
+function describe(worker: SupervisedWorker | undefined): string {
+  return worker === undefined ? 'a worker that has gone' : `worker ${worker.id} (${bodyName(worker)})`
 }
 
 function place({ address }: Notice): { address?: string; port?: number } {

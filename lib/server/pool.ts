@@ -1,54 +1,95 @@
 import { hasCode, SocketServerError } from '../errors.js'
-import { poolSize } from './fork-options.js'
-import type { ForkedWorker, WorkerHandle } from './worker-handle.js'
+import { Place } from './place.js'
+import { type PoolSettings, poolSize } from './pool-options.js'
+import { Reload, type ReloadOptions, type ReloadSetup } from './reload.js'
+import { type RestartDecision, RestartPolicy } from './restart-policy.js'
+import { Rounds } from './rounds.js'
+import type { SupervisedWorker } from './supervised-worker.js'
+import type { ProcessHandle, WorkerHandle } from './worker-handle.js'
 
-/** The workers that one call started. */
-export interface Pool {
+/** The workers that one call started, kept alive. */
+export interface Pool<Handle extends WorkerHandle = ProcessHandle> {
   /**
-   * Resolves when every worker that `fork()` started has connected. Rejects with ERR_SOCKETSERVER_WORKER_EXITED if one
-   * exits before; if nobody has asked for `ready` by then, the server's `error` tells it instead.
+   * Resolves when every worker that `fork()` or `threads()` started is ready. Rejects with
+   * ERR_SOCKETSERVER_WORKER_EXITED or ERR_SOCKETSERVER_READY_TIMEOUT if one does not get there, although that is tried
+   * again; if nobody has asked for `ready` by then, the server's `error` tells it instead.
    */
   readonly ready: Promise<void>
-  /** Those whose process has not exited, oldest first. */
-  readonly workers: readonly WorkerHandle[]
+  /** Those whose process or thread has not exited, oldest first. */
+  readonly workers: readonly Handle[]
   /** How many there are meant to be. */
   readonly size: number
   /**
-   * Changes how many there are, 0 to 65535. Upwards it resolves when the new ones have connected, and rejects with
-   * ERR_SOCKETSERVER_WORKER_EXITED if one exits before, which the server's `error` tells too. Downwards the least busy
-   * are retired, among equals the newest; it resolves when they have finished what they hold and have exited.
+   * Changes how many there are, 0 to 65535. Upwards it resolves when the new ones are ready, and rejects as `ready` does
+   * if one does not get there, which the server's `error` tells too. Downwards the least busy are retired, among equals
+   * the newest; it resolves when they have finished what they hold and have exited.
    */
   resize(size: number): Promise<void>
+  /**
+   * Replaces every worker: starts the new generation and waits until all of it is ready, then retires the old, a few at a
+   * time. Resolves when the old have finished what they hold and have exited. If one of the new does not get ready, the
+   * old go on serving and it rejects with the reason. Calls while one runs are one reload after it.
+   */
+  reload(options?: ReloadOptions): Promise<void>
   /** Retires all of them; resolves when they have finished what they hold and have exited. */
   close(): Promise<void>
 }
 
 export interface PoolSetup {
+  entry: string
   workers: number
+  settings: PoolSettings
   /** Starts one worker, or throws. */
-  spawn: (generation: number) => ForkedWorker
+  spawn: (generation: number, restarts: number) => SupervisedWorker
   /** Told of a failure that nobody waits for. */
   report: (error: Error) => void
+  /** Told that a worker will be started in the place of one that has exited. */
+  restarting: (generation: number, decision: RestartDecision, error: Error) => void
+  /** Told how far a reload has come. */
+  reloading: ReloadSetup['progress']
+  /** Told that a worker's event loop has not turned for so many milliseconds. */
+  stalled: (worker: SupervisedWorker, stalledFor: number) => void
 }
 
-export class WorkerPool implements Pool {
+export class WorkerPool implements Pool<WorkerHandle> {
   readonly #setup: PoolSetup
-  readonly #workers = new Set<ForkedWorker>()
+  readonly #workers = new Set<SupervisedWorker>()
+  readonly #places = new Set<Place>()
   readonly #ready: Promise<void>
-  readonly #generation = 1
+  readonly #reload: Reload
+  readonly #rounds: Rounds
+  #generation = 1
   #isReadyWatched = false
-  #size = 0
+  #isReferenced = true
+  /** Since when the pool has been in a crash loop that it has told of; undefined while it is not. */
+  #crashLoopSince: number | undefined
   #closing: Promise<void> | undefined
 
   constructor(setup: PoolSetup) {
     this.#setup = setup
+    this.#reload = new Reload({
+      nextGeneration: () => {
+        if (this.#closing) throw closedError('reload()')
+        this.#generation += 1
+        return this.#generation
+      },
+      places: () => [...this.#places],
+      isClosed: () => this.#closing !== undefined,
+      drainTimeout: setup.settings.drainTimeout,
+      progress: setup.reloading,
+    })
+    this.#rounds = new Rounds(setup.settings, {
+      workers: () => this.workers,
+      replace: (worker, why) => this.#replace(worker, why),
+      stalled: (worker, stalledFor) => setup.stalled(worker, stalledFor),
+    })
     try {
-      this.#ready = connected(this.#start(setup.workers))
+      this.#ready = connected(this.#grow(setup.workers))
     } catch (error) {
+      void this.close()
       for (const worker of this.#workers) worker.kill()
       throw error
     }
-    this.#size = setup.workers
     this.#ready.catch((error: Error) => {
       if (!this.#isReadyWatched && !hasCode(error, 'ERR_SOCKETSERVER_CLOSED')) setup.report(error)
     })
@@ -59,75 +100,171 @@ export class WorkerPool implements Pool {
     return this.#ready
   }
 
-  get workers(): readonly ForkedWorker[] {
+  get workers(): readonly SupervisedWorker[] {
     return [...this.#workers].filter(({ state }) => state !== 'exited')
   }
 
   get size(): number {
-    return this.#size
+    return this.#places.size
   }
 
   resize(size: number): Promise<void> {
     try {
       poolSize('size', size)
-      if (this.#closing) throw closedError()
+      if (this.#closing) throw closedError('resize()')
+      // Those that were not to be restarted by themselves.
+      if (this.#setup.settings.restart === undefined) for (const place of this.#places) place.fill()
+      if (size <= this.#places.size) return this.#vacate(idlestFirst(this.#places).slice(0, this.#places.size - size))
+      const grown = this.#waitFor(this.#grow(size - this.#places.size))
+      // A resize() in a signal handler is one that nobody waits for: `error` tells of it, and the process lives.
+      grown.catch(() => {})
+      return grown
     } catch (error) {
       return Promise.reject(error)
     }
-    this.#size = size
-    const active = this.workers.filter(({ state }) => state === 'starting' || state === 'ready')
-    if (size <= active.length) return this.#retire(idlestFirst(active).slice(0, active.length - size))
-    const grown = this.#grow(size - active.length)
-    // A resize() in a signal handler is one that nobody waits for: `error` tells of it, and the process lives.
-    grown.catch(() => {})
-    return grown
+  }
+
+  reload(options: ReloadOptions = {}): Promise<void> {
+    const reloaded = this.#reload.request(options)
+    reloaded.catch(() => {})
+    return reloaded
   }
 
   close(): Promise<void> {
-    this.#size = 0
-    this.#closing ??= this.#retire(this.workers)
+    this.#rounds.stop()
+    this.#closing ??= this.#close()
     return this.#closing
   }
 
-  async #grow(count: number): Promise<void> {
+  reference(isReferenced: boolean): void {
+    this.#isReferenced = isReferenced
+    for (const place of this.#places) place.reference(isReferenced)
+    for (const worker of this.#workers) worker.body.reference(isReferenced)
+  }
+
+  async #close(): Promise<void> {
+    const vacated = this.#vacate([...this.#places])
+    await Promise.all([vacated, ...this.workers.map(({ exited }) => exited)])
+  }
+
+  async #waitFor(workers: readonly SupervisedWorker[]): Promise<void> {
     try {
-      await connected(this.#start(count))
+      await connected(workers)
     } catch (error) {
       if (error instanceof Error && !hasCode(error, 'ERR_SOCKETSERVER_CLOSED')) this.#setup.report(error)
       throw error
     }
   }
 
-  #start(count: number): ForkedWorker[] {
+  /** Adds places, each with a worker. Throws if one cannot be started; then that place is not there. */
+  #grow(count: number): SupervisedWorker[] {
     return Array.from({ length: count }, () => {
-      const worker = this.#setup.spawn(this.#generation)
-      this.#workers.add(worker)
-      void worker.exited.then(() => this.#exited(worker))
-      return worker
+      const { restart, drainTimeout } = this.#setup.settings
+      const place: Place = new Place({
+        policy: restart === undefined ? undefined : new RestartPolicy(restart),
+        drainTimeout,
+        start: (restarts) => this.#start(restarts),
+        restarting: (decision, error, failed) => this.#restarting(decision, error, failed),
+      })
+      place.reference(this.#isReferenced)
+      place.fill()
+      this.#places.add(place)
+      return place.worker
+    }).filter((worker) => worker !== undefined)
+  }
+
+  #start(restarts: number): SupervisedWorker {
+    const worker = this.#setup.spawn(this.#generation, restarts)
+    worker.body.reference(this.#isReferenced)
+    this.#workers.add(worker)
+    void worker.exited.then(() => this.#workers.delete(worker))
+    return worker
+  }
+
+  async #vacate(places: readonly Place[]): Promise<void> {
+    const workers = places.map((place) => {
+      this.#places.delete(place)
+      return place.vacate()
     })
+    await Promise.all(
+      workers.map((worker) => {
+        worker?.retire(this.#setup.settings.drainTimeout)
+        return worker?.exited
+      }),
+    )
   }
 
-  async #retire(workers: readonly ForkedWorker[]): Promise<void> {
-    for (const worker of workers) worker.retire()
-    await Promise.all(workers.map(({ exited }) => exited))
+  /** Has one worker be replaced by a fresh one; if that does not get ready, the old one stays, and this is false. */
+  async #replace(worker: SupervisedWorker, why: string): Promise<boolean> {
+    const place = [...this.#places].find((candidate) => candidate.worker === worker)
+    if (place === undefined || place.isChanging || this.#reload.isRunning) return true
+    try {
+      await place.replace()
+      return true
+    } catch (error) {
+      if (!place.isVacated) this.#setup.report(replacementError(worker, why, error))
+      return false
+    }
   }
 
-  /** The one place that learns of a worker's end; whatever replaces workers decides here. */
-  #exited(worker: ForkedWorker): void {
-    this.#workers.delete(worker)
+  #restarting(decision: RestartDecision, error: Error, failed: SupervisedWorker | undefined): void {
+    this.#setup.restarting(this.#generation, decision, error)
+    this.#endCrashLoop()
+    if (this.#crashLoopSince !== undefined) return
+    if (decision.isCrashLoop) {
+      this.#crashLoopSince = performance.now()
+      this.#setup.report(crashLoopError(this.#setup, decision, error))
+    } else if (failed === undefined || (failed.uptime === undefined && failed.restarts > 0)) {
+      // A first start is told of by the promise of whoever asked for it.
+      this.#setup.report(error)
+    }
+  }
+
+  /** The loop is over when a worker that was started since it was told of has lived for long enough. */
+  #endCrashLoop(): void {
+    const since = this.#crashLoopSince
+    const minUptime = this.#setup.settings.restart?.minUptime ?? 0
+    if (since === undefined) return
+    const lasted = performance.now() - since
+    const isOver = this.workers.some(({ uptime }) => uptime !== undefined && uptime >= minUptime && uptime < lasted)
+    if (isOver) this.#crashLoopSince = undefined
   }
 }
 
-function closedError(): SocketServerError {
-  return new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The pool is closed: resize() comes too late')
-}
-
-async function connected(workers: readonly ForkedWorker[]): Promise<void> {
+async function connected(workers: readonly SupervisedWorker[]): Promise<void> {
   await Promise.all(workers.map((worker) => worker.connected))
 }
 
-function idlestFirst(workers: readonly ForkedWorker[]): ForkedWorker[] {
-  const order = workers.map((worker) => ({ worker, starting: worker.state === 'starting', leases: worker.leases }))
-  order.sort((a, b) => Number(b.starting) - Number(a.starting) || a.leases - b.leases || b.worker.id - a.worker.id)
-  return order.map(({ worker }) => worker)
+/** Those without a worker first, then those whose worker starts, holds least, is newest. */
+function idlestFirst(places: Iterable<Place>): Place[] {
+  const order = Array.from(places, (place) => {
+    const { state, leases = 0, id = Number.POSITIVE_INFINITY } = place.worker ?? {}
+    return { place, rank: state === undefined ? 0 : state === 'ready' ? 2 : 1, leases, id }
+  })
+  order.sort((a, b) => a.rank - b.rank || a.leases - b.leases || b.id - a.id)
+  return order.map(({ place }) => place)
+}
+
+function closedError(what: string): SocketServerError {
+  return new SocketServerError('ERR_SOCKETSERVER_CLOSED', `The pool is closed: ${what} comes too late`)
+}
+
+function replacementError(worker: SupervisedWorker, why: string, cause: unknown): SocketServerError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  const message = `Worker ${worker.id} ${why} and could not be replaced, so it goes on: ${reason}`
+  return new SocketServerError('ERR_SOCKETSERVER_WORKER_EXITED', message, { pid: worker.pid, cause })
+}
+
+function crashLoopError(
+  { entry, settings }: PoolSetup,
+  { failures }: RestartDecision,
+  cause: Error,
+): SocketServerError {
+  const { minUptime = 0, maxDelay = 0 } = settings.restart ?? {}
+  return new SocketServerError(
+    'ERR_SOCKETSERVER_CRASH_LOOP',
+    `A worker of ${entry} has exited ${failures} times in a row before it was ready or within ${minUptime} ms after; it is tried ` +
+      `again every ${maxDelay} ms, and connections wait. The last time: ${cause.message}`,
+    { cause },
+  )
 }

@@ -1,4 +1,4 @@
-import { integer, milliseconds, oneOf, optionsObject } from '../validate.js'
+import { boolean, integer, milliseconds, oneOf, optionsObject } from '../validate.js'
 
 export interface ServerOptions {
   /** Accepted connections that may wait for a worker, 1 to 4294967295; when full, accepting pauses. Default 1024. */
@@ -12,6 +12,11 @@ export interface ServerOptions {
    * drain has timed out. Then it gets SIGTERM, and after as long again SIGKILL. Default 5000.
    */
   killTimeout?: number | undefined
+  /**
+   * Whether SIGINT and SIGTERM close this server and end the process: the first drains and closes, the second ends at once.
+   * Workers leave both to this process. Default false: signals are the program's own business.
+   */
+  signals?: boolean | undefined
 }
 
 export interface DrainOptions {
@@ -24,16 +29,18 @@ export interface ServerSettings {
   queueTimeoutMs: number
   policy: 'least-busy' | 'round-robin'
   killTimeout: number
+  signals: boolean
 }
 
 export function parseServerOptions(options: ServerOptions): ServerSettings {
   optionsObject('options', options)
-  const { maxQueue = 1024, queueTimeout = 0, policy, killTimeout } = options
+  const { maxQueue = 1024, queueTimeout = 0, policy, killTimeout, signals } = options
   return {
     maxQueue: integer('options.maxQueue', maxQueue, 1, LARGEST_U32),
     queueTimeoutMs: integer('options.queueTimeout', queueTimeout, 0, LARGEST_U32),
     policy: oneOf('options.policy', policy, ['least-busy', 'round-robin'], 'least-busy'),
     killTimeout: milliseconds('options.killTimeout', killTimeout, 5000),
+    signals: boolean('options.signals', signals, false),
   }
 }
 

@@ -1,13 +1,14 @@
 // Runs in the PARENT. The worker's counterpart is client/client.ts.
 
 import { EventEmitter } from 'node:events'
+import { debug, diagnostics } from '../diagnostics.js'
 import { SocketServerError } from '../errors.js'
 import { report, type ServerEvents } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
 import type { ListenAddress, PathAddress, TcpAddress } from './address.js'
 import { Drain } from './drain.js'
-import { type ForkOptions, type ForkPlan, parseForkOptions } from './fork-options.js'
+import { type ForkOptions, parseForkOptions } from './fork-options.js'
 import { listenOn } from './listen.js'
 import {
   type ListenOptions,
@@ -16,11 +17,15 @@ import {
   parseListenTarget,
 } from './listen-target.js'
 import { type NoticeReader, readNotice } from './notices.js'
-import { type Pool, WorkerPool } from './pool.js'
+import type { Pool } from './pool.js'
 import { type DrainOptions, parseDrainOptions, parseServerOptions, type ServerOptions } from './server-options.js'
+import { closeOnSignals } from './signals.js'
 import { spawnWorker } from './spawn-worker.js'
 import type { DrainResult, ServerStats } from './stats.js'
-import { ForkedWorker } from './worker-handle.js'
+import { Supervisor } from './supervisor.js'
+import { startThread } from './thread-body.js'
+import { parseThreadOptions, type ThreadOptions } from './thread-options.js'
+import type { ProcessHandle, ThreadHandle, WorkerHandle } from './worker-handle.js'
 
 /**
  * Makes a server: it accepts connections in a thread of its own and hands each to a worker that asks for one.
@@ -37,19 +42,19 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #killTimeout: number
   readonly #keepAlive = new KeepAlive()
   readonly #addresses: ListenAddress[] = []
-  readonly #workers = new Map<number, ForkedWorker>()
+  readonly #supervisor: Supervisor
   #state: 'open' | 'draining' | 'closing' | 'destroyed' | 'closed' = 'open'
-  #isReferenced = true
-  #nextWorker = 1
   #closing: Promise<void> | undefined
 
   /** @internal */
   constructor(options: ServerOptions) {
     super()
-    const { killTimeout, ...settings } = parseServerOptions(options)
+    const { killTimeout, signals, ...settings } = parseServerOptions(options)
     this.#killTimeout = killTimeout
     this.#native = openServer(settings, () => this.#readNotices())
     this.#drain = new Drain(this.#native)
+    this.#supervisor = new Supervisor(this, this.#native, signals)
+    if (signals) closeOnSignals(this, killTimeout)
   }
 
   /**
@@ -80,19 +85,31 @@ export class Server extends EventEmitter<ServerEvents> {
    * Starts child processes that run `entry`, which `connect()`s to this server. `entry` is resolved as `node entry` is.
    * Throws ERR_SOCKETSERVER_ENTRY_NOT_FOUND, ERR_SOCKETSERVER_CLOSED, or what `child_process.fork()` throws.
    */
-  fork(entry: string | URL, options: ForkOptions = {}): Pool {
-    const { plan, workers } = parseForkOptions(entry, options)
+  fork(entry: string | URL, options?: ForkOptions): Pool<ProcessHandle>
+  fork(entry: string | URL, options: ForkOptions = {}): Pool<WorkerHandle> {
+    const { plan, workers, settings } = parseForkOptions(entry, options, this.#killTimeout)
     this.#open('fork()')
-    return new WorkerPool({
-      workers,
-      spawn: (generation) => this.#spawn(plan, generation),
-      report: (error) => report(this, error),
-    })
+    return this.#supervisor.startPool(plan.entry, workers, settings, (native, worker, tell) =>
+      spawnWorker(native, plan, worker, tell),
+    )
+  }
+
+  /**
+   * Starts threads of this process that run `entry`; there, too, it `connect()`s to this server. Throws
+   * ERR_SOCKETSERVER_ENTRY_NOT_FOUND, ERR_SOCKETSERVER_CLOSED, or what `worker_threads`' Worker throws.
+   */
+  threads(entry: string | URL, options?: ThreadOptions): Pool<ThreadHandle>
+  threads(entry: string | URL, options: ThreadOptions = {}): Pool<WorkerHandle> {
+    const { plan, workers, settings } = parseThreadOptions(entry, options, this.#killTimeout)
+    this.#open('threads()')
+    return this.#supervisor.startPool(plan.entry, workers, settings, (native, worker) =>
+      startThread(native, plan, { ...worker, isThread: true }),
+    )
   }
 
   /** A snapshot of what it has done and what it holds. */
   stats(): ServerStats {
-    return this.#native.stats()
+    return { ...this.#native.stats(), ...this.#supervisor.stats() }
   }
 
   /**
@@ -122,7 +139,7 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#native.destroy()
     this.#drain.settle()
     this.#keepAlive.release()
-    for (const worker of this.#workers.values()) worker.kill()
+    this.#supervisor.kill()
     this.#readNotices()
     void this.close()
   }
@@ -133,17 +150,15 @@ export class Server extends EventEmitter<ServerEvents> {
 
   /** Has the server and its workers keep the process alive, as they do from the start. */
   ref(): this {
-    this.#isReferenced = true
     this.#keepAlive.ref()
-    for (const worker of this.#workers.values()) worker.ref()
+    this.#supervisor.reference(true)
     return this
   }
 
   /** Lets the process exit although the server listens or has workers. */
   unref(): this {
-    this.#isReferenced = false
     this.#keepAlive.unref()
-    for (const worker of this.#workers.values()) worker.unref()
+    this.#supervisor.reference(false)
     return this
   }
 
@@ -152,15 +167,8 @@ export class Server extends EventEmitter<ServerEvents> {
       this.#state = 'closing'
       await this.#drain.wait(timeout)
     }
-    // Not once destroy() has overtaken it: then they have been killed already.
-    if (this.#state === 'closing') {
-      for (const worker of this.#workers.values()) {
-        worker.retire()
-        // Its connections are over, or their time is: from here on a worker is only in the way.
-        worker.killSoon()
-      }
-    }
-    await Promise.all(Array.from(this.#workers.values(), ({ exited }) => exited))
+    // Their connections are over, or their time is: from here on a worker is only in the way.
+    await this.#supervisor.stop(this.#killTimeout)
     this.#native.destroy()
     this.#readNotices()
     this.#keepAlive.release()
@@ -174,39 +182,19 @@ export class Server extends EventEmitter<ServerEvents> {
     throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', `The server is ${this.#state}: ${what} comes too late`)
   }
 
-  #spawn(plan: ForkPlan, generation: number): ForkedWorker {
-    const native = this.#open('a new worker')
-    const { channel, child } = spawnWorker(native, plan)
-    const worker = new ForkedWorker({
-      id: this.#nextWorker++,
-      generation,
-      entry: plan.entry,
-      channel,
-      child,
-      native,
-      killTimeout: this.#killTimeout,
-      report: (error) => report(this, error),
-    })
-    this.#workers.set(channel, worker)
-    if (!this.#isReferenced) worker.unref()
-    void worker.exited.then(({ code, signal }) => {
-      this.#workers.delete(channel)
-      this.emit('exit', worker, code, signal)
-    })
-    return worker
-  }
-
   #readNotices(): void {
     for (const notice of this.#native.notices()) readNotice(notice, this.#noticeReader)
   }
 
   readonly #noticeReader: NoticeReader = {
-    worker: (channel) => this.#workers.get(channel),
-    joined: (worker) => {
-      worker.joined()
-      this.emit('worker', worker)
+    worker: (channel) => this.#supervisor.worker(channel),
+    joined: (worker) => this.#supervisor.joined(worker),
+    cut: (worker, info) => this.#supervisor.cut(worker, info),
+    shed: (info) => {
+      debug('connection %d from %s is given up: %s', info.id, info.remoteAddress ?? 'a Unix socket', info.reason)
+      if (diagnostics.connectionShed.hasSubscribers) diagnostics.connectionShed.publish(info)
+      this.emit('shed', info)
     },
-    shed: (info) => this.emit('shed', info),
     failed: (error) => report(this, error),
     drained: () => {
       this.#drain.settle()

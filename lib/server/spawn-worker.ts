@@ -1,20 +1,27 @@
-import { type ChildProcess, fork, type StdioOptions } from 'node:child_process'
-import { CHANNEL_VARIABLE } from '../channel-variable.js'
+import { fork, type StdioOptions } from 'node:child_process'
 import { invalidValue } from '../errors.js'
 import type { NativeServer } from '../native.js'
+import { type WorkerSettings, workerEnvironment } from '../worker-settings.js'
 import type { ForkPlan } from './fork-options.js'
+import { ProcessBody } from './process-body.js'
+import type { WorkerBody } from './worker-body.js'
 
 /**
  * Starts one worker's process with its end of a new channel among its descriptors.
  * This is the first of the two places where a descriptor is a number in TypeScript; the other is adopt-socket.ts.
  */
-export function spawnWorker(native: NativeServer, plan: ForkPlan): { channel: number; child: ChildProcess } {
+export function spawnWorker(
+  native: NativeServer,
+  plan: ForkPlan,
+  settings: WorkerSettings,
+  report: (error: Error) => void,
+): { channel: number; body: WorkerBody } {
   const stdio = forkStdio(plan.options)
   const end = native.openChannel()
   try {
-    const env = { ...(plan.options.env ?? process.env), [CHANNEL_VARIABLE]: String(stdio.length) }
+    const env = workerEnvironment(plan.options.env ?? process.env, stdio.length, settings)
     const child = fork(plan.entry, plan.args, { ...plan.options, env, stdio: [...stdio, end.fd] })
-    return { channel: end.channel, child }
+    return { channel: end.channel, body: new ProcessBody(child, report) }
   } catch (error) {
     native.endChannel(end.channel)
     throw error

@@ -1,3 +1,5 @@
+import type { WorkerState } from './worker-handle.js'
+
 /** A plain snapshot of a server. Counters only grow. */
 export interface ServerStats {
   /** Connections accepted so far. */
@@ -16,6 +18,16 @@ export interface ServerStats {
   leases: number
   /** Workers that are connected now. */
   workers: number
+  /** Workers by state; those that have exited are not counted. */
+  states: Record<Exclude<WorkerState, 'exited'>, number>
+  /** Workers started so far in the place of one that had exited. */
+  restarts: number
+  /** Reloads begun so far, over all pools. */
+  reloads: number
+  /** Stalls told of so far. */
+  stalls: number
+  /** Connections so far that ended because their worker did. */
+  cut: number
   /** Whether accepting pauses now, as the queue is full or the process is out of descriptors. */
   paused: boolean
   /** Milliseconds from accept to handoff. */
@@ -46,4 +58,23 @@ export interface ShedInfo {
   localPort: number | undefined
   /** Milliseconds it had waited. */
   waited: number
+}
+
+/** A worker whose event loop does not turn. */
+export interface StallInfo {
+  /** Milliseconds since it was last seen to. */
+  stalledFor: number
+  /** Connections it holds, which get no answer meanwhile. What it had not taken yet has gone to other workers. */
+  leases: number
+}
+
+/** Connections that ended because their worker did. */
+export interface CutInfo {
+  /** How many. */
+  connections: number
+  /**
+   * `exited`: the worker exited or died while it held them. `timeout`: it had been told to leave and did not finish them in
+   * time. `protocol`: its channel broke the protocol and was ended.
+   */
+  reason: 'exited' | 'timeout' | 'protocol'
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
@@ -54,6 +55,8 @@ enum Trouble {
     /// The process or the system is short of something. The connection stays in the backlog and the listener readable,
     /// so trying again at once would spin.
     Shortage,
+    /// The listener itself is at fault.
+    Broken,
 }
 
 impl Trouble {
@@ -61,9 +64,23 @@ impl Trouble {
         match errno {
             Errno::EAGAIN => Self::Nobody,
             Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => Self::Shortage,
-            // ECONNABORTED, EPROTO, EPERM, ENETDOWN, EHOSTUNREACH ... An error of the listener itself, were there one,
-            // would come again and again: each try waits for readiness, so it would cost time but not spin unseen.
-            _ => Self::OneConnection,
+            // The errors of the new connection's network that accept(2) passes on, and a signal.
+            Errno::ECONNABORTED
+            | Errno::EPROTO
+            | Errno::EPERM
+            | Errno::EINTR
+            | Errno::ENETDOWN
+            | Errno::ENETUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::EHOSTUNREACH
+            | Errno::ENOPROTOOPT
+            | Errno::EOPNOTSUPP
+            | Errno::ETIMEDOUT => Self::OneConnection,
+            #[cfg(target_os = "linux")]
+            Errno::ENONET => Self::OneConnection,
+            // Of the listener itself, as EINVAL after somebody who shares it has shut it down: it comes again and
+            // again, and the listener stays readable.
+            _ => Self::Broken,
         }
     }
 }
@@ -85,7 +102,13 @@ impl<S: Sys> Acceptor<S> {
             let Some(slot) = self.gate.enter().await else {
                 return;
             };
-            let accept = |listener: &OwnedFd| Ok(self.sys.accept(listener.as_fd())?);
+            let accept = |listener: &OwnedFd| match self.sys.accept(listener.as_fd()) {
+                // Linux says EMFILE before it looks whether anybody waits (accept(2) takes the descriptor first).
+                Err(errno) if Trouble::of(errno) == Trouble::Shortage && nobody_waits(listener) => {
+                    Err(Errno::EAGAIN.into())
+                }
+                done => Ok(done?),
+            };
             let accepted = if draining {
                 // Readiness may not have been polled since the last connection came.
                 accept(listener.get_ref())
@@ -114,13 +137,13 @@ impl<S: Sys> Acceptor<S> {
             // `try_io` says WouldBlock without an errno where it knows that nothing is there.
             let errno = error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw);
             match Trouble::of(errno) {
-                Trouble::Nobody if draining => return,
+                Trouble::Nobody | Trouble::Broken if draining => return,
                 Trouble::Nobody => {}
                 Trouble::OneConnection => {
                     self.stats.accept_failed(format!("{errno:?}"));
                     tokio::task::yield_now().await;
                 }
-                Trouble::Shortage => {
+                Trouble::Shortage | Trouble::Broken => {
                     self.stats.accept_failed(format!("{errno:?}"));
                     if !told {
                         told = true;
@@ -139,4 +162,12 @@ impl<S: Sys> Acceptor<S> {
             }
         }
     }
+}
+
+/// Whether a listener's backlog is empty.
+fn nobody_waits(listener: &OwnedFd) -> bool {
+    poll(
+        &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
+        PollTimeout::ZERO,
+    ) == Ok(0)
 }

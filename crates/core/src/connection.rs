@@ -22,6 +22,7 @@ pub struct Connection {
     local_port: u16,
     accepted_at: Instant,
     slot: Option<Slot>,
+    reissued: bool,
 }
 
 impl Connection {
@@ -42,6 +43,7 @@ impl Connection {
             local_port,
             accepted_at,
             slot: Some(slot),
+            reissued: false,
         }
     }
 
@@ -57,14 +59,17 @@ impl Connection {
         self.local_port
     }
 
-    /// What travels beside the descriptor. `lane` is the lane whose credit pays for it.
+    /// What travels beside the descriptor. `lane` is the lane whose credit pays for it, `slot` its place on the
+    /// channel's scoreboard.
     #[must_use]
-    pub fn head(&self, lane: u16, now: Instant) -> ConnectionHead {
+    pub fn head(&self, lane: u16, slot: u8, now: Instant) -> ConnectionHead {
         let waited = now.saturating_duration_since(self.accepted_at).as_micros();
         ConnectionHead {
             id: self.id,
             waited: u32::try_from(waited).unwrap_or(u32::MAX),
             lane,
+            slot,
+            reissued: self.reissued,
             family: match self.remote {
                 None => Family::Unix,
                 Some(SocketAddr::V4(_)) => Family::Ipv4,
@@ -108,5 +113,9 @@ impl Waiting for Connection {
 
     fn leave_queue(&mut self) {
         self.slot = None;
+    }
+
+    fn come_back(&mut self) {
+        self.reissued = true;
     }
 }

@@ -118,6 +118,18 @@ pub enum ProtocolError {
         /// As received.
         received: usize,
     },
+    /// The scoreboard that was promised did not come or cannot be mapped.
+    #[error("the scoreboard did not arrive or cannot be mapped")]
+    NoScoreboard,
+    /// The scoreboard says what cannot be.
+    #[error("the scoreboard says what cannot be of connection {id}")]
+    Scoreboard {
+        /// The connection in the slot.
+        id: u64,
+    },
+    /// A frame for what the scoreboard says.
+    #[error("a frame that has no place on a channel with a scoreboard")]
+    NotByFrame,
     /// The stream ended within a frame.
     #[error("the channel ended within a frame")]
     CutFrame,

@@ -27,6 +27,10 @@ pub enum Notice {
         channel: ChannelId,
         /// Why.
         reason: EndReason,
+        /// Leases that its worker held then: what they are worth to their clients now is the worker's own end to tell.
+        leases: u32,
+        /// Connections that it had taken.
+        handed_off: u64,
     },
     /// A connection waited too long and was reset.
     Shed {

@@ -56,6 +56,8 @@ pub trait Waiting {
     fn since(&self) -> Instant;
     /// It has been handed off or shed: its place is free.
     fn leave_queue(&mut self);
+    /// A worker has been sent it and has not taken it.
+    fn come_back(&mut self);
 }
 
 /// First come, first served, with one line a port, as a worker may ask for the connections of one port only.

@@ -1,12 +1,16 @@
 //! The worker's reading end of a channel: frames in, connections out; ack, refuse, and credit back.
 //!
-//! A thread reads the channel, so that a recall is answered while the worker's event loop is stuck. The event loop's
-//! own thread takes what waits, with an [`Receiver::exchange`] that acks it before it returns: whoever reads a
-//! connection's first byte has acked it.
+//! It reads in one of two ways. [`Receiver::attach`]ed to an event loop it is read by that loop whenever its socket is
+//! readable, and speaks through the [`Scoreboard`], so that the parent can take back what a stuck loop leaves lying.
+//! [`Receiver::start`]ed it reads on a thread of its own, for programs without an event loop, and speaks in frames.
+//! Either way [`Receiver::exchange`] takes what waits and acks it before it returns: whoever reads a connection's first
+//! byte has acked it.
 
 pub mod lane;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+mod books;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,10 +20,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, SockType, UnixAddr, getsockname, getsockopt, shutdown, sockopt};
 
-use self::lane::{Lane, Taken};
-use crate::channel::frame::{ToWorker, VERSION, Writer};
-use crate::channel::record::{CloseReason, ConnectionHead, Hello, Records, Refusal, RefusalReason};
-use crate::channel::{Descriptors, Fill, Reader, prepare};
+use self::books::Books;
+pub use self::books::{End, Phase};
+use self::lane::Taken;
+use crate::channel::frame::{VERSION, Writer};
+use crate::channel::record::Hello;
+use crate::channel::{Fill, Reader, prepare};
 use crate::error::{ProtocolError, SystemError};
 use crate::sys::{Os, Sys};
 
@@ -27,37 +33,14 @@ use crate::sys::{Os, Sys};
 #[derive(Debug)]
 pub struct Receiver<S: Sys = Os> {
     shared: Arc<Shared<S>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    reading: Reading,
 }
 
-/// Where a receiver stands in its life. It only moves down this list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
-    /// The hello has not been answered yet.
-    Joining,
-    /// Connections come for the credit that is granted.
-    Open,
-    /// They still do, but the server is draining: end what idles.
-    Draining,
-    /// No more will come: finish the leases, then close.
-    Retired,
-    /// The worker has said that it leaves; no more will come.
-    Leaving,
-    /// The channel is over.
-    Ended(End),
-}
-
-/// Why a channel is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// The parent has died, or gone without a word. What has been received belongs to the worker alone.
-    Gone,
-    /// The parent has ended this channel, and taken back what had not been acked.
-    Closed(CloseReason),
-    /// The parent broke the protocol.
-    Protocol(ProtocolError),
-    /// The worker has closed it.
-    Left,
+/// Who reads.
+#[derive(Debug)]
+enum Reading {
+    Thread(Mutex<Option<JoinHandle<()>>>),
+    Owner(Mutex<Reader>),
 }
 
 #[derive(Debug)]
@@ -66,19 +49,8 @@ struct Shared<S> {
     socket: OwnedFd,
     books: Mutex<Books>,
     bell: Bell,
-}
-
-/// What both threads read and write.
-#[derive(Debug)]
-struct Books {
-    phase: Phase,
-    lanes: Vec<Lane>,
-    /// Refusals that have not been sent yet.
-    refusals: Vec<Refusal>,
-    /// Leases that are over, not told yet.
-    ended: u32,
-    /// One buffer for what is sent.
-    frames: Writer,
+    /// A thread waits for room in the socket, and will ring.
+    awaits_room: AtomicBool,
 }
 
 /// Rings once until it is answered.
@@ -87,109 +59,108 @@ struct Bell {
     ring: Box<dyn Fn() + Send + Sync>,
 }
 
+/// Messages that an attached receiver takes in at a time, so that a flood does not starve its event loop.
+const READS: usize = 8;
+
 impl Receiver<Os> {
-    /// Takes the worker's end of a channel over and says hello. `ring` is called, on the receiver's thread, when
-    /// connections wait or the phase has changed, and not again before the next `exchange` or `phase`.
+    /// Takes the worker's end of a channel over, says hello, and reads on a thread of its own. `ring` is called on that
+    /// thread when connections wait or the phase has changed, and not again before the next `exchange` or `phase`.
     pub fn start(socket: OwnedFd, ring: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
         Self::start_on(Os, socket, ring)
+    }
+
+    /// Takes the worker's end of a channel over and says hello. The owner calls [`Receiver::read`] whenever it is
+    /// readable, or has room if [`Receiver::wants_room`].
+    pub fn attach(socket: OwnedFd) -> Result<Self, SystemError> {
+        Self::attach_on(Os, socket)
     }
 }
 
 impl<S: Sys> Receiver<S> {
-    /// The same on a given [`Sys`].
+    /// [`Receiver::start`] on a given [`Sys`].
     pub fn start_on(sys: S, socket: OwnedFd, ring: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
-        check(&socket)?;
-        prepare(&socket)?;
-        let mut hello = Writer::new();
-        hello.hello(Hello {
-            oldest: VERSION,
-            newest: VERSION,
-            pid: std::process::id(),
-        });
-        // The socket is new and its buffer empty: 20 bytes fit.
-        sys.send(socket.as_fd(), hello.bytes(), &[])
-            .map_err(SystemError::of("sendmsg"))?;
-        let books = Books {
-            phase: Phase::Joining,
-            lanes: Vec::new(),
-            refusals: Vec::new(),
-            ended: 0,
-            frames: Writer::new(),
-        };
         let bell = Bell {
             rung: AtomicBool::new(false),
             ring: Box::new(ring),
         };
-        let shared = Arc::new(Shared {
-            sys,
-            socket,
-            books: Mutex::new(books),
-            bell,
-        });
+        let shared = Arc::new(Shared::new(sys, socket, bell, false)?);
         let reading = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("socketserver".into())
-            .spawn(move || reading.read())
+            .spawn(move || reading.read_to_end())
             .map_err(|error| SystemError {
                 syscall: "pthread_create",
-                errno: error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw),
+                errno: crate::sys::errno_of(&error),
             })?;
         Ok(Self {
             shared,
-            thread: Mutex::new(Some(thread)),
+            reading: Reading::Thread(Mutex::new(Some(thread))),
         })
+    }
+
+    /// [`Receiver::attach`] on a given [`Sys`].
+    pub fn attach_on(sys: S, socket: OwnedFd) -> Result<Self, SystemError> {
+        let bell = Bell {
+            rung: AtomicBool::new(false),
+            ring: Box::new(|| ()),
+        };
+        let shared = Arc::new(Shared::new(sys, socket, bell, true)?);
+        Ok(Self {
+            shared,
+            reading: Reading::Owner(Mutex::new(Reader::new())),
+        })
+    }
+
+    /// Takes in what the socket has; true if there is something to `exchange` or a new `phase`. Only for a receiver
+    /// that is attached: one that was started reads by itself.
+    pub fn read(&self) -> bool {
+        let Reading::Owner(reader) = &self.reading else {
+            return false;
+        };
+        let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut news = self.shared.flush();
+        for _ in 0..READS {
+            match self.shared.read_once(&mut reader) {
+                Ok(Took::News) => news = true,
+                Ok(Took::Frames) => {}
+                Ok(Took::Nothing) => break,
+                Err(end) => {
+                    self.shared.end(end);
+                    return true;
+                }
+            }
+        }
+        news
+    }
+
+    /// Whether something waits to be sent until the socket has room.
+    pub fn wants_room(&self) -> bool {
+        self.shared.lock().wants_room()
     }
 
     /// Takes up to `room` of the connections that wait on `lane`, and acks them; refuses those beyond `room`; tells
     /// that `ended` leases are over; and brings the credit that is outstanding on the lane to
-    /// `min(window, room - taken)`. One message to the parent at most. Takes nothing while the parent does not read.
+    /// `min(window, room - taken)`, but to no more than 16384. One message to the parent at most, none if the scoreboard
+    /// says it all. Takes nothing while a parent that reads acks does not read.
     pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<Taken> {
         self.shared.bell.answer();
         let mut books = self.shared.lock();
-        books.ended += ended;
-        if let Phase::Ended(end) = &books.phase {
-            // Nobody is left to be acked. What a dead parent had sent is ours: its own copies died with it.
-            let room = if *end == End::Gone { room } else { 0 };
-            return books.lane(lane).take(room);
+        if books.has_scoreboard() {
+            let (taken, frames) = books.exchange_by_scoreboard(lane, room, window, ended);
+            if let Some(order) = frames
+                && self.shared.send(&mut books)
+            {
+                books.placed(lane, order);
+            }
+            return taken;
         }
-        let may_ask = matches!(books.phase, Phase::Joining | Phase::Open | Phase::Draining);
-        let Books {
-            lanes,
-            refusals,
-            ended,
-            frames,
-            ..
-        } = &mut *books;
-        let lane = Lane::of(lanes, lane);
-        frames.clear();
-        let take = lane.offer(room);
-        frames.ack(lane.ids(take));
-        let surplus = lane.surplus(take);
-        frames.refuse(refusals.iter().copied().chain(surplus));
-        if *ended > 0 {
-            frames.ended(*ended);
+        match books.prepare_exchange(lane, room, window, ended) {
+            // Nobody is left to be acked, or there is nothing to say.
+            None => books.take_unsaid(lane, room),
+            Some(order) if self.shared.send(&mut books) => books.take_acked(lane, room, order),
+            // The parent does not read: what it does not know to be acked cannot be ours yet.
+            Some(_) => Vec::new(),
         }
-        let taken_count = u32::try_from(take).unwrap_or(u32::MAX);
-        let order = if may_ask {
-            lane.order(window.min(room - taken_count))
-        } else {
-            None
-        };
-        if let Some(order) = order {
-            order.write(frames);
-        }
-        if frames.is_empty() {
-            return Vec::new();
-        }
-        if !self.shared.send(frames.bytes()) {
-            return Vec::new();
-        }
-        refusals.clear();
-        *ended = 0;
-        lane.placed(order);
-        let taken = lane.take(room);
-        lane.drop_waiting();
-        taken
     }
 
     /// Where it stands.
@@ -198,34 +169,40 @@ impl<S: Sys> Receiver<S> {
         self.shared.lock().phase.clone()
     }
 
+    /// Whether the channel is over.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.shared.lock().phase, Phase::Ended(_))
+    }
+
+    /// Tells the parent that the worker's event loop turns. It sees so only on a channel with a scoreboard.
+    pub fn beat(&self) {
+        self.shared.lock().beat();
+    }
+
     /// Wants no more connections: what waits goes back, as does what is still under way. The leases go on.
     pub fn leave(&self) {
         let mut books = self.shared.lock();
-        if matches!(books.phase, Phase::Leaving | Phase::Ended(_)) {
-            return;
+        if books.leave() {
+            self.shared.refuse_and(books, Writer::leave);
         }
-        books.phase = Phase::Leaving;
-        let Books {
-            lanes,
-            refusals,
-            frames,
-            ..
-        } = &mut *books;
-        refusals.extend(lanes.iter_mut().flat_map(Lane::give_up));
-        frames.clear();
-        frames.refuse(refusals.iter().copied());
-        frames.leave();
-        self.shared.send_or_wait(books);
     }
 
-    /// Ends the channel and its thread.
+    /// Ends the channel, and its thread if it has one.
     pub fn close(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return };
         self.shared.end(End::Left);
-        // Wakes the thread out of recvmsg; fails only if the channel is over, and the thread with it.
+        // Wakes a thread out of recvmsg, and shows the parent the end at once; fails only if the channel is over.
         let _ = shutdown(self.shared.socket.as_raw_fd(), Shutdown::Both);
-        let _ = thread.join();
+        if let Reading::Thread(thread) = &self.reading {
+            let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // It has panicked or it has ended: gone in both cases.
+            let _ = thread.map(JoinHandle::join);
+        }
+    }
+}
+
+impl<S: Sys> AsFd for Receiver<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.socket.as_fd()
     }
 }
 
@@ -235,105 +212,152 @@ impl<S: Sys> Drop for Receiver<S> {
     }
 }
 
+/// What one read brought.
+enum Took {
+    /// Nothing was there.
+    Nothing,
+    /// Frames that the owner need not hear of.
+    Frames,
+    /// Something that the owner should look at.
+    News,
+}
+
 impl<S: Sys> Shared<S> {
+    fn new(sys: S, socket: OwnedFd, bell: Bell, attached: bool) -> Result<Self, SystemError> {
+        check(&socket)?;
+        prepare(&socket)?;
+        // A thread waits in recvmsg, an event loop must not.
+        let flags = OFlag::from_bits_retain(fcntl(&socket, FcntlArg::F_GETFL).map_err(SystemError::of("fcntl"))?);
+        let flags = if attached {
+            flags | OFlag::O_NONBLOCK
+        } else {
+            flags - OFlag::O_NONBLOCK
+        };
+        fcntl(&socket, FcntlArg::F_SETFL(flags)).map_err(SystemError::of("fcntl"))?;
+        let mut hello = Writer::new();
+        let pid = std::process::id();
+        hello.hello(Hello {
+            oldest: VERSION,
+            newest: VERSION,
+            pid,
+            scoreboard: attached,
+        });
+        // The socket is new and its buffer empty: 24 bytes fit.
+        sys.send(socket.as_fd(), hello.bytes(), &[])
+            .map_err(SystemError::of("sendmsg"))?;
+        Ok(Self {
+            sys,
+            socket,
+            books: Mutex::new(Books::new(attached)),
+            bell,
+            awaits_room: AtomicBool::new(false),
+        })
+    }
+
     /// The thread: reads until the channel ends.
-    fn read(&self) {
+    fn read_to_end(self: &Arc<Self>) {
         let mut reader = Reader::new();
         let end = loop {
-            match reader.fill(&self.sys, self.socket.as_fd()) {
-                Ok(Fill::Some) => {}
-                Ok(Fill::Nothing) => continue,
-                Ok(Fill::End) => break reader.finish().map_or_else(End::Protocol, |()| End::Gone),
-                Err(_) => break End::Gone,
-            }
-            match self.take_in(&mut reader) {
-                Ok(None) => {}
-                Ok(Some(end)) => break end,
-                Err(error) => break End::Protocol(error),
+            match self.read_once(&mut reader) {
+                Ok(Took::News) => self.bell.ring(),
+                Ok(Took::Frames | Took::Nothing) => {}
+                Err(end) => break end,
             }
         };
         self.end(end);
-        // Nothing can be said any more either.
-        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
         self.bell.ring();
     }
 
-    /// Takes all whole frames in; `Some` if they end the channel.
-    fn take_in(&self, reader: &mut Reader) -> Result<Option<End>, ProtocolError> {
+    /// One message, and what has to be said about it at once. An error is the channel's end.
+    fn read_once(self: &Arc<Self>, reader: &mut Reader) -> Result<Took, End> {
+        match reader.fill(&self.sys, self.socket.as_fd()) {
+            Ok(Fill::Some) => {}
+            Ok(Fill::Nothing) => return Ok(Took::Nothing),
+            Ok(Fill::End) => return Err(reader.finish().map_or_else(End::Protocol, |()| End::Gone)),
+            Err(_) => return Err(End::Gone),
+        }
         let mut books = self.lock();
-        let mut news = false;
-        while let Some((frame, descriptors)) = reader.next(ToWorker::decode)? {
-            if let ToWorker::Close(reason) = frame {
-                return Ok(Some(End::Closed(reason)));
-            }
-            news |= books.take_in(frame, descriptors)?;
+        let news = books.take_in(reader)?;
+        if books.must_speak() {
+            self.refuse_and(books, |_| {});
         }
-        reader.check_descriptors()?;
-        if !books.refusals.is_empty() {
-            let Books { refusals, frames, .. } = &mut *books;
-            frames.clear();
-            frames.refuse(refusals.iter().copied());
-            self.send_or_wait(books);
-        }
-        if news {
-            self.bell.ring();
-        }
-        Ok(None)
+        Ok(if news { Took::News } else { Took::Frames })
     }
 
     fn end(&self, end: End) {
-        let mut books = self.lock();
-        if matches!(books.phase, Phase::Ended(_)) {
-            return;
-        }
-        if end != End::Gone {
-            // Withdrawn, or never to be served: the parent has its copies.
-            books.lanes.iter_mut().for_each(Lane::drop_waiting);
-        }
-        books.phase = Phase::Ended(end);
+        self.lock().end(end);
+        // Nothing can be said any more, whoever ended it.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
     }
 
-    /// Sends all of it, or nothing and says so: then the bell rings once there is room.
-    fn send(self: &Arc<Self>, frames: &[u8]) -> bool {
-        match self.sys.send(self.socket.as_fd(), frames, &[]) {
+    /// Sends what is in the books' frames, all or nothing. If nothing, the bell rings, or the owner polls for room, and
+    /// it is to be tried again.
+    fn send(self: &Arc<Self>, books: &mut Books) -> bool {
+        if !self.flush_books(books) {
+            return false;
+        }
+        match self.sys.send(self.socket.as_fd(), books.frames.bytes(), &[]) {
             Ok(sent) => {
-                self.send_rest(&frames[sent..]);
+                self.send_rest(&books.frames.bytes()[sent..]);
                 true
             }
             Err(Errno::EAGAIN) => {
-                // Hundreds of frames lie unread: the parent has stopped. A thread that lives until it goes on keeps
-                // this rare case out of the common path; without one (EAGAIN) the next exchange tries again.
-                let waiting = Arc::clone(self);
-                let _ = std::thread::Builder::new().name("socketserver".into()).spawn(move || {
-                    waiting.wait_for_room();
-                    waiting.bell.ring();
-                });
+                if !books.block() {
+                    self.ring_when_there_is_room();
+                }
                 false
             }
-            // The parent has gone: the reading thread sees it too, and whether there was a last word.
+            // The parent has gone: the reading side sees it too, and whether there was a last word.
             Err(_) => false,
         }
     }
 
-    /// Sends what is in `books.frames`, waiting for room without the lock.
-    fn send_or_wait<'a>(&'a self, mut books: MutexGuard<'a, Books>) {
+    /// Sends the refusals and what `write` adds: now, or as soon as there is room, which is waited for without the lock.
+    fn refuse_and<'a>(&'a self, mut books: MutexGuard<'a, Books>, write: impl Fn(&mut Writer)) {
         loop {
+            // Written anew each time: an exchange may have sent the refusals meanwhile, and a second one of the same
+            // connection is an error.
+            books.write_refusals();
+            write(&mut books.frames);
+            if books.frames.is_empty() {
+                return;
+            }
+            if books.is_attached() {
+                books.queue_frames();
+                self.flush_books(&mut books);
+                return;
+            }
             match self.sys.send(self.socket.as_fd(), books.frames.bytes(), &[]) {
                 Ok(sent) => {
                     self.send_rest(&books.frames.bytes()[sent..]);
-                    books.refusals.clear();
+                    books.refused();
                     return;
                 }
                 Err(Errno::EAGAIN) => {}
                 Err(_) => return,
             }
-            // Somebody else may send meanwhile, and use the buffer.
-            let frames = books.frames.clone();
             drop(books);
             self.wait_for_room();
             books = self.lock();
-            books.frames = frames;
         }
+    }
+
+    /// Sends what an attached receiver had to put off; true if that makes an exchange possible again.
+    fn flush(&self) -> bool {
+        let mut books = self.lock();
+        let blocked = books.wants_room();
+        blocked && self.flush_books(&mut books)
+    }
+
+    fn flush_books(&self, books: &mut Books) -> bool {
+        while !books.unsent().is_empty() {
+            match self.sys.send(self.socket.as_fd(), books.unsent(), &[]) {
+                Ok(sent) => books.sent(sent),
+                Err(_) => return false,
+            }
+        }
+        books.unblock();
+        true
     }
 
     /// The rest of a message that was cut: nobody else may send before it. Linux takes a small message whole or not at
@@ -345,6 +369,23 @@ impl<S: Sys> Shared<S> {
                 Err(Errno::EAGAIN) => self.wait_for_room(),
                 Err(_) => return,
             }
+        }
+    }
+
+    /// Hundreds of frames lie unread: the parent has stopped. A thread that lives until it goes on keeps this rare case
+    /// out of the common path; without one (EAGAIN) the next exchange tries again.
+    fn ring_when_there_is_room(self: &Arc<Self>) {
+        if self.awaits_room.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let waiting = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("socketserver".into()).spawn(move || {
+            waiting.wait_for_room();
+            waiting.awaits_room.store(false, Ordering::Release);
+            waiting.bell.ring();
+        });
+        if thread.is_err() {
+            self.awaits_room.store(false, Ordering::Release);
         }
     }
 
@@ -360,85 +401,9 @@ impl<S: Sys> Shared<S> {
     }
 }
 
-impl Books {
-    fn lane(&mut self, lane: u16) -> &mut Lane {
-        Lane::of(&mut self.lanes, lane)
-    }
-
-    /// Takes one frame in; true if the worker's own thread should hear of it.
-    fn take_in(&mut self, frame: ToWorker<'_>, descriptors: &mut Descriptors) -> Result<bool, ProtocolError> {
-        match frame {
-            ToWorker::Welcome(welcome) if self.phase == Phase::Joining && welcome.version == VERSION => {
-                self.phase = Phase::Open;
-            }
-            ToWorker::Welcome(welcome) => {
-                let (theirs_min, theirs_max) = (welcome.version, welcome.version);
-                return Err(ProtocolError::Version {
-                    theirs_min,
-                    theirs_max,
-                    ours: VERSION,
-                });
-            }
-            ToWorker::Connection(heads) => self.connections(heads, descriptors)?,
-            ToWorker::Recall(ids) => {
-                for id in ids {
-                    let id = id?;
-                    // One that is not here has been acked: it is ours, and the parent will learn so.
-                    if self.lanes.iter_mut().any(|lane| lane.give_back(id)) {
-                        self.refusals.push(Refusal {
-                            id,
-                            reason: RefusalReason::Recalled,
-                        });
-                    }
-                }
-            }
-            // Having left, this side has forgotten what it had asked back.
-            ToWorker::Cancelled(_) if self.phase == Phase::Leaving => {}
-            ToWorker::Cancelled(credit) => {
-                for one in credit {
-                    let one = one?;
-                    self.lane(one.lane).cancelled(one.count)?;
-                }
-            }
-            ToWorker::Drain => {
-                if matches!(self.phase, Phase::Joining | Phase::Open) {
-                    self.phase = Phase::Draining;
-                }
-            }
-            ToWorker::Retire => {
-                self.lanes.iter_mut().for_each(Lane::forget_credit);
-                if self.phase != Phase::Leaving {
-                    self.phase = Phase::Retired;
-                }
-            }
-            ToWorker::Close(reason) => self.phase = Phase::Ended(End::Closed(reason)),
-        }
-        Ok(true)
-    }
-
-    fn connections(
-        &mut self,
-        heads: Records<'_, ConnectionHead>,
-        descriptors: &mut Descriptors,
-    ) -> Result<(), ProtocolError> {
-        let leaving = self.phase == Phase::Leaving;
-        let mut arrived = descriptors.claim(heads.len())?;
-        for head in heads {
-            let head = head?;
-            let reason = match arrived.next() {
-                Some(fd) if !leaving => {
-                    Lane::of(&mut self.lanes, head.lane).arrive(head, fd)?;
-                    continue;
-                }
-                Some(_) => RefusalReason::Unwanted,
-                None => {
-                    Lane::of(&mut self.lanes, head.lane).missed();
-                    RefusalReason::NoDescriptor
-                }
-            };
-            self.refusals.push(Refusal { id: head.id, reason });
-        }
-        Ok(())
+impl From<ProtocolError> for End {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
     }
 }
 
@@ -463,7 +428,7 @@ impl std::fmt::Debug for Bell {
     }
 }
 
-/// A channel's end is an AF_UNIX stream socket; it blocks, as a thread of its own reads it.
+/// A channel's end is an AF_UNIX stream socket.
 fn check(socket: &OwnedFd) -> Result<(), SystemError> {
     let kind = getsockopt(socket, sockopt::SockType).map_err(SystemError::of("getsockopt"))?;
     // Fails for every other address family.
@@ -474,8 +439,5 @@ fn check(socket: &OwnedFd) -> Result<(), SystemError> {
             errno: Errno::EPROTOTYPE,
         });
     }
-    let flags = fcntl(socket, FcntlArg::F_GETFL).map_err(SystemError::of("fcntl"))?;
-    let blocking = OFlag::from_bits_retain(flags) - OFlag::O_NONBLOCK;
-    fcntl(socket, FcntlArg::F_SETFL(blocking)).map_err(SystemError::of("fcntl"))?;
     Ok(())
 }

@@ -273,6 +273,8 @@ async fn open<S: Sys>(
         notices.post(Notice::Ended {
             channel,
             reason: EndReason::Lost,
+            leases: 0,
+            handed_off: 0,
         });
         return Ok(());
     };

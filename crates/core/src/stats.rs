@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::channel::ChannelId;
+use crate::channel::scoreboard::Scoreboard;
 use crate::dispatcher::state::Counts;
 
 /// What a server counts.
@@ -17,7 +18,6 @@ pub struct Stats {
     shed: AtomicU64,
     max_queued: AtomicU64,
     queued: AtomicU64,
-    leases: AtomicU64,
     workers: AtomicU64,
     resting_acceptors: AtomicU32,
     waits: Histogram,
@@ -28,10 +28,55 @@ pub struct Stats {
 /// What is counted of one channel.
 #[derive(Debug, Default)]
 pub struct ChannelStats {
+    leases: AtomicU32,
+    handed_off: AtomicU64,
+    page: OnceLock<Arc<Scoreboard>>,
+}
+
+impl ChannelStats {
+    /// What the dispatcher knows.
+    pub fn publish(&self, leases: u32, handed_off: u64) {
+        self.leases.store(leases, Relaxed);
+        self.handed_off.store(handed_off, Relaxed);
+    }
+
+    /// The page on which the worker itself counts, as the dispatcher looks only when it has a reason.
+    pub fn share(&self, page: Arc<Scoreboard>) {
+        // Set once, by the hello.
+        let _ = self.page.set(page);
+    }
+
     /// Leases held now.
-    pub leases: AtomicU32,
-    /// Connections acked so far.
-    pub handed_off: AtomicU64,
+    #[must_use]
+    pub fn leases(&self) -> u64 {
+        match self.page.get() {
+            // Ended first: one that has ended has been taken before.
+            Some(page) => {
+                let ended = page.ended();
+                page.taken().saturating_sub(ended)
+            }
+            None => self.leases.load(Relaxed).into(),
+        }
+    }
+
+    /// Connections taken so far.
+    #[must_use]
+    pub fn handed_off(&self) -> u64 {
+        self.handed_off.load(Relaxed) + self.unseen()
+    }
+
+    /// Turns of its event loop, if its worker counts them.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.page.get().map_or(0, |page| page.beats())
+    }
+
+    /// Connections that the worker has taken and the dispatcher has not looked at.
+    fn unseen(&self) -> u64 {
+        self.page
+            .get()
+            .map_or(0, |page| page.taken().saturating_sub(self.handed_off.load(Relaxed)))
+    }
 }
 
 /// The counters at one moment.
@@ -67,14 +112,13 @@ pub struct Snapshot {
 
 impl Stats {
     /// The dispatcher's view, after each of its turns.
-    pub fn publish(&self, counts: Counts, queued: usize, leases: u64, workers: u64) {
+    pub fn publish(&self, counts: Counts, queued: usize, workers: u64) {
         self.accepted.store(counts.accepted, Relaxed);
         self.handed_off.store(counts.handed_off, Relaxed);
         self.requeued.store(counts.requeued, Relaxed);
         self.shed.store(counts.shed, Relaxed);
         self.max_queued.store(counts.max_queued, Relaxed);
         self.queued.store(queued as u64, Relaxed);
-        self.leases.store(leases, Relaxed);
         self.workers.store(workers, Relaxed);
     }
 
@@ -130,14 +174,18 @@ impl Stats {
     /// All of it.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let leases = channels.values().map(|channel| channel.leases()).sum();
+        let unseen: u64 = channels.values().map(|channel| channel.unseen()).sum();
+        drop(channels);
         Snapshot {
             accepted: self.accepted.load(Relaxed),
-            handed_off: self.handed_off.load(Relaxed),
+            handed_off: self.handed_off.load(Relaxed) + unseen,
             requeued: self.requeued.load(Relaxed),
             shed: self.shed.load(Relaxed),
             queued: self.queued.load(Relaxed),
             max_queued: self.max_queued.load(Relaxed),
-            leases: self.leases.load(Relaxed),
+            leases,
             workers: self.workers.load(Relaxed),
             resting_acceptors: self.resting_acceptors.load(Relaxed),
             wait_p50: self.waits.quantile(0.5),

@@ -96,6 +96,17 @@ fn accept(listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {
     })
 }
 
+/// SO_NOSIGPIPE, which nix does not have: macOS has no MSG_NOSIGNAL.
+#[cfg(target_vendor = "apple")]
+#[allow(unsafe_code, reason = "setsockopt(2) of an option that nix lacks")]
+pub fn no_sigpipe(socket: &OwnedFd) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    let (value, length) = ((&raw const on).cast(), socklen_of::<libc::c_int>());
+    // SAFETY: `value` and `length` describe `on`, which outlives the call.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NOSIGPIPE, value, length) };
+    Errno::result(set).map(drop)
+}
+
 /// Watches a descriptor of ours in the current tokio runtime. Never an accepted connection: closing a descriptor does
 /// not take it out of an epoll set while another process holds a copy (epoll(7)).
 #[allow(unsafe_code, reason = "AsyncFd cannot know that its owner keeps the descriptor open")]

@@ -56,6 +56,10 @@ pub struct Notice {
     pub pid: Option<u32>,
     /// ended: left, lost, dismissed or protocol; shed: timeout.
     pub reason: Option<String>,
+    /// ended: the leases that the worker held then.
+    pub leases: Option<u32>,
+    /// ended: the connections that it had taken.
+    pub handed_off: Option<f64>,
     /// ended by protocol: what was wrong.
     pub message: Option<String>,
     /// accept-error, worker-limit: the errno.
@@ -184,7 +188,12 @@ impl From<CoreNotice> for Notice {
                 pid: Some(pid),
                 ..none
             },
-            CoreNotice::Ended { channel, reason } => {
+            CoreNotice::Ended {
+                channel,
+                reason,
+                leases,
+                handed_off,
+            } => {
                 let (word, message) = match reason {
                     EndReason::Left => ("left", None),
                     EndReason::Lost => ("lost", None),
@@ -196,6 +205,8 @@ impl From<CoreNotice> for Notice {
                     channel: Some(channel),
                     reason: Some(word.to_owned()),
                     message,
+                    leases: Some(leases),
+                    handed_off: Some(count(handed_off)),
                     ..none
                 }
             }

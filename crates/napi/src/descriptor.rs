@@ -13,30 +13,31 @@ use napi::{Error, Result, Status};
 
 /// Takes ownership of a descriptor that JavaScript has given away.
 pub fn adopt(number: RawFd) -> Result<OwnedFd> {
+    drop(copy(number)?);
+    // SAFETY: it is open, and by the contract of the methods that call this its caller gives it away.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Makes a descriptor of our own for what somebody else goes on owning.
+pub fn copy(number: RawFd) -> Result<OwnedFd> {
+    // One that is not open gives EBADF.
+    borrow(number, |fd| fd.try_clone_to_owned())?
+        .map_err(|error| Error::new(Status::InvalidArg, format!("file descriptor {number}: {error}")))
+}
+
+/// Lends a descriptor that JavaScript owns, for one call.
+pub fn borrow<T>(number: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T> {
     if number < 0 {
         return Err(Error::new(
             Status::InvalidArg,
-            format!("{number} is no file descriptor"),
+            format!("file descriptor {number}: negative"),
         ));
     }
-    // SAFETY: not -1, and borrowed for this one call, in which a number that is not open gives EBADF.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-    if borrowed
-        .try_clone_to_owned()
-        .is_err_and(|error| error.raw_os_error() == Some(EBADF))
-    {
-        return Err(Error::new(
-            Status::InvalidArg,
-            format!("file descriptor {number} is not open"),
-        ));
-    }
-    // SAFETY: it is open, and by the contract of the methods that call this its caller gives it away.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    // SAFETY: not -1, and the caller keeps it open during this synchronous call.
+    Ok(call(unsafe { BorrowedFd::borrow_raw(number) }))
 }
 
 /// Gives a descriptor to JavaScript, which has to close it.
 pub fn give_away(fd: OwnedFd) -> RawFd {
     fd.into_raw_fd()
 }
-
-const EBADF: i32 = 9;

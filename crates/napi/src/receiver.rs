@@ -1,6 +1,10 @@
 //! The worker's side.
 
-use napi::{Error, Result, Status};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use napi::bindgen_prelude::Function;
+use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
 use socketserver_core::channel::record::{CloseReason, Family};
@@ -9,7 +13,7 @@ use socketserver_core::receiver::{End, Phase};
 
 use crate::convert::{count, remote_parts};
 use crate::descriptor;
-use crate::wake::{Wake, bell};
+use crate::watch::{Seen, Watch};
 
 /// A connection that is this worker's now.
 #[napi(object)]
@@ -29,6 +33,8 @@ pub struct ReceivedConnection {
     pub local_port: Option<u16>,
     /// Milliseconds from accept to handoff.
     pub waited: f64,
+    /// Shut it down before it is closed, `shutDown`: a copy may lie unread at a worker that is stuck.
+    pub reissued: bool,
 }
 
 /// Where a receiver stands.
@@ -44,49 +50,81 @@ pub struct ReceiverPhase {
     pub message: Option<String>,
 }
 
-/// Receives connections on a thread of its own.
+/// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
 #[napi]
-pub struct NativeReceiver(Receiver);
+pub fn shut_down(fd: i32) -> Result<()> {
+    descriptor::borrow(fd, socketserver_core::channel::shut_down)
+}
+
+/// Receives connections on the event loop of its environment.
+#[napi]
+pub struct NativeReceiver {
+    receiver: Rc<Receiver>,
+    watch: Watch,
+}
 
 #[napi]
 impl NativeReceiver {
-    /// Owns `fd` from now on. `wake` is called on this thread when connections wait or the phase has changed; it keeps
-    /// no loop alive.
+    /// `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
+    /// while this call lasts. `wake` is called when connections wait or the phase has changed; it keeps no loop alive.
     #[napi(constructor)]
-    pub fn new(fd: i32, #[napi(ts_arg_type = "() => void")] wake: Wake) -> Result<Self> {
-        let fd = descriptor::adopt(fd)?;
-        Receiver::start(fd, bell(wake))
-            .map(Self)
-            .map_err(|error| Error::new(Status::InvalidArg, format!("the descriptor is no channel: {error}")))
+    pub fn new(
+        env: Env,
+        fd: i32,
+        borrowed: bool,
+        #[napi(ts_arg_type = "() => void")] wake: Function<(), ()>,
+    ) -> Result<Self> {
+        let fd = if borrowed {
+            descriptor::copy(fd)?
+        } else {
+            descriptor::adopt(fd)?
+        };
+        let receiver = Rc::new(
+            Receiver::attach(fd)
+                .map_err(|error| Error::new(Status::InvalidArg, format!("the descriptor is no channel: {error}")))?,
+        );
+        let looking = Rc::clone(&receiver);
+        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || Seen {
+            wake: looking.read(),
+            wants_room: looking.wants_room(),
+            ended: looking.has_ended(),
+        })?;
+        Ok(Self { receiver, watch })
     }
 
     /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
     /// lane's outstanding credit to `min(window, room - taken)`.
     #[napi]
     pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<ReceivedConnection> {
-        self.0
-            .exchange(lane, room, window, ended)
-            .into_iter()
-            .map(ReceivedConnection::from)
-            .collect()
+        let taken = self.receiver.exchange(lane, room, window, ended);
+        self.watch.want_room(self.receiver.wants_room());
+        taken.into_iter().map(ReceivedConnection::from).collect()
     }
 
     /// Where it stands.
     #[napi]
     pub fn phase(&self) -> ReceiverPhase {
-        self.0.phase().into()
+        self.receiver.phase().into()
+    }
+
+    /// Counts a turn of the event loop, for the parent's `stallTimeout`.
+    #[napi]
+    pub fn beat(&self) {
+        self.receiver.beat();
     }
 
     /// Wants no more connections; the leases go on.
     #[napi]
     pub fn leave(&self) {
-        self.0.leave();
+        self.receiver.leave();
+        self.watch.want_room(self.receiver.wants_room());
     }
 
     /// Ends the channel.
     #[napi]
     pub fn close(&self) {
-        self.0.close();
+        self.watch.stop();
+        self.receiver.close();
     }
 }
 
@@ -107,6 +145,7 @@ impl From<Taken> for ReceivedConnection {
             remote_port,
             local_port: (head.local_port != 0).then_some(head.local_port),
             waited: f64::from(head.waited) / 1000.0,
+            reissued: head.reissued,
         }
     }
 }

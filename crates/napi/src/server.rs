@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use napi::{Error, Result, Status};
@@ -41,9 +40,11 @@ pub struct ChannelEnd {
 #[napi(object)]
 pub struct ChannelStats {
     /// Leases held now.
-    pub leases: u32,
+    pub leases: f64,
     /// Connections acked so far.
     pub handed_off: f64,
+    /// Turns of its event loop, if its worker counts them.
+    pub beats: f64,
 }
 
 /// Accepts, queues and dispatches on a thread of its own.
@@ -167,8 +168,9 @@ impl NativeServer {
     pub fn channel_stats(&self, channel: u32) -> Option<ChannelStats> {
         let stats = self.server.channel_stats(channel)?;
         Some(ChannelStats {
-            leases: stats.leases.load(Relaxed),
-            handed_off: count(stats.handed_off.load(Relaxed)),
+            leases: count(stats.leases()),
+            handed_off: count(stats.handed_off()),
+            beats: count(stats.beats()),
         })
     }
 

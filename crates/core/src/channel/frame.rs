@@ -73,6 +73,8 @@ pub enum ToParent<'a> {
     Cancel(Records<'a, Credit>),
     /// No more connections, please; the leases will be finished.
     Leave,
+    /// There is news on the scoreboard, and the parent has asked for it.
+    Nudge,
 }
 
 /// What the parent says.
@@ -94,7 +96,7 @@ pub enum ToWorker<'a> {
     Close(CloseReason),
 }
 
-mod kind {
+pub(super) mod kind {
     pub const HELLO: u8 = 0x01;
     pub const ACK: u8 = 0x02;
     pub const REFUSE: u8 = 0x03;
@@ -102,6 +104,7 @@ mod kind {
     pub const CREDIT: u8 = 0x05;
     pub const CANCEL: u8 = 0x06;
     pub const LEAVE: u8 = 0x07;
+    pub const NUDGE: u8 = 0x08;
     pub const WELCOME: u8 = 0x81;
     pub const CONNECTION: u8 = 0x82;
     pub const RECALL: u8 = 0x83;
@@ -208,7 +211,7 @@ impl<'a> ToParent<'a> {
             kind::REFUSE => Some(Shape::many::<Refusal>()),
             kind::ENDED => Some(Shape::one::<u32>()),
             kind::CREDIT | kind::CANCEL => Some(Shape::many::<Credit>()),
-            kind::LEAVE => Some(Shape::none()),
+            kind::LEAVE | kind::NUDGE => Some(Shape::none()),
             _ => None,
         })?;
         let Some(cut) = cut else { return Ok(None) };
@@ -219,7 +222,8 @@ impl<'a> ToParent<'a> {
             kind::ENDED => Self::Ended(cut.one()?),
             kind::CREDIT => Self::Credit(Records::new(cut.records)),
             kind::CANCEL => Self::Cancel(Records::new(cut.records)),
-            _ => Self::Leave,
+            kind::LEAVE => Self::Leave,
+            _ => Self::Nudge,
         };
         Ok(Some((frame, cut.size)))
     }
@@ -316,6 +320,11 @@ impl Writer {
         self.frames::<ConnectionId>(kind::LEAVE, []);
     }
 
+    /// See [`ToParent::Nudge`].
+    pub fn nudge(&mut self) {
+        self.frames::<ConnectionId>(kind::NUDGE, []);
+    }
+
     /// See [`ToWorker::Welcome`].
     pub fn welcome(&mut self, welcome: Welcome) {
         self.frames(kind::WELCOME, [welcome]);
@@ -353,7 +362,7 @@ impl Writer {
 
     /// One frame for each [`MAX_RECORDS`] records; one without records if there are none and the kind has none.
     fn frames<R: Record>(&mut self, kind: u8, records: impl IntoIterator<Item = R>) {
-        let bare = matches!(kind, kind::LEAVE | kind::DRAIN | kind::RETIRE);
+        let bare = matches!(kind, kind::LEAVE | kind::NUDGE | kind::DRAIN | kind::RETIRE);
         let mut records = records.into_iter().peekable();
         if !bare && records.peek().is_none() {
             return;

@@ -3,13 +3,14 @@
 pub mod ancillary;
 pub mod frame;
 pub mod record;
+pub mod scoreboard;
 
 use std::collections::VecDeque;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 
 use crate::error::{ProtocolError, SystemError};
 use crate::sys::Sys;
@@ -45,9 +46,14 @@ pub fn prepare(end: &OwnedFd) -> Result<(), SystemError> {
     use nix::fcntl::FdFlag;
     fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(SystemError::of("fcntl"))?;
     #[cfg(not(target_os = "linux"))]
-    nix::sys::socket::setsockopt(end, nix::sys::socket::sockopt::NoSigPipe, &true)
-        .map_err(SystemError::of("setsockopt"))?;
+    crate::sys::no_sigpipe(end).map_err(SystemError::of("setsockopt"))?;
     Ok(())
+}
+
+/// Ends a connection for its client, whoever else has a copy of it.
+pub fn shut_down(connection: BorrowedFd<'_>) {
+    // Fails only for a connection that has ended (ENOTCONN).
+    let _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
 }
 
 /// How a [`Reader`]'s `fill` went.

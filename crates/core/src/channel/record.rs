@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::frame::FrameError;
+use super::frame::{FrameError, kind};
 use crate::connection::ConnectionId;
 
 /// "SSRV", read as bytes: the first four of a hello's and a welcome's record.
@@ -61,6 +61,8 @@ pub struct Hello {
     pub newest: u16,
     /// Its process id, for people; nothing depends on it.
     pub pid: u32,
+    /// Whether it can map a [`super::scoreboard::Scoreboard`].
+    pub scoreboard: bool,
 }
 
 /// The parent's answer.
@@ -70,6 +72,8 @@ pub struct Welcome {
     pub version: u16,
     /// The channel's number within the server, for people.
     pub channel: u32,
+    /// Whether the descriptor of a scoreboard travels with the frame.
+    pub scoreboard: bool,
 }
 
 /// A number of connections on one lane: all that came in by one local port, or, for lane 0, by any.
@@ -123,8 +127,13 @@ pub struct ConnectionHead {
     pub waited: u32,
     /// The lane whose credit it used.
     pub lane: u16,
+    /// Its slot on the scoreboard; [`super::scoreboard::NO_SLOT`] on a channel without one.
+    pub slot: u8,
     /// The socket's kind.
     pub family: Family,
+    /// A copy of the descriptor may lie unread at a worker that had been offered it before: a close alone would not
+    /// reach the client before that copy is gone too, so shut the connection down first, shutdown(2).
+    pub reissued: bool,
     /// The client; `None` for a Unix socket.
     pub remote: Option<SocketAddr>,
     /// The port it came in by; 0 for a Unix socket.
@@ -182,6 +191,15 @@ impl Fields<'_> {
     }
 }
 
+/// The one flag of a word whose other bits are reserved.
+fn flag(kind: u8, word: u32) -> Result<bool, FrameError> {
+    match word {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(FrameError::Reserved(kind)),
+    }
+}
+
 impl Record for ConnectionId {
     const SIZE: usize = 8;
 
@@ -207,13 +225,14 @@ impl Record for u32 {
 }
 
 impl Record for Hello {
-    const SIZE: usize = 12;
+    const SIZE: usize = 16;
 
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&self.oldest.to_le_bytes());
         bytes.extend_from_slice(&self.newest.to_le_bytes());
         bytes.extend_from_slice(&self.pid.to_le_bytes());
+        bytes.extend_from_slice(&u32::from(self.scoreboard).to_le_bytes());
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
@@ -223,6 +242,7 @@ impl Record for Hello {
             oldest: fields.u16(),
             newest: fields.u16(),
             pid: fields.u32(),
+            scoreboard: flag(kind::HELLO, fields.u32())?,
         })
     }
 }
@@ -233,7 +253,7 @@ impl Record for Welcome {
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&self.version.to_le_bytes());
-        bytes.extend_from_slice(&[0; 2]);
+        bytes.extend_from_slice(&u16::from(self.scoreboard).to_le_bytes());
         bytes.extend_from_slice(&self.channel.to_le_bytes());
     }
 
@@ -241,10 +261,11 @@ impl Record for Welcome {
         let mut fields = Fields(bytes);
         fields.magic()?;
         let version = fields.u16();
-        let _reserved = fields.u16();
+        let scoreboard = flag(kind::WELCOME, fields.u16().into())?;
         Ok(Self {
             version,
             channel: fields.u32(),
+            scoreboard,
         })
     }
 }
@@ -320,6 +341,9 @@ impl Record for CloseReason {
     }
 }
 
+/// In the byte of the family.
+const REISSUED: u8 = 0x80;
+
 impl Record for ConnectionHead {
     const SIZE: usize = 40;
 
@@ -343,7 +367,7 @@ impl Record for ConnectionHead {
         bytes.extend_from_slice(&self.lane.to_le_bytes());
         bytes.extend_from_slice(&self.local_port.to_le_bytes());
         bytes.extend_from_slice(&port.to_le_bytes());
-        bytes.extend_from_slice(&[family, 0]);
+        bytes.extend_from_slice(&[family | if self.reissued { REISSUED } else { 0 }, self.slot]);
         bytes.extend_from_slice(&scope.to_le_bytes());
         bytes.extend_from_slice(&address);
     }
@@ -352,9 +376,10 @@ impl Record for ConnectionHead {
         let mut fields = Fields(bytes);
         let (id, waited, lane) = (fields.u64(), fields.u32(), fields.u16());
         let (local_port, port) = (fields.u16(), fields.u16());
-        let (family, _reserved, scope) = (fields.u8(), fields.u8(), fields.u32());
+        let (family, slot, scope) = (fields.u8(), fields.u8(), fields.u32());
         let address: [u8; 16] = fields.array();
-        let (family, remote) = match family {
+        let reissued = family & REISSUED != 0;
+        let (family, remote) = match family & !REISSUED {
             1 => (Family::Unix, None),
             4 => {
                 let ip = Ipv4Addr::new(address[0], address[1], address[2], address[3]);
@@ -373,6 +398,8 @@ impl Record for ConnectionHead {
             id,
             waited,
             lane,
+            slot,
+            reissued,
             family,
             remote,
             local_port,

@@ -82,6 +82,7 @@ impl<S: Sys> Inlet<S> {
                     messages.push(Message::Hello(channel, hello));
                 }
                 _ if !self.greeted => return Err(ProtocolError::NoHello),
+                ToParent::Nudge => messages.push(Message::Nudge(channel)),
                 frame => add_events(&mut events, channel, frame)?,
             }
         }
@@ -122,6 +123,7 @@ fn add_events(
             }
         }
         ToParent::Leave => events.push(Event::Retired(channel)),
+        ToParent::Nudge => {}
     }
     Ok(())
 }

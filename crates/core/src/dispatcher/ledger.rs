@@ -185,23 +185,19 @@ impl<C: Waiting> Ledger<C> {
         Ok(())
     }
 
-    /// The one that has been under way longest without a recall.
-    pub(super) fn longest_under_way(&self) -> Option<&UnderWay<C>> {
-        self.under_way.iter().find(|one| !one.recalled)
+    /// What is under way without a recall, from the one that has been so longest.
+    pub(super) fn untaken(&self) -> impl Iterator<Item = &UnderWay<C>> {
+        self.under_way.iter().filter(|one| !one.recalled)
     }
 
-    /// Marks what has been under way for `limit` as recalled and names it.
-    pub(super) fn recall(&mut self, limit: Duration, now: Instant) -> Vec<ConnectionId> {
-        let overdue = |one: &&mut UnderWay<C>| !one.recalled && now.saturating_duration_since(one.sent_at) >= limit;
-        let ids = self.under_way.iter_mut().filter(overdue).map(|one| {
-            one.recalled = true;
-            one.connection.id()
-        });
-        let ids: Vec<_> = ids.collect();
-        if !ids.is_empty() && self.fitness == Fitness::Ready {
+    /// Marks these as recalled.
+    pub(super) fn recall(&mut self, ids: &[ConnectionId]) {
+        for one in &mut self.under_way {
+            one.recalled |= ids.contains(&one.connection.id());
+        }
+        if self.fitness == Fitness::Ready {
             self.fitness = Fitness::Stalled;
         }
-        ids
     }
 
     /// Everything that is under way, to be given to others: the channel has ended.

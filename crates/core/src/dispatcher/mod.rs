@@ -1,6 +1,7 @@
 //! Pairs the next connection with a channel that has credit. This is the thin driver around the pure [`state`]: the
 //! one owner of all state, spoken to by a closed set of [`Message`]s.
 
+pub mod board;
 pub mod credit;
 pub mod inlet;
 pub mod ledger;
@@ -11,18 +12,19 @@ pub mod state;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use self::board::Board;
 use self::outlet::Outlet;
 use self::state::{Action, Event, SendTrouble, State};
 use crate::channel::ChannelId;
 use crate::channel::frame::{VERSION, Writer};
-use crate::channel::record::{CloseReason, Hello, Welcome};
+use crate::channel::record::{CloseReason, Hello, Refusal, RefusalReason, Welcome};
+use crate::channel::scoreboard::{NO_SLOT, Scoreboard};
 use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
 use crate::notice::{EndReason, Notice, Notices};
@@ -39,6 +41,8 @@ pub enum Message {
     Open(ChannelId, Box<Outlet>, AbortHandle),
     /// A worker introduces itself.
     Hello(ChannelId, Hello),
+    /// A worker has news on its scoreboard.
+    Nudge(ChannelId),
     /// A worker's frames, all of one read.
     Frames(ChannelId, Vec<Event<Connection>>),
     /// A channel's stream has ended.
@@ -59,8 +63,11 @@ pub struct Dispatcher<S> {
     channels: HashMap<ChannelId, Line>,
     inbox: mpsc::Receiver<Message>,
     actions: Vec<Action<Connection>>,
+    events: Vec<Event<Connection>>,
     frames: Writer,
     again: bool,
+    /// Told at the end of the turn, when the counters say the same.
+    outbox: Vec<Notice>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
 }
@@ -71,7 +78,25 @@ struct Line {
     outlet: Box<Outlet>,
     reader: AbortHandle,
     stats: Arc<ChannelStats>,
+    board: Option<Board>,
+    /// Its worker has said hello and been welcomed: nothing is said on a channel before.
+    greeted: bool,
     leaving: bool,
+    /// Nothing goes in or out any more, but what the worker had said before is still to be read.
+    ending: Option<EndReason>,
+}
+
+impl Line {
+    /// Says the last word and shuts the socket.
+    fn part<S: Sys>(&mut self, sys: &S, farewell: Option<CloseReason>, frames: &mut Writer) {
+        if let Some(farewell) = farewell {
+            frames.clear();
+            frames.close(farewell);
+            // The peer reads it or it does not: the channel is over either way.
+            let _ = self.outlet.tell(sys, frames.bytes());
+        }
+        self.outlet.shut();
+    }
 }
 
 impl Drop for Line {
@@ -93,15 +118,17 @@ impl<S: Sys> Dispatcher<S> {
         stats: Arc<Stats>,
         notices: Arc<Notices>,
     ) -> Self {
-        let (channels, actions, frames) = (HashMap::new(), Vec::new(), Writer::new());
+        let (channels, actions, events, frames) = (HashMap::new(), Vec::new(), Vec::new(), Writer::new());
         Self {
             sys,
             state,
             channels,
             inbox,
             actions,
+            events,
             frames,
             again: false,
+            outbox: Vec::new(),
             stats,
             notices,
         }
@@ -111,19 +138,69 @@ impl<S: Sys> Dispatcher<S> {
     pub async fn run(mut self) {
         let mut turn = Vec::with_capacity(TURN);
         loop {
-            let deadline = self.state.deadline(self.sys.now());
+            let deadline = self.deadline(self.sys.now());
             tokio::select! {
                 biased;
                 taken = self.inbox.recv_many(&mut turn, TURN) => if taken == 0 { return },
                 () = sleep_until(deadline) => {}
             }
             let now = self.sys.now();
+            // Before the messages: what a worker has written before it sent a frame is true before that frame.
+            self.read_boards(now);
             for message in turn.drain(..) {
                 self.take(message, now);
             }
-            self.perform(now);
+            loop {
+                self.perform(now);
+                if !self.ask_for_news(now) {
+                    break;
+                }
+                self.read_boards(now);
+            }
             self.publish();
         }
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let looks = self
+            .channels
+            .values()
+            .filter_map(|line| line.board.as_ref()?.look_at(now));
+        self.state.deadline(now).into_iter().chain(looks).min()
+    }
+
+    /// Takes in what the workers have written on their scoreboards.
+    fn read_boards(&mut self, now: Instant) {
+        let mut events = std::mem::take(&mut self.events);
+        let mut liars = Vec::new();
+        for (&channel, line) in &mut self.channels {
+            let Some(board) = &mut line.board else { continue };
+            let read = board.news(channel, &mut events);
+            let applied = events
+                .drain(..)
+                .try_for_each(|event| self.state.apply(event, now, &mut self.actions));
+            if let Err(error) = read.and(applied) {
+                liars.push((channel, error));
+            }
+        }
+        self.events = events;
+        for (channel, error) in liars {
+            self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now);
+        }
+    }
+
+    /// Asks workers to speak up where their next word is waited for; true if one has just been asked. Anybody's credit
+    /// counts for what waits in the queue, and for what lies untaken at somebody else's.
+    fn ask_for_news(&mut self, now: Instant) -> bool {
+        let overdue = |line: &Line| line.board.as_ref().is_some_and(|board| board.is_overdue(now));
+        let of_all = self.state.queued() > 0 || self.state.is_draining() || self.channels.values().any(overdue);
+        let mut asked = false;
+        for line in self.channels.values_mut() {
+            if let Some(board) = &mut line.board {
+                asked |= board.want(of_all || line.leaving);
+            }
+        }
+        asked
     }
 
     fn take(&mut self, message: Message, now: Instant) {
@@ -147,16 +224,34 @@ impl<S: Sys> Dispatcher<S> {
                         outlet,
                         reader,
                         stats,
+                        board: None,
+                        greeted: false,
                         leaving: false,
+                        ending: None,
                     },
                 );
                 let _ = self.state.apply(Event::Opened(channel), now, &mut self.actions);
             }
             Message::Hello(channel, hello) => self.greet(channel, hello, now),
+            Message::Nudge(channel) => {
+                if let Some(board) = self.board(channel) {
+                    board.nudged();
+                }
+            }
             Message::Frames(channel, events) => {
+                let by_frame = self.board(channel).is_none();
+                if let Some(board) = self.board(channel) {
+                    // A bell that did not fit the socket is lost, and the wish with it; then there were other frames.
+                    board.nudged();
+                }
                 for event in events {
-                    if matches!(event, Event::Retired(_)) {
-                        self.mark_leaving(channel);
+                    match event {
+                        Event::Retired(_) => self.mark_leaving(channel),
+                        Event::Acked(..) | Event::Refused(..) | Event::Ended(..) if !by_frame => {
+                            let reason = EndReason::Protocol(ProtocolError::NotByFrame);
+                            return self.end(channel, reason, Some(CloseReason::Protocol), now);
+                        }
+                        _ => {}
                     }
                     if let Err(error) = self.state.apply(event, now, &mut self.actions) {
                         return self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now);
@@ -184,7 +279,7 @@ impl<S: Sys> Dispatcher<S> {
                     return;
                 };
                 if line.outlet.resume(&self.sys).is_err() {
-                    return self.end(channel, EndReason::Lost, None, now);
+                    return self.finish(channel, EndReason::Lost, None, now);
                 }
                 let _ = self.state.apply(Event::Writable(channel), now, &mut self.actions);
             }
@@ -194,7 +289,7 @@ impl<S: Sys> Dispatcher<S> {
                 self.tell(channel, Writer::retire);
             }
             Message::Dismiss(channel) => {
-                self.end(channel, EndReason::Dismissed, Some(CloseReason::Dismissed), now);
+                self.finish(channel, EndReason::Dismissed, Some(CloseReason::Dismissed), now);
             }
         }
     }
@@ -213,22 +308,39 @@ impl<S: Sys> Dispatcher<S> {
                 now,
             );
         }
+        let page = if hello.scoreboard {
+            Scoreboard::create().ok()
+        } else {
+            None
+        };
         let draining = self.state.is_draining();
-        let leaving = self.channels.get(&channel).is_some_and(|line| line.leaving);
-        self.tell(channel, |frames| {
-            frames.welcome(Welcome {
-                version: VERSION,
-                channel,
-            });
-            if draining {
-                frames.drain();
-            }
-            if leaving {
-                frames.retire();
-            }
+        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.ending.is_none()) else {
+            return;
+        };
+        line.greeted = true;
+        self.frames.clear();
+        self.frames.welcome(Welcome {
+            version: VERSION,
+            channel,
+            scoreboard: page.is_some(),
         });
+        if draining {
+            self.frames.drain();
+        }
+        if line.leaving {
+            self.frames.retire();
+        }
+        let memory: Vec<_> = page.iter().map(|(_, memory)| memory.as_fd()).collect();
+        if line.outlet.hand_off(&self.sys, self.frames.bytes(), &memory).is_err() {
+            return self.finish(channel, EndReason::Lost, None, now);
+        }
+        if let Some((page, _)) = page {
+            let page = Arc::new(page);
+            line.stats.share(Arc::clone(&page));
+            line.board = Some(Board::new(page));
+        }
         let _ = self.state.apply(Event::Joined(channel), now, &mut self.actions);
-        self.notices.post(Notice::Joined {
+        self.outbox.push(Notice::Joined {
             channel,
             pid: hello.pid,
         });
@@ -251,14 +363,14 @@ impl<S: Sys> Dispatcher<S> {
     fn perform_one(&mut self, action: Action<Connection>, now: Instant) {
         match action {
             Action::HandOff(channel, ids) => self.hand_off(channel, ids, now),
-            Action::Recall(channel, ids) => self.tell(channel, |frames| frames.recall(ids)),
+            Action::Recall(channel, ids) => self.recall(channel, ids, now),
             Action::Cancelled(channel, credit) => self.tell(channel, |frames| frames.cancelled([credit])),
             Action::Release(connection, waited) => {
                 self.stats.waited(waited);
                 drop(connection);
             }
             Action::Shed(connection) => {
-                self.notices.post(Notice::Shed {
+                self.outbox.push(Notice::Shed {
                     id: connection.id(),
                     remote: connection.remote(),
                     local_port: connection.local_port(),
@@ -266,8 +378,8 @@ impl<S: Sys> Dispatcher<S> {
                 });
                 connection.reset();
             }
-            Action::OutOfDescriptors(channel) => self.notices.post(Notice::WorkerLimit { channel }),
-            Action::Drained => self.notices.post(Notice::Drained),
+            Action::OutOfDescriptors(channel) => self.outbox.push(Notice::WorkerLimit { channel }),
+            Action::Drained => self.outbox.push(Notice::Drained),
         }
     }
 
@@ -276,52 +388,119 @@ impl<S: Sys> Dispatcher<S> {
         let Some(line) = self.channels.get_mut(&channel) else {
             return;
         };
-        let under_way: Vec<_> = ids.iter().filter_map(|&id| self.state.under_way(channel, id)).collect();
-        let descriptors: Vec<_> = under_way.iter().map(|(connection, _)| connection.as_fd()).collect();
+        let (mut heads, mut descriptors) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
+        for &id in &ids {
+            let Some((connection, lane)) = self.state.under_way(channel, id) else {
+                continue;
+            };
+            let slot = line.board.as_mut().map_or(Some(NO_SLOT), |board| board.offer(id, now));
+            let Some(slot) = slot else { continue };
+            heads.push(connection.head(lane, slot, now));
+            descriptors.push(connection.as_fd());
+        }
         self.frames.clear();
-        self.frames
-            .connection(under_way.iter().map(|(connection, lane)| connection.head(*lane, now)));
+        self.frames.connection(heads);
         let sent = line.outlet.hand_off(&self.sys, self.frames.bytes(), &descriptors);
         let trouble = match sent {
             Ok(()) => return,
-            Err(Errno::EAGAIN | Errno::ENOBUFS) => SendTrouble::Full,
-            Err(Errno::ETOOMANYREFS) => SendTrouble::TooManyUnderWay,
-            Err(_) => return self.end(channel, EndReason::Lost, None, now),
+            Err(Errno::EAGAIN) => SendTrouble::Full,
+            // Of a kernel that is short of memory nobody says when that is over, as a socket does that has room again.
+            Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => SendTrouble::TooManyUnderWay,
+            Err(_) => return self.finish(channel, EndReason::Lost, None, now),
         };
+        if let Some(board) = self.board(channel) {
+            board.take_back(&ids);
+        }
         let _ = self
             .state
             .apply(Event::NotSent(channel, ids, trouble), now, &mut self.actions);
         self.again = true;
     }
 
+    /// Takes back what a worker has left lying: at once by the scoreboard, else by asking for it.
+    fn recall(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
+        let Some(board) = self.board(channel) else {
+            return self.tell(channel, |frames| frames.recall(ids));
+        };
+        for id in board.take_back(&ids) {
+            let reason = RefusalReason::Recalled;
+            // It is under way, or its slot would be free.
+            let _ = self
+                .state
+                .apply(Event::Refused(channel, Refusal { id, reason }), now, &mut self.actions);
+        }
+        self.again = true;
+    }
+
     /// Sends what carries no connection; a worker that does not read it ends.
     fn tell(&mut self, channel: ChannelId, write: impl FnOnce(&mut Writer)) {
-        let Some(line) = self.channels.get_mut(&channel) else {
+        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.greeted) else {
             return;
         };
         self.frames.clear();
         write(&mut self.frames);
         if line.outlet.tell(&self.sys, self.frames.bytes()).is_err() {
-            self.end(channel, EndReason::Lost, None, self.sys.now());
+            self.finish(channel, EndReason::Lost, None, self.sys.now());
         }
+    }
+
+    /// Ends a channel whose worker may have said something that has not been read yet. An ack among that settles whose
+    /// a connection is, so nothing goes back to the queue before the inlet has read to the end.
+    fn finish(&mut self, channel: ChannelId, reason: EndReason, farewell: Option<CloseReason>, now: Instant) {
+        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.ending.is_none()) else {
+            return;
+        };
+        line.ending = Some(reason);
+        line.part(&self.sys, farewell, &mut self.frames);
+        let _ = self.state.apply(Event::Retired(channel), now, &mut self.actions);
     }
 
     fn end(&mut self, channel: ChannelId, reason: EndReason, farewell: Option<CloseReason>, now: Instant) {
         let Some(mut line) = self.channels.remove(&channel) else {
             return;
         };
-        if let Some(farewell) = farewell {
-            self.frames.clear();
-            self.frames.close(farewell);
-            // The peer reads it or it does not: the channel is over either way.
-            let _ = line.outlet.tell(&self.sys, self.frames.bytes());
+        if let Some(board) = &mut line.board {
+            self.settle(channel, board, now);
         }
-        line.outlet.shut();
+        let earlier = line.ending.take();
+        if earlier.is_none() {
+            line.part(&self.sys, farewell, &mut self.frames);
+        }
+        let reason = earlier.unwrap_or(reason);
         drop(line);
         self.stats.close_channel(channel);
+        let (leases, handed_off) = self.state.held(channel);
         let _ = self.state.apply(Event::Lost(channel), now, &mut self.actions);
         self.again = true;
-        self.notices.post(Notice::Ended { channel, reason });
+        self.outbox.push(Notice::Ended {
+            channel,
+            reason,
+            leases,
+            handed_off,
+        });
+    }
+
+    /// The last look at a scoreboard: what its worker has taken is the worker's, the rest can no longer be taken.
+    fn settle(&mut self, channel: ChannelId, board: &mut Board, now: Instant) {
+        for id in board.take_back(&board.offered()) {
+            let refusal = Refusal {
+                id,
+                reason: RefusalReason::Recalled,
+            };
+            let _ = self
+                .state
+                .apply(Event::Refused(channel, refusal), now, &mut self.actions);
+        }
+        let mut events = Vec::new();
+        // A liar's last words count as far as they make sense.
+        let _ = board.news(channel, &mut events);
+        for event in events {
+            let _ = self.state.apply(event, now, &mut self.actions);
+        }
+    }
+
+    fn board(&mut self, channel: ChannelId) -> Option<&mut Board> {
+        self.channels.get_mut(&channel)?.board.as_mut()
     }
 
     fn mark_leaving(&mut self, channel: ChannelId) {
@@ -330,18 +509,18 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    fn publish(&self) {
-        let (mut leases, mut workers) = (0, 0);
-        for (channel, held, handed_off, joined) in self.state.channels() {
-            leases += u64::from(held);
+    fn publish(&mut self) {
+        let mut workers = 0;
+        for (channel, leases, handed_off, joined) in self.state.channels() {
             workers += u64::from(joined);
             if let Some(line) = self.channels.get(&channel) {
-                line.stats.leases.store(held, Relaxed);
-                line.stats.handed_off.store(handed_off, Relaxed);
+                line.stats.publish(leases, handed_off);
             }
         }
-        self.stats
-            .publish(self.state.counts(), self.state.queued(), leases, workers);
+        self.stats.publish(self.state.counts(), self.state.queued(), workers);
+        for notice in self.outbox.drain(..) {
+            self.notices.post(notice);
+        }
     }
 }
 

@@ -56,7 +56,8 @@ impl Outlet {
         let sent = self.send(sys, frame, descriptors)?;
         // The descriptors travel with the first byte, so the rest may follow without them.
         self.unsent.extend_from_slice(&frame[sent..]);
-        self.flush(sys)
+        // They are the worker's to ack from now on, so no error here may read as if they had not been sent.
+        self.flush(sys).map_err(|_| Errno::EPIPE)
     }
 
     /// Sends frames without descriptors, now or as soon as there is room.
@@ -76,10 +77,18 @@ impl Outlet {
         self.flush(sys)
     }
 
-    /// Lets the peer see the end at once, whoever still holds the socket.
+    /// Lets the peer see the end at once, whoever still holds the socket. What it has sent can still be read, and on
+    /// Linux it can send no more.
     pub fn shut(&self) {
+        // macOS throws away what has not been read when the reading side is shut; there the peer's own end, which
+        // follows, is waited for.
+        let how = if cfg!(target_os = "linux") {
+            Shutdown::Both
+        } else {
+            Shutdown::Write
+        };
         // Fails only for a socket whose peer has gone, which has seen the end.
-        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        let _ = shutdown(self.socket.as_raw_fd(), how);
     }
 
     fn flush<S: Sys>(&mut self, sys: &S) -> Result<(), Errno> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::ledger::{Fitness, Ledger, Phase, Rank};
+use super::ledger::{Fitness, Ledger, Phase, Rank, UnderWay};
 use super::policy::{Candidate, Policy};
 use crate::channel::ChannelId;
 use crate::channel::record::{Credit, Refusal};
@@ -232,9 +232,8 @@ impl<C: Waiting> State<C> {
         });
         let held = self.held_until.filter(|_| !self.queue.is_empty());
         let recall = self.channels.iter().filter_map(|(&channel, ledger)| {
-            let one = ledger.longest_under_way()?;
-            self.another_is_ready(channel, one.connection.lane(), now)
-                .then(|| one.sent_at + RECALL_AFTER)
+            let wanted = |one: &&UnderWay<C>| self.another_is_ready(channel, one.connection.lane(), now);
+            ledger.untaken().find(wanted).map(|one| one.sent_at + RECALL_AFTER)
         });
         shed.into_iter().chain(resting).chain(held).chain(recall).min()
     }
@@ -264,6 +263,14 @@ impl<C: Waiting> State<C> {
             (channel, ledger.leases, ledger.handed_off, ledger.phase > Phase::Joining)
         };
         self.channels.iter().map(row)
+    }
+
+    /// The leases and the acks of a channel.
+    #[must_use]
+    pub fn held(&self, channel: ChannelId) -> (u32, u64) {
+        self.channels
+            .get(&channel)
+            .map_or((0, 0), |ledger| (ledger.leases, ledger.handed_off))
     }
 
     /// Whether a drain has been asked for.
@@ -307,22 +314,19 @@ impl<C: Waiting> State<C> {
     }
 
     fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
-        let overdue: Vec<ChannelId> = self
-            .channels
-            .iter()
-            .filter(|(channel, ledger)| {
-                ledger.longest_under_way().is_some_and(|one| {
-                    now.saturating_duration_since(one.sent_at) >= RECALL_AFTER
-                        && self.another_is_ready(**channel, one.connection.lane(), now)
-                })
-            })
-            .map(|(&channel, _)| channel)
-            .collect();
-        for channel in overdue {
-            self.with(channel, |ledger| {
-                let ids = ledger.recall(RECALL_AFTER, now);
+        let channels: Vec<ChannelId> = self.channels.keys().copied().collect();
+        // One after the other: who has just been found to be stalled is no reason to recall anything from the next.
+        for channel in channels {
+            let untaken = self.channels.get(&channel).into_iter().flat_map(Ledger::untaken);
+            let ids: Vec<ConnectionId> = untaken
+                .take_while(|one| now.saturating_duration_since(one.sent_at) >= RECALL_AFTER)
+                .filter(|one| self.another_is_ready(channel, one.connection.lane(), now))
+                .map(|one| one.connection.id())
+                .collect();
+            if !ids.is_empty() {
+                self.with(channel, |ledger| ledger.recall(&ids));
                 actions.push(Action::Recall(channel, ids));
-            });
+            }
         }
     }
 
@@ -382,7 +386,8 @@ impl<C: Waiting> State<C> {
     }
 
     /// Back in its old place, because a worker did not take it.
-    fn put_back(&mut self, connection: C) {
+    fn put_back(&mut self, mut connection: C) {
+        connection.come_back();
         self.counts.requeued += 1;
         self.put(connection);
     }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::channel::frame::Writer;
 use crate::channel::record::{ConnectionHead, Credit, Refusal, RefusalReason};
+use crate::channel::scoreboard::{Claim, Scoreboard};
 use crate::connection::ConnectionId;
 use crate::error::ProtocolError;
 
@@ -98,6 +99,20 @@ impl Lane {
         self.waiting.drain(..count).collect()
     }
 
+    /// Takes up to `room` of those that nobody has taken back, the first to come first; the rest is unwanted.
+    pub(super) fn take_claimed(&mut self, room: u32, scoreboard: &Scoreboard) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        for one in self.waiting.drain(..) {
+            let (slot, id) = (one.head.slot, one.head.id);
+            if taken.len() >= usize::try_from(room).unwrap_or(usize::MAX) {
+                scoreboard.claim(slot, id, Claim::Unwanted);
+            } else if scoreboard.claim(slot, id, Claim::Taken) {
+                taken.push(one);
+            }
+        }
+        taken
+    }
+
     /// Closes what waits.
     pub(super) fn drop_waiting(&mut self) {
         self.waiting.clear();
@@ -161,5 +176,173 @@ impl Lane {
     pub(super) fn forget_credit(&mut self) {
         self.outstanding = 0;
         self.cancelling = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::channel::record::Family;
+    use crate::dispatcher::credit::CreditBook;
+
+    /// Both sides of the credit of two lanes, and what is on its way between them.
+    #[derive(Default)]
+    struct TwoSides {
+        lanes: Vec<Lane>,
+        book: CreditBook,
+        to_parent: VecDeque<Order>,
+        to_worker: VecDeque<Word>,
+        given: u64,
+    }
+
+    enum Word {
+        Connection(u16),
+        Cancelled(Credit),
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// The worker wants so much, and has room for so many.
+        Want(u16, u32, u32),
+        /// A connection comes in by this port.
+        Accept(u16),
+        ParentReads,
+        WorkerReads,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let lane = prop::sample::select(vec![0_u16, 80]);
+        prop_oneof![
+            (lane, 0_u32..6, 0_u32..6).prop_map(|(lane, window, room)| Step::Want(lane, window, room)),
+            prop::sample::select(vec![80_u16, 81]).prop_map(Step::Accept),
+            Just(Step::ParentReads),
+            Just(Step::WorkerReads),
+        ]
+    }
+
+    impl TwoSides {
+        fn play(&mut self, step: &Step) {
+            match *step {
+                Step::Want(port, window, room) => self.want(port, window, room),
+                Step::Accept(port) => {
+                    if let Some(lane) = self.book.spend(port) {
+                        self.to_worker.push_back(Word::Connection(lane));
+                    }
+                }
+                Step::ParentReads => match self.to_parent.pop_front() {
+                    Some(Order::Grant(credit)) => self.book.grant(credit).unwrap(),
+                    Some(Order::Cancel(credit)) => {
+                        let answer = self.book.cancel(credit);
+                        self.to_worker.push_back(Word::Cancelled(answer));
+                    }
+                    None => {}
+                },
+                Step::WorkerReads => match self.to_worker.pop_front() {
+                    Some(Word::Connection(lane)) => {
+                        self.given += 1;
+                        let head = head(self.given, lane);
+                        let fd = std::fs::File::open("/dev/null").unwrap().into();
+                        Lane::of(&mut self.lanes, lane).arrive(head, fd).unwrap();
+                    }
+                    Some(Word::Cancelled(credit)) => {
+                        Lane::of(&mut self.lanes, credit.lane).cancelled(credit.count).unwrap();
+                    }
+                    None => {}
+                },
+            }
+        }
+
+        /// As an exchange does it.
+        fn want(&mut self, port: u16, window: u32, room: u32) {
+            let lane = Lane::of(&mut self.lanes, port);
+            let taken = u32::try_from(lane.offer(room)).unwrap();
+            let order = lane.order(window.min(room - taken));
+            self.to_parent.extend(order);
+            lane.placed(order);
+            lane.take(room);
+            lane.drop_waiting();
+        }
+
+        fn settle(&mut self) {
+            while !self.to_parent.is_empty() || !self.to_worker.is_empty() {
+                self.play(&Step::ParentReads);
+                self.play(&Step::WorkerReads);
+            }
+        }
+
+        /// The worker's count is the parent's, and what is on its way.
+        fn check(&mut self) {
+            for port in [0, 80] {
+                let orders = self.to_parent.iter().filter_map(|order| match order {
+                    Order::Grant(credit) if credit.lane == port => Some(credit.count),
+                    _ => None,
+                });
+                let words = self.to_worker.iter().filter_map(|word| match word {
+                    Word::Connection(lane) if *lane == port => Some(1),
+                    Word::Cancelled(credit) if credit.lane == port => Some(credit.count),
+                    _ => None,
+                });
+                let under_way: u32 = orders.chain(words).sum();
+                // All of it, taken out and put back.
+                let credit = Credit {
+                    lane: port,
+                    count: u32::MAX,
+                };
+                let held = self.book.cancel(credit).count;
+                if held > 0 {
+                    self.book
+                        .grant(Credit {
+                            lane: port,
+                            count: held,
+                        })
+                        .unwrap();
+                }
+                assert_eq!(
+                    Lane::of(&mut self.lanes, port).outstanding,
+                    held + under_way,
+                    "lane {port}"
+                );
+            }
+        }
+    }
+
+    fn head(id: ConnectionId, lane: u16) -> ConnectionHead {
+        ConnectionHead {
+            id,
+            slot: crate::channel::scoreboard::NO_SLOT,
+            reissued: false,
+            waited: 0,
+            lane,
+            family: Family::Unix,
+            remote: None,
+            local_port: 0,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_sides_count_the_same_credit(steps in prop::collection::vec(step(), 1..200), last in 0_u32..6) {
+            let mut sides = TwoSides::default();
+            for step in &steps {
+                sides.play(step);
+                sides.check();
+            }
+            // Once the worker's wish does not change, it is fulfilled: a cancel that found too little is repeated.
+            sides.settle();
+            for _ in 0..3 {
+                for port in [0, 80] {
+                    sides.want(port, last, last);
+                }
+                sides.settle();
+            }
+            for port in [0, 80] {
+                prop_assert_eq!(Lane::of(&mut sides.lanes, port).outstanding, last);
+            }
+            sides.check();
+        }
     }
 }

@@ -1,0 +1,77 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import test from 'ava'
+import { ask } from '../helpers/caller.js'
+import { forkFixture, serve } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+test('nobody waits for a worker whose event loop stands still while others are idle', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'stuck', { env: { ...process.env, BLOCK: '5000' } })
+  forkFixture(server, 'tokens', { workers: 2 })
+  await until(() => server.stats().workers === 3)
+  const [stuck] = pool.workers
+  stuck?.process.send('block')
+  await reports.next('blocked')
+
+  const waits: number[] = []
+  const answers: Promise<void>[] = []
+  const measured = async (): Promise<void> => {
+    const begin = performance.now()
+    const line = await ask(port)
+    waits.push(performance.now() - begin)
+    t.false(line.startsWith(`${stuck?.pid} `))
+  }
+  // A burst, so that some of it goes to the one that is stuck, and then as people come.
+  for (let index = 0; index < 60; index++) answers.push(measured())
+  await Promise.all(answers)
+  const { requeued } = server.stats()
+  const burst = Math.max(...waits)
+  t.true(requeued > 0, 'nothing had been given to the worker that is stuck')
+  while (waits.length < 300) {
+    await Promise.all([measured(), measured(), delay(20)])
+  }
+  t.is(reports.count('unblocked'), 0)
+  const worst = Math.max(...waits)
+  t.log(
+    `${requeued} taken back; the last of a burst of 60 answered after ${ms(burst)}, the worst of ${waits.length} after ${ms(worst)}`,
+  )
+  // What is promised is 50 ms; a busy machine adds its own.
+  t.true(worst < 1000, `one waited ${ms(worst)}`)
+
+  await reports.next('unblocked')
+  await until(async () => (await ask(port)).startsWith(`${stuck?.pid} `))
+})
+
+test('what a worker has left untaken goes to the next that asks, in the order of arrival', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'stuck', { env: { ...process.env, BLOCK: '3000' } })
+  await warm(port)
+  pool.workers[0]?.process.send('block')
+  await reports.next('blocked')
+  const order: number[] = []
+  const answers: Promise<unknown>[] = []
+  const { accepted } = server.stats()
+  for (let index = 0; index < 40; index++) {
+    answers.push(ask(port, `${index}\n`).then((line) => order.push(Number(line.split(' ')[1]))))
+    await until(() => server.stats().accepted === accepted + index + 1)
+  }
+  const { queued } = server.stats()
+  forkFixture(server, 'tokens', { env: { ...process.env, CONCURRENCY: '1' } })
+  await Promise.all(answers)
+  t.is(reports.count('unblocked'), 0)
+  // Whoever heads the queue at that moment is handed over before the others are back: no second one overtakes them.
+  const [first] = order
+  t.true(first === 0 || first === 40 - queued, `${first} came first`)
+  const rest = order.slice(1)
+  t.deepEqual(
+    rest,
+    [...rest].sort((a, b) => a - b),
+  )
+})
+
+/** One answer shows that a worker has asked for connections, not only connected. */
+async function warm(port: number): Promise<void> {
+  await ask(port)
+}
+
+function ms(duration: number): string {
+  return `${duration.toFixed(1)} ms`
+}

@@ -1,0 +1,45 @@
+import { call } from '../helpers/caller.js'
+import { linuxTest } from '../helpers/conditional-test.js'
+import { startParent } from '../helpers/parent.js'
+import { isRunning } from '../helpers/processes.js'
+import { until } from '../helpers/until.js'
+
+linuxTest('when the parent is killed, what is being answered is finished, then workers close and exit', async (t) => {
+  const parent = await startParent(t, { fixture: 'hold-and-tell', workers: 3, env: { DELAY: '500' } })
+  const callers = Array.from({ length: 12 }, (_, index) => call(t, parent.port).say(`line ${index}\n`))
+  await Promise.all(callers.map((caller) => caller.heard('first half')))
+  const killed = performance.now()
+  parent.program.process.kill('SIGKILL')
+  for (const [index, caller] of callers.entries()) {
+    t.is(await caller.answer(), `first half, second half of line ${index}`)
+  }
+  await until(() => parent.workers.every((pid) => !isRunning(pid)))
+  t.log(`all gone ${(performance.now() - killed).toFixed(0)} ms after the kill, which is 500 ms for the answers`)
+  t.deepEqual(parent.program.lines.slice(1).sort(), parent.workers.map((pid) => `close ${pid}`).sort())
+})
+
+linuxTest('what a worker had received when the parent was killed, and not taken, is answered by it', async (t) => {
+  const parent = await startParent(t, { fixture: 'hold-and-tell', env: { DELAY: '700' } })
+  const [worker = 0] = parent.workers
+  const blocker = call(t, parent.port).say('block\n')
+  await blocker.heard('first half')
+  const callers = Array.from({ length: 10 }, (_, index) => call(t, parent.port).say(`line ${index}\n`))
+  await until(async () => (await parent.stats()).accepted === 1 + callers.length)
+  const { queued, handedOff } = await parent.stats()
+  t.deepEqual({ queued, handedOff }, { queued: 0, handedOff: 1 })
+  parent.program.process.kill('SIGKILL')
+  for (const [index, caller] of callers.entries()) {
+    t.is(await caller.answer(), `first half, second half of line ${index}`)
+  }
+  t.is(await blocker.answer(), 'first half, second half of block')
+  await until(() => !isRunning(worker))
+})
+
+linuxTest('idle workers exit at once when the parent is killed', async (t) => {
+  const parent = await startParent(t, { fixture: 'hold-and-tell', workers: 2, env: { DELAY: '0' } })
+  const killed = performance.now()
+  parent.program.process.kill('SIGKILL')
+  await until(() => parent.workers.every((pid) => !isRunning(pid)), { timeout: 5000 })
+  t.log(`gone after ${(performance.now() - killed).toFixed(0)} ms`)
+  t.is(parent.program.lines.filter((line) => line.startsWith('close')).length, 2)
+})

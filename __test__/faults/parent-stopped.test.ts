@@ -1,0 +1,49 @@
+import { call } from '../helpers/caller.js'
+import { linuxTest } from '../helpers/conditional-test.js'
+import { startParent } from '../helpers/parent.js'
+import { isRunning, isStopped, threads } from '../helpers/processes.js'
+import { until } from '../helpers/until.js'
+
+linuxTest('workers go on while their parent is stopped, and nothing is lost when it continues', async (t) => {
+  const parent = await startParent(t, { fixture: 'release-slowly' })
+  const [worker = 0] = parent.workers
+  const callers = Array.from({ length: HELD }, () => call(t, parent.port))
+  await until(async () => (await parent.stats()).leases === HELD)
+  const before = threads(worker)
+  process.kill(parent.pid, 'SIGSTOP')
+  await until(() => isStopped(parent.pid))
+  // In the kernel's backlog until the parent continues.
+  const late = Array.from({ length: 20 }, () => call(t, parent.port).say('release\n'))
+
+  // More is said than the channel holds: 278 messages (unix(7), measured).
+  callers[0]?.say('release\n')
+  const longest = (await Promise.all(callers.map((caller) => caller.answer()))).map(Number)
+  t.true(Math.max(...longest) < 1000, `the event loop stood still for ${Math.max(...longest)} ms`)
+  t.true(threads(worker) <= before + 1, `${threads(worker)} threads instead of ${before}`)
+  t.true(isStopped(parent.pid))
+
+  process.kill(parent.pid, 'SIGCONT')
+  for (const caller of late) t.true((await caller.answer()).length > 0)
+  await until(async () => (await parent.stats()).leases === 0)
+  t.is((await parent.stats()).handedOff, HELD + late.length)
+  await until(() => threads(worker) === before)
+  t.log(`the worker's event loop stood still for ${Math.max(...longest).toFixed(1)} ms at most`)
+})
+
+linuxTest('a worker can leave while its parent is stopped', async (t) => {
+  const parent = await startParent(t, { fixture: 'release-slowly', env: { LEAVE: '1' } })
+  const callers = Array.from({ length: HELD }, () => call(t, parent.port))
+  await until(async () => (await parent.stats()).leases === HELD)
+  process.kill(parent.pid, 'SIGSTOP')
+  await until(() => isStopped(parent.pid))
+  callers[0]?.say('release\n')
+  // The last answer is given in the turn after the worker has said, to a channel that is full, that it leaves.
+  for (const caller of callers) await caller.answer()
+  t.true(isStopped(parent.pid))
+
+  process.kill(parent.pid, 'SIGCONT')
+  await until(() => parent.workers.every((pid) => !isRunning(pid)))
+  t.is((await parent.stats()).leases, 0)
+})
+
+const HELD = 600

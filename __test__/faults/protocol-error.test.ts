@@ -1,0 +1,107 @@
+import type { Server } from '@socketserver/node'
+import type { ExecutionContext } from 'ava'
+import { ask } from '../helpers/caller.js'
+import { linuxSerial } from '../helpers/conditional-test.js'
+import { ack, credit, ended, frame, hello } from '../helpers/frames.js'
+import { descriptors } from '../helpers/processes.js'
+import { forkFixture, listen, startServer } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+const LIES: Record<string, { bytes: Buffer[]; told: RegExp; dies?: boolean }> = {
+  'what is no frame at all': { bytes: [Buffer.from('GET / HTTP/1.1\r\n\r\n')], told: /unknown frame kind 0x2f/ },
+  'an ack before its hello': { bytes: [ack(1)], told: /the first frame was not a hello/ },
+  'a second hello': { bytes: [hello(), hello()], told: /a second hello/ },
+  'another version': { bytes: [hello(7, 9)], told: /the peer speaks versions 7 to 9, this side speaks 1/ },
+  'an ack of a connection it was never given': { bytes: [hello(), ack(999)], told: /connection 999 is not under way/ },
+  'the end of leases it does not hold': { bytes: [hello(), ended(5)], told: /5 leases ended, 0 were held/ },
+  'more credit than there can be': { bytes: [hello(), credit(2 ** 32 - 1)], told: /credit of 4294967295 is beyond/ },
+  'a frame with too few records': {
+    bytes: [hello(), frame(2, 2, Buffer.alloc(8))],
+    told: /length 8 does not fit 2 rec/,
+  },
+  'a frame with too many records': {
+    bytes: [hello(), frame(2, 65, Buffer.alloc(520))],
+    told: /65 records in frame kind/,
+  },
+  'a frame that only a parent may send': { bytes: [hello(), frame(0x86, 0)], told: /unknown frame kind 0x86/ },
+  'half a frame before it dies': { bytes: [hello(), ack(1).subarray(0, 11)], told: /ended within a frame/, dies: true },
+}
+
+for (const [what, { bytes, told, dies }] of Object.entries(LIES)) {
+  linuxSerial(`a worker that sends ${what} is told of and cut off, and nobody else notices`, async (t) => {
+    const { server, port, errors, honest } = await serverWithOneHonestWorker(t)
+    const before = descriptors()
+    const { pool, reports } = forkFixture(server, 'liar')
+    // Some never connect, which is no news here.
+    pool.ready.catch(() => {})
+    await reports.next('started')
+    const [liar] = pool.workers
+    liar?.process.send(Buffer.concat(bytes).toString('hex') + (dies ? '!' : ''))
+    await until(() => errors.length > 0)
+
+    const [error] = errors
+    t.is(error?.code, 'ERR_SOCKETSERVER_PROTOCOL')
+    t.regex(error?.message ?? '', told)
+    // Of one that has died, the exit may have been told first; then there is no worker to be named.
+    if (!dies) t.is(error?.pid, liar?.pid)
+    t.is(server.stats().workers, 1)
+    t.is(await ask(port, 'token\n'), `${honest} token\n`)
+    liar?.process.kill('SIGKILL')
+    await until(() => pool.workers.length === 0 && descriptors() === before)
+    t.is(errors.length, 1)
+  })
+}
+
+linuxSerial('a worker that sends descriptors is told of and cut off, and they are closed', async (t) => {
+  const { server, port, errors, honest } = await serverWithOneHonestWorker(t)
+  const before = descriptors()
+  const { pool } = forkFixture(server, 'smuggler')
+  const [smuggler] = pool.workers
+  await until(() => errors.length > 0)
+  t.is(errors[0]?.code, 'ERR_SOCKETSERVER_PROTOCOL')
+  t.regex(errors[0]?.message ?? '', /descriptors arrived that no frame declares/)
+  t.is(await ask(port, 'token\n'), `${honest} token\n`)
+  smuggler?.process.kill('SIGKILL')
+  await until(() => pool.workers.length === 0 && descriptors() === before)
+})
+
+linuxSerial('what a worker had been given before it lied is answered by another', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const { pool, reports } = forkFixture(server, 'liar')
+  server.on('error', () => {})
+  await reports.next('started')
+  const [liar] = pool.workers
+  const say = (bytes: Buffer): void => void liar?.process.send(bytes.toString('hex'))
+  say(Buffer.concat([hello(), credit(10)]))
+  await pool.ready
+  const answers = Array.from({ length: 10 }, (_, index) => ask(port, `token-${index}\n`))
+  await until(() => server.stats().accepted === 10 && server.stats().queued === 0)
+  t.is(server.stats().handedOff, 0)
+  say(frame(0, 0))
+  const { pool: others } = forkFixture(server, 'tokens')
+  const [other] = others.workers
+  t.deepEqual(
+    await Promise.all(answers),
+    answers.map((_, index) => `${other?.pid} token-${index}\n`),
+  )
+  t.true(server.stats().requeued >= 10)
+})
+
+interface Failure extends Error {
+  code?: string
+  pid?: number
+}
+
+async function serverWithOneHonestWorker(
+  t: ExecutionContext,
+): Promise<{ server: Server; port: number; errors: Failure[]; honest: number | undefined }> {
+  const server = startServer(t)
+  const errors: Failure[] = []
+  server.on('error', (error) => errors.push(error))
+  const port = await listen(server)
+  const { pool } = forkFixture(server, 'tokens')
+  await pool.ready
+  await ask(port)
+  return { server, port, errors, honest: pool.workers[0]?.pid }
+}

@@ -1,0 +1,80 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import test from 'ava'
+import { ask } from '../helpers/caller.js'
+import { loadSerial } from '../helpers/conditional-test.js'
+import { assertClean, Load } from '../helpers/load.js'
+import { descriptors } from '../helpers/processes.js'
+import { forkFixture, listen, startServer } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+loadSerial('a full queue pauses accepting; who waits in the backlog costs nothing and is answered later', async (t) => {
+  const server = startServer(t, { maxQueue: 8 })
+  const port = await listen(server)
+  const run = new Load(t, port, { connections: 300, clients: 300 })
+  await until(() => server.stats().paused)
+  await until(() => server.stats().queued === 8)
+  const before = { descriptors: descriptors(), rss: process.memoryUsage.rss() }
+  // An observed interval: nothing is accepted in it, and nothing grows.
+  for (let look = 0; look < 10; look++) {
+    await delay(30)
+    const { accepted, queued, paused } = server.stats()
+    t.deepEqual({ accepted, queued, paused }, { accepted: 8, queued: 8, paused: true })
+    t.is(descriptors(), before.descriptors)
+  }
+  t.true(process.memoryUsage.rss() - before.rss < 8 * 1024 * 1024)
+
+  forkFixture(server, 'tokens', { workers: 2, env: { ...process.env, CONCURRENCY: '1' } })
+  const report = await run.report
+  assertClean(t, report)
+  t.is(report.outcomes.ok, 300)
+  const { accepted, maxQueued, shed, paused } = server.stats()
+  t.deepEqual({ accepted, maxQueued, shed, paused }, { accepted: 300, maxQueued: 8, shed: 0, paused: false })
+})
+
+test.serial('who waits for longer than queueTimeout is reset, counted and told', async (t) => {
+  const server = startServer(t, { queueTimeout: 100 })
+  const port = await listen(server)
+  const shed: { id: number; reason: string; waited: number; localPort: number | undefined }[] = []
+  server.on('shed', ({ id, reason, waited, localPort }) => shed.push({ id, reason, waited, localPort }))
+  const results = await Promise.allSettled(Array.from({ length: 10 }, () => ask(port)))
+  for (const result of results) {
+    t.is(result.status === 'rejected' ? result.reason.code : result.value, 'ECONNRESET')
+  }
+  await until(() => shed.length === 10)
+  t.deepEqual(
+    shed.map(({ id }) => id).sort((a, b) => a - b),
+    Array.from({ length: 10 }, (_, index) => index + 1),
+  )
+  for (const { reason, waited, localPort } of shed) {
+    t.deepEqual({ reason, localPort }, { reason: 'timeout', localPort: port })
+    t.true(waited >= 100 && waited < 2000, `${waited} ms`)
+  }
+  t.is(server.stats().shed, 10)
+  t.is(server.stats().queued, 0)
+})
+
+loadSerial(
+  'with a full queue and a time limit, each client is either answered or reset, and all are counted',
+  async (t) => {
+    const server = startServer(t, { maxQueue: 16, queueTimeout: 20 })
+    const port = await listen(server)
+    const { pool } = forkFixture(server, 'tokens', {
+      workers: 2,
+      env: { ...process.env, CONCURRENCY: '1', DELAY: '5' },
+    })
+    await pool.ready
+    let told = 0
+    server.on('shed', () => {
+      told += 1
+    })
+    const report = await new Load(t, port, { connections: 1000, clients: 200 }).report
+    const { accepted, handedOff, shed } = server.stats()
+    const { ok, reset } = report.outcomes
+    t.is(ok + reset, 1000)
+    t.deepEqual({ handedOff, shed }, { handedOff: ok, shed: reset })
+    t.is(accepted, 1000)
+    t.true(ok > 0 && reset > 0)
+    await until(() => told === shed)
+    t.log(`${ok} answered, ${reset} shed`)
+  },
+)

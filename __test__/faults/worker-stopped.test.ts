@@ -1,0 +1,39 @@
+import { ask, call } from '../helpers/caller.js'
+import { linuxTest } from '../helpers/conditional-test.js'
+import { startParent } from '../helpers/parent.js'
+import { isStopped } from '../helpers/processes.js'
+import { until } from '../helpers/until.js'
+
+for (const [signal, end] of [
+  ['SIGCONT', 'continues'],
+  ['SIGKILL', 'is killed'],
+] as const) {
+  linuxTest(`a stopped worker holds nobody up, and nobody is answered twice when it ${end}`, async (t) => {
+    const parent = await startParent(t, { fixture: 'tokens', workers: 2 })
+    const [stopped = 0, running = 0] = parent.workers
+    // Both have asked for more.
+    await until(async () => (await askedBy(parent.port)) === stopped)
+    await until(async () => (await askedBy(parent.port)) === running)
+    const before = await parent.stats()
+    process.kill(stopped, 'SIGSTOP')
+    await until(() => isStopped(stopped))
+
+    const begin = performance.now()
+    const callers = Array.from({ length: 20 }, (_, index) => call(t, parent.port).say(`token-${index}\n`))
+    for (const [index, caller] of callers.entries()) t.is(await caller.answer(), `${running} token-${index}\n`)
+    t.log(`all answered after ${(performance.now() - begin).toFixed(1)} ms`)
+    const { requeued } = await parent.stats()
+    t.true(requeued > before.requeued, 'nothing had been given to the stopped worker')
+
+    process.kill(stopped, signal)
+    if (signal === 'SIGCONT') await until(async () => (await askedBy(parent.port)) === stopped)
+    const { accepted } = await parent.stats()
+    await until(async () => (await parent.stats()).leases === 0)
+    t.is((await parent.stats()).handedOff, accepted)
+  })
+}
+
+/** The process id of whoever answers one more client. */
+async function askedBy(port: number): Promise<number> {
+  return Number((await ask(port, 'hello\n')).split(' ')[0])
+}

@@ -1,0 +1,88 @@
+import { connect, type NetConnectOpts, type Socket } from 'node:net'
+import type { ExecutionContext } from 'ava'
+import { until } from './until.js'
+import { within } from './within.js'
+
+/** Where to call: a port on 127.0.0.1, the path of a Unix socket, or anything `net.connect` takes. */
+export type Target = number | string | NetConnectOpts
+
+/** One client, in the test's own process. What it says before it is connected waits, as with any socket. */
+export class Caller {
+  readonly socket: Socket
+  /** All it has heard so far. */
+  received = ''
+  #error: Error | undefined
+  readonly #over: Promise<void>
+
+  constructor(target: Target) {
+    this.socket = connect(connectOptions(target))
+    this.socket.setEncoding('utf8')
+    this.socket.on('data', (text: string) => {
+      this.received += text
+    })
+    this.socket.on('error', (error) => {
+      this.#error = error
+    })
+    this.#over = new Promise((resolve) => {
+      this.socket.once('close', () => resolve())
+    })
+  }
+
+  say(text: string): this {
+    this.socket.write(text)
+    return this
+  }
+
+  /** Waits until it has heard this. */
+  async heard(text: string): Promise<void> {
+    await until(() => {
+      if (this.#error !== undefined) throw this.#error
+      return this.received.includes(text)
+    })
+  }
+
+  /** Waits for the end of the connection and gives all it has heard; rejects if it was reset. */
+  async answer(): Promise<string> {
+    await within(this.#over, 'the end of a connection')
+    if (this.#error !== undefined) throw this.#error
+    return this.received
+  }
+
+  hangUp(): void {
+    this.socket.destroy()
+  }
+}
+
+/** Calls, and hangs up when the test is over. */
+export function call(t: ExecutionContext, target: Target): Caller {
+  const caller = new Caller(target)
+  t.teardown(() => caller.hangUp())
+  return caller
+}
+
+/** Calls, says `text`, and gives the answer when the other side has ended the connection. */
+export async function ask(target: Target, text = '\n'): Promise<string> {
+  const caller = new Caller(target)
+  try {
+    return await caller.say(text).answer()
+  } finally {
+    caller.hangUp()
+  }
+}
+
+/** Whether nobody listens there any more. */
+export async function refuses(target: Target): Promise<boolean> {
+  const socket = connect(connectOptions(target))
+  return await new Promise((resolve) => {
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(false)
+    })
+    socket.once('error', () => resolve(true))
+  })
+}
+
+function connectOptions(target: Target): NetConnectOpts {
+  if (typeof target === 'number') return { port: target, host: '127.0.0.1' }
+  return typeof target === 'string' ? { path: target } : target
+}

@@ -1,0 +1,12 @@
+// Tests that need more than Node: Linux's proc(5), to look at processes from outside, or the load generator as well.
+
+import test from 'ava'
+import { hasLoad } from './load.js'
+
+const isLinux = process.platform === 'linux'
+if (!isLinux) console.warn('There is no proc(5) here: tests that look at processes from outside are skipped.')
+
+export const linuxTest = isLinux ? test : test.skip
+export const linuxSerial = isLinux ? test.serial : test.serial.skip
+export const loadTest = isLinux && hasLoad ? test : test.skip
+export const loadSerial = isLinux && hasLoad ? test.serial : test.serial.skip

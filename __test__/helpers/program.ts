@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import type { ExecutionContext } from 'ava'
+import { fixture } from './fixture.js'
+import { limitedNode } from './open-file-limit.js'
+import { until } from './until.js'
+import { within } from './within.js'
+
+export interface ProgramOptions {
+  args?: readonly string[]
+  env?: NodeJS.ProcessEnv
+  execArgv?: readonly string[]
+  uid?: number
+  gid?: number
+  /** What it inherits as descriptors 3 and on. */
+  descriptors?: readonly number[]
+  /** The most descriptors that it, and what it starts, may have open. */
+  openFiles?: number
+}
+
+/** A fixture that runs as a process of its own, killed when the test is over. */
+export class Program {
+  readonly process: ChildProcess
+  /** The lines it has written to its standard output, and those of its workers. */
+  readonly lines: string[] = []
+  errors = ''
+  readonly #exit: Promise<unknown[]>
+  #next = 0
+
+  constructor(name: string, options: ProgramOptions = {}) {
+    const { args = [], env, execArgv = [], descriptors = [], openFiles, ...ids } = options
+    const node = openFiles === undefined ? { command: process.execPath, args: [] } : limitedNode(openFiles)
+    this.process = spawn(node.command, [...node.args, ...execArgv, fixture(name), ...args], {
+      stdio: ['ignore', 'pipe', 'pipe', ...descriptors],
+      ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
+      ...ids,
+    })
+    this.#exit = once(this.process, 'exit')
+    const { stdout, stderr } = this.process
+    if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.lines.push(line))
+    stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.errors += text
+    })
+  }
+
+  /** Waits for the next line of its output that was not taken before. */
+  async line(): Promise<string> {
+    const index = this.#next++
+    try {
+      await until(() => this.lines.length > index)
+    } catch (cause) {
+      throw new Error(`The program says no more than ${JSON.stringify(this.lines)} and ${this.errors}`, { cause })
+    }
+    return this.lines[index] ?? ''
+  }
+
+  /** The same, as the JSON it is. */
+  async json(): Promise<unknown> {
+    return JSON.parse(await this.line())
+  }
+
+  /** Waits for its end and gives its exit code, or the signal's name. */
+  async exit(): Promise<unknown> {
+    const [code, signal] = await within(this.#exit, `the exit of ${this.process.spawnargs.join(' ')}`, 30_000)
+    return code ?? signal
+  }
+}
+
+/** Runs a fixture by itself. */
+export function run(t: ExecutionContext, name: string, options?: ProgramOptions): Program {
+  const program = new Program(name, options)
+  t.teardown(() => program.process.kill('SIGKILL'))
+  return program
+}

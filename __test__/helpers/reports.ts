@@ -1,0 +1,43 @@
+import type { WorkerHandle } from '@socketserver/node'
+import { until } from './until.js'
+
+/** What a fixture says: the name of what happened, and what goes with it. */
+export interface Report {
+  event: string
+  pid: number
+  [detail: string]: unknown
+}
+
+/** What workers say to their parent with `process.send()`, in the order in which it arrives. */
+export class Reports {
+  readonly all: Report[] = []
+  #taken = new Set<Report>()
+
+  listenTo(worker: WorkerHandle): void {
+    const hear = (message: unknown): void => {
+      if (typeof message === 'object' && message !== null && 'event' in message) {
+        this.all.push({ ...message, event: String(message.event), pid: worker.pid ?? 0 })
+      }
+    }
+    worker.process?.on('message', hear)
+    worker.thread?.on('message', hear)
+  }
+
+  /** Waits for the first report of this event that was not taken before, and takes it. */
+  async next(event: string): Promise<Report> {
+    const find = (): Report | undefined => this.all.find((report) => report.event === event && !this.#taken.has(report))
+    try {
+      await until(() => find() !== undefined)
+    } catch (cause) {
+      throw new Error(`No worker has reported '${event}', only ${JSON.stringify(this.all)}`, { cause })
+    }
+    const report = find()
+    if (report === undefined) throw new Error(`'${event}' is gone`)
+    this.#taken.add(report)
+    return report
+  }
+
+  count(event: string): number {
+    return this.all.filter((report) => report.event === event).length
+  }
+}

@@ -1,0 +1,12 @@
+/** Settles as `promise` does; rejects when it has not after `timeout` milliseconds. Default 15000. */
+export async function within<T>(promise: Promise<T>, what: string, timeout = 15_000): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`Not within ${timeout} ms: ${what}`)), timeout)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,107 @@
+import { text } from 'node:stream/consumers'
+import { connect as connectTls } from 'node:tls'
+import test from 'ava'
+import { ask, call } from '../helpers/caller.js'
+import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+import { WAYS } from '../helpers/ways.js'
+import { within } from '../helpers/within.js'
+
+test('an aborted accept() rejects, and the next connection is served by another worker', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'accept-until-aborted')
+  const [worker] = pool.workers
+  worker?.process.send('accept')
+  worker?.process.send('abort')
+  t.like(await reports.next('rejected'), {
+    name: 'AbortError',
+    code: 'ABORT_ERR',
+    message: 'The operation was aborted',
+    cause: 'enough',
+  })
+  const caller = call(t, port)
+  await until(() => server.stats().queued === 1)
+  const other = forkFixture(server, 'hello').pool.workers[0]
+  t.is(JSON.parse(await caller.answer()).pid, other?.pid)
+})
+
+test('a worker whose accept() was aborted may ask again', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'accept-until-aborted')
+  const [worker] = pool.workers
+  for (const command of ['accept', 'abort', 'aborted']) worker?.process.send(command)
+  await reports.next('rejected')
+  t.like(await reports.next('rejected'), { code: 'ABORT_ERR' })
+  const caller = call(t, port)
+  await until(() => server.stats().queued === 1)
+  worker?.process.send('accept')
+  t.is(await caller.answer(), 'accepted')
+})
+
+test('many accept() at once are answered in the order of the calls', async (t) => {
+  const { server, port } = await serve(t, 'accept-many', { args: ['5'] })
+  for (let i = 0; i < 5; i++) t.is(await ask(port), `${i}`)
+  call(t, port)
+  await until(() => server.stats().queued === 1)
+  t.is(server.stats().handedOff, 5)
+})
+
+test('connections that come at once are given to accept() calls in their order', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const callers = []
+  for (let i = 0; i < 5; i++) {
+    callers.push(call(t, port))
+    await until(() => server.stats().queued === i + 1)
+  }
+  forkFixture(server, 'accept-many', { args: ['5'] })
+  t.deepEqual(await Promise.all(callers.map((caller) => caller.answer())), ['0', '1', '2', '3', '4'])
+})
+
+test('the lease of accept() is over when the handler has ended the socket, whatever its client does', async (t) => {
+  const { server, reports, port } = await serve(t, 'accept-and-hold')
+  const caller = call(t, { port, host: '127.0.0.1', allowHalfOpen: true })
+  await caller.heard('bye')
+  t.like(await reports.next('lease'), { leases: 1 })
+  t.like(await reports.next('ended'), { leases: 0, open: true })
+  await until(() => server.stats().leases === 0)
+  t.false(caller.socket.writableEnded)
+})
+
+test('a for await loop that was left asks for nothing, and another goes on', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'break-when-told')
+  t.is(await ask(port, 'go'), 'go')
+  t.is(await ask(port, 'stop'), 'stop')
+  await reports.next('broken')
+  const waiting = call(t, port).say('again')
+  await until(() => server.stats().queued === 1)
+  t.is(server.stats().handedOff, 2)
+  pool.workers[0]?.process.send('work')
+  t.is(await waiting.answer(), 'again')
+})
+
+test('a for await loop ends when its worker is retired', async (t) => {
+  const { pool, reports, port } = await serve(t, 'one-at-a-time')
+  t.regex(await ask(port, 'words'), /words$/)
+  await pool.close()
+  t.is(reports.count('done'), 1)
+})
+
+for (const { way, execArgv } of WAYS) {
+  test(`a connection can be given TLS by hand (${way})`, async (t) => {
+    const { port } = await serve(t, 'accept-with-tls', { execArgv })
+    const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    socket.end('said in secret')
+    t.is(await within(text(socket), 'the echo'), 'said in secret')
+  })
+
+  test(`a socket knows its client even when that has gone (${way})`, async (t) => {
+    const server = startServer(t)
+    const port = await listen(server)
+    const caller = call(t, port)
+    await until(() => server.stats().queued === 1)
+    const { localPort: remotePort } = caller.socket
+    caller.socket.resetAndDestroy()
+    const { reports } = forkFixture(server, 'tell-parent', { execArgv })
+    const told = { remoteAddress: '127.0.0.1', remotePort }
+    t.like(await reports.next('connection'), { ...told, socket: { ...told, remoteFamily: 'IPv4' } })
+  })
+}

@@ -1,0 +1,152 @@
+// Every option of the parent's side, out of range or of the wrong type: Node's code, the option's name, the value.
+
+import { createServer, type Server } from '@socketserver/node'
+import test from 'ava'
+import { fixture } from '../helpers/fixture.js'
+import { forkFixture, startServer } from '../helpers/served.js'
+
+type Row = readonly [value: unknown, code: keyof typeof CLASSES, quoted: string]
+
+const CLASSES = {
+  ERR_INVALID_ARG_TYPE: TypeError,
+  ERR_INVALID_ARG_VALUE: TypeError,
+  ERR_OUT_OF_RANGE: RangeError,
+} as const
+
+const NOT_A_NUMBER: readonly Row[] = [
+  ['5', 'ERR_INVALID_ARG_TYPE', `type string ('5')`],
+  [null, 'ERR_INVALID_ARG_TYPE', 'null'],
+  [true, 'ERR_INVALID_ARG_TYPE', 'type boolean (true)'],
+  [5n, 'ERR_INVALID_ARG_TYPE', 'type bigint (5n)'],
+  [[], 'ERR_INVALID_ARG_TYPE', 'an instance of Array'],
+  [Number.NaN, 'ERR_OUT_OF_RANGE', 'NaN'],
+  [Number.POSITIVE_INFINITY, 'ERR_OUT_OF_RANGE', 'Infinity'],
+  [1.5, 'ERR_OUT_OF_RANGE', '1.5'],
+  [-1, 'ERR_OUT_OF_RANGE', '-1'],
+]
+const NOT_A_PORT: readonly Row[] = [
+  [null, 'ERR_INVALID_ARG_TYPE', 'null'],
+  [true, 'ERR_INVALID_ARG_TYPE', 'type boolean (true)'],
+  ['http', 'ERR_INVALID_ARG_VALUE', `'http'`],
+  ['', 'ERR_INVALID_ARG_VALUE', `''`],
+  ['65536', 'ERR_OUT_OF_RANGE', '65536'],
+  [65536, 'ERR_OUT_OF_RANGE', '65536'],
+  [-1, 'ERR_OUT_OF_RANGE', '-1'],
+  [0.5, 'ERR_OUT_OF_RANGE', '0.5'],
+]
+const NOT_A_BOOLEAN: readonly Row[] = [
+  [0, 'ERR_INVALID_ARG_TYPE', 'type number (0)'],
+  ['yes', 'ERR_INVALID_ARG_TYPE', `type string ('yes')`],
+  [null, 'ERR_INVALID_ARG_TYPE', 'null'],
+]
+const NOT_A_PATH: readonly Row[] = [
+  [7, 'ERR_INVALID_ARG_TYPE', 'type number (7)'],
+  ['', 'ERR_INVALID_ARG_VALUE', `''`],
+  ['a\0b', 'ERR_INVALID_ARG_VALUE', `'a\\x00b'`],
+]
+const NOT_A_SIGNAL: readonly Row[] = [
+  ['SIGTERM', 'ERR_INVALID_ARG_TYPE', `type string ('SIGTERM')`],
+  [new AbortController(), 'ERR_INVALID_ARG_TYPE', 'an instance of AbortController'],
+]
+const NOT_AN_OBJECT: readonly Row[] = [
+  [null, 'ERR_INVALID_ARG_TYPE', 'null'],
+  [5, 'ERR_INVALID_ARG_TYPE', 'type number (5)'],
+  ['text', 'ERR_INVALID_ARG_TYPE', `type string ('text')`],
+  [[], 'ERR_INVALID_ARG_TYPE', 'an instance of Array'],
+]
+
+/** Gives each value of a table to one option of a call; `name` is what the message must call it. */
+function rejects(
+  call: string,
+  name: string,
+  rows: readonly Row[],
+  attempt: (server: Server, value: unknown) => unknown,
+): void {
+  test(`${call} tells at once, by name and value, what ${name} cannot be`, async (t) => {
+    const server = startServer(t)
+    for (const [value, code, quoted] of rows) {
+      const error = await t.throwsAsync(async () => void (await attempt(server, value)), undefined, quoted)
+      t.like(error, { code }, quoted)
+      t.true(error instanceof CLASSES[code], quoted)
+      t.true(error?.message.includes(`"${name}"`), error?.message)
+      t.true(error?.message.endsWith(`Received ${quoted}`), error?.message)
+    }
+    t.deepEqual(server.addresses(), [])
+    t.is(server.listenerCount('error'), 0)
+  })
+}
+
+const make = (key: string) => (_server: Server, value: unknown) =>
+  Reflect.apply(createServer, undefined, [{ [key]: value }])
+const listen = (key: string, rest: object) => (server: Server, value: unknown) =>
+  Reflect.apply(server.listen, server, [{ ...rest, [key]: value }])
+const fork = (key: string) => (server: Server, value: unknown) =>
+  Reflect.apply(server.fork, server, [fixture('hello'), { [key]: value }])
+
+rejects('createServer()', 'options', NOT_AN_OBJECT, (_server, value) => Reflect.apply(createServer, undefined, [value]))
+rejects(
+  'createServer()',
+  'options.maxQueue',
+  [...NOT_A_NUMBER, [0, 'ERR_OUT_OF_RANGE', '0'], tooLarge(2 ** 32)],
+  make('maxQueue'),
+)
+rejects('createServer()', 'options.queueTimeout', [...NOT_A_NUMBER, tooLarge(2 ** 32)], make('queueTimeout'))
+rejects('createServer()', 'options.killTimeout', [...NOT_A_NUMBER, tooLarge(2 ** 31)], make('killTimeout'))
+rejects(
+  'createServer()',
+  'options.policy',
+  [
+    ['random', 'ERR_INVALID_ARG_VALUE', `'random'`],
+    [1, 'ERR_INVALID_ARG_TYPE', 'type number (1)'],
+    [null, 'ERR_INVALID_ARG_TYPE', 'null'],
+  ],
+  make('policy'),
+)
+rejects('listen()', 'options.port', NOT_A_PORT, listen('port', {}))
+rejects('listen()', 'port', NOT_A_PORT.slice(5), (server, value) => Reflect.apply(server.listen, server, [value]))
+rejects('listen()', 'options.host', NOT_A_PATH.slice(0, 1), listen('host', { port: 0 }))
+rejects('listen()', 'host', NOT_A_PATH.slice(0, 1), (server, value) => Reflect.apply(server.listen, server, [0, value]))
+rejects('listen()', 'options.backlog', [...NOT_A_NUMBER, tooLarge(2 ** 31)], listen('backlog', { port: 0 }))
+rejects('listen()', 'options.ipv6Only', NOT_A_BOOLEAN, listen('ipv6Only', { port: 0, host: '::1' }))
+rejects('listen()', 'options.path', NOT_A_PATH, listen('path', {}))
+rejects('listen()', 'path', NOT_A_PATH.slice(1), (server, value) => Reflect.apply(server.listen, server, [value]))
+rejects('listen()', 'options.readableAll', NOT_A_BOOLEAN, listen('readableAll', { path: '/nowhere' }))
+rejects('listen()', 'options.writableAll', NOT_A_BOOLEAN, listen('writableAll', { path: '/nowhere' }))
+rejects('listen()', 'options.fd', [...NOT_A_NUMBER, tooLarge(2 ** 31)], listen('fd', {}))
+rejects('listen()', 'options.signal', NOT_A_SIGNAL, listen('signal', { port: 0 }))
+rejects('fork()', 'options.workers', [...NOT_A_NUMBER, tooLarge(65536)], fork('workers'))
+rejects('fork()', 'options.args', [['a b', 'ERR_INVALID_ARG_TYPE', `type string ('a b')`]], fork('args'))
+rejects('fork()', 'options.args[1]', [[['a', 5], 'ERR_INVALID_ARG_TYPE', 'type number (5)']], fork('args'))
+rejects('fork()', 'options.cwd', [[5, 'ERR_INVALID_ARG_TYPE', 'type number (5)']], fork('cwd'))
+rejects('fork()', 'options.stdio', [['loud', 'ERR_INVALID_ARG_VALUE', `'loud'`]], fork('stdio'))
+rejects(
+  'fork()',
+  'entry',
+  [[undefined, 'ERR_INVALID_ARG_TYPE', 'undefined'], ...NOT_AN_OBJECT.slice(0, 2)],
+  (server, value) => Reflect.apply(server.fork, server, [value]),
+)
+rejects('drain()', 'options.timeout', [...NOT_A_NUMBER, tooLarge(2 ** 31)], (server, value) =>
+  Reflect.apply(server.drain, server, [{ timeout: value }]),
+)
+rejects('close()', 'options.timeout', [tooLarge(2 ** 31)], (server, value) =>
+  Reflect.apply(server.close, server, [{ timeout: value }]),
+)
+rejects('resize()', 'size', [...NOT_A_NUMBER, tooLarge(65536)], (server, value) => {
+  const { pool } = forkFixture(server, 'hello', { workers: 0 })
+  return Reflect.apply(pool.resize, pool, [value])
+})
+
+test('listen() without port, path and fd says what is missing', async (t) => {
+  const server = startServer(t)
+  for (const options of [{}, { host: '127.0.0.1' }, { port: undefined }]) {
+    const error = await t.throwsAsync(Promise.resolve(Reflect.apply(server.listen, server, [options])), {
+      instanceOf: TypeError,
+    })
+    t.like(error, { code: 'ERR_INVALID_ARG_VALUE' })
+    t.regex(error?.message ?? '', /^The "options" argument must have the property "port", "path" or "fd"\. Received \{/)
+  }
+})
+
+function tooLarge(value: number): Row {
+  return [value, 'ERR_OUT_OF_RANGE', `${value}`]
+}

@@ -1,0 +1,85 @@
+import test from 'ava'
+import { ask, call } from '../helpers/caller.js'
+import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+test('close() takes nothing more, finishes its leases, and leaves', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'close-when-told')
+  const held = call(t, port).say('held')
+  await held.heard('held')
+  pool.workers[0]?.process.send('close')
+  t.like(await reports.next('closing'), { same: true })
+  const late = call(t, port).say('late')
+  await until(() => server.stats().queued === 1)
+  held.say(' on')
+  await held.heard('held on')
+  t.is(reports.count('closed'), 0)
+  held.hangUp()
+  t.like(await reports.next('closed'), { leases: 0 })
+  t.like(await reports.next('close event'), { leases: 0 })
+  await until(() => server.stats().workers === 0)
+  forkFixture(server, 'echo')
+  await late.heard('late')
+})
+
+test('after close() everything comes too late, and is told so', async (t) => {
+  const { server, pool, reports } = await serve(t, 'close-when-told', { restart: false })
+  const [worker] = pool.workers
+  worker?.process.send('close')
+  await reports.next('left')
+  for (const event of ['accept', 'serve', 'connect', 'connect to a port']) {
+    t.like(await reports.next(event), { name: 'SocketServerError', code: 'ERR_SOCKETSERVER_CLOSED' }, event)
+  }
+  t.is(reports.count('connection'), 0)
+  t.is(reports.count('close event'), 1)
+  await until(() => pool.workers.length === 0)
+  t.is(worker?.process.exitCode, 0)
+  t.is(worker?.state, 'exited')
+  t.is(server.stats().workers, 0)
+})
+
+test('close() rejects the calls of accept() that wait', async (t) => {
+  const server = startServer(t)
+  await listen(server)
+  const { reports } = forkFixture(server, 'close-with-calls')
+  await reports.next('closed')
+  for (const event of ['first', 'second']) {
+    t.like(await reports.next(event), { code: 'ERR_SOCKETSERVER_CLOSED', message: 'The client is closed' })
+  }
+})
+
+test('a retired worker is told why it gets no more connections', async (t) => {
+  const server = startServer(t)
+  const { pool, reports } = forkFixture(server, 'close-with-calls', { args: ['wait'] })
+  await pool.ready
+  const [worker] = pool.workers
+  await pool.close()
+  const message = 'The client is closed: the server has retired this worker'
+  t.like(await reports.next('first'), { code: 'ERR_SOCKETSERVER_CLOSED', message })
+  t.is(worker?.process.exitCode, 0)
+})
+
+test('a client tells once that the server drains, so that what idles can be ended', async (t) => {
+  const { server, reports, port } = await serve(t, 'drain-event')
+  const caller = call(t, port)
+  await until(() => server.stats().leases === 1)
+  const drained = server.drain()
+  t.is(await caller.answer(), 'goodbye')
+  t.like(await drained, { complete: true })
+  await server.close()
+  t.is(reports.count('drain'), 1)
+})
+
+test('a client that is not referenced does not keep its process alive', async (t) => {
+  const server = startServer(t)
+  const { pool } = forkFixture(server, 'unreferenced-client')
+  const [worker] = pool.workers
+  await until(() => worker?.state === 'exited')
+  t.is(worker?.process.exitCode, 0)
+})
+
+test('a client that is referenced again does', async (t) => {
+  const { pool, port } = await serve(t, 'unreferenced-client', { args: ['ref'] })
+  for (let i = 0; i < 3; i++) t.is(await ask(port), 'answered')
+  t.is(pool.workers[0]?.state, 'ready')
+})

@@ -1,0 +1,53 @@
+import test from 'ava'
+import { type ProgramOptions, run } from '../helpers/program.js'
+import { forkFixture, listen, startServer } from '../helpers/served.js'
+import { within } from '../helpers/within.js'
+
+test('connect() again gives the same client, and one for each port', async (t) => {
+  const server = startServer(t)
+  await listen(server)
+  const { reports } = forkFixture(server, 'connect-twice')
+  const told = { again: true, samePort: true, otherPort: true, variable: 'unset' }
+  t.like(await reports.next('connected'), told)
+  t.like(await reports.next('back'), { isNew: true })
+})
+
+const NO_PARENT: readonly { where: string; options: ProgramOptions; why: RegExp }[] = [
+  { where: 'a process that nobody started', options: {}, why: /no server started this process: .*server\.fork\(/ },
+  { where: 'a thread', options: { args: ['thread'] }, why: /in the main thread of a worker process/ },
+  {
+    where: 'a process with a variable that is no number',
+    options: { env: { SOCKETSERVER_CHANNEL: '3 or so' } },
+    why: /SOCKETSERVER_CHANNEL is '3 or so', which is no descriptor/,
+  },
+  {
+    where: 'a process with a descriptor that is not open',
+    options: { env: { SOCKETSERVER_CHANNEL: '987' } },
+    why: /SOCKETSERVER_CHANNEL is 987, but that descriptor is no channel to a server/,
+  },
+  {
+    where: 'a process with a descriptor that is no socket',
+    options: { env: { SOCKETSERVER_CHANNEL: '0' } },
+    why: /SOCKETSERVER_CHANNEL is 0, but that descriptor is no channel to a server/,
+  },
+]
+
+for (const { where, options, why } of NO_PARENT) {
+  test(`connect() in ${where} says that there is no parent, and why`, async (t) => {
+    const program = run(t, 'connect-without-server', options)
+    const told = JSON.parse(await program.line())
+    t.like(told, { name: 'SocketServerError', code: 'ERR_SOCKETSERVER_NO_PARENT' })
+    t.regex(told.message, /^There is no server to connect to: /)
+    t.regex(told.message, why)
+    t.is(await program.exit(), 0)
+  })
+}
+
+test('a process that a worker starts is no worker, and does not keep the channel open', async (t) => {
+  const server = startServer(t)
+  const { pool, reports } = forkFixture(server, 'ask-grandchild')
+  const { says } = await reports.next('grandchild')
+  t.is(JSON.parse(String(says)).code, 'ERR_SOCKETSERVER_NO_PARENT')
+  await within(pool.close(), 'the end of the worker')
+  t.is(server.stats().workers, 0)
+})

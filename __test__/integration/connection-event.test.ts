@@ -1,0 +1,57 @@
+import test from 'ava'
+import { ask, call } from '../helpers/caller.js'
+import { serve } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+test('connections come while there is a listener, and wait while there is none', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'listen-when-told')
+  const first = call(t, port)
+  await until(() => server.stats().queued === 1)
+  pool.workers[0]?.process.send('on')
+  t.is(await first.answer(), 'answered')
+  for (let i = 0; i < 5; i++) t.is(await ask(port), 'answered')
+  pool.workers[0]?.process.send('off')
+  await reports.next('off')
+  const second = call(t, port)
+  await until(() => server.stats().queued === 1)
+  pool.workers[0]?.process.send('on')
+  t.is(await second.answer(), 'answered')
+})
+
+test('a listener that is to be called once gets one connection', async (t) => {
+  const { server, pool, port } = await serve(t, 'listen-when-told')
+  const callers = [call(t, port), call(t, port), call(t, port)]
+  await until(() => server.stats().queued === 3)
+  for (const handedOff of [1, 2]) {
+    pool.workers[0]?.process.send('once')
+    await until(() => callers.filter(({ received }) => received === 'answered').length === handedOff)
+    await until(() => server.stats().leases === 0)
+    t.like(server.stats(), { handedOff, queued: 3 - handedOff })
+  }
+})
+
+test('a client goes on as before after removeAllListeners()', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'listen-when-told')
+  pool.workers[0]?.process.send('on')
+  t.is(await ask(port), 'answered')
+  pool.workers[0]?.process.send('removeAll')
+  await reports.next('removed')
+  const caller = call(t, port)
+  await until(() => server.stats().queued === 1)
+  pool.workers[0]?.process.send('on')
+  t.is(await caller.answer(), 'answered')
+  pool.workers[0]?.process.send('off')
+  await reports.next('off')
+  call(t, port)
+  await until(() => server.stats().queued === 1)
+  t.is(server.stats().handedOff, 2)
+})
+
+test('what a handler throws is an uncaught exception, and costs no other connection', async (t) => {
+  const { server, reports, port } = await serve(t, 'throwing-handler')
+  const answers = await Promise.all(Array.from({ length: 5 }, () => ask(port)))
+  t.deepEqual(answers, Array(5).fill('answered'))
+  await until(() => reports.count('uncaught') === 5)
+  t.like(reports.all[0], { message: 'thrown by the handler' })
+  t.is(server.stats().handedOff, 5)
+})

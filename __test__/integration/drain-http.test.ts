@@ -1,0 +1,97 @@
+// What the clients of an HTTP worker see when that is retired.
+
+import test from 'ava'
+import { type Caller, call } from '../helpers/caller.js'
+import { requestText } from '../helpers/http.js'
+import { serve } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+/** Asks on a kept connection and waits for the answer. */
+async function askOn(caller: Caller, path: string): Promise<string> {
+  const before = caller.received.length
+  caller.say(requestText(path))
+  await until(() => caller.received.slice(before).includes('quick'))
+  return caller.received.slice(before)
+}
+
+test('a request that is being read or answered is answered, as the last on its connection', async (t) => {
+  const { pool, port, reports } = await serve(t, 'drain-http')
+  const [worker] = pool.workers
+  const answering = call(t, port).say(requestText('/slow'))
+  await reports.next('request')
+  const head = requestText('/slow', { 'Content-Length': '10' }, 'POST')
+  const reading = call(t, port).say(`${head}12345`)
+  await reports.next('request')
+  const beginning = call(t, port).say(head.slice(0, 20))
+  await until(() => worker?.leases === 3)
+  const retired = pool.resize(0)
+  t.like(await reports.next('drain'), { info: { reason: 'retired', timeout: 30_000 } })
+  reading.say('67890')
+  beginning.say(`${head.slice(20)}1234567890`)
+  await reports.next('request')
+  worker?.process.send('answer')
+  for (const caller of [answering, reading]) {
+    const answer = await caller.answer()
+    t.regex(answer, /^HTTP\/1.1 200 .*Connection: close.*answered/s)
+  }
+  worker?.process.send('answer')
+  t.regex(await beginning.answer(), /^HTTP\/1.1 200 .*Connection: close.*answered/s)
+  await retired
+})
+
+test('an answer whose header has gone out already is finished', async (t) => {
+  const { pool, port, reports } = await serve(t, 'drain-http')
+  const streaming = call(t, port).say(requestText('/stream'))
+  await streaming.heard('begun')
+  const retired = pool.resize(0)
+  await reports.next('drain')
+  pool.workers[0]?.process.send('answer')
+  t.regex(await streaming.answer(), /begun.*answered/s)
+  await retired
+})
+
+test('an idle connection is kept for a second, in which a request is still answered, and then let go', async (t) => {
+  const { pool, port, reports } = await serve(t, 'drain-http')
+  const [racing, idle] = [call(t, port), call(t, port)]
+  for (const caller of [racing, idle]) t.regex(await askOn(caller, '/quick'), /Connection: keep-alive/)
+  const retired = pool.resize(0)
+  await reports.next('drain')
+  const started = performance.now()
+  t.regex(await askOn(racing, '/quick'), /Connection: close/)
+  await racing.answer()
+  t.true(performance.now() - started < 900, 'not by the grace')
+  await idle.answer()
+  t.true(performance.now() - started > 900)
+  await retired
+})
+
+test('a connection on which nothing has come yet has five seconds, and is then let go', async (t) => {
+  const { pool, port, reports } = await serve(t, 'drain-http')
+  const [late, silent] = [call(t, port), call(t, port)]
+  await until(() => pool.workers[0]?.leases === 2)
+  const retired = pool.resize(0)
+  await reports.next('drain')
+  const started = performance.now()
+  await until(() => performance.now() - started > 2500)
+  t.regex(await askOn(late, '/quick'), /Connection: close/)
+  t.is(await silent.answer(), '')
+  const ended = performance.now() - started
+  t.true(ended > 4900 && ended < 9000, `after ${ended} ms`)
+  await retired
+})
+
+test('an upgraded connection is told of by an event, and ended at the deadline', async (t) => {
+  const { server, pool, port, reports } = await serve(t, 'drain-http', { drainTimeout: 1500 })
+  const cut: number[] = []
+  server.on('cut', (_worker, { connections }) => cut.push(connections))
+  const upgraded = call(t, port).say(requestText('/', { Connection: 'Upgrade', Upgrade: 'echo' }))
+  await upgraded.heard('101')
+  const started = performance.now()
+  const retired = pool.resize(0)
+  t.like(await reports.next('drain'), { info: { reason: 'retired', timeout: 1500 } })
+  await upgraded.answer()
+  t.true(performance.now() - started >= 1490)
+  await retired
+  t.deepEqual(cut, [1])
+  t.is(reports.count('closed'), 1, 'in order, not by a signal')
+})

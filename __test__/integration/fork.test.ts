@@ -1,0 +1,100 @@
+// fork() takes what child_process.fork() takes, and does with it what that does.
+
+import { realpathSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { pathToFileURL } from 'node:url'
+import type { ForkOptions } from '@socketserver/node'
+import test from 'ava'
+import { ask } from '../helpers/caller.js'
+import { fixture } from '../helpers/fixture.js'
+import { forkFixture, listen, startServer } from '../helpers/served.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
+import { within } from '../helpers/within.js'
+
+test('workers get the arguments, the options of Node and the environment that they are given', async (t) => {
+  const server = startServer(t)
+  const { reports } = forkFixture(server, 'tell-environment', {
+    args: ['first', '--second=2', ''],
+    execArgv: ['--no-deprecation'],
+    env: { PATH: process.env['PATH'], COLOUR: 'green' },
+  })
+  const { args, execArgv, env } = await reports.next('started')
+  t.deepEqual(args, ['first', '--second=2', ''])
+  t.deepEqual(execArgv, ['--no-deprecation'])
+  t.like(env, { COLOUR: 'green' })
+  t.is(Object(env).HOME, undefined)
+})
+
+test("workers inherit the parent's environment, but no other worker's channel", async (t) => {
+  process.env['SOCKETSERVER_TEST'] = 'inherited'
+  t.teardown(() => delete process.env['SOCKETSERVER_TEST'])
+  const server = startServer(t)
+  const { pool, reports } = forkFixture(server, 'tell-environment', { workers: 2 })
+  await pool.ready
+  for (let i = 0; i < 2; i++) t.like((await reports.next('started'))['env'], { SOCKETSERVER_TEST: 'inherited' })
+  t.is(process.env['SOCKETSERVER_CHANNEL'], undefined)
+})
+
+test('workers run in cwd, and their entry is found there', async (t) => {
+  const directory = realpathSync(temporaryDirectory(t))
+  writeFileSync(join(directory, 'worker.js'), `require(${JSON.stringify(fixture('tell-environment'))})`)
+  const server = startServer(t)
+  for (const entry of ['./worker.js', './worker', 'worker.js']) {
+    const pool = server.fork(entry, { workers: 1, cwd: directory, silent: true })
+    const told = new Promise<object>((resolve) => {
+      for (const worker of pool.workers) worker.process.once('message', (message) => resolve(Object(message)))
+    })
+    const started = await within(told, entry)
+    t.like(started, { cwd: directory })
+    t.is(basename(Object(started).entry), basename(entry))
+    await pool.close()
+  }
+})
+
+test('an entry may be a path or a file URL', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  for (const entry of [fixture('hello'), pathToFileURL(fixture('hello')), pathToFileURL(fixture('hello')).href]) {
+    const pool = server.fork(entry, { workers: 1, args: [String(port)] })
+    await pool.ready
+    t.is(JSON.parse(await ask(port)).pid, pool.workers[0]?.pid)
+    await pool.close()
+  }
+})
+
+test('silent, and stdio by words and by lists, have the meaning they have in child_process', async (t) => {
+  const server = startServer(t)
+  const cases: readonly ForkOptions[] = [
+    { silent: true },
+    { stdio: 'pipe' },
+    { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] },
+    { stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'] },
+  ]
+  for (const options of cases) {
+    const { pool } = forkFixture(server, 'tell-environment', options)
+    const output = pool.workers[0]?.process.stdout
+    const said = output ? text(output) : Promise.resolve('no output')
+    await pool.ready
+    await pool.close()
+    t.is(await within(said, 'the end of the output'), 'said by a worker\n', JSON.stringify(options))
+  }
+})
+
+test("a worker's messages are between it and whoever listens, and do not keep a retired worker alive", async (t) => {
+  const server = startServer(t, { killTimeout: 60_000 })
+  const { pool, reports } = forkFixture(server, 'accept-when-told')
+  await reports.next('connected')
+  const [worker] = pool.workers
+  await within(pool.close(), 'the exit of a worker that listens to messages')
+  t.is(worker?.process.exitCode, 0)
+})
+
+test('a pool has as many workers as the machine runs at once, if nobody says how many', async (t) => {
+  const { availableParallelism } = await import('node:os')
+  const server = startServer(t)
+  const pool = server.fork(fixture('hello'))
+  t.is(pool.size, availableParallelism())
+  await pool.ready
+  t.is(pool.workers.length, availableParallelism())
+})

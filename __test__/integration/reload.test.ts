@@ -1,0 +1,146 @@
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { ask, type Caller, call } from '../helpers/caller.js'
+import { fixture } from '../helpers/fixture.js'
+import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
+import { until } from '../helpers/until.js'
+
+test('reload() replaces every worker: the new are ready before an old one is retired, a few at a time', async (t) => {
+  const { server, pool } = await serve(t, 'tokens', { workers: 4 })
+  const old = pool.workers
+  let ready = 0
+  server.on('worker', () => {
+    ready += 1
+  })
+  const draining: { ready: number; atOnce: number }[] = []
+  server.on('transition', ({ state, generation }) => {
+    if (state !== 'draining' || generation !== 1) return
+    draining.push({ ready, atOnce: old.filter((worker) => worker.state === 'draining').length })
+  })
+  await pool.reload({ atOnce: 2 })
+  t.deepEqual(
+    pool.workers.map(({ generation, state }) => ({ generation, state })),
+    [5, 6, 7, 8].map(() => ({ generation: 2, state: 'ready' })),
+  )
+  t.true(old.every(({ state }) => state === 'exited'))
+  t.is(draining.length, 4)
+  t.true(draining.every(({ ready: newOnes }) => newOnes === 4))
+  t.is(Math.max(...draining.map(({ atOnce }) => atOnce)), 2)
+  t.is(server.stats().reloads, 1)
+})
+
+test('an old worker finishes what it holds, and the new have the new connections', async (t) => {
+  const { pool, port, reports } = await serve(t, 'hold-until-told')
+  const held = call(t, port).say('held\n')
+  await reports.next('held')
+  const [old] = pool.workers
+  const reloaded = pool.reload()
+  await until(() => old?.state === 'draining')
+  const later = call(t, port).say('later\n')
+  await reports.next('held')
+  old?.process.send('release')
+  t.is(await held.answer(), `${old?.pid} held\n`)
+  await reloaded
+  pool.workers[0]?.process.send('release')
+  t.is(await later.answer(), `${pool.workers[0]?.pid} later\n`)
+})
+
+test('code that fails to start leaves the old generation serving, and reload() rejects with the reason', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const broken = join(temporaryDirectory(t), 'broken')
+  const pool = server.fork(fixture('fail-while-file'), { workers: 3, args: [broken], silent: true })
+  await pool.ready
+  const before = pool.workers.map(({ id }) => id)
+  writeFileSync(broken, '')
+  const error = await t.throwsAsync(pool.reload(), { code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
+  t.like(error, { exitCode: 7, stderr: 'the configuration is wrong' })
+  await until(() => pool.workers.length === 3)
+  t.deepEqual(
+    pool.workers.map(({ id }) => id),
+    before,
+  )
+  t.regex(await ask(port, 'token\n'), /token/)
+  rmSync(broken)
+  await pool.reload()
+  t.true(pool.workers.every(({ id }) => !before.includes(id)))
+})
+
+test('a new worker that is ready while another of its generation fails finishes what it has taken', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const { pool, reports } = forkFixture(server, 'ready-when-told', { workers: 2, ready: 'manual' })
+  for (const { process: child } of pool.workers) {
+    await reports.next('connected')
+    child.send('ready')
+  }
+  await pool.ready
+  const reloaded = pool.reload()
+  await until(() => pool.workers.length === 4)
+  const [, , third, fourth] = pool.workers
+  third?.process.send('ready')
+  await until(() => third?.state === 'ready')
+  const callers: Caller[] = []
+  await until(() => {
+    callers.push(call(t, port))
+    return third?.leases !== 0
+  })
+  fourth?.process.kill('SIGKILL')
+  await t.throwsAsync(reloaded, { code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
+  t.is(third?.state, 'draining')
+  for (const caller of callers) t.regex(await caller.say('asked\n').answer(), /asked/)
+  await until(() => third?.state === 'exited')
+  t.deepEqual(
+    pool.workers.map(({ generation }) => generation),
+    [1, 1],
+  )
+})
+
+test('reloads that are asked for while one runs are one more after it', async (t) => {
+  const { server, pool } = await serve(t, 'tokens')
+  const first = pool.reload()
+  const others = [pool.reload(), pool.reload(), pool.reload()]
+  await first
+  t.is(pool.workers.at(-1)?.generation, 2)
+  await Promise.all(others)
+  t.is(pool.workers.length, 1)
+  t.is(pool.workers[0]?.generation, 3)
+  t.is(server.stats().reloads, 2)
+  await pool.reload()
+  t.is(pool.workers[0]?.generation, 4)
+})
+
+test('a worker that dies during a reload has its successor already', async (t) => {
+  const { server, pool, port } = await serve(t, 'tokens', { workers: 2 })
+  const [victim] = pool.workers
+  const reloaded = pool.reload()
+  victim?.process.kill('SIGKILL')
+  await reloaded
+  t.is(pool.workers.length, 2)
+  t.true(pool.workers.every(({ generation, state }) => generation === 2 && state === 'ready'))
+  t.is(server.stats().restarts, 0)
+  t.regex(await ask(port, 'token\n'), /token/)
+})
+
+test('resize() during a reload has the size it says', async (t) => {
+  const { pool } = await serve(t, 'tokens', { workers: 4 })
+  const reloaded = pool.reload()
+  await Promise.all([pool.resize(2), reloaded])
+  await until(() => pool.workers.length === 2)
+  const again = pool.reload()
+  await Promise.all([pool.resize(3), again])
+  t.is(pool.workers.filter(({ state }) => state === 'ready').length, 3)
+})
+
+test('reload() refuses nonsense, and comes too late for a pool that is closed', async (t) => {
+  const { pool } = await serve(t, 'tokens')
+  await t.throwsAsync(pool.reload({ atOnce: 0 }), { code: 'ERR_OUT_OF_RANGE' })
+  const reloaded = pool.reload()
+  const closed = pool.close()
+  await t.throwsAsync(reloaded, { code: 'ERR_SOCKETSERVER_CLOSED' })
+  await closed
+  t.is(pool.workers.length, 0)
+  await t.throwsAsync(pool.reload(), { code: 'ERR_SOCKETSERVER_CLOSED' })
+})

@@ -1,0 +1,43 @@
+// What workers do when the parent is killed and nobody is left to see to it that they end.
+
+import { call } from '../helpers/caller.js'
+import { linuxTest } from '../helpers/conditional-test.js'
+import { isRunning } from '../helpers/processes.js'
+import { run } from '../helpers/program.js'
+import { until } from '../helpers/until.js'
+
+linuxTest(
+  'orphans end what they have not finished by drainTimeout, and themselves if something else holds them',
+  async (t) => {
+    const parent = run(t, 'parent-with-deadline', { args: ['never-done'], env: { DRAIN: '700', KILL: '200' } })
+    const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
+    const callers = [1, 2, 3, 4].map(() => call(t, port))
+    for (const caller of callers) await caller.heard('kept')
+    const killed = performance.now()
+    parent.process.kill('SIGKILL')
+    for (const caller of callers) t.is(await caller.answer(), 'kept\n')
+    t.true(performance.now() - killed >= 690)
+    await until(() => !pids.some(isRunning))
+    const gone = performance.now() - killed
+    t.true(gone >= 1090, 'they had twice killTimeout to exit by themselves')
+    t.log(`gone after ${gone.toFixed(0)} ms`)
+  },
+)
+
+linuxTest('an orphan that is stopped by a signal ends by it, although its parent took signals for it', async (t) => {
+  const parent = run(t, 'parent-with-signals-option', { args: ['never-done'] })
+  const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
+  const caller = call(t, port)
+  await caller.heard('kept')
+  for (const pid of pids) process.kill(pid, 'SIGTERM')
+  await t.throwsAsync(until(() => !pids.every(isRunning), { timeout: 300 }))
+  parent.process.kill('SIGKILL')
+  await until(() => !isRunning(parent.process.pid ?? 0))
+  await until(
+    () => {
+      for (const pid of pids) if (isRunning(pid)) process.kill(pid, 'SIGTERM')
+      return !pids.some(isRunning)
+    },
+    { timeout: 400 },
+  )
+})

@@ -1,0 +1,40 @@
+import test from 'ava'
+import { ask } from '../helpers/caller.js'
+import { serve } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+test('a worker that has handled maxConnections is replaced by a fresh one, and nobody is refused meanwhile', async (t) => {
+  const { server, pool, port } = await serve(t, 'tokens', { maxConnections: 20 })
+  const [first] = pool.workers
+  for (let i = 0; i < 20; i++) t.regex(await ask(port, `${i}\n`), new RegExp(` ${i}\n`))
+  await until(() => first?.handled === 20)
+  await until(async () => {
+    await ask(port, 'meanwhile\n')
+    return first?.state === 'exited'
+  })
+  t.is(first?.restarts, 0)
+  t.deepEqual(
+    pool.workers.map(({ id, restarts, state }) => ({ id, restarts, state })),
+    [{ id: 2, restarts: 0, state: 'ready' }],
+  )
+  t.is(server.stats().restarts, 0, 'it has not exited by itself')
+})
+
+test('a worker that is maxLifetime old is replaced by a fresh one', async (t) => {
+  const { pool } = await serve(t, 'tokens', { workers: 2, maxLifetime: 500 })
+  const started = performance.now()
+  const old = pool.workers
+  await until(() => old.every(({ state }) => state === 'exited'))
+  t.true(performance.now() - started > 450 - 100)
+  t.is(pool.size, 2)
+})
+
+test('a worker whose resident memory exceeds maxMemory is replaced by a fresh one', async (t) => {
+  const env = { ...process.env, MEGABYTES: '300' }
+  const { pool, port } = await serve(t, 'grow', { workers: 2, maxMemory: 200 * 2 ** 20, env })
+  const [large, small] = pool.workers
+  large?.process.send('grow')
+  await until(() => large?.state === 'exited')
+  t.is(small?.state, 'ready')
+  t.regex(await ask(port, 'token\n'), /token/)
+})

@@ -1,0 +1,72 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { WorkerHandle } from '@socketserver/node'
+import test, { type ExecutionContext } from 'ava'
+import { ask } from '../helpers/caller.js'
+import { fixture } from '../helpers/fixture.js'
+import { run } from '../helpers/program.js'
+import { listen, serve, startServer } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+test('every change of state is an event and a message, and handles tell since when', async (t) => {
+  const server = startServer(t)
+  await listen(server)
+  const seen: string[] = []
+  const said: string[] = []
+  const hear = (message: unknown): void => {
+    const { worker, from, to }: { worker: WorkerHandle; from: string; to: string } = Object(message)
+    if (worker.process?.spawnfile && server.stats() && mine.has(worker)) said.push(`${worker.id} ${from} ${to}`)
+  }
+  const mine = new Set<WorkerHandle>()
+  subscribe('socketserver:worker:state', hear)
+  t.teardown(() => unsubscribe('socketserver:worker:state', hear))
+  server.on('start', (worker) => {
+    mine.add(worker)
+    seen.push(`${worker.id} start`)
+    t.is(worker.state, 'starting')
+  })
+  server.on('transition', ({ id, state, since }, from) => {
+    seen.push(`${id} ${from} ${state}`)
+    t.true(Math.abs(since.getTime() - Date.now()) < 1000)
+  })
+  const pool = server.fork(fixture('tokens'), { workers: 1, execArgv: [] })
+  await pool.ready
+  await pool.resize(0)
+  t.deepEqual(seen, ['1 start', '1 starting ready', '1 ready draining', '1 draining exited'])
+  t.deepEqual(said, seen.slice(1))
+})
+
+test('handles count what they hold and have handled, and stats() adds workers up', async (t) => {
+  const { server, pool, port } = await serve(t, 'tokens', { workers: 2 })
+  for (let i = 0; i < 10; i++) await ask(port, 'token\n')
+  await until(() => pool.workers.reduce((sum, { handled }) => sum + handled, 0) === 10)
+  t.like(server.stats(), { states: { starting: 0, ready: 2, draining: 0 }, restarts: 0, reloads: 0, stalls: 0, cut: 0 })
+  const [first] = pool.workers
+  const { handled = 0 } = first ?? {}
+  await pool.resize(0)
+  t.is(first?.handled, handled, 'it stays what it was')
+  t.is(first?.leases, 0)
+})
+
+async function story(t: ExecutionContext, debug: string): Promise<string> {
+  const parent = run(t, 'parent-of', { args: ['tokens', '1'], env: { NODE_DEBUG: debug } })
+  const { port }: { port: number } = JSON.parse(await parent.line())
+  await ask(port, 'token\n')
+  parent.process.kill('SIGTERM')
+  await parent.exit()
+  return parent.errors
+}
+
+test('NODE_DEBUG=socketserver tells the story of a connection and of its worker', async (t) => {
+  const text = await story(t, 'socketserver')
+  for (const words of [
+    /worker 1 \(pid \d+\) of .*tokens\.js starts, generation 1/,
+    /worker 1 \(pid \d+\) is ready, was starting/,
+    /connection 1 from 127\.0\.0\.1 is taken, having waited/,
+    /connection 1 is over/,
+    /the channel to the server is retired/,
+    /worker 1 \(pid \d+\) is exited, was draining/,
+  ]) {
+    t.regex(text, words)
+  }
+  t.is(await story(t, 'net-something'), '')
+})

@@ -1,0 +1,141 @@
+//! One channel's scoreboard as the dispatcher uses it: which connection is in which slot, and what is new.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::state::Event;
+use crate::channel::ChannelId;
+use crate::channel::record::{Credit, Refusal, RefusalReason};
+use crate::channel::scoreboard::{Claim, SLOTS, Scoreboard};
+use crate::connection::{Connection, ConnectionId};
+use crate::dispatcher::credit::ANY;
+use crate::error::ProtocolError;
+
+/// After this long the dispatcher looks whether a connection has been taken, if nothing else has made it look: until
+/// then its own copy keeps a worker's close from reaching the client. A worker at leisure takes one within a tenth.
+pub const LOOK_AFTER: Duration = Duration::from_millis(1);
+
+/// The parent's account of a scoreboard.
+#[derive(Debug)]
+pub struct Board {
+    page: Arc<Scoreboard>,
+    slots: [Option<Offer>; SLOTS],
+    ended: u64,
+    granted: u64,
+    wanted: bool,
+}
+
+/// What a slot holds.
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    id: ConnectionId,
+    since: Instant,
+}
+
+impl Board {
+    /// The account of a new page.
+    #[must_use]
+    pub fn new(page: Arc<Scoreboard>) -> Self {
+        Self {
+            page,
+            slots: [None; SLOTS],
+            ended: 0,
+            granted: 0,
+            wanted: false,
+        }
+    }
+
+    /// Puts a connection in a slot, to be sent. `None` if all are taken, which the window of a channel rules out.
+    pub fn offer(&mut self, id: ConnectionId, now: Instant) -> Option<u8> {
+        let index = self.slots.iter().position(Option::is_none)?;
+        let slot = u8::try_from(index).ok()?;
+        self.slots[index] = Some(Offer { id, since: now });
+        self.page.offer(slot, id);
+        Some(slot)
+    }
+
+    /// Takes connections back, those that could not be sent or that have lain too long, and says which it got. The
+    /// worker has taken the others, which the next [`Board::news`] tell.
+    pub fn take_back(&mut self, ids: &[ConnectionId]) -> Vec<ConnectionId> {
+        let mut got = Vec::new();
+        for (slot, offer) in (0..).zip(&mut self.slots) {
+            if let Some(Offer { id, .. }) = *offer
+                && ids.contains(&id)
+                && self.page.claim(slot, id, Claim::Recalled)
+            {
+                got.push(id);
+                *offer = None;
+            }
+        }
+        got
+    }
+
+    /// The connections in all slots.
+    #[must_use]
+    pub fn offered(&self) -> Vec<ConnectionId> {
+        self.slots.iter().flatten().map(|offer| offer.id).collect()
+    }
+
+    /// What the worker has written since the last call, as events.
+    pub fn news(&mut self, channel: ChannelId, events: &mut Vec<Event<Connection>>) -> Result<(), ProtocolError> {
+        // Before the claims: a lease that has ended has been claimed before.
+        let (ended, granted) = (self.page.ended(), self.page.granted());
+        for (slot, offer) in (0..).zip(&mut self.slots) {
+            let Some(Offer { id, .. }) = *offer else { continue };
+            let refused = |reason| Event::Refused(channel, Refusal { id, reason });
+            let event = match self.page.standing(slot, id).ok_or(ProtocolError::Scoreboard { id })? {
+                Claim::Offered => continue,
+                Claim::Taken => Event::Acked(channel, id),
+                Claim::Unwanted => refused(RefusalReason::Unwanted),
+                Claim::NoDescriptor => refused(RefusalReason::NoDescriptor),
+                // Only this side recalls, and frees the slot as it does.
+                Claim::Recalled => return Err(ProtocolError::Scoreboard { id }),
+            };
+            *offer = None;
+            events.push(event);
+        }
+        let new = |now: u64, before: u64| u32::try_from(now.wrapping_sub(before)).unwrap_or(u32::MAX);
+        match new(ended, self.ended) {
+            0 => {}
+            count => events.push(Event::Ended(channel, count)),
+        }
+        match new(granted, self.granted) {
+            0 => {}
+            count => events.push(Event::Credit(channel, Credit { lane: ANY, count })),
+        }
+        (self.ended, self.granted) = (ended, granted);
+        Ok(())
+    }
+
+    /// When to look again.
+    #[must_use]
+    pub fn look_at(&self, now: Instant) -> Option<Instant> {
+        self.oldest().map(|since| since + LOOK_AFTER).filter(|&at| at > now)
+    }
+
+    /// Whether something has been offered for so long that the worker should say when it takes it.
+    #[must_use]
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.oldest().is_some_and(|since| since + LOOK_AFTER <= now)
+    }
+
+    /// Asks the worker to say when there is news, or no longer; true if it has just been asked, and has to be looked at
+    /// once more, as it may have written before it saw so.
+    pub fn want(&mut self, wanted: bool) -> bool {
+        if wanted == self.wanted {
+            return false;
+        }
+        self.wanted = wanted;
+        self.page.want(wanted);
+        wanted
+    }
+
+    /// The worker has said that there is news, and so cleared the wish.
+    pub fn nudged(&mut self) {
+        self.wanted = false;
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.slots.iter().flatten().map(|offer| offer.since).min()
+    }
+}

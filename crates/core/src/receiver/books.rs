@@ -1,0 +1,406 @@
+//! What a receiver keeps account of, whoever reads and whoever asks: pure bookkeeping, no socket.
+
+use std::collections::VecDeque;
+
+use super::lane::{Lane, Order, Taken};
+use crate::channel::frame::{ToWorker, VERSION, Writer};
+use crate::channel::record::{CloseReason, ConnectionHead, Records, Refusal, RefusalReason, Welcome};
+use crate::channel::scoreboard::{Claim, Scoreboard};
+use crate::channel::{Descriptors, Reader};
+use crate::dispatcher::credit::{MAX_CREDIT, MAX_LANES};
+use crate::error::ProtocolError;
+
+/// Where a receiver stands in its life. It only moves down this list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// The hello has not been answered yet.
+    Joining,
+    /// Connections come for the credit that is granted.
+    Open,
+    /// They still do, but the server is draining: end what idles.
+    Draining,
+    /// No more will come: finish the leases, then close.
+    Retired,
+    /// The worker has said that it leaves; no more will come.
+    Leaving,
+    /// The channel is over.
+    Ended(End),
+}
+
+/// Why a channel is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The parent has died, or gone without a word. What has been received belongs to the worker alone.
+    Gone,
+    /// The parent has ended this channel, and taken back what had not been acked.
+    Closed(CloseReason),
+    /// The parent broke the protocol.
+    Protocol(ProtocolError),
+    /// The worker has closed it.
+    Left,
+}
+
+/// The most that one lane may have outstanding: with as many lanes as there may be, no more than a channel may hold.
+#[allow(clippy::cast_possible_truncation, reason = "64 lanes")]
+const MAX_WINDOW: u32 = MAX_CREDIT / MAX_LANES as u32;
+
+/// A receiver's books.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) phase: Phase,
+    /// What is to be sent next.
+    pub(super) frames: Writer,
+    lanes: Vec<Lane>,
+    scoreboard: Option<Scoreboard>,
+    /// Refusals that have not been sent yet.
+    refusals: Vec<Refusal>,
+    /// Something went back by the scoreboard since the parent was last told.
+    gave_back: bool,
+    /// Leases that are over, not told yet.
+    ended: u32,
+    output: Output,
+}
+
+/// How the receiver sends.
+#[derive(Debug)]
+enum Output {
+    /// It may wait for room: it has a thread.
+    Waiting,
+    /// It is attached to an event loop, and has nothing to put off.
+    Ready,
+    /// It is attached, and the socket is full. These bytes come first when it no longer is.
+    Blocked(VecDeque<u8>),
+}
+
+impl Books {
+    pub(super) fn new(attached: bool) -> Self {
+        Self {
+            phase: Phase::Joining,
+            frames: Writer::new(),
+            lanes: Vec::new(),
+            scoreboard: None,
+            refusals: Vec::new(),
+            gave_back: false,
+            ended: 0,
+            output: if attached { Output::Ready } else { Output::Waiting },
+        }
+    }
+
+    pub(super) fn has_scoreboard(&self) -> bool {
+        self.scoreboard.is_some()
+    }
+
+    pub(super) fn beat(&self) {
+        if let Some(scoreboard) = &self.scoreboard {
+            scoreboard.beat();
+        }
+    }
+
+    /// An exchange of which the scoreboard says nearly all. What only a frame can say is left in `frames`.
+    pub(super) fn exchange_by_scoreboard(
+        &mut self,
+        lane: u16,
+        room: u32,
+        window: u32,
+        ended: u32,
+    ) -> (Vec<Taken>, Option<Option<Order>>) {
+        let may_ask = self.may_ask();
+        let is_over = matches!(self.phase, Phase::Ended(_));
+        let ended = ended + std::mem::take(&mut self.ended);
+        let Self {
+            lanes,
+            scoreboard: Some(scoreboard),
+            frames,
+            ..
+        } = self
+        else {
+            return (Vec::new(), None);
+        };
+        let lane = Lane::of(lanes, lane);
+        let taken = lane.take_claimed(room, scoreboard);
+        let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        let order = if may_ask {
+            lane.order(window.min(MAX_WINDOW).min(room - count))
+        } else {
+            None
+        };
+        let granted = match order {
+            Some(Order::Grant(credit)) if credit.lane == 0 => credit.count,
+            _ => 0,
+        };
+        scoreboard.add(count.into(), ended.into(), granted.into());
+        if is_over {
+            return (taken, None);
+        }
+        frames.clear();
+        if granted > 0 {
+            lane.placed(order);
+        }
+        let order = order.filter(|_| granted == 0);
+        match order {
+            Some(order) => order.write(frames),
+            // If the socket is full, the parent has frames of ours to read, and looks when it does.
+            None if scoreboard.is_wanted() => frames.nudge(),
+            None => return (taken, None),
+        }
+        (taken, Some(order))
+    }
+
+    /// Writes the frames of an exchange; `None` if there are none to send.
+    pub(super) fn prepare_exchange(&mut self, lane: u16, room: u32, window: u32, ended: u32) -> Option<Option<Order>> {
+        self.ended += ended;
+        if matches!(self.phase, Phase::Ended(_)) {
+            return None;
+        }
+        let may_ask = self.may_ask();
+        let Self {
+            lanes,
+            refusals,
+            ended,
+            frames,
+            ..
+        } = self;
+        let lane = Lane::of(lanes, lane);
+        frames.clear();
+        let take = lane.offer(room);
+        frames.ack(lane.ids(take));
+        frames.refuse(refusals.iter().copied().chain(lane.surplus(take)));
+        if *ended > 0 {
+            frames.ended(*ended);
+        }
+        let count = u32::try_from(take).unwrap_or(u32::MAX);
+        let order = if may_ask {
+            lane.order(window.min(MAX_WINDOW).min(room - count))
+        } else {
+            None
+        };
+        if let Some(order) = order {
+            order.write(frames);
+        }
+        if frames.is_empty() { None } else { Some(order) }
+    }
+
+    /// The frames of [`Books::prepare_exchange`] have been sent.
+    pub(super) fn take_acked(&mut self, lane: u16, room: u32, order: Option<Order>) -> Vec<Taken> {
+        self.refusals.clear();
+        self.ended = 0;
+        let lane = Lane::of(&mut self.lanes, lane);
+        lane.placed(order);
+        let taken = lane.take(room);
+        lane.drop_waiting();
+        taken
+    }
+
+    /// Nothing is to be said: what a dead parent had sent is ours, as its own copies died with it.
+    pub(super) fn take_unsaid(&mut self, lane: u16, room: u32) -> Vec<Taken> {
+        let gone = self.phase == Phase::Ended(End::Gone);
+        Lane::of(&mut self.lanes, lane).take(if gone { room } else { 0 })
+    }
+
+    /// An order has been sent.
+    pub(super) fn placed(&mut self, lane: u16, order: Option<Order>) {
+        Lane::of(&mut self.lanes, lane).placed(order);
+    }
+
+    /// Gives everything up that waits; false if there is nobody to be told.
+    pub(super) fn leave(&mut self) -> bool {
+        if matches!(self.phase, Phase::Leaving | Phase::Ended(_)) {
+            return false;
+        }
+        self.phase = Phase::Leaving;
+        let Self {
+            lanes,
+            scoreboard,
+            refusals,
+            ..
+        } = self;
+        for lane in lanes {
+            lane.forget_credit();
+            match scoreboard {
+                Some(scoreboard) => drop(lane.take_claimed(0, scoreboard)),
+                None => refusals.extend(lane.give_up()),
+            }
+        }
+        true
+    }
+
+    pub(super) fn end(&mut self, end: End) {
+        if matches!(self.phase, Phase::Ended(_)) {
+            return;
+        }
+        if end != End::Gone {
+            // Withdrawn, or never to be served: the parent has its copies.
+            self.lanes.iter_mut().for_each(Lane::drop_waiting);
+        }
+        self.phase = Phase::Ended(end);
+    }
+
+    /// Takes all whole frames in; true if the worker should look.
+    pub(super) fn take_in(&mut self, reader: &mut Reader) -> Result<bool, End> {
+        let mut news = false;
+        while let Some((frame, descriptors)) = reader.next(ToWorker::decode)? {
+            if let ToWorker::Close(reason) = frame {
+                return Err(End::Closed(reason));
+            }
+            news |= self.take_in_one(frame, descriptors)?;
+        }
+        reader.check_descriptors()?;
+        Ok(news)
+    }
+
+    /// Whether something went back that the parent is to hear of before the next exchange.
+    pub(super) fn must_speak(&self) -> bool {
+        !self.refusals.is_empty() || self.gave_back
+    }
+
+    /// Begins `frames` with what went back.
+    pub(super) fn write_refusals(&mut self) {
+        self.frames.clear();
+        self.frames.refuse(self.refusals.iter().copied());
+        if std::mem::take(&mut self.gave_back) && self.scoreboard.as_ref().is_some_and(Scoreboard::is_wanted) {
+            self.frames.nudge();
+        }
+    }
+
+    /// The refusals have been sent.
+    pub(super) fn refused(&mut self) {
+        self.refusals.clear();
+    }
+
+    fn take_in_one(&mut self, frame: ToWorker<'_>, descriptors: &mut Descriptors) -> Result<bool, ProtocolError> {
+        match frame {
+            ToWorker::Welcome(welcome) => self.welcome(welcome, descriptors)?,
+            ToWorker::Connection(heads) => return self.connections(heads, descriptors),
+            ToWorker::Recall(ids) => {
+                for id in ids {
+                    let id = id?;
+                    // One that is not here has been acked: it is ours, and the parent will learn so.
+                    if self.lanes.iter_mut().any(|lane| lane.give_back(id)) {
+                        self.refusals.push(Refusal {
+                            id,
+                            reason: RefusalReason::Recalled,
+                        });
+                    }
+                }
+            }
+            // Having left or been retired, this side has forgotten what it had asked back.
+            ToWorker::Cancelled(_) if matches!(self.phase, Phase::Leaving | Phase::Retired) => {}
+            ToWorker::Cancelled(credit) => {
+                for one in credit {
+                    let one = one?;
+                    Lane::of(&mut self.lanes, one.lane).cancelled(one.count)?;
+                }
+            }
+            ToWorker::Drain => {
+                if matches!(self.phase, Phase::Joining | Phase::Open) {
+                    self.phase = Phase::Draining;
+                }
+            }
+            ToWorker::Retire => {
+                self.lanes.iter_mut().for_each(Lane::forget_credit);
+                if self.phase != Phase::Leaving {
+                    self.phase = Phase::Retired;
+                }
+            }
+            ToWorker::Close(reason) => self.phase = Phase::Ended(End::Closed(reason)),
+        }
+        Ok(true)
+    }
+
+    fn welcome(&mut self, welcome: Welcome, descriptors: &mut Descriptors) -> Result<(), ProtocolError> {
+        if self.phase != Phase::Joining || welcome.version != VERSION {
+            let (theirs_min, theirs_max) = (welcome.version, welcome.version);
+            return Err(ProtocolError::Version {
+                theirs_min,
+                theirs_max,
+                ours: VERSION,
+            });
+        }
+        if welcome.scoreboard {
+            // The parent counts on it from now on, so without it there is no going on.
+            let memory = descriptors.claim(1)?.next().ok_or(ProtocolError::NoScoreboard)?;
+            self.scoreboard = Some(Scoreboard::open(&memory).map_err(|_| ProtocolError::NoScoreboard)?);
+        }
+        self.phase = Phase::Open;
+        Ok(())
+    }
+
+    fn connections(
+        &mut self,
+        heads: Records<'_, ConnectionHead>,
+        descriptors: &mut Descriptors,
+    ) -> Result<bool, ProtocolError> {
+        let leaving = self.phase == Phase::Leaving;
+        let mut arrived = descriptors.claim(heads.len())?;
+        for head in heads {
+            let head = head?;
+            let (reason, claim) = match arrived.next() {
+                Some(fd) if !leaving => {
+                    Lane::of(&mut self.lanes, head.lane).arrive(head, fd)?;
+                    continue;
+                }
+                Some(_) => (RefusalReason::Unwanted, Claim::Unwanted),
+                None => {
+                    Lane::of(&mut self.lanes, head.lane).missed();
+                    (RefusalReason::NoDescriptor, Claim::NoDescriptor)
+                }
+            };
+            match &self.scoreboard {
+                Some(scoreboard) => self.gave_back |= scoreboard.claim(head.slot, head.id, claim),
+                None => self.refusals.push(Refusal { id: head.id, reason }),
+            }
+        }
+        Ok(true)
+    }
+
+    fn may_ask(&self) -> bool {
+        matches!(self.phase, Phase::Joining | Phase::Open | Phase::Draining)
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
+        !matches!(self.output, Output::Waiting)
+    }
+
+    pub(super) fn wants_room(&self) -> bool {
+        matches!(self.output, Output::Blocked(_)) && !matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// The socket is full; false if somebody has to wait for it.
+    pub(super) fn block(&mut self) -> bool {
+        if matches!(self.output, Output::Ready) {
+            self.output = Output::Blocked(VecDeque::new());
+        }
+        self.is_attached()
+    }
+
+    /// Moves `frames` behind what waits to be sent.
+    pub(super) fn queue_frames(&mut self) {
+        self.block();
+        if let Output::Blocked(unsent) = &mut self.output {
+            unsent.extend(self.frames.bytes());
+        }
+        self.refused();
+    }
+
+    /// What has to be sent first.
+    pub(super) fn unsent(&mut self) -> &[u8] {
+        match &mut self.output {
+            Output::Blocked(unsent) => unsent.make_contiguous(),
+            Output::Waiting | Output::Ready => &[],
+        }
+    }
+
+    /// So much of it has been.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        if let Output::Blocked(unsent) = &mut self.output {
+            unsent.drain(..bytes);
+        }
+    }
+
+    /// All of it has been.
+    pub(super) fn unblock(&mut self) {
+        if self.is_attached() {
+            self.output = Output::Ready;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Tests that need a process to themselves: one whose descriptors are counted or limited.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+const MARK: &str = "SOCKETSERVER_TEST_CHILD";
+
+/// Runs `body` in a child process: this test binary again, with this one test. `name` is the test's own path.
+pub fn alone(name: &str, body: impl FnOnce()) {
+    if std::env::var_os(MARK).is_some() {
+        return body();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{name} in a child: {}\n{said}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// How many descriptors this process has open.
+pub fn open_descriptors() -> usize {
+    let folder = if cfg!(target_os = "linux") {
+        "/proc/self/fd"
+    } else {
+        "/dev/fd"
+    };
+    // The one that reads the folder is among them.
+    std::fs::read_dir(folder).unwrap().count() - 1
+}
+
+/// Lets this process open so many more descriptors and then no further one.
+pub fn limit_descriptors(more: usize) {
+    // The system gives the lowest number that is free, and the limit is one of numbers.
+    let next: Vec<File> = (0..more).map(|_| File::open("/dev/null").unwrap()).collect();
+    let last = next.iter().map(AsRawFd::as_raw_fd).max().unwrap_or(2);
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(last).unwrap() + 1, hard).unwrap();
+}
+
+/// Lifts that limit as far as it goes.
+pub fn lift_limit() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();
+}

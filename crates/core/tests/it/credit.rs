@@ -1,0 +1,144 @@
+//! Credit: what a worker is never given without, and how it is taken back.
+
+use socketserver_core::channel::record::Credit;
+use socketserver_core::receiver::Phase;
+
+use crate::peer::{Heard, hello};
+use crate::world::{World, answer, answer_to, client, clients, is_of, still_waits};
+
+#[test]
+fn a_worker_without_credit_is_given_nothing() {
+    let world = World::new();
+    let address = world.listen();
+    let idle = world.worker();
+    idle.await_phase(|phase| *phase == Phase::Open);
+    let clients = clients(address, 2);
+    world.await_queued(2);
+    assert!(clients.iter().all(still_waits));
+    assert_eq!(world.server.stats().queued, 2);
+}
+
+#[test]
+fn two_ports_have_their_own_workers() {
+    let world = World::new();
+    let (one, two) = (world.listen(), world.listen());
+    let worker = world.worker();
+    let other = world.worker();
+    let (first, second) = (client(one), client(two));
+    let taken = other.take_on(two.port(), 1).remove(0);
+    assert!(is_of(&taken, &second));
+    assert_eq!((taken.head.lane, taken.head.local_port), (two.port(), two.port()));
+    answer(taken, "two");
+    answer(worker.take_on(one.port(), 1).remove(0), "one");
+    assert_eq!((answer_to(first).as_str(), answer_to(second).as_str()), ("one", "two"));
+}
+
+#[test]
+fn a_worker_of_one_port_is_not_given_the_other_ports_connections() {
+    let world = World::new();
+    let (one, two) = (world.listen(), world.listen());
+    let worker = world.worker();
+    assert!(worker.receiver.exchange(one.port(), 8, 8, 0).is_empty());
+    let other = client(two);
+    let own = client(one);
+    assert!(is_of(&worker.take_on(one.port(), 1).remove(0), &own));
+    assert!(still_waits(&other));
+    assert_eq!(world.server.stats().queued, 1);
+}
+
+#[test]
+fn one_process_may_serve_a_port_and_the_rest() {
+    let world = World::new();
+    let (one, two) = (world.listen(), world.listen());
+    let worker = world.worker();
+    assert!(worker.receiver.exchange(one.port(), 1, 1, 0).is_empty());
+    let (first, second) = (client(one), client(two));
+    assert!(is_of(&worker.take_on(one.port(), 1).remove(0), &first));
+    let rest = worker.one();
+    assert!(is_of(&rest, &second));
+    assert_eq!((rest.head.lane, rest.head.local_port), (0, two.port()));
+}
+
+#[test]
+fn cancelled_credit_is_answered_with_what_was_unused() {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer().join();
+    let _client = client(address);
+    peer.say(|frames| frames.credit([Credit { lane: 0, count: 5 }]));
+    assert!(matches!(peer.hear(), Heard::Connections(connections) if connections.len() == 1));
+    peer.say(|frames| frames.cancel([Credit { lane: 0, count: 9 }, Credit { lane: 7, count: 1 }]));
+    for expected in [Credit { lane: 0, count: 4 }, Credit { lane: 7, count: 0 }] {
+        let Heard::Cancelled(answer) = peer.hear() else {
+            panic!("no answer");
+        };
+        assert_eq!(answer, [expected]);
+    }
+    let late = client(address);
+    world.await_queued(1);
+    assert!(still_waits(&late));
+}
+
+#[test]
+fn a_worker_that_wants_fewer_gives_back_what_is_too_much() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker();
+    worker.ask_and_hang(2);
+    let clients = clients(address, 2);
+    world.stats("both are under way", |stats| stats.accepted == 2 && stats.queued == 0);
+    // Room for one only, by now: one is taken, the other goes back, and no credit is left.
+    let mut taken = Vec::new();
+    crate::wait::until_true("one is taken", || {
+        let room = 1 - u32::try_from(taken.len()).unwrap();
+        taken.extend(worker.receiver.exchange(0, room, room, 0));
+        taken.len() == 1 && world.server.stats().requeued == 1
+    });
+    assert!(is_of(&taken[0], &clients[0]));
+    assert!(is_of(&world.worker().one(), &clients[1]));
+}
+
+#[test]
+fn credit_may_come_with_the_hello() {
+    let world = World::new();
+    let client = client(world.listen());
+    world.await_queued(1);
+    let mut peer = world.peer();
+    peer.say(|frames| {
+        frames.hello(hello());
+        frames.credit([Credit { lane: 0, count: 1 }]);
+    });
+    assert!(matches!(peer.hear(), Heard::Welcome(_)));
+    let Heard::Connections(connections) = peer.hear() else {
+        panic!("no connection");
+    };
+    assert_eq!(connections[0].0.remote, Some(client.local_addr().unwrap()));
+}
+
+#[test]
+fn a_window_without_limit_is_cut_to_what_the_parent_takes() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker();
+    let client = client(address);
+    let taken = crate::wait::until("it comes", || worker.receiver.exchange(0, u32::MAX, u32::MAX, 0).pop());
+    assert!(is_of(&taken, &client));
+    assert_eq!(worker.receiver.phase(), Phase::Open);
+}
+
+#[test]
+fn a_worker_whose_wish_goes_up_and_down_stays_in_step() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker();
+    let mut served = 0;
+    for turn in 0_u32..300 {
+        let client = (turn % 3 == 0).then(|| client(address));
+        let room = turn * 7 % 5;
+        served += worker.receiver.exchange(0, room, room, 0).len();
+        drop(client);
+    }
+    served += worker.take(100 - u32::try_from(served).unwrap()).len();
+    assert_eq!(served, 100);
+    assert_eq!(worker.receiver.phase(), Phase::Open);
+}

@@ -1,0 +1,292 @@
+//! The ways in which a worker, a server, or both come to an end.
+
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+use socketserver_core::channel::frame::VERSION;
+use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
+use socketserver_core::notice::EndReason;
+use socketserver_core::receiver::{End, Phase};
+use socketserver_core::{ListenError, Notice};
+
+use crate::peer::{Heard, hello};
+use crate::wait::{until, until_true};
+use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits, tcp};
+
+#[test]
+fn a_worker_that_leaves_finishes_its_leases_and_gives_back_the_rest() {
+    let world = World::new();
+    let address = world.listen();
+    let leaving = world.worker();
+    let first = client(address);
+    let taken = leaving.one();
+    leaving.ask_and_hang(1);
+    let second = client(address);
+    world.stats("it is under way", |stats| stats.accepted == 2 && stats.queued == 0);
+    leaving.receiver.leave();
+    answer(world.worker().one(), "by another");
+    assert_eq!(answer_to(second), "by another");
+    assert_eq!(leaving.receiver.phase(), Phase::Leaving);
+    answer(taken, "by the old one");
+    assert_eq!(answer_to(first), "by the old one");
+    leaving.done(1);
+    world.stats("its lease is over", |stats| stats.leases == 0);
+    leaving.receiver.close();
+    assert_eq!(world.end_of(leaving.channel), EndReason::Left);
+}
+
+#[test]
+fn what_is_sent_to_a_worker_while_it_says_that_it_leaves_goes_back() {
+    let world = World::new();
+    let address = world.listen();
+    for _ in 0..50 {
+        let leaving = world.worker();
+        leaving.ask_and_hang(1);
+        let client = client(address);
+        leaving.receiver.leave();
+        assert!(is_of(&world.worker().one(), &client));
+    }
+}
+
+#[test]
+fn a_retired_worker_is_told_and_given_no_more() {
+    let world = World::new();
+    let address = world.listen();
+    let old = world.worker();
+    let first = client(address);
+    let taken = old.one();
+    assert!(old.receiver.exchange(0, 4, 4, 0).is_empty());
+    world.server.retire(old.channel);
+    old.await_phase(|phase| *phase == Phase::Retired);
+    let second = client(address);
+    world.await_queued(1);
+    assert!(old.receiver.exchange(0, 4, 4, 0).is_empty());
+    assert!(still_waits(&second));
+    answer(world.worker().one(), "by the new one");
+    assert_eq!(answer_to(second), "by the new one");
+    answer(taken, "by the old one");
+    assert_eq!(answer_to(first), "by the old one");
+    old.receiver.close();
+    assert_eq!(world.end_of(old.channel), EndReason::Left);
+}
+
+#[test]
+fn a_retired_worker_still_takes_what_was_under_way_to_it() {
+    let world = World::new();
+    let address = world.listen();
+    let old = world.worker();
+    old.ask_and_hang(1);
+    let client = client(address);
+    world.stats("it is under way", |stats| stats.accepted == 1 && stats.queued == 0);
+    world.server.retire(old.channel);
+    old.await_phase(|phase| *phase == Phase::Retired);
+    let taken = until("it is taken", || old.receiver.exchange(0, 1, 1, 0).pop());
+    assert!(is_of(&taken, &client));
+}
+
+#[test]
+fn credit_that_is_asked_back_while_the_worker_is_retired_is_no_error() {
+    // The cancel and the retirement cross, in every order that the parent may see them in.
+    for _ in 0..200 {
+        let world = World::new();
+        let worker = world.worker();
+        worker.await_phase(|phase| *phase == Phase::Open);
+        assert!(worker.receiver.exchange(0, 8, 8, 0).is_empty());
+        assert!(worker.receiver.exchange(0, 1, 1, 0).is_empty());
+        world.server.retire(worker.channel);
+        worker.await_phase(|phase| *phase != Phase::Open);
+        // Whatever the parent says about credit has been said by the time that it answers this.
+        world.server.drain();
+        world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
+        assert_eq!(worker.receiver.phase(), Phase::Retired);
+    }
+}
+
+#[test]
+fn a_retirement_means_nothing_said_about_credit_afterwards() {
+    let (ours, theirs) = socketserver_core::channel::pair().unwrap();
+    let receiver = socketserver_core::Receiver::start(theirs, || {}).unwrap();
+    assert!(receiver.exchange(0, 8, 8, 0).is_empty());
+    assert!(receiver.exchange(0, 1, 1, 0).is_empty());
+    let parent = crate::peer::Peer::new(0, ours);
+    // A parent that takes the cancel in before it retires the worker, and answers it after.
+    parent.say(|frames| {
+        frames.welcome(socketserver_core::channel::record::Welcome {
+            version: VERSION,
+            channel: 1,
+            scoreboard: false,
+        });
+        frames.retire();
+        frames.cancelled([Credit { lane: 0, count: 7 }]);
+        frames.drain();
+    });
+    until_true("it is retired", || receiver.phase() == Phase::Retired);
+    drop(parent);
+    until_true("the end is seen", || matches!(receiver.phase(), Phase::Ended(_)));
+    assert_eq!(receiver.phase(), Phase::Ended(End::Gone));
+}
+
+#[test]
+fn a_worker_may_join_while_the_server_drains() {
+    let world = World::new();
+    let (channel, end) = world.server.open_channel().unwrap();
+    let client = client(world.listen());
+    world.await_queued(1);
+    // It hears of the drain when it joins, and not before it has been welcomed.
+    world.server.drain();
+    await_nobody_listens(client.peer_addr().unwrap());
+    let worker = crate::world::Worker {
+        channel,
+        receiver: crate::world::EventLoop::new(end),
+    };
+    answer(worker.one(), "all the same");
+    assert_eq!(answer_to(client), "all the same");
+    worker.await_phase(|phase| *phase == Phase::Draining);
+    worker.done(1);
+    world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
+}
+
+#[test]
+fn the_first_word_of_a_parent_is_its_welcome() {
+    let world = World::new();
+    let mut peer = world.peer();
+    world.server.retire(peer.channel);
+    world.server.drain();
+    world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
+    peer.say(|frames| frames.hello(hello()));
+    assert!(matches!(peer.hear(), Heard::Welcome(VERSION)));
+    assert!(matches!(peer.hear(), Heard::Drain));
+    assert!(matches!(peer.hear(), Heard::Retire));
+}
+
+#[test]
+fn a_drain_answers_queue_and_backlog_and_then_says_so() {
+    let world = World::with(&queue_of(2));
+    let address = world.listen();
+    let clients = clients(address, 8);
+    world.await_queued(2);
+    world.server.drain();
+    let worker = world.worker();
+    for client in clients {
+        let taken = worker.one();
+        answer(taken, "answered");
+        assert_eq!(answer_to(client), "answered");
+        assert_eq!(world.count(|notice| *notice == Notice::Drained), 0);
+        worker.done(1);
+    }
+    world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_drain_waits_for_the_last_lease() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker();
+    let client = client(address);
+    let taken = worker.one();
+    world.stats("it is leased", |stats| stats.leases == 1);
+    world.server.drain();
+    worker.await_phase(|phase| *phase == Phase::Draining);
+    await_nobody_listens(address);
+    assert!(still_waits(&client));
+    assert_eq!(world.count(|notice| *notice == Notice::Drained), 0);
+    answer(taken, "last");
+    worker.done(1);
+    world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
+    assert_eq!(answer_to(client), "last");
+}
+
+#[test]
+fn a_worker_that_dies_with_a_lease_does_not_hold_a_drain_up() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker();
+    let _client = client(address);
+    let _taken = worker.one();
+    world.server.drain();
+    drop(worker);
+    world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
+}
+
+#[test]
+fn a_server_that_drains_or_has_ended_listens_no_more() {
+    let world = World::new();
+    world.server.drain();
+    let again = || world.server.listen(tcp(Ipv4Addr::LOCALHOST.into(), 0));
+    assert_eq!(again(), Err(ListenError::Closed));
+    world.server.destroy();
+    assert_eq!(again(), Err(ListenError::Closed));
+}
+
+#[test]
+fn a_server_without_anything_is_drained_at_once() {
+    let world = World::new();
+    world.server.drain();
+    world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
+    world.server.drain();
+    world.server.destroy();
+    assert_eq!(world.count(|notice| *notice == Notice::Drained), 1);
+}
+
+#[test]
+fn destroy_ends_clients_channels_and_listeners_at_once() {
+    let world = World::new();
+    let address = world.listen();
+    let mut waiting = client(address);
+    world.await_queued(1);
+    let worker = world.worker();
+    worker.await_phase(|phase| *phase == Phase::Open);
+    world.server.destroy();
+    assert_eq!(waiting.read(&mut [0]).unwrap_or(0), 0);
+    worker.await_phase(|phase| matches!(phase, Phase::Ended(_)));
+    assert!(TcpStream::connect(address).is_err());
+    world.server.destroy();
+}
+
+#[test]
+fn what_has_reached_a_worker_when_its_parent_dies_is_the_workers() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker();
+    worker.ask_and_hang(1);
+    let client = client(address);
+    world.stats("it is under way", |stats| stats.accepted == 1 && stats.queued == 0);
+    world.server.destroy();
+    worker.await_phase(|phase| *phase == Phase::Ended(End::Gone));
+    let mut taken = worker.receiver.exchange(0, 1, 1, 0);
+    answer(taken.remove(0), "by the orphan");
+    assert_eq!(answer_to(client), "by the orphan");
+}
+
+#[test]
+fn a_leaving_worker_may_be_refused_nothing_twice() {
+    let world = World::new();
+    let address = world.listen();
+    let _client = client(address);
+    let mut peer = world.peer().join();
+    let (head, _fd) = peer.one();
+    peer.say(|frames| {
+        frames.refuse([Refusal {
+            id: head.id,
+            reason: RefusalReason::Unwanted,
+        }]);
+        frames.leave();
+    });
+    world.await_queued(1);
+    // Credit after having left is granted to nobody.
+    peer.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+    peer.say(|frames| frames.cancel([Credit { lane: 0, count: 1 }]));
+    let Heard::Cancelled(answer) = peer.hear() else {
+        panic!("no answer");
+    };
+    assert_eq!(answer, [Credit { lane: 0, count: 0 }]);
+    let channel = peer.channel;
+    drop(peer);
+    assert_eq!(world.end_of(channel), EndReason::Left);
+}
+
+/// Without a connection, which would be accepted as long as somebody listens.
+fn await_nobody_listens(address: SocketAddr) {
+    until_true("nobody listens", || TcpListener::bind(address).is_ok());
+}

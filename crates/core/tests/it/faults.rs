@@ -1,0 +1,8 @@
+//! What the system and the other side may do to us.
+
+mod accepting;
+mod hostile;
+mod limits;
+mod reading;
+mod receiving;
+mod sending;

@@ -1,0 +1,261 @@
+//! The acceptor on a system that is short of something, on a paused clock.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socketserver_core::acceptor::Acceptor;
+use socketserver_core::dispatcher::Message;
+use socketserver_core::listener::Listener;
+use socketserver_core::notice::Notices;
+use socketserver_core::queue::Gate;
+use socketserver_core::stats::Stats;
+use socketserver_core::{ListenerAddress, Notice, sys};
+use tokio::io::Interest;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::faulty::Faulty;
+use crate::world::{client, tcp};
+
+/// An acceptor alone, with the end of its line.
+struct Alone {
+    address: SocketAddr,
+    sys: Faulty,
+    accepted: mpsc::Receiver<Message>,
+    drain: watch::Sender<bool>,
+    stats: Arc<Stats>,
+    notices: Arc<Notices>,
+    gate: Gate,
+    task: JoinHandle<()>,
+}
+
+impl Alone {
+    fn new(places: usize, sys: Faulty) -> Self {
+        let listener = Listener::open(tcp([127, 0, 0, 1].into(), 0)).unwrap();
+        let ListenerAddress::Tcp(address) = listener.address().clone() else {
+            panic!("no TCP address");
+        };
+        let (dispatcher, accepted) = mpsc::channel(64);
+        let (drain, draining) = watch::channel(false);
+        let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
+        let gate = Gate::new(places);
+        let acceptor = Acceptor {
+            sys: sys.clone(),
+            ids: Arc::new(AtomicU64::new(1)),
+            gate: gate.clone(),
+            dispatcher,
+            drain: draining,
+            stats: Arc::clone(&stats),
+            notices: Arc::clone(&notices),
+        };
+        let (socket, place) = listener.into_parts();
+        let socket = sys::watch(socket, Interest::READABLE).unwrap();
+        Self {
+            address,
+            sys,
+            accepted,
+            drain,
+            stats,
+            notices,
+            gate,
+            task: tokio::spawn(acceptor.run(socket, place)),
+        }
+    }
+
+    fn errors(&self) -> Vec<Errno> {
+        let notices = self.notices.take().into_iter();
+        notices
+            .map(|notice| match notice {
+                Notice::AcceptError { address, error } => {
+                    assert_eq!(address, ListenerAddress::Tcp(self.address));
+                    assert_eq!(error.syscall, "accept");
+                    error.errno
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    /// The next that is accepted, or nothing within so long by the paused clock.
+    async fn next_within(&mut self, seconds: u64) -> Option<Message> {
+        tokio::time::timeout(Duration::from_secs(seconds), self.accepted.recv())
+            .await
+            .ok()
+            .flatten()
+    }
+}
+
+macro_rules! shortages {
+    ($($name:ident: $errno:ident,)*) => {$(
+        #[tokio::test(start_paused = true)]
+        async fn $name() {
+            rests_and_recovers(Errno::$errno).await;
+        }
+    )*};
+}
+
+shortages! {
+    emfile_rests_is_told_once_and_recovers: EMFILE,
+    enfile_rests_is_told_once_and_recovers: ENFILE,
+    enobufs_rests_is_told_once_and_recovers: ENOBUFS,
+    enomem_rests_is_told_once_and_recovers: ENOMEM,
+    einval_of_the_listener_rests_and_does_not_spin: EINVAL,
+}
+
+async fn rests_and_recovers(errno: Errno) {
+    // As many as ten seconds of rests may take, and then some.
+    let mut alone = Alone::new(8, Faulty::default().accept(move |call| (call < 150).then_some(errno)));
+    let _client = client(alone.address);
+    assert!(alone.next_within(10).await.is_none());
+    let tries = alone.sys.accepts();
+    assert!((50..=110).contains(&tries), "{tries} tries in ten seconds");
+    assert_eq!(alone.stats.snapshot().resting_acceptors, 1);
+    assert_eq!(alone.errors(), [errno]);
+    // It works again, without anything from outside.
+    assert!(alone.next_within(10).await.is_some());
+    assert_eq!(alone.errors(), []);
+    let stats = alone.stats.snapshot();
+    assert_eq!(stats.resting_acceptors, 0);
+    assert_eq!(stats.accept_errors[&format!("{errno:?}")], 150);
+    // All places but the one of what has been accepted, which was dropped unseen.
+    assert_eq!(alone.gate.free(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_episode_is_told_once_and_begins_with_a_short_rest() {
+    let left = Arc::new(AtomicUsize::new(0));
+    let fails = Arc::clone(&left);
+    let mut alone = Alone::new(
+        8,
+        Faulty::default().accept(move |_| {
+            let one_less = fails.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            one_less.is_ok().then_some(Errno::EMFILE)
+        }),
+    );
+    for _ in 0..3 {
+        left.store(9, Relaxed);
+        let _client = client(alone.address);
+        let start = tokio::time::Instant::now();
+        assert!(alone.next_within(10).await.is_some());
+        // 10 + 20 + 40 + 80 ms, and five times the longest rest.
+        assert_eq!(start.elapsed().as_millis(), 650);
+        assert_eq!(alone.errors(), [Errno::EMFILE]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shortage_that_nobody_waits_for_is_none() {
+    // The last descriptor goes to the last client: the next accept says EMFILE, and there is nobody to say it about.
+    let mut alone = Alone::new(8, Faulty::default().accept(|call| (call > 0).then_some(Errno::EMFILE)));
+    let _client = client(alone.address);
+    assert!(alone.next_within(10).await.is_some());
+    assert!(alone.next_within(10).await.is_none());
+    assert_eq!((alone.errors(), alone.sys.accepts()), (vec![], 2));
+    let _another = client(alone.address);
+    assert!(alone.next_within(1).await.is_none());
+    assert_eq!(alone.errors(), [Errno::EMFILE]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_keeps_no_place_in_the_queue() {
+    let mut alone = Alone::new(1, Faulty::default().accept(|_| Some(Errno::EMFILE)));
+    let _client = client(alone.address);
+    assert!(alone.next_within(5).await.is_none());
+    assert_eq!(alone.gate.free(), 1);
+}
+
+macro_rules! spoilt {
+    ($($name:ident: $errno:ident,)*) => {$(
+        #[tokio::test(start_paused = true)]
+        async fn $name() {
+            goes_on_silently(Errno::$errno).await;
+        }
+    )*};
+}
+
+spoilt! {
+    econnaborted_costs_nobody_else_anything: ECONNABORTED,
+    eproto_costs_nobody_else_anything: EPROTO,
+    eperm_costs_nobody_else_anything: EPERM,
+    enetunreach_costs_nobody_else_anything: ENETUNREACH,
+    ehostunreach_costs_nobody_else_anything: EHOSTUNREACH,
+}
+
+async fn goes_on_silently(errno: Errno) {
+    let mut alone = Alone::new(8, Faulty::default().accept(move |call| (call < 3).then_some(errno)));
+    let _client = client(alone.address);
+    let start = tokio::time::Instant::now();
+    assert!(alone.next_within(10).await.is_some());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(alone.errors(), []);
+    assert_eq!(alone.stats.snapshot().accept_errors[&format!("{errno:?}")], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_accepted_without_a_place() {
+    let mut alone = Alone::new(2, Faulty::default());
+    let _clients = [(); 5].map(|()| client(alone.address));
+    let held = [alone.next_within(10).await, alone.next_within(10).await];
+    assert!(held.iter().all(Option::is_some));
+    assert!(alone.next_within(10).await.is_none());
+    // Not even tried: what is not accepted stays in the backlog.
+    assert_eq!(alone.sys.accepts(), 2);
+    drop(held);
+    assert!(alone.next_within(10).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_listener_is_not_asked() {
+    let mut alone = Alone::new(8, Faulty::default());
+    assert!(alone.next_within(3600).await.is_none());
+    assert_eq!(alone.sys.accepts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_takes_the_backlog_and_closes_the_listener() {
+    let mut alone = Alone::new(1, Faulty::default());
+    let _clients = [(); 3].map(|()| client(alone.address));
+    let first = alone.next_within(10).await;
+    assert!(first.is_some());
+    alone.drain.send(true).unwrap();
+    drop(first);
+    for _ in 0..2 {
+        assert!(alone.next_within(10).await.is_some());
+    }
+    alone.task.await.unwrap();
+    assert!(TcpStream::connect(alone.address).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_of_an_empty_backlog_ends_without_a_descriptor_to_spare() {
+    let alone = Alone::new(1, Faulty::default().accept(|_| Some(Errno::EMFILE)));
+    alone.drain.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(10), alone.task)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_who_cannot_be_accepted_yet() {
+    let mut alone = Alone::new(1, Faulty::default().accept(|call| (call < 30).then_some(Errno::EMFILE)));
+    let _client = client(alone.address);
+    alone.drain.send(true).unwrap();
+    assert!(alone.next_within(10).await.is_some());
+    alone.task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_a_broken_listener() {
+    let alone = Alone::new(1, Faulty::default().accept(|_| Some(Errno::EINVAL)));
+    let _client = client(alone.address);
+    alone.drain.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(10), alone.task)
+        .await
+        .unwrap()
+        .unwrap();
+}

@@ -1,0 +1,370 @@
+//! A worker that breaks the protocol: its channel ends, and nothing else.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use socketserver_core::ProtocolError;
+use socketserver_core::channel::frame::{FrameError, Writer};
+use socketserver_core::channel::record::{CloseReason, Credit, Hello, Refusal, RefusalReason, Welcome};
+use socketserver_core::notice::EndReason;
+
+use crate::peer::{Heard, Peer, hello};
+use crate::world::{World, answer, answer_to, client, is_of};
+
+/// Lets a peer misbehave while it holds a connection and a decent worker stands by.
+fn ends_with(expected: &ProtocolError, misbehave: impl FnOnce(&mut Peer, u64)) {
+    ends(expected, true, misbehave);
+}
+
+/// The same before the hello.
+fn ends_unjoined_with(expected: &ProtocolError, misbehave: impl FnOnce(&mut Peer, u64)) {
+    ends(expected, false, misbehave);
+}
+
+fn ends(expected: &ProtocolError, join: bool, misbehave: impl FnOnce(&mut Peer, u64)) {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer();
+    let mut held = None;
+    let mut first = None;
+    if join {
+        peer = peer.join();
+        first = Some(client(address));
+        held = Some(peer.one());
+    }
+    let id = held.as_ref().map_or(0, |(head, _)| head.id);
+    misbehave(&mut peer, id);
+    assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
+    let farewell = peer.last_words().pop();
+    assert!(
+        matches!(farewell, Some(Heard::Close(CloseReason::Protocol))),
+        "{farewell:?}"
+    );
+    drop(held);
+    // What it held is answered by another, and so is the next.
+    let worker = world.worker();
+    let held = first.into_iter();
+    for client in held.chain([client(address)]) {
+        answered_by_another(&worker, client, address);
+    }
+}
+
+fn answered_by_another(worker: &crate::world::Worker, client: std::net::TcpStream, address: SocketAddr) {
+    let taken = worker.one();
+    assert!(is_of(&taken, &client));
+    assert_eq!(taken.head.local_port, address.port());
+    answer(taken, "by a decent one");
+    assert_eq!(answer_to(client), "by a decent one");
+    worker.done(1);
+}
+
+/// The bytes of one frame, with some of them replaced.
+fn forged(write: impl FnOnce(&mut Writer), at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut frames = Writer::new();
+    write(&mut frames);
+    let mut forged = frames.bytes().to_vec();
+    forged[at..at + bytes.len()].copy_from_slice(bytes);
+    forged
+}
+
+fn file() -> OwnedFd {
+    std::fs::File::open("/dev/null").unwrap().into()
+}
+
+#[test]
+fn bad_magic() {
+    ends_unjoined_with(&FrameError::Magic(*b"HTTP").into(), |peer, _| {
+        peer.send(&forged(|frames| frames.hello(hello()), 8, b"HTTP"), &[]);
+    });
+}
+
+#[test]
+fn no_hello() {
+    ends_unjoined_with(&ProtocolError::NoHello, |peer, _| {
+        peer.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+    });
+}
+
+#[test]
+fn a_second_hello() {
+    ends_with(&ProtocolError::SecondHello, |peer, _| {
+        peer.say(|frames| frames.hello(hello()));
+    });
+}
+
+#[test]
+fn an_unknown_kind() {
+    ends_with(&FrameError::Kind(0x3f).into(), |peer, _| {
+        peer.send(&forged(Writer::leave, 4, &[0x3f]), &[]);
+    });
+}
+
+#[test]
+fn a_frame_that_travels_the_wrong_way() {
+    ends_with(&FrameError::Kind(0x81).into(), |peer, _| {
+        peer.say(|frames| {
+            frames.welcome(Welcome {
+                version: 1,
+                channel: 1,
+                scoreboard: false,
+            })
+        });
+    });
+}
+
+#[test]
+fn a_reserved_byte() {
+    ends_with(&FrameError::Reserved(7).into(), |peer, _| {
+        peer.send(&forged(Writer::leave, 5, &[1]), &[]);
+    });
+}
+
+#[test]
+fn a_frame_without_the_records_of_its_kind() {
+    ends_with(&FrameError::Count { kind: 2, count: 0 }.into(), |peer, _| {
+        peer.send(&[0, 0, 0, 0, 2, 0, 0, 0], &[]);
+    });
+}
+
+#[test]
+fn a_frame_with_too_many_records() {
+    ends_with(&FrameError::Count { kind: 2, count: 65 }.into(), |peer, _| {
+        peer.send(&[8, 2, 0, 0, 2, 0, 65, 0], &[]);
+    });
+}
+
+#[test]
+fn a_length_that_does_not_fit() {
+    let expected = FrameError::Length {
+        kind: 2,
+        count: 1,
+        length: 9,
+    };
+    ends_with(&expected.into(), |peer, _| {
+        peer.send(&[9, 0, 0, 0, 2, 0, 1, 0], &[]);
+    });
+}
+
+#[test]
+fn an_unknown_reason() {
+    ends_with(&FrameError::Reason(9).into(), |peer, id| {
+        let refusal = Refusal {
+            id,
+            reason: RefusalReason::Unwanted,
+        };
+        peer.send(&forged(|frames| frames.refuse([refusal]), 16, &[9]), &[]);
+    });
+}
+
+#[test]
+fn a_descriptor_to_the_parent() {
+    ends_with(&ProtocolError::SurplusDescriptors, |peer, _| {
+        let mut frames = Writer::new();
+        frames.ended(0);
+        peer.send(frames.bytes(), &[file().as_fd()]);
+    });
+}
+
+#[test]
+fn a_descriptor_to_the_parent_within_a_frame() {
+    ends_with(&ProtocolError::SurplusDescriptors, |peer, _| {
+        let mut frames = Writer::new();
+        frames.ended(0);
+        peer.send(&frames.bytes()[..3], &[file().as_fd()]);
+        peer.send(&frames.bytes()[3..], &[]);
+    });
+}
+
+#[test]
+fn a_descriptor_with_the_hello() {
+    ends_unjoined_with(&ProtocolError::SurplusDescriptors, |peer, _| {
+        let mut frames = Writer::new();
+        frames.hello(hello());
+        let files = [file(), file()];
+        peer.send(frames.bytes(), &files.each_ref().map(AsFd::as_fd));
+    });
+}
+
+#[test]
+fn an_ack_of_what_is_not_under_way() {
+    ends_with(&ProtocolError::UnknownConnection { id: 77 }, |peer, _| {
+        peer.say(|frames| frames.ack([77]));
+    });
+}
+
+#[test]
+fn a_refusal_of_what_is_not_under_way() {
+    ends_with(&ProtocolError::UnknownConnection { id: 77 }, |peer, _| {
+        peer.say(|frames| {
+            frames.refuse([Refusal {
+                id: 77,
+                reason: RefusalReason::Recalled,
+            }]);
+        });
+    });
+}
+
+#[test]
+fn more_ended_leases_than_there_were() {
+    ends_with(&ProtocolError::TooManyEnded { ended: 1, leases: 0 }, |peer, _| {
+        peer.say(|frames| frames.ended(1));
+    });
+}
+
+#[test]
+fn credit_beyond_the_limit() {
+    let expected = ProtocolError::TooMuchCredit {
+        credit: u64::from(u32::MAX),
+        limit: 1 << 20,
+    };
+    ends_with(&expected, |peer, _| {
+        peer.say(|frames| {
+            frames.credit([Credit {
+                lane: 1,
+                count: u32::MAX,
+            }]);
+        });
+    });
+}
+
+#[test]
+fn credit_that_adds_up_beyond_the_limit() {
+    let expected = ProtocolError::TooMuchCredit {
+        credit: (1 << 20) + 1,
+        limit: 1 << 20,
+    };
+    ends_with(&expected, |peer, _| {
+        peer.say(|frames| frames.credit([1, 2].map(|lane| Credit { lane, count: 1 << 19 })));
+        peer.say(|frames| frames.credit([Credit { lane: 1, count: 1 }]));
+    });
+}
+
+#[test]
+fn credit_on_too_many_lanes() {
+    ends_with(&ProtocolError::TooManyLanes { limit: 64 }, |peer, _| {
+        peer.say(|frames| frames.credit((1..=65).map(|lane| Credit { lane, count: 1 })));
+    });
+}
+
+#[test]
+fn a_frame_that_is_cut_by_the_end() {
+    ends_with(&ProtocolError::CutFrame, |peer, _| {
+        let mut frames = Writer::new();
+        frames.ack([1]);
+        peer.send(&frames.bytes()[..11], &[]);
+        peer.socket.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+}
+
+#[test]
+fn what_was_acked_before_the_error_stays_acked() {
+    let world = World::new();
+    let mut peer = world.peer().join();
+    let _client = client(world.listen());
+    let (head, _fd) = peer.one();
+    // The second of the two is the error.
+    peer.say(|frames| frames.ack([head.id, head.id]));
+    let expected = ProtocolError::UnknownConnection { id: head.id };
+    assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected));
+    let stats = world.stats("the first is counted", |stats| stats.handed_off == 1);
+    assert_eq!((stats.requeued, stats.queued), (0, 0));
+}
+
+#[test]
+fn no_version_in_common_is_told_with_the_parents_own() {
+    let world = World::new();
+    for (oldest, newest) in [(2, 9), (0, 0), (2, 1)] {
+        let mut peer = world.peer();
+        peer.say(|frames| {
+            frames.hello(Hello {
+                oldest,
+                newest,
+                pid: 1,
+                scoreboard: false,
+            });
+        });
+        assert_eq!(
+            world.end_of(peer.channel),
+            EndReason::Protocol(ProtocolError::Version {
+                theirs_min: oldest,
+                theirs_max: newest,
+                ours: 1
+            })
+        );
+        let words = peer.last_words();
+        assert!(
+            matches!(words[..], [Heard::Close(CloseReason::Version(1))]),
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
+fn a_newer_worker_is_welcome_if_it_speaks_the_parents_version_too() {
+    let world = World::new();
+    let mut peer = world.peer();
+    peer.say(|frames| {
+        frames.hello(Hello {
+            oldest: 1,
+            newest: 9,
+            pid: 1,
+            scoreboard: false,
+        });
+    });
+    assert!(matches!(peer.hear(), Heard::Welcome(1)));
+}
+
+#[test]
+fn a_silent_end_before_the_hello_is_a_loss_and_no_error() {
+    let world = World::new();
+    let peer = world.peer();
+    let channel = peer.channel;
+    drop(peer);
+    assert_eq!(world.end_of(channel), EndReason::Lost);
+}
+
+#[test]
+fn a_worker_that_shuts_its_reading_side_only_ends() {
+    let world = World::new();
+    let address = world.listen();
+    let peer = world.peer().join();
+    peer.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+    peer.socket.shutdown(std::net::Shutdown::Read).unwrap();
+    let client = client(address);
+    assert_eq!(world.end_of(peer.channel), EndReason::Lost);
+    answered_by_another(&world.worker(), client, address);
+}
+
+#[test]
+fn one_bad_channel_among_many_ends_alone() {
+    let world = World::new();
+    let address = world.listen();
+    let decent = [world.worker(), world.worker()];
+    let bad = world.peer().join();
+    world.stats("all have joined", |stats| stats.workers == 3);
+    bad.send(&[0xff; 64], &[]);
+    assert!(matches!(world.end_of(bad.channel), EndReason::Protocol(_)));
+    world.stats("the others are left", |stats| stats.workers == 2);
+    for worker in &decent {
+        answered_by_another(worker, client(address), address);
+    }
+}
+
+#[test]
+fn what_is_no_channel_is_no_receivers() {
+    use nix::errno::Errno;
+    use socketserver_core::Receiver;
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let datagrams = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    for (end, errno) in [
+        (file(), Errno::ENOTSOCK),
+        (tcp.into(), Errno::EPROTOTYPE),
+        (datagrams.into(), Errno::EPROTOTYPE),
+    ] {
+        assert_eq!(Receiver::start(end, || {}).unwrap_err().errno, errno);
+    }
+    let (one, other) = UnixStream::pair().unwrap();
+    drop(other);
+    assert_eq!(Receiver::start(one.into(), || {}).unwrap_err().errno, Errno::EPIPE);
+}

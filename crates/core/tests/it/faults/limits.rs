@@ -1,0 +1,143 @@
+//! Whole servers and workers at their limit of open files, each in a process of its own.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use socketserver_core::Notice;
+use socketserver_core::receiver::Phase;
+
+use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
+use crate::wait::until_true;
+use crate::world::{World, answer, answer_to, client, clients, is_of, still_waits};
+
+#[test]
+fn a_parent_at_its_limit_pauses_says_so_once_and_recovers() {
+    alone(
+        "faults::limits::a_parent_at_its_limit_pauses_says_so_once_and_recovers",
+        || {
+            let world = World::new();
+            let address = world.listen();
+            let worker = world.worker();
+            worker.await_phase(|phase| *phase == Phase::Open);
+            let before = open_descriptors();
+            let first = client(address);
+            let taken = worker.one();
+            until_true("the parent closes its copy", || open_descriptors() == before + 2);
+            // Six clients have three descriptors left for the parent's ends of them.
+            let waiting = connected_below_limit(address, 6, 3);
+            let told =
+                |notice: &Notice| matches!(notice, Notice::AcceptError { error, .. } if error.code() == "EMFILE");
+            until_true("it is told", || world.count(told) == 1);
+            world.await_queued(3);
+            assert!(world.server.is_paused());
+            assert!(waiting.iter().all(still_waits));
+            idles();
+            assert_eq!(world.count(told), 1);
+            // A lease that ends makes room for one.
+            answer(taken, "first");
+            assert_eq!(answer_to(first), "first");
+            worker.done(1);
+            for client in waiting {
+                let taken = worker.one();
+                assert!(is_of(&taken, &client));
+                answer(taken, "all the same");
+                assert_eq!(answer_to(client), "all the same");
+                worker.done(1);
+            }
+            until_true("accepting goes on", || !world.server.is_paused());
+            assert!(world.server.stats().accept_errors["EMFILE"] > 0);
+        },
+    );
+}
+
+#[test]
+fn a_worker_at_its_limit_refuses_says_so_once_and_recovers() {
+    alone(
+        "faults::limits::a_worker_at_its_limit_refuses_says_so_once_and_recovers",
+        || {
+            // Parent and worker share the limit here, so the connections are accepted first.
+            let world = World::new();
+            let address = world.listen();
+            let worker = world.worker();
+            let clients = clients(address, 6);
+            world.await_queued(6);
+            limit_descriptors(2);
+            let told = |notice: &Notice| matches!(notice, Notice::WorkerLimit { .. });
+            // Four of the six arrive without their descriptor, or all of them time and again.
+            let mut held = Vec::new();
+            until_true("the two that fit are taken, the others refused", || {
+                let room = 6 - u32::try_from(held.len()).unwrap();
+                held.extend(worker.receiver.exchange(0, room, room, 0));
+                world.server.stats().requeued >= 4
+            });
+            until_true("it is told", || world.count(told) >= 1);
+            idles();
+            lift_limit();
+            let room = 6 - u32::try_from(held.len()).unwrap();
+            held.extend(worker.take(room));
+            held.sort_by_key(|taken| taken.head.id);
+            for (taken, client) in held.into_iter().zip(clients) {
+                assert!(is_of(&taken, &client));
+                answer(taken, "in the end");
+                assert_eq!(answer_to(client), "in the end");
+            }
+        },
+    );
+}
+
+#[test]
+fn no_channel_can_be_opened_at_the_limit_and_the_server_lives() {
+    alone(
+        "faults::limits::no_channel_can_be_opened_at_the_limit_and_the_server_lives",
+        || {
+            let world = World::new();
+            let address = world.listen();
+            let client = client(address);
+            world.await_queued(1);
+            limit_descriptors(1);
+            let error = world.server.open_channel().unwrap_err();
+            assert_eq!((error.code().as_str(), error.syscall), ("EMFILE", "socketpair"));
+            lift_limit();
+            answer(world.worker().one(), "later");
+            assert_eq!(answer_to(client), "later");
+        },
+    );
+}
+
+/// Clients that have connected while `more` descriptors are left for their other ends.
+fn connected_below_limit(address: std::net::SocketAddr, count: usize, more: usize) -> Vec<std::net::TcpStream> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
+    use std::os::fd::AsRawFd;
+    let address = match address {
+        std::net::SocketAddr::V4(v4) => SockaddrIn::from(v4),
+        std::net::SocketAddr::V6(_) => panic!("no IPv4 address"),
+    };
+    // Their own descriptors first, then the limit, then the connections.
+    let sockets: Vec<_> = (0..count)
+        .map(|_| socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap())
+        .collect();
+    limit_descriptors(more);
+    let mut clients = Vec::new();
+    for socket in sockets {
+        connect(socket.as_raw_fd(), &address).unwrap();
+        let client = std::net::TcpStream::from(socket);
+        client.set_read_timeout(Some(crate::wait::BOUND)).unwrap();
+        clients.push(client);
+    }
+    clients
+}
+
+/// Nobody works: the CPU time of this process grows by next to nothing while time passes.
+fn idles() {
+    let used = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds()
+    };
+    let (start, before) = (Instant::now(), used());
+    while start.elapsed() < Duration::from_millis(400) {
+        std::thread::park_timeout(Duration::from_millis(400));
+    }
+    let spent = used() - before;
+    assert!(spent < 80, "{spent} ms of CPU in {:?}", start.elapsed());
+}

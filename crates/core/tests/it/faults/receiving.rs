@@ -1,0 +1,396 @@
+//! The worker's side against a parent that is slow, gone, or wrong.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::errno::Errno;
+use socketserver_core::channel::frame::{ToParent, VERSION, Writer};
+use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Family, Refusal, Welcome};
+use socketserver_core::channel::{Fill, Reader, ancillary, pair};
+use socketserver_core::receiver::{End, Phase};
+use socketserver_core::sys::{Os, Sys};
+use socketserver_core::{ProtocolError, Receiver};
+
+use crate::faulty::Faulty;
+use crate::wait::{until, until_true};
+
+/// The parent's end of a channel without a server.
+struct Parent {
+    socket: OwnedFd,
+    reader: Reader,
+}
+
+impl Parent {
+    /// With a receiver that has granted `credit`.
+    fn of<S: Sys>(sys: S, credit: u32) -> (Self, Receiver<S>, Arc<AtomicUsize>) {
+        let (ours, theirs) = pair().unwrap();
+        let rings = Arc::new(AtomicUsize::new(0));
+        let bell = Arc::clone(&rings);
+        let receiver = Receiver::start_on(sys, theirs, move || {
+            bell.fetch_add(1, Ordering::Relaxed);
+        })
+        .unwrap();
+        let parent = Self {
+            socket: ours,
+            reader: Reader::new(),
+        };
+        assert!(receiver.exchange(0, credit, credit, 0).is_empty());
+        parent.say(
+            |frames| {
+                frames.welcome(Welcome {
+                    version: VERSION,
+                    channel: 1,
+                    scoreboard: false,
+                });
+            },
+            0,
+        );
+        // Rung and answered: the next ring is of what comes next.
+        until_true("it rings", || rings.load(Ordering::Relaxed) > 0);
+        assert_eq!(receiver.phase(), Phase::Open);
+        (parent, receiver, rings)
+    }
+
+    /// Waits until everything that has been said so far has been read.
+    fn await_read<S: Sys>(&self, receiver: &Receiver<S>) {
+        self.say(Writer::drain, 0);
+        until_true("it has been read", || receiver.phase() == Phase::Draining);
+    }
+
+    fn say(&self, write: impl FnOnce(&mut Writer), descriptors: usize) {
+        let mut frames = Writer::new();
+        write(&mut frames);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let copies = vec![file.as_fd(); descriptors];
+        // What had gone wrong before may have ended the channel.
+        let _ = ancillary::send(self.socket.as_fd(), frames.bytes(), &copies);
+    }
+
+    fn give(&self, ids: impl IntoIterator<Item = u64>, descriptors: usize) {
+        self.say(|frames| frames.connection(ids.into_iter().map(head)), descriptors);
+    }
+
+    /// Everything that has been said so far, in words.
+    fn heard(&mut self) -> Vec<String> {
+        let mut words = Vec::new();
+        loop {
+            while let Some((frame, _)) = self.reader.next(ToParent::decode).unwrap() {
+                match frame {
+                    ToParent::Hello(_) => words.push("hello".into()),
+                    ToParent::Ack(ids) => words.extend(ids.map(|id| format!("ack {}", id.unwrap()))),
+                    ToParent::Refuse(refusals) => words.extend(refusals.map(|refusal| {
+                        let Refusal { id, reason } = refusal.unwrap();
+                        format!("refuse {id} {reason:?}")
+                    })),
+                    ToParent::Ended(leases) => words.push(format!("ended {leases}")),
+                    ToParent::Credit(credit) => words.extend(credit.map(|one| {
+                        let Credit { lane, count } = one.unwrap();
+                        format!("credit {count} on {lane}")
+                    })),
+                    ToParent::Cancel(credit) => words.extend(credit.map(|one| {
+                        let Credit { lane, count } = one.unwrap();
+                        format!("cancel {count} on {lane}")
+                    })),
+                    ToParent::Leave => words.push("leave".into()),
+                    ToParent::Nudge => words.push("nudge".into()),
+                }
+            }
+            if self.reader.fill(&Os, self.socket.as_fd()) != Ok(Fill::Some) {
+                return words;
+            }
+        }
+    }
+
+    /// The same, from the beginning of what is awaited.
+    fn await_word(&mut self, word: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        until(word, || {
+            words.extend(self.heard());
+            words.iter().any(|heard| heard == word).then_some(())
+        });
+        words
+    }
+}
+
+fn head(id: u64) -> ConnectionHead {
+    ConnectionHead {
+        id,
+        slot: socketserver_core::channel::scoreboard::NO_SLOT,
+        reissued: false,
+        waited: 0,
+        lane: 0,
+        family: Family::Unix,
+        remote: None,
+        local_port: 0,
+    }
+}
+
+fn await_end<S: Sys>(receiver: &Receiver<S>) -> End {
+    until("the end", || match receiver.phase() {
+        Phase::Ended(end) => Some(end),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_exchange_says_everything_in_one_message() {
+    let (mut parent, receiver, _) = Parent::of(Os, 3);
+    assert_eq!(parent.heard(), ["hello", "credit 3 on 0"]);
+    parent.give(1..=3, 3);
+    parent.await_read(&receiver);
+    // Room for two of the three, and one lease is over.
+    let taken = receiver.exchange(0, 2, 2, 1);
+    assert_eq!(taken.iter().map(|one| one.head.id).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(parent.heard(), ["ack 1", "ack 2", "refuse 3 Unwanted", "ended 1"]);
+    assert!(receiver.exchange(0, 0, 0, 0).is_empty());
+    assert_eq!(parent.heard(), [""; 0]);
+}
+
+#[test]
+fn the_bell_rings_once_until_it_is_answered() {
+    let (mut parent, receiver, rings) = Parent::of(Os, 10);
+    for id in 1..=5 {
+        parent.give([id], 1);
+    }
+    // Answered by the reading thread, so everything before it has been read.
+    parent.say(|frames| frames.recall([5]), 0);
+    parent.await_word("refuse 5 Recalled");
+    until_true("it rings", || rings.load(Ordering::Relaxed) == 2);
+    assert_eq!(receiver.exchange(0, 10, 10, 0).len(), 4);
+    parent.give([6], 1);
+    until_true("it rings again", || rings.load(Ordering::Relaxed) == 3);
+}
+
+#[test]
+fn a_recall_is_answered_without_the_event_loop() {
+    let (mut parent, receiver, _) = Parent::of(Os, 4);
+    parent.give(1..=3, 3);
+    parent.say(|frames| frames.recall([2, 9]), 0);
+    let words = parent.await_word("refuse 2 Recalled");
+    assert_eq!(words, ["hello", "credit 4 on 0", "refuse 2 Recalled"]);
+    let taken = receiver.exchange(0, 4, 2, 0);
+    assert_eq!(taken.iter().map(|one| one.head.id).collect::<Vec<_>>(), [1, 3]);
+    // What has been acked is the worker's, whatever the parent asks for later.
+    parent.say(|frames| frames.recall([1, 3]), 0);
+    parent.await_read(&receiver);
+    assert_eq!(parent.heard(), ["ack 1", "ack 3", "credit 1 on 0"]);
+}
+
+#[test]
+fn an_ack_that_cannot_be_sent_takes_nothing() {
+    let sys = Faulty::default().send(|call| (call == 2).then_some(Err(Errno::EAGAIN)));
+    let (mut parent, receiver, _) = Parent::of(sys, 2);
+    parent.give(1..=2, 2);
+    parent.await_read(&receiver);
+    assert!(receiver.exchange(0, 2, 2, 0).is_empty());
+    assert_eq!(receiver.exchange(0, 2, 2, 0).len(), 2);
+    let words = parent.await_word("ack 2");
+    assert_eq!(words, ["hello", "credit 2 on 0", "ack 1", "ack 2"]);
+}
+
+#[test]
+fn nothing_is_taken_and_nothing_forgotten_while_the_parent_does_not_read() {
+    let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let gate = Arc::clone(&full);
+    let sys = Faulty::default().send(move |_| gate.load(Ordering::Relaxed).then_some(Err(Errno::EAGAIN)));
+    let (mut parent, receiver, _) = Parent::of(sys, 2);
+    full.store(true, Ordering::Relaxed);
+    parent.give(1..=2, 2);
+    parent.await_read(&receiver);
+    for _ in 0..100 {
+        assert!(receiver.exchange(0, 2, 2, 1).is_empty());
+    }
+    full.store(false, Ordering::Relaxed);
+    let taken = receiver.exchange(0, 2, 0, 0);
+    assert_eq!(taken.len(), 2);
+    assert_eq!(
+        parent.await_word("ended 100"),
+        ["hello", "credit 2 on 0", "ack 1", "ack 2", "ended 100"]
+    );
+}
+
+#[test]
+fn the_bell_rings_when_a_full_socket_has_room() {
+    let sys = Faulty::default().send(|call| (call == 2).then_some(Err(Errno::EAGAIN)));
+    let (_parent, receiver, rings) = Parent::of(sys, 2);
+    let before = rings.load(Ordering::Relaxed);
+    assert!(receiver.exchange(0, 1, 1, 0).is_empty());
+    until_true("it rings again", || rings.load(Ordering::Relaxed) > before);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_socket_costs_one_thread_however_often_it_is_tried() {
+    let (_parent, receiver, _) = Parent::of(Os, 1);
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "socketserver").count()
+    };
+    // Other tests have threads of that name too, so only a flood is told from them.
+    let before = threads();
+    for turn in 0..5000 {
+        receiver.exchange(0, turn % 2, turn % 2, 1);
+    }
+    assert!(threads() < before + 500, "{} threads more", threads() - before);
+}
+
+#[test]
+fn what_is_refused_while_the_socket_is_full_is_refused_once() {
+    // From the third send on, the socket is full until the exchange has gone through.
+    let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let gate = Arc::clone(&full);
+    let sys = Faulty::default().send(move |_| gate.load(Ordering::Relaxed).then_some(Err(Errno::EAGAIN)));
+    let (mut parent, receiver, rings) = Parent::of(sys.clone(), 2);
+    full.store(true, Ordering::Relaxed);
+    let before = rings.load(Ordering::Relaxed);
+    parent.give(1..=2, 2);
+    until_true("they have come", || rings.load(Ordering::Relaxed) > before);
+    let sends = sys.sends();
+    parent.say(|frames| frames.recall([1]), 0);
+    until_true("the refusal is tried", || sys.sends() > sends + 3);
+    // Whoever comes first says it, and the other must not say it again.
+    full.store(false, Ordering::Relaxed);
+    receiver.exchange(0, 1, 0, 0);
+    parent.await_read(&receiver);
+    let words = parent.heard();
+    let refusals = words.iter().filter(|word| *word == "refuse 1 Recalled").count();
+    assert_eq!(refusals, 1, "{words:?}");
+}
+
+#[test]
+fn a_message_that_is_cut_is_finished_before_the_next() {
+    let sys = Faulty::default().send(|call| (call > 0).then_some(Ok(3)));
+    let (mut parent, receiver, _) = Parent::of(sys, 2);
+    parent.give(1..=2, 2);
+    parent.await_read(&receiver);
+    assert_eq!(receiver.exchange(0, 2, 2, 0).len(), 2);
+    receiver.leave();
+    assert_eq!(
+        parent.await_word("leave"),
+        ["hello", "credit 2 on 0", "ack 1", "ack 2", "leave"]
+    );
+}
+
+#[test]
+fn a_leaving_worker_gives_back_what_waits_and_what_comes() {
+    let (mut parent, receiver, _) = Parent::of(Os, 4);
+    parent.give(1..=2, 2);
+    parent.await_read(&receiver);
+    receiver.leave();
+    receiver.leave();
+    parent.give([3], 1);
+    let words = parent.await_word("refuse 3 Unwanted");
+    assert_eq!(
+        words,
+        [
+            "hello",
+            "credit 4 on 0",
+            "refuse 1 Unwanted",
+            "refuse 2 Unwanted",
+            "leave",
+            "refuse 3 Unwanted"
+        ]
+    );
+    // No credit any more, but leases are still told.
+    assert!(receiver.exchange(0, 4, 4, 2).is_empty());
+    assert_eq!(parent.heard(), ["ended 2"]);
+}
+
+#[test]
+fn a_dead_parents_connections_are_served() {
+    let (parent, receiver, _) = Parent::of(Os, 3);
+    parent.give(1..=3, 3);
+    drop(parent);
+    assert_eq!(await_end(&receiver), End::Gone);
+    assert_eq!(receiver.exchange(0, 2, 2, 0).len(), 2);
+    assert_eq!(receiver.exchange(0, 2, 2, 0).len(), 1);
+    assert!(receiver.exchange(0, 2, 2, 0).is_empty());
+}
+
+#[test]
+fn a_closed_channels_connections_are_not_served() {
+    for reason in [CloseReason::Ended, CloseReason::Dismissed, CloseReason::Protocol] {
+        let (parent, receiver, rings) = Parent::of(Os, 3);
+        parent.give(1..=3, 3);
+        parent.say(|frames| frames.close(reason), 0);
+        assert_eq!(await_end(&receiver), End::Closed(reason));
+        assert!(receiver.exchange(0, 3, 3, 0).is_empty());
+        assert!(rings.load(Ordering::Relaxed) > 0);
+    }
+}
+
+#[test]
+fn closing_wakes_the_reading_thread_and_is_final() {
+    let (mut parent, receiver, _) = Parent::of(Os, 3);
+    parent.give(1..=3, 3);
+    receiver.close();
+    receiver.close();
+    receiver.leave();
+    assert_eq!(receiver.phase(), Phase::Ended(End::Left));
+    assert!(receiver.exchange(0, 3, 3, 1).is_empty());
+    assert_eq!(parent.heard(), ["hello", "credit 3 on 0"]);
+}
+
+#[test]
+fn a_missing_descriptor_that_the_kernel_does_not_explain_ends_the_channel() {
+    let (parent, receiver, _) = Parent::of(Os, 3);
+    parent.give(1..=2, 1);
+    let error = ProtocolError::MissingDescriptors {
+        declared: 2,
+        received: 1,
+    };
+    assert_eq!(await_end(&receiver), End::Protocol(error));
+}
+
+#[test]
+fn a_surplus_descriptor_ends_the_channel() {
+    let (parent, receiver, _) = Parent::of(Os, 3);
+    parent.give([1], 2);
+    assert_eq!(await_end(&receiver), End::Protocol(ProtocolError::SurplusDescriptors));
+    assert!(receiver.exchange(0, 3, 3, 0).is_empty());
+}
+
+#[test]
+fn a_connection_without_credit_ends_the_channel() {
+    let (parent, receiver, _) = Parent::of(Os, 1);
+    parent.give([1], 1);
+    parent.give([2], 1);
+    let error = ProtocolError::TooMuchCredit { credit: 1, limit: 0 };
+    assert_eq!(await_end(&receiver), End::Protocol(error));
+}
+
+#[test]
+fn an_answer_to_no_cancel_ends_the_channel() {
+    let (parent, receiver, _) = Parent::of(Os, 1);
+    parent.say(|frames| frames.cancelled([Credit { lane: 0, count: 1 }]), 0);
+    let error = ProtocolError::TooMuchCredit { credit: 1, limit: 0 };
+    assert_eq!(await_end(&receiver), End::Protocol(error));
+}
+
+#[test]
+fn a_welcome_to_another_version_ends_the_channel() {
+    let (ours, theirs) = pair().unwrap();
+    let receiver = Receiver::start(theirs, || {}).unwrap();
+    let parent = Parent {
+        socket: ours,
+        reader: Reader::new(),
+    };
+    parent.say(
+        |frames| {
+            frames.welcome(Welcome {
+                version: 2,
+                channel: 1,
+                scoreboard: false,
+            })
+        },
+        0,
+    );
+    let error = ProtocolError::Version {
+        theirs_min: 2,
+        theirs_max: 2,
+        ours: VERSION,
+    };
+    assert_eq!(await_end(&receiver), End::Protocol(error));
+}

@@ -1,0 +1,271 @@
+//! The parent's writing end on a socket that is full, short, or gone.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use socketserver_core::channel::frame::{ToWorker, Writer};
+use socketserver_core::channel::record::{ConnectionHead, Credit, Family};
+use socketserver_core::channel::{Fill, Reader, pair};
+use socketserver_core::dispatcher::Message;
+use socketserver_core::dispatcher::outlet::Outlet;
+use socketserver_core::notice::EndReason;
+use socketserver_core::sys::{self, Os, Sys};
+use tokio::io::Interest;
+use tokio::sync::mpsc;
+
+use crate::faulty::Faulty;
+use crate::peer::Heard;
+use crate::wait::{BOUND, until_true};
+use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
+
+/// An outlet whose socket is known to have room, with its inbox and the other end of its channel.
+async fn outlet() -> (Outlet, mpsc::Sender<Message>, mpsc::Receiver<Message>, OwnedFd) {
+    let (ours, theirs) = pair().unwrap();
+    let socket = Arc::new(sys::watch(ours, Interest::READABLE | Interest::WRITABLE).unwrap());
+    socket.writable().await.unwrap().retain_ready();
+    let (inbox, messages) = mpsc::channel(16);
+    (Outlet::new(1, socket, inbox.downgrade()), inbox, messages, theirs)
+}
+
+fn connection_frame() -> Writer {
+    let mut frame = Writer::new();
+    frame.connection([ConnectionHead {
+        id: 1,
+        slot: socketserver_core::channel::scoreboard::NO_SLOT,
+        reissued: false,
+        waited: 0,
+        lane: 0,
+        family: Family::Unix,
+        remote: None,
+        local_port: 0,
+    }]);
+    frame
+}
+
+async fn writable(messages: &mut mpsc::Receiver<Message>) {
+    let message = tokio::time::timeout(BOUND, messages.recv()).await.unwrap();
+    assert!(matches!(message, Some(Message::Writable(1))), "{message:?}");
+}
+
+#[tokio::test]
+async fn a_full_socket_takes_nothing_of_a_handoff_and_is_waited_for() {
+    let (mut outlet, _inbox, mut messages, theirs) = outlet().await;
+    let mut said = Writer::new();
+    said.drain();
+    let mut told = 0;
+    let frame = connection_frame();
+    let fds = [theirs.as_fd()];
+    // Filled by what nobody reads.
+    while outlet.hand_off(&Os, said.bytes(), &[]).is_ok() {
+        told += 1;
+    }
+    let sys = Faulty::default();
+    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
+    // Not even tried while it is known that there is no room.
+    assert_eq!(sys.sends(), 0);
+    let (words, none) = received(&theirs);
+    assert_eq!((words.len(), none), (told * said.bytes().len(), 0));
+    writable(&mut messages).await;
+    assert_eq!(outlet.resume(&sys), Ok(()));
+    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &fds), Ok(()));
+    assert_eq!(received(&theirs), (frame.bytes().to_vec(), 1));
+}
+
+#[tokio::test]
+async fn a_frame_that_is_cut_short_is_finished_and_its_descriptors_go_once() {
+    let (mut outlet, _inbox, _messages, theirs) = outlet().await;
+    let sys = Faulty::default().send(|_| Some(Ok(1)));
+    let frame = connection_frame();
+    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &[theirs.as_fd()]), Ok(()));
+    assert_eq!(sys.sends(), frame.bytes().len());
+    assert_eq!(received(&theirs), (frame.bytes().to_vec(), 1));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_the_rest_of_a_frame() {
+    let (mut outlet, _inbox, mut messages, theirs) = outlet().await;
+    let sys = Faulty::default().send(|call| match call {
+        0 => Some(Ok(10)),
+        1 => Some(Err(Errno::EAGAIN)),
+        _ => None,
+    });
+    let frame = connection_frame();
+    let fds = [theirs.as_fd()];
+    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &fds), Ok(()));
+    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
+    let mut said = Writer::new();
+    said.drain();
+    assert_eq!(outlet.tell(&sys, said.bytes()), Ok(()));
+    assert_eq!(sys.sends(), 2);
+    // The beginning is read, which makes room.
+    let first = Os.receive(theirs.as_fd(), &mut [0; 64]).unwrap();
+    assert_eq!((first.bytes, first.descriptors.len()), (10, 1));
+    writable(&mut messages).await;
+    assert_eq!(outlet.resume(&sys), Ok(()));
+    let mut rest = [0; 64];
+    let second = Os.receive(theirs.as_fd(), &mut rest).unwrap();
+    assert_eq!(second.descriptors.len(), 0);
+    assert_eq!(rest[..second.bytes], [&frame.bytes()[10..], said.bytes()].concat());
+}
+
+#[tokio::test]
+async fn an_error_after_the_descriptors_have_gone_ends_the_channel_and_undoes_nothing() {
+    let (mut outlet, _inbox, _messages, theirs) = outlet().await;
+    let sys = Faulty::default().send(|call| Some(if call == 0 { Ok(10) } else { Err(Errno::ENOBUFS) }));
+    let frame = connection_frame();
+    assert_eq!(
+        outlet.hand_off(&sys, frame.bytes(), &[theirs.as_fd()]),
+        Err(Errno::EPIPE)
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_reads_no_answers_ends() {
+    let (mut outlet, _inbox, _messages, _theirs) = outlet().await;
+    let mut said = Writer::new();
+    said.recall(0..64);
+    let mut told = 0;
+    let error = loop {
+        match outlet.tell(&Os, said.bytes()) {
+            Ok(()) => told += said.bytes().len(),
+            Err(errno) => break errno,
+        }
+        assert!(told < 4 << 20, "no end to what waits");
+    };
+    assert_eq!(error, Errno::ENOBUFS);
+}
+
+#[tokio::test]
+async fn a_peer_that_has_gone_is_epipe() {
+    let (mut outlet, _inbox, _messages, theirs) = outlet().await;
+    let spare = theirs.try_clone().unwrap();
+    drop(theirs);
+    outlet.shut();
+    let frame = connection_frame();
+    assert_eq!(outlet.hand_off(&Os, frame.bytes(), &[spare.as_fd()]), Err(Errno::EPIPE));
+}
+
+#[test]
+fn a_worker_that_reads_late_is_given_its_connections_late_and_in_order() {
+    let world = World::new();
+    let address = world.listen();
+    let mut late = world.peer().join();
+    // Each is answered, and nobody reads the answers: the socket fills up.
+    let mut asked = 0_usize;
+    until_true("the parent's words fill the socket", || {
+        late.say(|frames| (0..50).for_each(|_| frames.cancel([Credit { lane: 7, count: 1 }])));
+        asked += 50;
+        asked == 2000
+    });
+    late.say(|frames| frames.credit([Credit { lane: 0, count: 3 }]));
+    let clients = clients(address, 3);
+    world.stats("they have been accepted", |stats| stats.accepted == 3);
+    let (mut answered, mut came) = (0, Vec::new());
+    while came.len() < clients.len() {
+        match late.hear() {
+            Heard::Cancelled(_) => answered += 1,
+            Heard::Connections(connections) => came.extend(connections),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(answered, asked);
+    for ((head, _), client) in came.iter().zip(&clients) {
+        assert_eq!(head.remote, Some(client.local_addr().unwrap()));
+    }
+    assert_eq!(world.server.stats().requeued, 0);
+}
+
+macro_rules! unsent {
+    ($($name:ident: $errno:ident,)*) => {$(
+        #[test]
+        fn $name() {
+            loses_nobody(Errno::$errno);
+        }
+    )*};
+}
+
+unsent! {
+    etoomanyrefs_loses_nobody: ETOOMANYREFS,
+    enobufs_loses_nobody: ENOBUFS,
+    enomem_loses_nobody: ENOMEM,
+}
+
+/// A whole server whose sends fail every other time.
+fn loses_nobody(errno: Errno) {
+    let sys = Faulty::default().send(move |call| (call % 2 == 1).then_some(Err(errno)));
+    let world = World::on(sys.clone(), &queue_of(64));
+    let address = world.listen();
+    let worker = world.worker();
+    let clients = clients(address, 20);
+    for client in clients {
+        let taken = worker.one();
+        assert!(is_of(&taken, &client), "the order is kept");
+        answer(taken, "sent at last");
+        assert_eq!(answer_to(client), "sent at last");
+        worker.done(1);
+    }
+    let stats = world.stats("all are acked", |stats| stats.handed_off == 20);
+    // Put back, but never out of our hands: no requeue.
+    assert_eq!(stats.requeued, 0);
+    assert!(sys.sends() < 200, "{} sends for 20 handoffs", sys.sends());
+}
+
+#[test]
+fn a_system_that_sends_no_descriptors_at_all_does_not_make_us_spin() {
+    let sys = Faulty::default().send(|call| (call > 0).then_some(Err(Errno::ETOOMANYREFS)));
+    let world = World::on(sys.clone(), &queue_of(64));
+    let worker = world.worker();
+    worker.ask_and_hang(1);
+    let start = std::time::Instant::now();
+    let _client = client(world.listen());
+    until_true("a few are tried", || sys.sends() > 5);
+    // One try in ten milliseconds, and the welcome.
+    let most = 3 + start.elapsed().as_millis() / 10;
+    assert!(
+        sys.sends() as u128 <= most,
+        "{} sends in {:?}",
+        sys.sends(),
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_send_that_fails_for_good_ends_one_channel_only() {
+    // The welcome goes through, the first handoff does not.
+    let sys = Faulty::default().send(|call| (call == 1).then_some(Err(Errno::EPIPE)));
+    let world = World::on(sys, &queue_of(64));
+    let broken = world.worker();
+    world.stats("it has joined", |stats| stats.workers == 1);
+    broken.ask_and_hang(1);
+    let client = client(world.listen());
+    assert_eq!(world.end_of(broken.channel), EndReason::Lost);
+    answer(world.worker().one(), "by another");
+    assert_eq!(answer_to(client), "by another");
+}
+
+/// All that has been sent, as bytes and a number of descriptors.
+fn received(theirs: &OwnedFd) -> (Vec<u8>, usize) {
+    fcntl(theirs, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let (mut reader, mut frames, mut descriptors) = (Reader::new(), Writer::new(), 0);
+    loop {
+        while let Some((frame, waiting)) = reader.next(ToWorker::decode).unwrap() {
+            match frame {
+                ToWorker::Connection(heads) => {
+                    descriptors += waiting.claim(heads.len()).unwrap().count();
+                    frames.connection(heads.map(Result::unwrap));
+                }
+                ToWorker::Drain => frames.drain(),
+                other => panic!("{other:?}"),
+            }
+        }
+        match reader.fill(&Os, theirs.as_fd()).unwrap() {
+            Fill::Some => {}
+            Fill::Nothing | Fill::End => {
+                reader.check_descriptors().unwrap();
+                return (frames.bytes().to_vec(), descriptors);
+            }
+        }
+    }
+}

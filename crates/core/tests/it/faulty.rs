@@ -1,0 +1,117 @@
+//! A system that fails on demand.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use socketserver_core::channel::ancillary::Received;
+use socketserver_core::sys::{Accepted, Os, Sys};
+
+/// The real system, but for the calls that a plan answers.
+#[derive(Clone, Default)]
+pub struct Faulty {
+    calls: Arc<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    accept: Plan<()>,
+    send: Plan<Cut>,
+    receive: Plan<Cut>,
+}
+
+/// What happens to the call of this number, the first being 0; `None` lets it through.
+type Decide<T> = Box<dyn FnMut(usize) -> Option<Result<T, Errno>> + Send>;
+
+/// At most this many bytes go through.
+pub type Cut = usize;
+
+struct Plan<T> {
+    made: AtomicUsize,
+    decide: Mutex<Option<Decide<T>>>,
+}
+
+impl Faulty {
+    /// Decides what accept says.
+    pub fn accept(self, decide: impl FnMut(usize) -> Option<Errno> + Send + 'static) -> Self {
+        let mut decide = decide;
+        self.calls.accept.set(move |call| decide(call).map(Err));
+        self
+    }
+
+    /// Decides what a send says, or how many bytes of it go through.
+    pub fn send(self, decide: impl FnMut(usize) -> Option<Result<Cut, Errno>> + Send + 'static) -> Self {
+        self.calls.send.set(decide);
+        self
+    }
+
+    /// Decides what a receive says, or how many bytes of it come through.
+    pub fn receive(self, decide: impl FnMut(usize) -> Option<Result<Cut, Errno>> + Send + 'static) -> Self {
+        self.calls.receive.set(decide);
+        self
+    }
+
+    /// How many accepts there have been.
+    pub fn accepts(&self) -> usize {
+        self.calls.accept.made.load(Ordering::Relaxed)
+    }
+
+    /// How many sends there have been.
+    pub fn sends(&self) -> usize {
+        self.calls.send.made.load(Ordering::Relaxed)
+    }
+}
+
+impl Sys for Faulty {
+    fn now(&self) -> Instant {
+        Os.now()
+    }
+
+    fn accept(&self, listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {
+        match self.calls.accept.next() {
+            Some(Err(errno)) => Err(errno),
+            Some(Ok(())) | None => Os.accept(listener),
+        }
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+        match self.calls.send.next() {
+            Some(Err(errno)) => Err(errno),
+            Some(Ok(cut)) => Os.send(socket.as_fd(), &bytes[..cut.min(bytes.len())], descriptors),
+            None => Os.send(socket, bytes, descriptors),
+        }
+    }
+
+    fn receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
+        match self.calls.receive.next() {
+            Some(Err(errno)) => Err(errno),
+            Some(Ok(cut)) => {
+                let cut = cut.min(bytes.len());
+                Os.receive(socket, &mut bytes[..cut])
+            }
+            None => Os.receive(socket, bytes),
+        }
+    }
+}
+
+impl<T> Plan<T> {
+    fn set(&self, decide: impl FnMut(usize) -> Option<Result<T, Errno>> + Send + 'static) {
+        *self.decide.lock().unwrap() = Some(Box::new(decide));
+    }
+
+    fn next(&self) -> Option<Result<T, Errno>> {
+        let call = self.made.fetch_add(1, Ordering::Relaxed);
+        self.decide.lock().unwrap().as_mut().and_then(|decide| decide(call))
+    }
+}
+
+impl<T> Default for Plan<T> {
+    fn default() -> Self {
+        Self {
+            made: AtomicUsize::new(0),
+            decide: Mutex::new(None),
+        }
+    }
+}

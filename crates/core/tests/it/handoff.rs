@@ -1,0 +1,342 @@
+//! From the queue to exactly one worker, in the order of arrival, and back when the worker does not take it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use socketserver_core::channel::record::{CloseReason, Credit, Refusal, RefusalReason};
+use socketserver_core::notice::EndReason;
+use socketserver_core::receiver::{End, Phase};
+use socketserver_core::{Config, Notice, PolicyName};
+
+use crate::peer::Heard;
+use crate::wait::{until, until_true};
+use crate::world::{World, answer, answer_to, client, clients, is_of, still_waits};
+
+#[test]
+fn first_come_first_served_with_one_at_a_time() {
+    let world = World::new();
+    let address = world.listen();
+    let clients = clients(address, 40);
+    world.await_queued(40);
+    let workers = [world.worker(), world.worker()];
+    for (turn, client) in clients.into_iter().enumerate() {
+        let worker = &workers[turn % 2];
+        let taken = worker.one();
+        assert!(is_of(&taken, &client));
+        answer(taken, "in order");
+        assert_eq!(answer_to(client), "in order");
+        worker.done(1);
+    }
+}
+
+#[test]
+fn a_worker_that_asks_for_one_is_given_one() {
+    let world = World::new();
+    let clients = clients(world.listen(), 3);
+    world.await_queued(3);
+    let worker = world.worker();
+    let taken = worker.one();
+    assert!(worker.receiver.exchange(0, 0, 0, 0).is_empty());
+    world.await_queued(2);
+    assert!(clients.iter().all(still_waits));
+    answer(taken, "one");
+    worker.done(1);
+    assert!(is_of(&worker.one(), &clients[1]));
+}
+
+#[test]
+fn many_arrive_at_once_and_each_goes_to_one_worker() {
+    let world = World::new();
+    let address = world.listen();
+    let workers = [world.worker(), world.worker(), world.worker()];
+    let clients = clients(address, 90);
+    let mut ids = BTreeSet::new();
+    until("all are taken", || {
+        for worker in &workers {
+            for taken in worker.receiver.exchange(0, u32::MAX, 64, 0) {
+                assert!(ids.insert(taken.head.id), "{} came twice", taken.head.id);
+                answer(taken, "once");
+                worker.done(1);
+            }
+        }
+        (ids.len() == clients.len()).then_some(())
+    });
+    for client in clients {
+        assert_eq!(answer_to(client), "once");
+    }
+    let stats = world.stats("all is counted", |stats| stats.handed_off == 90 && stats.leases == 0);
+    assert_eq!(stats.queued, 0);
+}
+
+#[test]
+fn least_busy_gives_the_next_one_to_whom_has_fewest_leases() {
+    let world = World::new();
+    let address = world.listen();
+    let (busy, idle) = (world.worker(), world.worker());
+    let _clients = clients(address, 5);
+    let _leases = busy.take(5);
+    world.stats("all are leased", |stats| stats.leases == 5);
+    busy.ask_and_hang(5);
+    assert!(idle.receiver.exchange(0, 5, 5, 0).is_empty());
+    let next = client(address);
+    let taken = until("the idle one gets it", || idle.receiver.exchange(0, 5, 5, 0).pop());
+    assert!(is_of(&taken, &next));
+}
+
+#[test]
+fn round_robin_takes_turns_whoever_is_busy() {
+    let world = World::with(&Config::new(64, None, PolicyName::RoundRobin).unwrap());
+    let address = world.listen();
+    let workers = [world.worker(), world.worker()];
+    for worker in &workers {
+        assert!(worker.receiver.exchange(0, 10, 10, 0).is_empty());
+    }
+    // Credit travels on the channel, so a cancel that has been answered proves that it has arrived; so does a turn.
+    world.stats("both have joined", |stats| stats.workers == 2);
+    let mut first = None;
+    for turn in 0..6 {
+        let client = client(address);
+        let (by, taken) = until("it is taken", || {
+            let mut all = workers.iter().enumerate();
+            all.find_map(|(by, worker)| Some((by, worker.receiver.exchange(0, 10, 10, 0).pop()?)))
+        });
+        assert!(is_of(&taken, &client));
+        let first = *first.get_or_insert(by);
+        assert_eq!(by, (first + turn) % 2, "turn {turn}");
+    }
+}
+
+#[test]
+fn a_stuck_worker_gives_back_what_it_has_not_taken_within_milliseconds() {
+    let world = World::new();
+    let address = world.listen();
+    let stuck = world.worker();
+    stuck.ask_and_hang(1);
+    let client = client(address);
+    world.stats("it is under way", |stats| stats.accepted == 1 && stats.queued == 0);
+    let other = world.worker();
+    let asked = Instant::now();
+    let taken = other.one();
+    // 5 ms of patience; the rest is for a loaded machine.
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert!(is_of(&taken, &client));
+    answer(taken, "by the other");
+    assert_eq!(answer_to(client), "by the other");
+    let stats = world.stats("the ack is counted", |stats| stats.handed_off == 1);
+    assert_eq!(stats.requeued, 1);
+    // What it had been given is gone, and nothing of it reaches the stuck one when it wakes up.
+    assert!(stuck.receiver.exchange(0, 1, 1, 0).is_empty());
+}
+
+#[test]
+fn what_a_stuck_worker_holds_is_recalled_for_every_port() {
+    let world = World::new();
+    let (one, two) = (world.listen(), world.listen());
+    let stuck = world.worker();
+    stuck.ask_and_hang(2);
+    let _for_nobody_else = client(one);
+    let client = client(two);
+    world.stats("both are under way", |stats| stats.accepted == 2 && stats.queued == 0);
+    // Serves the second port only, so what has lain longest is of no use to it.
+    let taken = world.worker().take_on(two.port(), 1).remove(0);
+    assert!(is_of(&taken, &client));
+}
+
+#[test]
+fn a_worker_without_competition_keeps_what_it_has_been_given() {
+    let world = World::new();
+    let address = world.listen();
+    let mut slow = world.peer().join();
+    let client = client(address);
+    let (head, _fd) = slow.one();
+    // Nobody else could take it, so there is no point in asking for it back.
+    assert!(still_waits(&client));
+    slow.say(|frames| frames.ack([head.id]));
+    let stats = world.stats("it is acked", |stats| stats.handed_off == 1);
+    assert_eq!(stats.requeued, 0);
+}
+
+#[test]
+fn a_worker_that_dies_with_connections_untaken_costs_nothing() {
+    let world = World::new();
+    let address = world.listen();
+    let dying = world.worker();
+    dying.ask_and_hang(3);
+    let clients = clients(address, 3);
+    world.stats("they are under way", |stats| stats.accepted == 3 && stats.queued == 0);
+    let channel = dying.channel;
+    drop(dying);
+    assert_eq!(world.end_of(channel), EndReason::Lost);
+    let other = world.worker();
+    for client in clients {
+        let taken = other.one();
+        assert!(is_of(&taken, &client));
+        answer(taken, "by the other");
+        assert_eq!(answer_to(client), "by the other");
+        other.done(1);
+    }
+    assert_eq!(world.server.stats().requeued, 3);
+}
+
+#[test]
+fn what_a_dead_worker_had_acked_is_not_given_to_another() {
+    let world = World::new();
+    let address = world.listen();
+    let mut dying = world.peer().join();
+    let first = client(address);
+    let (head, fd) = dying.one();
+    // The ack is the last that it says: the parent finds it and the end together.
+    dying.say(|frames| frames.ack([head.id]));
+    let channel = dying.channel;
+    drop((dying, fd));
+    assert_eq!(world.end_of(channel), EndReason::Lost);
+    let other = world.worker();
+    assert_eq!(answer_to(first), "");
+    let second = client(address);
+    assert!(is_of(&other.one(), &second));
+    let stats = world.stats("both are acked", |stats| stats.handed_off == 2);
+    assert_eq!(stats.requeued, 0);
+}
+
+#[test]
+fn a_channel_that_the_parent_ends_loses_no_ack_that_is_on_its_way() {
+    let world = World::new();
+    let address = world.listen();
+    for _ in 0..200 {
+        let mut worker = world.peer().join();
+        let client = client(address);
+        let (head, fd) = worker.one();
+        // As much as fits is said before the ack, so that the parent is still reading when it hears of the end.
+        worker.say(|frames| {
+            for _ in 0..400 {
+                frames.cancel([Credit { lane: 7, count: 1 }]);
+            }
+            frames.ack([head.id]);
+        });
+        world.server.end_channel(worker.channel);
+        assert_eq!(world.end_of(worker.channel), EndReason::Dismissed);
+        drop((fd, client));
+    }
+    let stats = world.server.stats();
+    assert_eq!((stats.handed_off, stats.requeued), (200, 0));
+}
+
+#[test]
+fn a_refused_connection_goes_to_another_before_all_others() {
+    let world = World::new();
+    let address = world.listen();
+    let mut refusing = world.peer().join();
+    let clients = clients(address, 2);
+    let (head, fd) = refusing.one();
+    drop(fd);
+    refusing.say(|frames| {
+        frames.refuse([Refusal {
+            id: head.id,
+            reason: RefusalReason::Unwanted,
+        }]);
+    });
+    world.stats("it is back", |stats| stats.requeued == 1);
+    let taken = world.worker().take(2);
+    assert!(is_of(&taken[0], &clients[0]) && is_of(&taken[1], &clients[1]));
+    assert!(clients.iter().all(still_waits));
+}
+
+#[test]
+fn several_connections_travel_in_one_frame() {
+    let world = World::new();
+    let address = world.listen();
+    let clients = clients(address, 10);
+    world.await_queued(10);
+    let mut peer = world.peer().join();
+    peer.say(|frames| frames.credit([Credit { lane: 0, count: 10 }]));
+    let Heard::Connections(connections) = peer.hear() else {
+        panic!("no connections");
+    };
+    assert_eq!(connections.len(), clients.len());
+    assert!(connections.iter().map(|(head, _)| head.id).is_sorted());
+    for ((head, fd), client) in connections.into_iter().zip(&clients) {
+        // Each head goes with its own descriptor.
+        let stream = std::net::TcpStream::from(fd);
+        assert_eq!(head.remote, Some(stream.peer_addr().unwrap()));
+        assert_eq!(head.remote, Some(client.local_addr().unwrap()));
+        peer.say(|frames| frames.ack([head.id]));
+    }
+    world.stats("all are acked", |stats| stats.handed_off == 10 && stats.leases == 10);
+    peer.say(|frames| frames.ended(10));
+    world.stats("all are over", |stats| stats.leases == 0);
+}
+
+#[test]
+fn no_more_than_the_window_is_under_way_to_one_worker() {
+    let world = World::new();
+    let address = world.listen();
+    let clients = clients(address, 100);
+    world.await_queued(100);
+    let mut peer = world.peer().join();
+    peer.say(|frames| frames.credit([Credit { lane: 0, count: 100 }]));
+    let mut held = Vec::new();
+    while held.len() < 64 {
+        match peer.hear() {
+            Heard::Connections(connections) => held.extend(connections),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(held.len(), 64);
+    world.await_queued(36);
+    let ids: Vec<_> = held.iter().map(|(head, _)| head.id).collect();
+    peer.say(|frames| frames.ack(ids));
+    while held.len() < clients.len() {
+        match peer.hear() {
+            Heard::Connections(connections) => held.extend(connections),
+            other => panic!("{other:?}"),
+        }
+    }
+    world.await_queued(0);
+}
+
+#[test]
+fn an_ended_channel_is_told_to_its_worker_and_gives_back_what_it_held() {
+    let world = World::new();
+    let address = world.listen();
+    let ended = world.worker();
+    ended.ask_and_hang(1);
+    let client = client(address);
+    world.stats("it is under way", |stats| stats.accepted == 1 && stats.queued == 0);
+    world.server.end_channel(ended.channel);
+    ended.await_phase(|phase| *phase == Phase::Ended(End::Closed(CloseReason::Dismissed)));
+    assert!(ended.receiver.exchange(0, 1, 1, 0).is_empty());
+    assert_eq!(world.end_of(ended.channel), EndReason::Dismissed);
+    answer(world.worker().one(), "by another");
+    assert_eq!(answer_to(client), "by another");
+}
+
+#[test]
+fn a_worker_is_announced_once_with_its_process() {
+    let world = World::new();
+    let worker = world.worker();
+    let pid = world.notice("it is announced", |notice| match notice {
+        Notice::Joined { channel, pid } if *channel == worker.channel => Some(*pid),
+        _ => None,
+    });
+    assert_eq!(pid, std::process::id());
+    worker.await_phase(|phase| *phase == Phase::Open);
+    until_true("it is counted", || world.server.stats().workers == 1);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Joined { .. })), 1);
+}
+
+#[test]
+fn leases_and_handoffs_are_counted_for_each_channel() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker();
+    let _clients = clients(address, 3);
+    let _taken = worker.take(3);
+    worker.done(2);
+    world.stats("one lease is left", |stats| stats.leases == 1 && stats.handed_off == 3);
+    let stats = world.server.channel_stats(worker.channel).unwrap();
+    assert_eq!((stats.leases(), stats.handed_off()), (1, 3));
+    let channel = worker.channel;
+    drop(worker);
+    world.end_of(channel);
+    assert!(world.server.channel_stats(channel).is_none());
+}

@@ -1,0 +1,138 @@
+//! The worker's end of a channel without a receiver: says whatever one likes.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use socketserver_core::channel::ancillary;
+use socketserver_core::channel::frame::{ToWorker, VERSION, Writer};
+use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Hello};
+use socketserver_core::channel::scoreboard::Scoreboard;
+use socketserver_core::channel::{ChannelId, Fill, Reader};
+use socketserver_core::sys::Os;
+
+use crate::wait::BOUND;
+
+pub struct Peer {
+    pub channel: ChannelId,
+    pub socket: UnixStream,
+    /// The scoreboard that came with the welcome, if any.
+    pub page: Option<Scoreboard>,
+    reader: Reader,
+}
+
+/// What the parent says.
+#[derive(Debug)]
+pub enum Heard {
+    Welcome(u16),
+    Connections(Vec<(ConnectionHead, OwnedFd)>),
+    Recall,
+    Cancelled(Vec<Credit>),
+    Drain,
+    Retire,
+    Close(CloseReason),
+    End,
+}
+
+impl Peer {
+    pub fn new(channel: ChannelId, end: OwnedFd) -> Self {
+        let socket = UnixStream::from(end);
+        socket.set_read_timeout(Some(BOUND)).unwrap();
+        Self {
+            channel,
+            socket,
+            page: None,
+            reader: Reader::new(),
+        }
+    }
+
+    /// Says hello and hears the welcome.
+    pub fn join(mut self) -> Self {
+        self.say(|frames| frames.hello(hello()));
+        assert!(matches!(self.hear(), Heard::Welcome(VERSION)));
+        self
+    }
+
+    /// The same, with a scoreboard.
+    pub fn join_with_scoreboard(mut self) -> Self {
+        self.say(|frames| {
+            frames.hello(Hello {
+                scoreboard: true,
+                ..hello()
+            });
+        });
+        assert!(matches!(self.hear(), Heard::Welcome(VERSION)));
+        assert!(self.page.is_some());
+        self
+    }
+
+    pub fn say(&self, write: impl FnOnce(&mut Writer)) {
+        let mut frames = Writer::new();
+        write(&mut frames);
+        self.send(frames.bytes(), &[]);
+    }
+
+    /// All of it, unless the parent has ended the channel meanwhile.
+    pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        if let Ok(sent) = ancillary::send(self.socket.as_fd(), bytes, descriptors) {
+            assert_eq!(sent, bytes.len());
+        }
+    }
+
+    /// The next frame.
+    pub fn hear(&mut self) -> Heard {
+        loop {
+            if let Some((frame, descriptors)) = self.reader.next(ToWorker::decode).unwrap() {
+                return match frame {
+                    ToWorker::Welcome(welcome) => {
+                        let memory = descriptors.claim(usize::from(welcome.scoreboard)).unwrap().next();
+                        self.page = memory.map(|memory| Scoreboard::open(&memory).unwrap());
+                        Heard::Welcome(welcome.version)
+                    }
+                    ToWorker::Connection(heads) => {
+                        let fds = descriptors.claim(heads.len()).unwrap();
+                        Heard::Connections(heads.map(Result::unwrap).zip(fds).collect())
+                    }
+                    ToWorker::Recall(_) => Heard::Recall,
+                    ToWorker::Cancelled(credit) => Heard::Cancelled(credit.map(Result::unwrap).collect()),
+                    ToWorker::Drain => Heard::Drain,
+                    ToWorker::Retire => Heard::Retire,
+                    ToWorker::Close(reason) => Heard::Close(reason),
+                };
+            }
+            match self.reader.fill(&Os, self.socket.as_fd()).unwrap() {
+                Fill::Some => {}
+                Fill::End => return Heard::End,
+                Fill::Nothing => panic!("the parent says nothing within {BOUND:?}"),
+            }
+        }
+    }
+
+    /// Grants credit for one and hears of it.
+    pub fn one(&mut self) -> (ConnectionHead, OwnedFd) {
+        self.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+        match self.hear() {
+            Heard::Connections(mut connections) => connections.remove(0),
+            other => panic!("{other:?} instead of a connection"),
+        }
+    }
+
+    /// What is heard up to the end, which comes.
+    pub fn last_words(&mut self) -> Vec<Heard> {
+        let mut words = Vec::new();
+        loop {
+            match self.hear() {
+                Heard::End => return words,
+                heard => words.push(heard),
+            }
+        }
+    }
+}
+
+pub fn hello() -> Hello {
+    Hello {
+        oldest: VERSION,
+        newest: VERSION,
+        pid: std::process::id(),
+        scoreboard: false,
+    }
+}

@@ -1,0 +1,519 @@
+//! The dispatcher's rules told a second time, as plainly as they can be: who waits, who holds what, who may be given
+//! more. Every action of the real ones is checked against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socketserver_core::channel::ChannelId;
+use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
+use socketserver_core::dispatcher::ledger::{REST, WINDOW};
+use socketserver_core::dispatcher::state::{Action, Event, HOLD, RECALL_AFTER, SendTrouble, State};
+use socketserver_core::queue::Waiting;
+use socketserver_core::{Config, PolicyName};
+
+/// What stands in for a connection. Its token is dropped with it.
+#[derive(Debug)]
+pub struct Conn {
+    id: u64,
+    lane: u16,
+    since: Instant,
+    waits: bool,
+    _token: Arc<()>,
+}
+
+impl Waiting for Conn {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn lane(&self) -> u16 {
+        self.lane
+    }
+
+    fn since(&self) -> Instant {
+        self.since
+    }
+
+    fn leave_queue(&mut self) {
+        self.waits = false;
+    }
+
+    fn come_back(&mut self) {}
+}
+
+/// What is known of a connection: its lane and when it was accepted.
+type Known = (u16, Instant);
+
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Phase {
+    #[default]
+    Joining,
+    Open,
+    Retired,
+}
+
+#[derive(Debug, Default)]
+struct Channel {
+    phase: Phase,
+    credit: BTreeMap<u16, u32>,
+    under_way: BTreeMap<u64, Sent>,
+    leases: u32,
+    blocked: bool,
+    rests_until: Option<Instant>,
+    stalled: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    known: Known,
+    at: Instant,
+    paid_by: u16,
+    recalled: bool,
+}
+
+pub struct Model {
+    state: State<Conn>,
+    pub now: Instant,
+    timeout: Option<Duration>,
+    token: Arc<()>,
+    next_id: u64,
+    waiting: BTreeMap<u64, Known>,
+    channels: BTreeMap<ChannelId, Channel>,
+    held_until: Option<Instant>,
+    drain: bool,
+    listeners_closed: bool,
+    drained: bool,
+    gone: BTreeSet<u64>,
+    /// What happens to the next handoffs: not sent, for this reason.
+    pub failures: Vec<SendTrouble>,
+}
+
+impl Model {
+    pub fn new(policy: PolicyName, timeout: Option<Duration>) -> Self {
+        Self {
+            state: State::new(&Config::new(1024, timeout, policy).unwrap()),
+            now: Instant::now(),
+            timeout,
+            token: Arc::new(()),
+            next_id: 1,
+            waiting: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            held_until: None,
+            drain: false,
+            listeners_closed: false,
+            drained: false,
+            gone: BTreeSet::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    pub fn channels(&self) -> Vec<ChannelId> {
+        self.channels.keys().copied().collect()
+    }
+
+    pub fn under_way(&self, channel: ChannelId) -> Vec<u64> {
+        self.channels[&channel].under_way.keys().copied().collect()
+    }
+
+    pub fn leases(&self, channel: ChannelId) -> u32 {
+        self.channels[&channel].leases
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.state.deadline(self.now)
+    }
+
+    pub fn accept(&mut self, lane: u16) {
+        if self.listeners_closed {
+            return;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.waiting.insert(id, (lane, self.now));
+        let connection = Conn {
+            id,
+            lane,
+            since: self.now,
+            waits: true,
+            _token: Arc::clone(&self.token),
+        };
+        self.tell(Event::Accepted(connection));
+    }
+
+    pub fn open(&mut self, channel: ChannelId) {
+        self.channels.insert(channel, Channel::default());
+        self.tell(Event::Opened(channel));
+    }
+
+    pub fn join(&mut self, channel: ChannelId) {
+        let one = self.channel(channel);
+        if one.phase == Phase::Joining {
+            one.phase = Phase::Open;
+        }
+        self.tell(Event::Joined(channel));
+    }
+
+    pub fn grant(&mut self, channel: ChannelId, credit: Credit) {
+        let one = self.channel(channel);
+        if one.phase == Phase::Open {
+            *one.credit.entry(credit.lane).or_default() += credit.count;
+            one.stalled = false;
+        }
+        self.tell(Event::Credit(channel, credit));
+    }
+
+    pub fn cancel(&mut self, channel: ChannelId, credit: Credit) {
+        let held = self.channel(channel).credit.entry(credit.lane).or_default();
+        let expected = credit.count.min(*held);
+        *held -= expected;
+        let actions = self.apply(Event::Cancel(channel, credit));
+        let [Action::Cancelled(to, answer)] = actions[..] else {
+            panic!("{actions:?} answers a cancel");
+        };
+        assert_eq!((to, answer.lane, answer.count), (channel, credit.lane, expected));
+        self.perform();
+    }
+
+    pub fn ack(&mut self, channel: ChannelId, id: u64) {
+        let one = self.channel(channel);
+        let sent = one.under_way.remove(&id).unwrap();
+        one.leases += 1;
+        one.stalled = false;
+        if !one.blocked {
+            one.rests_until = None;
+        }
+        self.held_until = None;
+        let mut actions = self.apply(Event::Acked(channel, id));
+        let Some(Action::Release(connection, waited)) = actions.pop() else {
+            panic!("an ack releases nothing");
+        };
+        assert_eq!((connection.id, waited), (id, sent.at - sent.known.1));
+        assert!(!connection.waits);
+        self.gone.insert(id);
+        drop((connection, actions));
+        self.perform();
+    }
+
+    pub fn refuse(&mut self, channel: ChannelId, id: u64, reason: RefusalReason) {
+        let now = self.now;
+        let one = self.channel(channel);
+        let sent = one.under_way.remove(&id).unwrap();
+        let exhausted = reason == RefusalReason::NoDescriptor;
+        let news = exhausted && one.rests_until.is_none();
+        if exhausted {
+            one.rests_until = Some(now + REST);
+            // Whoever has a descriptor limit has read this, and so has made room.
+            one.blocked = false;
+            one.stalled = false;
+        }
+        self.waiting.insert(id, sent.known);
+        let actions = self.apply(Event::Refused(channel, Refusal { id, reason }));
+        let told = matches!(actions[..], [Action::OutOfDescriptors(of)] if of == channel);
+        assert_eq!((told, actions.len()), (news, usize::from(news)));
+        self.perform();
+    }
+
+    pub fn end(&mut self, channel: ChannelId, leases: u32) {
+        let now = self.now;
+        let one = self.channel(channel);
+        one.leases -= leases;
+        if one.rests_until.is_some() {
+            one.rests_until = Some(now);
+        }
+        self.tell(Event::Ended(channel, leases));
+    }
+
+    pub fn lose(&mut self, channel: ChannelId) {
+        let one = self.channels.remove(&channel).unwrap();
+        let back = one.under_way.into_iter().map(|(id, sent)| (id, sent.known));
+        self.waiting.extend(back);
+        self.tell(Event::Lost(channel));
+    }
+
+    pub fn retire(&mut self, channel: ChannelId) {
+        let one = self.channel(channel);
+        one.phase = Phase::Retired;
+        one.credit.clear();
+        self.tell(Event::Retired(channel));
+    }
+
+    pub fn writable(&mut self, channel: ChannelId) {
+        self.channel(channel).blocked = false;
+        self.tell(Event::Writable(channel));
+    }
+
+    pub fn drain(&mut self) {
+        self.drain = true;
+        self.tell(Event::Drain);
+    }
+
+    pub fn close_listeners(&mut self) {
+        if self.drain {
+            self.listeners_closed = true;
+            self.tell(Event::ListenersClosed);
+        }
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.perform();
+    }
+
+    /// What no decent worker says: it is an error, and changes nothing but that the channel is lost.
+    pub fn lie(&mut self, channel: ChannelId) {
+        let one = &self.channels[&channel];
+        let lies = [
+            Event::Acked(channel, 0),
+            Event::Refused(
+                channel,
+                Refusal {
+                    id: 0,
+                    reason: RefusalReason::NoDescriptor,
+                },
+            ),
+            Event::Ended(channel, one.leases + 1),
+        ];
+        for lie in lies {
+            assert!(self.state.apply(lie, self.now, &mut Vec::new()).is_err());
+        }
+        self.lose(channel);
+    }
+
+    fn channel(&mut self, channel: ChannelId) -> &mut Channel {
+        self.channels.get_mut(&channel).unwrap()
+    }
+
+    fn tell(&mut self, event: Event<Conn>) {
+        assert!(self.apply(event).is_empty());
+        self.perform();
+    }
+
+    fn apply(&mut self, event: Event<Conn>) -> Vec<Action<Conn>> {
+        let mut actions = Vec::new();
+        self.state.apply(event, self.now, &mut actions).unwrap();
+        actions
+    }
+
+    /// Advances until nothing fails, as the driver does, and checks everything.
+    fn perform(&mut self) {
+        loop {
+            let mut actions = Vec::new();
+            self.state.advance(self.now, &mut actions);
+            if self.check(actions) {
+                break;
+            }
+        }
+        self.check_rest();
+    }
+
+    /// Checks the actions of one turn; false if some of it failed and another has to follow.
+    fn check(&mut self, actions: Vec<Action<Conn>>) -> bool {
+        if self.held_until.is_some_and(|until| self.now >= until) {
+            self.held_until = None;
+        }
+        let mut handed_off = Vec::new();
+        for action in actions {
+            match action {
+                Action::HandOff(channel, ids) => handed_off.extend(ids.into_iter().map(|id| (id, channel))),
+                Action::Recall(channel, ids) => {
+                    assert!(handed_off.is_empty(), "recalls come before handoffs");
+                    self.check_recall(channel, &ids);
+                }
+                Action::Shed(connection) => self.check_shed(&connection),
+                Action::Drained => {
+                    assert!(!self.drained, "drained twice");
+                    self.drained = true;
+                }
+                other => panic!("{other:?} without a cause"),
+            }
+        }
+        // In the order of arrival, whoever is given them.
+        handed_off.sort_unstable();
+        for &(id, channel) in &handed_off {
+            self.check_handoff(id, channel);
+        }
+        self.fail(&handed_off)
+    }
+
+    fn check_handoff(&mut self, id: u64, channel: ChannelId) {
+        let known = self.waiting[&id];
+        let lane = known.0;
+        assert!(self.held_until.is_none(), "{id} was sent while all sends are held");
+        assert!(self.may_be_given(channel, lane), "{channel} may not be given {id}");
+        let stalled = self.channels[&channel].stalled;
+        assert!(
+            !stalled
+                || !self
+                    .channels
+                    .iter()
+                    .any(|(&other, one)| !one.stalled && self.may_be_given(other, lane)),
+            "{channel} is stalled and another is not"
+        );
+        let earlier = self.waiting.iter().take_while(|(other, _)| **other < id);
+        for (other, (lane, _)) in earlier {
+            assert!(!self.may_be_given(channel, *lane), "{other} came before {id}");
+        }
+        let now = self.now;
+        let paid_by = self.state.under_way(channel, id).unwrap().1;
+        let one = self.channel(channel);
+        let own = one.credit.get(&lane).copied().unwrap_or(0);
+        assert_eq!(
+            paid_by,
+            if own > 0 { lane } else { 0 },
+            "a port's own credit comes first"
+        );
+        *one.credit.get_mut(&paid_by).unwrap() -= 1;
+        let sent = Sent {
+            known,
+            at: now,
+            paid_by,
+            recalled: false,
+        };
+        one.under_way.insert(id, sent);
+        self.waiting.remove(&id);
+    }
+
+    /// Lets handoffs fail as planned; true if none did.
+    fn fail(&mut self, handed_off: &[(u64, ChannelId)]) -> bool {
+        let channels: BTreeSet<_> = handed_off.iter().map(|&(_, channel)| channel).collect();
+        let mut all_sent = true;
+        for channel in channels {
+            let Some(trouble) = self.failures.pop() else { break };
+            all_sent = false;
+            let ids: Vec<u64> = handed_off
+                .iter()
+                .filter(|one| one.1 == channel)
+                .map(|one| one.0)
+                .collect();
+            match trouble {
+                SendTrouble::Full => {
+                    self.channel(channel).blocked = true;
+                    self.channel(channel).rests_until = None;
+                    self.channel(channel).stalled = false;
+                }
+                SendTrouble::TooManyUnderWay => self.held_until = Some(self.now + HOLD),
+            }
+            for id in &ids {
+                let one = self.channel(channel);
+                let sent = one.under_way.remove(id).unwrap();
+                *one.credit.get_mut(&sent.paid_by).unwrap() += 1;
+                self.waiting.insert(*id, sent.known);
+            }
+            assert!(self.apply(Event::NotSent(channel, ids, trouble)).is_empty());
+        }
+        all_sent
+    }
+
+    fn check_recall(&mut self, channel: ChannelId, ids: &[u64]) {
+        assert!(!ids.is_empty());
+        for id in ids {
+            let sent = self.channels[&channel].under_way[id];
+            assert!(!sent.recalled, "{id} is recalled twice");
+            assert!(self.now - sent.at >= RECALL_AFTER, "{id} is recalled too early");
+            assert!(
+                self.another_is_ready(channel, sent.known.0),
+                "nobody else could take {id}"
+            );
+        }
+        let one = self.channel(channel);
+        for id in ids {
+            one.under_way.get_mut(id).unwrap().recalled = true;
+        }
+        one.stalled |= !one.blocked && one.rests_until.is_none();
+    }
+
+    fn check_shed(&mut self, connection: &Conn) {
+        let known = self.waiting.remove(&connection.id).unwrap();
+        assert!(self.now - known.1 >= self.timeout.unwrap());
+        assert!(!connection.waits);
+        self.gone.insert(connection.id);
+    }
+
+    /// What holds between any two events.
+    fn check_rest(&mut self) {
+        // Nobody is lost, doubled or kept.
+        let under_way: usize = self.channels.values().map(|one| one.under_way.len()).sum();
+        assert_eq!(self.state.queued(), self.waiting.len());
+        assert_eq!(Arc::strong_count(&self.token) - 1, self.waiting.len() + under_way);
+        for (&channel, one) in &self.channels {
+            assert!(one.under_way.len() <= WINDOW);
+            for id in one.under_way.keys() {
+                assert_eq!(self.state.under_way(channel, *id).unwrap().0.id, *id);
+            }
+        }
+        assert_eq!(
+            self.waiting.len() + under_way + self.gone.len(),
+            usize::try_from(self.next_id).unwrap() - 1
+        );
+        // Nobody waits who could be served.
+        for (id, (lane, since)) in &self.waiting {
+            let held = self.held_until.is_some();
+            let served = self.channels.keys().any(|&channel| self.may_be_given(channel, *lane));
+            assert!(held || !served, "{id} could be served");
+            assert!(
+                self.timeout.is_none_or(|limit| self.now - *since < limit),
+                "{id} is overdue"
+            );
+        }
+        // Nobody lies with a stuck worker while another could take it.
+        for (&channel, one) in &self.channels {
+            for (id, sent) in &one.under_way {
+                let overdue = !sent.recalled && self.now - sent.at >= RECALL_AFTER;
+                assert!(
+                    !overdue || !self.another_is_ready(channel, sent.known.0),
+                    "{id} lies with {channel}"
+                );
+            }
+        }
+        let deadline = self.state.deadline(self.now);
+        assert!(
+            deadline.is_none_or(|deadline| deadline > self.now),
+            "the driver would spin"
+        );
+        self.check_wakes(deadline);
+        let finished = self.listeners_closed
+            && self.waiting.is_empty()
+            && self
+                .channels
+                .values()
+                .all(|one| one.leases == 0 && one.under_way.is_empty());
+        assert!(self.drained || !finished, "finished and not told");
+        assert!(!self.drained || self.listeners_closed);
+    }
+
+    /// What time alone will bring about is not slept through.
+    fn check_wakes(&self, deadline: Option<Instant>) {
+        let mut due = Vec::new();
+        if let Some(limit) = self.timeout {
+            due.extend(self.waiting.values().map(|(_, since)| *since + limit));
+        }
+        if !self.waiting.is_empty() {
+            due.extend(self.held_until);
+            let rests = self.channels.values().filter_map(|one| one.rests_until);
+            due.extend(rests.filter(|until| *until > self.now));
+        }
+        for (&channel, one) in &self.channels {
+            let wanted = one.under_way.values().filter(|sent| !sent.recalled);
+            let wanted = wanted.filter(|sent| self.another_is_ready(channel, sent.known.0));
+            due.extend(wanted.map(|sent| sent.at + RECALL_AFTER));
+        }
+        assert_eq!(deadline, due.into_iter().min());
+    }
+
+    fn may_be_given(&self, channel: ChannelId, lane: u16) -> bool {
+        let one = &self.channels[&channel];
+        let credit = |lane| one.credit.get(&lane).is_some_and(|count| *count > 0);
+        one.phase == Phase::Open
+            && one.under_way.len() < WINDOW
+            && !one.blocked
+            && one.rests_until.is_none_or(|until| self.now >= until)
+            && (credit(lane) || credit(0))
+    }
+
+    fn another_is_ready(&self, channel: ChannelId, lane: u16) -> bool {
+        self.channels
+            .iter()
+            .any(|(&other, one)| other != channel && !one.stalled && self.may_be_given(other, lane))
+    }
+}

@@ -1,0 +1,186 @@
+//! Random events against the dispatcher's rules.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use socketserver_core::PolicyName;
+use socketserver_core::channel::record::{Credit, RefusalReason};
+use socketserver_core::dispatcher::ledger::WINDOW;
+use socketserver_core::dispatcher::state::SendTrouble;
+
+use super::model::Model;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Accept(u16),
+    Burst(u16),
+    Open,
+    Join(Index),
+    Grant(Index, Credit),
+    Cancel(Index, Credit),
+    Ack(Index, Index),
+    Refuse(Index, Index, RefusalReason),
+    End(Index, Index),
+    Lose(Index),
+    Lie(Index),
+    Retire(Index),
+    Writable(Index),
+    Fail(SendTrouble),
+    Pass(Duration),
+    PassToDeadline,
+    Drain,
+    CloseListeners,
+}
+
+fn lane() -> impl Strategy<Value = u16> {
+    prop::sample::select(vec![80, 81])
+}
+
+fn credit() -> impl Strategy<Value = Credit> {
+    let lane = prop_oneof![2 => Just(0), 1 => lane()];
+    let count = prop_oneof![8 => 1_u32..4, 1 => Just(100)];
+    (lane, count).prop_map(|(lane, count)| Credit { lane, count })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let reason = prop::sample::select(vec![
+        RefusalReason::Recalled,
+        RefusalReason::NoDescriptor,
+        RefusalReason::Unwanted,
+    ]);
+    let trouble = prop::sample::select(vec![SendTrouble::Full, SendTrouble::TooManyUnderWay]);
+    let index = any::<Index>;
+    prop_oneof![
+        12 => lane().prop_map(Step::Accept),
+        1 => lane().prop_map(Step::Burst),
+        2 => Just(Step::Open),
+        3 => index().prop_map(Step::Join),
+        10 => (index(), credit()).prop_map(|(channel, credit)| Step::Grant(channel, credit)),
+        3 => (index(), credit()).prop_map(|(channel, credit)| Step::Cancel(channel, credit)),
+        8 => (index(), index()).prop_map(|(channel, which)| Step::Ack(channel, which)),
+        5 => (index(), index(), reason).prop_map(|(channel, which, reason)| Step::Refuse(channel, which, reason)),
+        5 => (index(), index()).prop_map(|(channel, leases)| Step::End(channel, leases)),
+        1 => index().prop_map(Step::Lose),
+        1 => index().prop_map(Step::Lie),
+        1 => index().prop_map(Step::Retire),
+        2 => index().prop_map(Step::Writable),
+        2 => trouble.prop_map(Step::Fail),
+        4 => (0_u64..30).prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
+        4 => Just(Step::PassToDeadline),
+        1 => Just(Step::Drain),
+        1 => Just(Step::CloseListeners),
+    ]
+}
+
+fn play(model: &mut Model, step: &Step, next_channel: &mut u32) {
+    let channels = model.channels();
+    let pick = |index: Index| (!channels.is_empty()).then(|| *index.get(&channels));
+    match *step {
+        Step::Accept(lane) => model.accept(lane),
+        Step::Burst(lane) => (0..WINDOW + 6).for_each(|_| model.accept(lane)),
+        Step::Open => {
+            if channels.len() < 5 {
+                model.open(*next_channel);
+                *next_channel += 1;
+            }
+        }
+        Step::Join(channel) => pick(channel).into_iter().for_each(|channel| model.join(channel)),
+        Step::Grant(channel, credit) => pick(channel)
+            .into_iter()
+            .for_each(|channel| model.grant(channel, credit)),
+        Step::Cancel(channel, credit) => pick(channel)
+            .into_iter()
+            .for_each(|channel| model.cancel(channel, credit)),
+        Step::Ack(channel, which) => {
+            if let Some((channel, id)) = under_way(model, pick(channel), which) {
+                model.ack(channel, id);
+            }
+        }
+        Step::Refuse(channel, which, reason) => {
+            if let Some((channel, id)) = under_way(model, pick(channel), which) {
+                model.refuse(channel, id, reason);
+            }
+        }
+        Step::End(channel, leases) => {
+            if let Some(channel) = pick(channel) {
+                let held = usize::try_from(model.leases(channel)).unwrap();
+                model.end(channel, u32::try_from(leases.index(held + 1)).unwrap());
+            }
+        }
+        Step::Lose(channel) => pick(channel).into_iter().for_each(|channel| model.lose(channel)),
+        Step::Lie(channel) => pick(channel).into_iter().for_each(|channel| model.lie(channel)),
+        Step::Retire(channel) => pick(channel).into_iter().for_each(|channel| model.retire(channel)),
+        Step::Writable(channel) => pick(channel).into_iter().for_each(|channel| model.writable(channel)),
+        Step::Fail(trouble) => model.failures.push(trouble),
+        Step::Pass(time) => model.pass(time),
+        Step::PassToDeadline => {
+            if let Some(deadline) = model.deadline() {
+                model.pass(deadline - model.now);
+            }
+        }
+        Step::Drain => model.drain(),
+        Step::CloseListeners => model.close_listeners(),
+    }
+}
+
+fn under_way(model: &Model, channel: Option<u32>, which: Index) -> Option<(u32, u64)> {
+    let channel = channel?;
+    let ids = model.under_way(channel);
+    (!ids.is_empty()).then(|| (channel, *which.get(&ids)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn nobody_is_lost_doubled_or_kept(
+        steps in prop::collection::vec(step(), 1..150),
+        round_robin in any::<bool>(),
+        timeout in prop::option::of(20_u64..60),
+    ) {
+        let policy = if round_robin { PolicyName::RoundRobin } else { PolicyName::LeastBusy };
+        let mut model = Model::new(policy, timeout.map(Duration::from_millis));
+        let mut next_channel = 1;
+        for step in [Step::Open, Step::Open].into_iter().chain(steps) {
+            play(&mut model, &step, &mut next_channel);
+        }
+    }
+}
+
+#[test]
+fn what_comes_back_takes_its_old_place() {
+    let mut model = Model::new(PolicyName::LeastBusy, None);
+    for channel in 1..=2 {
+        model.open(channel);
+        model.join(channel);
+    }
+    model.grant(1, Credit { lane: 0, count: 3 });
+    for _ in 0..6 {
+        model.accept(80);
+    }
+    assert_eq!(model.under_way(1), [1, 2, 3]);
+    model.refuse(1, 2, RefusalReason::Unwanted);
+    model.lose(1);
+    model.grant(2, Credit { lane: 0, count: 4 });
+    assert_eq!(model.under_way(2), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_worker_out_of_descriptors_rests_until_a_lease_ends() {
+    let mut model = Model::new(PolicyName::LeastBusy, None);
+    model.open(1);
+    model.join(1);
+    model.grant(1, Credit { lane: 0, count: 10 });
+    model.accept(80);
+    model.ack(1, 1);
+    model.accept(80);
+    model.refuse(1, 2, RefusalReason::NoDescriptor);
+    model.pass(Duration::from_millis(99));
+    assert!(model.under_way(1).is_empty());
+    model.end(1, 1);
+    assert_eq!(model.under_way(1), [2]);
+    model.refuse(1, 2, RefusalReason::NoDescriptor);
+    model.pass(Duration::from_millis(100));
+    assert_eq!(model.under_way(1), [2]);
+}

@@ -1,0 +1,348 @@
+//! PROTOCOL.md says what the code does: its session is what the code writes, its numbers are the code's.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use socketserver_core::channel::frame::{MAX_FRAME, MAX_RECORDS, VERSION, Writer};
+use socketserver_core::channel::record::{
+    CloseReason, ConnectionHead, Credit, Family, Hello, Record, Refusal, RefusalReason, Welcome,
+};
+use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
+use socketserver_core::dispatcher::credit::{MAX_CREDIT, MAX_LANES};
+use socketserver_core::dispatcher::ledger::WINDOW;
+
+const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
+
+/// One frame of the session: who says it, what it is, and what its records mean, so many bytes each.
+struct Line {
+    who: char,
+    frame: Writer,
+    title: &'static str,
+    parts: &'static [(usize, &'static str)],
+}
+
+fn line(
+    who: char,
+    write: impl FnOnce(&mut Writer),
+    title: &'static str,
+    parts: &'static [(usize, &'static str)],
+) -> Line {
+    let mut frame = Writer::new();
+    write(&mut frame);
+    Line {
+        who,
+        frame,
+        title,
+        parts,
+    }
+}
+
+fn v4(id: u64, waited: u32) -> ConnectionHead {
+    ConnectionHead {
+        id,
+        slot: NO_SLOT,
+        reissued: false,
+        waited,
+        lane: 0,
+        family: Family::Ipv4,
+        remote: Some("192.0.2.7:51234".parse().unwrap()),
+        local_port: 8080,
+    }
+}
+
+fn v6(id: u64) -> ConnectionHead {
+    ConnectionHead {
+        id,
+        slot: NO_SLOT,
+        reissued: false,
+        waited: 250,
+        lane: 8080,
+        family: Family::Ipv6,
+        remote: Some("[2001:db8::1]:40000".parse().unwrap()),
+        local_port: 8080,
+    }
+}
+
+const CONNECTION: &[(usize, &str)] = &[
+    (8, "id"),
+    (4, "microseconds waited"),
+    (2, "lane"),
+    (2, "local port 8080"),
+    (2, "client's port"),
+    (2, "family, no slot"),
+    (4, "scope"),
+    (16, "client's address"),
+];
+
+const CREDIT: &[(usize, &str)] = &[(4, "count"), (4, "lane")];
+
+fn session() -> Vec<Line> {
+    let hello = Hello {
+        oldest: VERSION,
+        newest: VERSION,
+        pid: 12345,
+        scoreboard: false,
+    };
+    let welcome = Welcome {
+        version: VERSION,
+        channel: 1,
+        scoreboard: false,
+    };
+    let refusal = Refusal {
+        id: 8,
+        reason: RefusalReason::Recalled,
+    };
+    vec![
+        line(
+            'W',
+            |frames| frames.hello(hello),
+            "HELLO, one record of 16 bytes",
+            &[
+                (4, "\"SSRV\""),
+                (4, "versions 1 to 1"),
+                (4, "process 12345"),
+                (4, "no flags"),
+            ],
+        ),
+        line(
+            'P',
+            |frames| frames.welcome(welcome),
+            "WELCOME",
+            &[(4, "\"SSRV\""), (4, "version 1, no flags"), (4, "channel 1")],
+        ),
+        line(
+            'W',
+            |frames| frames.credit([Credit { lane: 0, count: 1 }]),
+            "CREDIT: one on any lane",
+            CREDIT,
+        ),
+        line(
+            'P',
+            |frames| frames.connection([v4(7, 1500)]),
+            "CONNECTION 7 from 192.0.2.7:51234, with one descriptor",
+            CONNECTION,
+        ),
+        line('W', |frames| frames.ack([7]), "ACK", &[(8, "id")]),
+        line(
+            'W',
+            |frames| {
+                frames.credit([Credit { lane: 8080, count: 3 }]);
+            },
+            "CREDIT: three on port 8080",
+            CREDIT,
+        ),
+        line(
+            'P',
+            |frames| frames.connection([v6(8)]),
+            "CONNECTION 8 from [2001:db8::1]:40000, with one descriptor",
+            CONNECTION,
+        ),
+        line(
+            'P',
+            |frames| frames.recall([8]),
+            "RECALL: it has lain for 5 ms, and another has credit",
+            &[(8, "id")],
+        ),
+        line(
+            'W',
+            |frames| frames.refuse([refusal]),
+            "REFUSE",
+            &[(8, "id"), (4, "Recalled")],
+        ),
+        line(
+            'W',
+            |frames| frames.ended(1),
+            "ENDED: connection 7 is done",
+            &[(4, "leases")],
+        ),
+        line(
+            'W',
+            |frames| frames.cancel([Credit { lane: 8080, count: 2 }]),
+            "CANCEL: what is left on port 8080",
+            CREDIT,
+        ),
+        line(
+            'P',
+            |frames| frames.cancelled([Credit { lane: 8080, count: 2 }]),
+            "CANCELLED: all of it was unused",
+            CREDIT,
+        ),
+        line('P', Writer::drain, "DRAIN", &[]),
+        line('P', Writer::retire, "RETIRE", &[]),
+        line('W', Writer::leave, "LEAVE, if it is the worker who begins", &[]),
+        line(
+            'P',
+            |frames| frames.close(CloseReason::Dismissed),
+            "CLOSE, if the parent does not wait",
+            &[(4, "dismissed"), (4, "detail")],
+        ),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(" ")
+}
+
+fn rendered() -> String {
+    let mut text = String::new();
+    for Line {
+        who,
+        frame,
+        title,
+        parts,
+    } in session()
+    {
+        let (header, mut rest) = frame.bytes().split_at(8);
+        writeln!(text, "{who} {:<50}{title}", hex(header)).unwrap();
+        for (size, meaning) in parts {
+            let (part, after) = rest.split_at(*size);
+            writeln!(text, "  {:<50}{meaning}", hex(part)).unwrap();
+            rest = after;
+        }
+        assert!(rest.is_empty(), "{title} has bytes without a meaning");
+    }
+    text
+}
+
+#[test]
+fn the_session_is_what_the_code_writes() {
+    let block = DOCUMENT
+        .split("```text\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let block = block.unwrap();
+    let ours = rendered();
+    assert!(block == ours, "PROTOCOL.md should say:\n\n{ours}");
+}
+
+#[test]
+fn every_kind_and_size_is_in_the_tables() {
+    let rows = session().into_iter().map(|Line { frame, title, .. }| {
+        let name = title.split(|letter: char| !letter.is_uppercase()).next().unwrap();
+        let bytes = frame.bytes();
+        let count = u16::from_le_bytes([bytes[6], bytes[7]]);
+        (name, bytes[4], count, bytes.len() - 8)
+    });
+    for (name, kind, count, size) in rows {
+        let row = format!("| 0x{kind:02x} | {name} |");
+        let row = DOCUMENT.lines().find(|line| line.starts_with(&row));
+        let row = row.unwrap_or_else(|| panic!("no row of {name}, 0x{kind:02x}"));
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        if count == 0 {
+            assert_eq!(cells[3], "0", "{name}");
+        } else {
+            assert_eq!(cells[4], size.to_string(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_limits_are_the_codes() {
+    for (what, limit) in [
+        ("records in a frame, descriptors in a message", MAX_RECORDS as u64),
+        ("bytes in a frame", MAX_FRAME as u64),
+        (
+            "connections that are neither acked nor refused, per channel",
+            WINDOW as u64,
+        ),
+        ("credit of a channel", MAX_CREDIT.into()),
+        ("lanes of a channel, over its life", MAX_LANES as u64),
+    ] {
+        let row = format!("| {what} | {limit} |");
+        assert!(DOCUMENT.contains(&row), "{row}");
+    }
+    assert_eq!(ConnectionHead::SIZE, 40);
+    assert!(DOCUMENT.contains("8 + 64 × 40 = 2568"));
+}
+
+#[test]
+fn a_connections_fields_lie_where_the_table_says() {
+    let head = ConnectionHead {
+        id: 0x0807_0605_0403_0201,
+        slot: 0x14,
+        reissued: true,
+        waited: 0x0c0b_0a09,
+        lane: 0x0e0d,
+        family: Family::Ipv6,
+        remote: Some(
+            std::net::SocketAddrV6::new(
+                std::array::from_fn::<u8, 16, _>(|at| 0x19 + u8::try_from(at).unwrap()).into(),
+                0x1211,
+                0,
+                0x1817_1615,
+            )
+            .into(),
+        ),
+        local_port: 0x100f,
+    };
+    let mut bytes = Vec::new();
+    head.encode(&mut bytes);
+    // Every byte is its own place, but for the family's.
+    let places: Vec<u8> = (1..=40).collect();
+    assert_eq!((&bytes[..18], &bytes[19..]), (&places[..18], &places[19..]));
+    assert_eq!(bytes[18], 128 + 6);
+    let table = DOCUMENT.split("A CONNECTION record:").nth(1).unwrap();
+    let rows: Vec<(usize, usize)> = table
+        .lines()
+        .skip(4)
+        .map_while(|row| {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            Some((cells.next()?.parse().ok()?, cells.next()?.parse().ok()?))
+        })
+        .collect();
+    assert_eq!(rows.len(), 9);
+    let mut end = 0;
+    for (offset, size) in rows {
+        assert_eq!(offset, end);
+        end = offset + size;
+    }
+    assert_eq!(end, ConnectionHead::SIZE);
+}
+
+#[test]
+fn the_scoreboards_fields_lie_where_the_table_says() {
+    let (page, memory) = Scoreboard::create().unwrap();
+    let memory = File::from(memory);
+    let field = |name: &str, size: usize| {
+        let mut rows = DOCUMENT.lines().filter(|row| row.contains(name));
+        let row = rows.find(|row| {
+            row.split('|')
+                .nth(2)
+                .is_some_and(|cell| cell.trim() == size.to_string())
+        });
+        let offset = row.and_then(|row| row.split('|').nth(1)?.trim().parse().ok());
+        let mut bytes = [0; 8];
+        memory
+            .read_exact_at(&mut bytes[..size.min(8)], offset.unwrap())
+            .unwrap();
+        // A number of 4 bytes as well, in the low half.
+        if size == 4 {
+            u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).into()
+        } else {
+            u64::from_ne_bytes(bytes)
+        }
+    };
+    page.want(true);
+    page.add(3, 4, 5);
+    page.beat();
+    page.offer(0, 700);
+    assert_eq!(field("wanted:", 4), 1);
+    assert_eq!(field("leases ended", 8), 4);
+    assert_eq!(field("credit granted on lane 0", 8), 5);
+    assert_eq!(field("connections taken", 8), 3);
+    assert_eq!(field("turns of the worker's event loop", 8), 1);
+    assert_eq!(field("64 claim words", 512), 700 * 8);
+    for (claim, state, name) in [
+        (Claim::Taken, 1, "taken"),
+        (Claim::Recalled, 2, "recalled"),
+        (Claim::Unwanted, 3, "unwanted"),
+        (Claim::NoDescriptor, 4, "no descriptor"),
+    ] {
+        page.offer(0, 700);
+        assert!(page.claim(0, 700, claim));
+        assert_eq!(field("64 claim words", 512), 700 * 8 + state);
+        assert!(DOCUMENT.contains(&format!("| {state} | {name}")), "{name}");
+    }
+}

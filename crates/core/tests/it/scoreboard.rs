@@ -1,0 +1,338 @@
+//! A channel with a scoreboard, as a worker of another make would use it.
+
+use nix::errno::Errno;
+use socketserver_core::channel::frame::FrameError;
+use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Refusal, RefusalReason};
+use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
+use socketserver_core::notice::EndReason;
+use socketserver_core::{Notice, ProtocolError};
+
+use crate::faulty::Faulty;
+use crate::peer::{Heard, Peer};
+use crate::wait::until_true;
+use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
+
+fn page(peer: &Peer) -> &Scoreboard {
+    peer.page.as_ref().unwrap()
+}
+
+/// Grants credit on the page, rings if the parent wants it, and hears of so many connections.
+fn some(peer: &mut Peer, count: usize) -> Vec<(ConnectionHead, std::os::fd::OwnedFd)> {
+    grant(peer, count as u64);
+    let mut came = Vec::new();
+    while came.len() < count {
+        match peer.hear() {
+            Heard::Connections(connections) => came.extend(connections),
+            other => panic!("{other:?}"),
+        }
+    }
+    came
+}
+
+fn grant(peer: &Peer, credit: u64) {
+    page(peer).add(0, 0, credit);
+    ring(peer);
+}
+
+fn ring(peer: &Peer) {
+    if page(peer).is_wanted() {
+        peer.say(|frames| frames.nudge());
+    }
+}
+
+fn take(peer: &Peer, head: &ConnectionHead) -> bool {
+    let taken = page(peer).claim(head.slot, head.id, Claim::Taken);
+    page(peer).add(u64::from(taken), 0, 0);
+    ring(peer);
+    taken
+}
+
+#[test]
+fn what_is_taken_on_the_page_is_the_workers() {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer().join_with_scoreboard();
+    let client = client(address);
+    let (head, fd) = some(&mut peer, 1).remove(0);
+    assert!(take(&peer, &head));
+    world.stats("it is counted", |stats| stats.handed_off == 1 && stats.leases == 1);
+    // The parent closes its copy without another word, so this is the last.
+    drop(fd);
+    assert_eq!(answer_to(client), "");
+    page(&peer).add(0, 1, 0);
+    world.stats("its end is counted", |stats| stats.leases == 0);
+    assert_eq!(world.server.stats().requeued, 0);
+}
+
+#[test]
+fn what_has_lain_too_long_cannot_be_taken_any_more() {
+    let world = World::new();
+    let address = world.listen();
+    let mut stuck = world.peer().join_with_scoreboard();
+    let client = client(address);
+    let (head, _fd) = some(&mut stuck, 1).remove(0);
+    let taken = world.worker().one();
+    assert!(is_of(&taken, &client));
+    assert!(taken.head.reissued);
+    assert!(!take(&stuck, &head));
+    // The copy that the stuck one still has keeps a close from reaching the client, and a shutdown does not care.
+    answer(taken, "by the other");
+    assert_eq!(answer_to(client), "by the other");
+}
+
+#[test]
+fn what_is_refused_on_the_page_goes_to_another_in_its_order() {
+    for claim in [Claim::Unwanted, Claim::NoDescriptor] {
+        let world = World::new();
+        let address = world.listen();
+        let clients = clients(address, 3);
+        world.await_queued(3);
+        let mut peer = world.peer().join_with_scoreboard();
+        let came = some(&mut peer, 2);
+        for (head, _) in &came {
+            assert!(page(&peer).claim(head.slot, head.id, claim));
+        }
+        ring(&peer);
+        drop(came);
+        world.stats("they are back", |stats| stats.requeued == 2);
+        let taken = world.worker().take(3);
+        assert!(taken.iter().zip(&clients).all(|(taken, client)| is_of(taken, client)));
+        let limits = world.count(|notice| matches!(notice, Notice::WorkerLimit { .. }));
+        assert_eq!(limits, usize::from(claim == Claim::NoDescriptor));
+    }
+}
+
+#[test]
+fn a_parent_that_ends_a_channel_takes_back_all_that_is_not_taken_and_nothing_that_is() {
+    let world = World::new();
+    let address = world.listen();
+    for _ in 0..50 {
+        let mut peer = world.peer().join_with_scoreboard();
+        let clients = clients(address, 2);
+        let came = some(&mut peer, 2);
+        let [(first, _), (second, _)] = &came[..] else {
+            panic!("two were asked for");
+        };
+        let (first, second) = (*first, *second);
+        // Nobody is told of it but the page.
+        assert!(page(&peer).claim(first.slot, first.id, Claim::Taken));
+        world.server.end_channel(peer.channel);
+        assert_eq!(world.end_of(peer.channel), EndReason::Dismissed);
+        assert!(!page(&peer).claim(second.slot, second.id, Claim::Taken));
+        drop(came);
+        assert!(is_of(&world.worker().one(), &clients[1]));
+    }
+    let stats = world.server.stats();
+    assert_eq!((stats.requeued, stats.queued), (50, 0));
+}
+
+#[test]
+fn what_a_dead_worker_had_taken_is_not_given_to_another() {
+    let world = World::new();
+    let address = world.listen();
+    let mut dying = world.peer().join_with_scoreboard();
+    let clients = clients(address, 2);
+    let came = some(&mut dying, 2);
+    assert!(page(&dying).claim(came[0].0.slot, came[0].0.id, Claim::Taken));
+    let channel = dying.channel;
+    drop((came, dying));
+    assert_eq!(world.end_of(channel), EndReason::Lost);
+    assert!(is_of(&world.worker().one(), &clients[1]));
+    assert_eq!(
+        world.stats("both are counted", |stats| stats.handed_off == 2).requeued,
+        1
+    );
+}
+
+#[test]
+fn a_bell_that_is_lost_is_asked_for_again_with_the_next_frame() {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer().join_with_scoreboard();
+    let client = client(address);
+    world.await_queued(1);
+    until_true("the parent waits for credit", || page(&peer).is_wanted());
+    // The bell did not fit the socket, as it was full of frames; this is the last of them.
+    peer.say(|frames| frames.cancel([Credit { lane: 7, count: 1 }]));
+    assert!(matches!(peer.hear(), Heard::Cancelled(_)));
+    until_true("the parent asks again", || page(&peer).is_wanted());
+    page(&peer).add(0, 0, 1);
+    peer.say(|frames| frames.nudge());
+    assert!(matches!(peer.hear(), Heard::Connections(_)));
+    drop(client);
+}
+
+#[test]
+fn a_parent_without_a_need_is_not_rung() {
+    let world = World::new();
+    world.listen();
+    let peer = world.peer().join_with_scoreboard();
+    world.stats("it has joined", |stats| stats.workers == 1);
+    assert!(!page(&peer).is_wanted());
+}
+
+#[test]
+fn a_worker_that_leaves_gives_back_on_the_page_what_comes_too_late() {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer().join_with_scoreboard();
+    let client = client(address);
+    let (head, fd) = some(&mut peer, 1).remove(0);
+    peer.say(|frames| frames.leave());
+    assert!(page(&peer).claim(head.slot, head.id, Claim::Unwanted));
+    drop(fd);
+    answer(world.worker().one(), "by another");
+    assert_eq!(answer_to(client), "by another");
+    let channel = peer.channel;
+    drop(peer);
+    assert_eq!(world.end_of(channel), EndReason::Left);
+}
+
+#[test]
+fn a_channel_without_a_scoreboard_has_no_slots() {
+    let world = World::new();
+    let address = world.listen();
+    let _client = client(address);
+    let mut peer = world.peer().join();
+    assert!(peer.page.is_none());
+    assert_eq!(peer.one().0.slot, NO_SLOT);
+}
+
+/// Lets a worker lie on its page while it holds a connection.
+fn ends_with(expected: &ProtocolError, lie: impl FnOnce(&Peer, &ConnectionHead)) {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer().join_with_scoreboard();
+    let first = client(address);
+    let (head, fd) = some(&mut peer, 1).remove(0);
+    lie(&peer, &head);
+    peer.say(|frames| frames.nudge());
+    assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
+    let farewell = peer.last_words().pop();
+    assert!(
+        matches!(farewell, Some(Heard::Close(CloseReason::Protocol))),
+        "{farewell:?}"
+    );
+    drop(fd);
+    let next = client(address);
+    let worker = world.worker();
+    let mut taken = worker.take(2);
+    assert!(is_of(&taken[0], &first) && is_of(&taken[1], &next));
+    answer(taken.remove(0), "by a decent one");
+    assert_eq!(answer_to(first), "by a decent one");
+}
+
+#[test]
+fn a_claim_of_another_connection() {
+    ends_with(&ProtocolError::Scoreboard { id: 1 }, |peer, head| {
+        page(peer).offer(head.slot, 77);
+    });
+}
+
+#[test]
+fn a_recall_by_the_worker() {
+    let world = World::new();
+    let mut peer = world.peer().join_with_scoreboard();
+    let _client = client(world.listen());
+    let (head, _fd) = some(&mut peer, 1).remove(0);
+    assert!(page(&peer).claim(head.slot, head.id, Claim::Recalled));
+    peer.say(|frames| frames.nudge());
+    let expected = ProtocolError::Scoreboard { id: head.id };
+    assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected));
+    world.await_queued(1);
+}
+
+#[test]
+fn more_ended_leases_than_there_were() {
+    let expected = ProtocolError::TooManyEnded { ended: 2, leases: 0 };
+    ends_with(&expected, |peer, _| page(peer).add(0, 2, 0));
+}
+
+#[test]
+fn more_ended_leases_than_can_be_counted() {
+    let expected = ProtocolError::TooManyEnded {
+        ended: u32::MAX,
+        leases: 0,
+    };
+    ends_with(&expected, |peer, _| page(peer).add(0, u64::MAX, 0));
+}
+
+#[test]
+fn credit_beyond_the_limit() {
+    let expected = ProtocolError::TooMuchCredit {
+        credit: (1 << 20) + 1,
+        limit: 1 << 20,
+    };
+    ends_with(&expected, |peer, _| page(peer).add(0, 0, (1 << 20) + 1));
+}
+
+#[test]
+fn an_ack_by_frame() {
+    ends_with(&ProtocolError::NotByFrame, |peer, head| {
+        peer.say(|frames| frames.ack([head.id]));
+    });
+}
+
+#[test]
+fn a_refusal_by_frame() {
+    ends_with(&ProtocolError::NotByFrame, |peer, head| {
+        peer.say(|frames| {
+            frames.refuse([Refusal {
+                id: head.id,
+                reason: RefusalReason::Unwanted,
+            }]);
+        });
+    });
+}
+
+#[test]
+fn an_end_by_frame() {
+    ends_with(&ProtocolError::NotByFrame, |peer, _| peer.say(|frames| frames.ended(1)));
+}
+
+#[test]
+fn flags_that_do_not_exist() {
+    let world = World::new();
+    let peer = world.peer();
+    let mut frames = socketserver_core::channel::frame::Writer::new();
+    frames.hello(crate::peer::hello());
+    let mut bytes = frames.bytes().to_vec();
+    bytes[20] = 2;
+    peer.send(&bytes, &[]);
+    let expected = FrameError::Reserved(1).into();
+    assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected));
+}
+
+#[test]
+fn a_handoff_that_is_not_sent_is_nobodys_on_the_page() {
+    let sys = Faulty::default().send(|call| (call % 3 == 1).then_some(Err(Errno::ETOOMANYREFS)));
+    let world = World::on(sys, &queue_of(64));
+    let address = world.listen();
+    let mut peer = world.peer().join_with_scoreboard();
+    for _ in 0..20 {
+        let client = client(address);
+        let (head, fd) = some(&mut peer, 1).remove(0);
+        assert_eq!(head.remote, Some(client.local_addr().unwrap()));
+        assert!(take(&peer, &head));
+        drop(fd);
+        assert_eq!(answer_to(client), "");
+    }
+    assert_eq!(world.server.stats().requeued, 0);
+}
+
+#[test]
+fn a_worker_may_ask_for_less_while_it_grants_more() {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer().join_with_scoreboard();
+    grant(&peer, 5);
+    // The page is read before the frame.
+    peer.say(|frames| frames.cancel([Credit { lane: 0, count: 5 }]));
+    let Heard::Cancelled(answer) = peer.hear() else {
+        panic!("no answer");
+    };
+    assert_eq!(answer, [Credit { lane: 0, count: 5 }]);
+    let client = client(address);
+    world.await_queued(1);
+    assert!(still_waits(&client));
+}

@@ -1,0 +1,271 @@
+// Runs in the PARENT: what it knows of one worker. The worker's own side is client/client.ts.
+
+import { SocketServerError } from '../errors.js'
+import { beatsOf, type NativeServer } from '../native.js'
+import { bodyName, type WorkerBody, type WorkerExit } from './worker-body.js'
+import type { WorkerHandle, WorkerState } from './worker-handle.js'
+
+export interface WorkerSetup {
+  id: number
+  generation: number
+  restarts: number
+  entry: string
+  channel: number
+  body: WorkerBody
+  native: NativeServer
+  readyTimeout: number
+  killTimeout: number
+  /** Told of each change of state. */
+  changed: (worker: SupervisedWorker, from: WorkerState) => void
+}
+
+/**
+ * The parent's handle on a worker. Its life:
+ *
+ *     starting --joined--> ready --retire--> retiring --channel ends--> leaving --exit--> exited
+ *         \------------------\--channel ends--> left --retire--> leaving
+ *
+ * `retiring` has the time that `retire` gives it, after which its channel is ended, and `leaving` has `killTimeout`.
+ * `left` may take its time, as nobody asked it to go. From everywhere an exit leads to `exited`.
+ */
+export class SupervisedWorker implements WorkerHandle {
+  readonly id: number
+  readonly generation: number
+  readonly restarts: number
+  readonly body: WorkerBody
+  readonly channel: number
+  /** Resolves when it is ready; rejects if it is not in time, or exits or is retired before. Never an unhandled rejection. */
+  readonly connected: Promise<void>
+  /** Resolves when its process or thread is gone. */
+  readonly exited: Promise<WorkerExit>
+  readonly #setup: WorkerSetup
+  #stage: 'starting' | 'ready' | 'retiring' | 'left' | 'leaving' | 'exited' = 'starting'
+  #since = Date.now()
+  #readySince: number | undefined
+  #startError: SocketServerError | undefined
+  #handled = 0
+  /** The one deadline it is under: to be ready, to finish, to exit. */
+  #timer: NodeJS.Timeout | undefined
+  #settleConnected: (error?: Error) => void = () => {}
+
+  constructor(setup: WorkerSetup) {
+    this.#setup = setup
+    this.id = setup.id
+    this.generation = setup.generation
+    this.restarts = setup.restarts
+    this.body = setup.body
+    this.channel = setup.channel
+    this.connected = new Promise((resolve, reject) => {
+      this.#settleConnected = (error) => (error === undefined ? resolve() : reject(error))
+    })
+    this.connected.catch(() => {})
+    this.exited = setup.body.exited.then((exit) => {
+      this.#gone(exit)
+      return exit
+    })
+    if (setup.readyTimeout > 0) this.#after(setup.readyTimeout, () => this.#late())
+  }
+
+  get pid(): number | undefined {
+    return this.body.pid
+  }
+
+  get threadId(): number | undefined {
+    return this.body.threadId
+  }
+
+  get process(): WorkerBody['process'] {
+    return this.body.process
+  }
+
+  get thread(): WorkerBody['thread'] {
+    return this.body.thread
+  }
+
+  get state(): WorkerState {
+    switch (this.#stage) {
+      case 'starting':
+      case 'ready':
+      case 'exited':
+        return this.#stage
+      default:
+        return 'draining'
+    }
+  }
+
+  get since(): Date {
+    return new Date(this.#since)
+  }
+
+  /** Milliseconds since it became ready; undefined if it never was. */
+  get uptime(): number | undefined {
+    return this.#readySince === undefined ? undefined : performance.now() - this.#readySince
+  }
+
+  /** Whether it has been told to go, or to end. */
+  get isDismissed(): boolean {
+    return this.#stage === 'retiring' || this.#stage === 'leaving'
+  }
+
+  get leases(): number {
+    return this.#setup.native.channelStats(this.channel)?.leases ?? 0
+  }
+
+  get handled(): number {
+    return this.#setup.native.channelStats(this.channel)?.handedOff ?? this.#handled
+  }
+
+  /** How often its event loop has shown that it turns; undefined while it does not say. */
+  get beats(): number | undefined {
+    return beatsOf(this.#setup.native, this.channel)
+  }
+
+  /** The native side says that it has connected. */
+  joined(): void {
+    // A thread has its own copy of the channel now.
+    this.#setup.native.closeWorkerEnd(this.channel)
+    if (this.#stage === 'starting') {
+      this.#readySince = performance.now()
+      clearTimeout(this.#timer)
+      this.#enter('ready')
+    }
+    this.#settleConnected()
+  }
+
+  /** The native side says that its channel is over, after so many connections. */
+  channelEnded(handled: number): void {
+    this.#handled = handled
+    if (this.#stage === 'starting' || this.#stage === 'ready') this.#enter('left')
+    else if (this.#stage === 'retiring') this.#leave()
+  }
+
+  /**
+   * Gives it no more connections and has it leave when it has finished those it holds, for which it has `within`
+   * milliseconds; 0 is for ever. A second call may shorten that.
+   */
+  retire(within: number): void {
+    if (this.#stage === 'left') this.#leave()
+    if (this.#stage === 'starting') {
+      // It holds nothing, and may never get to read that it is to leave.
+      this.#enter('leaving')
+      this.#setup.native.retire(this.channel)
+      this.#endSoon()
+    } else if (this.#stage === 'ready') {
+      this.#enter('retiring')
+      this.#setup.native.retire(this.channel)
+      if (within > 0) this.#after(within, () => this.#expire())
+    } else if (this.#stage === 'retiring' && within > 0) {
+      this.#after(within, () => this.#expire())
+    }
+  }
+
+  /** Ends it now. */
+  kill(): void {
+    if (this.#stage === 'exited') return
+    if (this.#stage !== 'leaving') this.#enter('leaving')
+    this.body.kill()
+  }
+
+  /** Says why it did not become ready, or exited: its exit code or signal, and its last lines. */
+  exitError(exit: WorkerExit): SocketServerError {
+    return this.#startError ?? this.#exitError(exit)
+  }
+
+  #exitError({ code, signal, cause }: WorkerExit): SocketServerError {
+    const { entry, body } = this.#setup
+    const how = signal !== null ? `was ended by ${signal}` : `exited with code ${code}`
+    const when = this.#readySince === undefined ? ' before it had connected' : ''
+    const why = cause instanceof Error ? `: ${cause.message}` : ''
+    const lines = body.lastLines === '' ? '' : `. Its last lines:\n${body.lastLines}`
+    const message =
+      code === null && signal === null
+        ? `Worker ${this.id} (${entry}) could not be started${why}`
+        : `Worker ${this.id} (${entry}, ${bodyName(body)}) ${how}${when}${why}${lines}`
+    return new SocketServerError('ERR_SOCKETSERVER_WORKER_EXITED', message, {
+      pid: this.pid,
+      threadId: this.threadId,
+      exitCode: code ?? undefined,
+      signal: signal ?? undefined,
+      stderr: body.lastLines === '' ? undefined : body.lastLines,
+      cause,
+    })
+  }
+
+  /** It has not become ready in time. */
+  #late(): void {
+    const { entry, readyTimeout, body } = this.#setup
+    const lines = body.lastLines === '' ? '' : `. Its last lines:\n${body.lastLines}`
+    const message = `Worker ${this.id} (${entry}, ${bodyName(body)}) was not ready within ${readyTimeout} ms${lines}`
+    const details = { pid: this.pid, threadId: this.threadId }
+    this.#startError = new SocketServerError('ERR_SOCKETSERVER_READY_TIMEOUT', message, details)
+    this.#settleConnected(this.#startError)
+    // Should it connect after all, it is not to be given anything.
+    this.#setup.native.endChannel(this.channel)
+    this.#terminate()
+  }
+
+  /** Its time to finish is over: its sockets are ended, in the worker if that still listens, and it is to go. */
+  #expire(): void {
+    this.#enter('leaving')
+    this.#setup.native.endChannel(this.channel)
+    this.#after(END_GRACE, () => this.#terminate())
+  }
+
+  #leave(): void {
+    this.#enter('leaving')
+    this.#endSoon()
+  }
+
+  /** It has `killTimeout` to exit by itself. */
+  #endSoon(): void {
+    this.#after(this.#setup.killTimeout, () => this.#terminate())
+  }
+
+  #terminate(): void {
+    if (this.#stage !== 'leaving') this.#enter('leaving')
+    this.body.terminate()
+    this.#after(this.#setup.killTimeout, () => this.body.kill())
+  }
+
+  #after(delay: number, act: () => void): void {
+    clearTimeout(this.#timer)
+    // Does not hold this process: while the worker is there, its own handle does.
+    this.#timer = setTimeout(act, delay).unref()
+  }
+
+  #gone(exit: WorkerExit): void {
+    const wasDismissed = this.isDismissed
+    clearTimeout(this.#timer)
+    this.#setup.native.closeWorkerEnd(this.channel)
+    this.#settleConnected(wasDismissed ? this.#retiredError() : this.exitError(exit))
+    this.#endChannelLater()
+    this.#enter('exited')
+  }
+
+  #enter(stage: 'ready' | 'retiring' | 'left' | 'leaving' | 'exited'): void {
+    const from = this.state
+    this.#stage = stage
+    if (this.state === from) return
+    this.#since = Date.now()
+    this.#setup.changed(this, from)
+  }
+
+  /**
+   * A grandchild that inherited the channel before `connect()` had set CLOEXEC on it keeps it from reaching EOF.
+   * Not at once: what the worker has acknowledged may still be unread, and would be served a second time.
+   */
+  #endChannelLater(): void {
+    setTimeout(() => this.#setup.native.endChannel(this.channel), EOF_GRACE).unref()
+  }
+
+  #retiredError(): SocketServerError {
+    const message = `Worker ${this.id} was told to leave before it had connected`
+    return new SocketServerError('ERR_SOCKETSERVER_CLOSED', message, { pid: this.pid, threadId: this.threadId })
+  }
+}
+
+/** Milliseconds in which the native side reads what a dead worker had still written; it takes microseconds. */
+const EOF_GRACE = 1000
+
+/** Milliseconds that a worker has to end its sockets in order, once its time is up, before SIGTERM. */
+const END_GRACE = 250

@@ -1,0 +1,181 @@
+// Runs in the PARENT: all workers of a server, whatever pool they belong to, and what is told of them.
+
+import { debug, diagnostics } from '../diagnostics.js'
+import { SocketServerError } from '../errors.js'
+import { report } from '../events.js'
+import type { NativeServer } from '../native.js'
+import type { WorkerSettings } from '../worker-settings.js'
+import { WorkerPool } from './pool.js'
+import type { PoolSettings } from './pool-options.js'
+import { beatOf } from './rounds.js'
+import type { Server } from './server.js'
+import type { CutInfo, ServerStats } from './stats.js'
+import { SupervisedWorker } from './supervised-worker.js'
+import { bodyName, type WorkerBody, type WorkerExit } from './worker-body.js'
+import type { WorkerState } from './worker-handle.js'
+
+/** Starts what a worker lives in, and opens its channel. */
+export type StartBody = (
+  native: NativeServer,
+  settings: WorkerSettings,
+  report: (error: Error) => void,
+) => { channel: number; body: WorkerBody }
+
+export class Supervisor {
+  readonly #server: Server
+  readonly #native: NativeServer
+  readonly #ignoreSignals: boolean
+  readonly #pools = new Set<WorkerPool>()
+  readonly #workers = new Map<number, SupervisedWorker>()
+  /** Those that have gone, by channel, until what their channel still says has been read. */
+  readonly #gone = new Map<number, SupervisedWorker>()
+  readonly #counts = { restarts: 0, reloads: 0, stalls: 0, cut: 0 }
+  #isReferenced = true
+  #isStopped = false
+  #nextWorker = 1
+
+  /** `ignoreSignals`: whether workers leave SIGINT and SIGTERM to this process. */
+  constructor(server: Server, native: NativeServer, ignoreSignals: boolean) {
+    this.#server = server
+    this.#native = native
+    this.#ignoreSignals = ignoreSignals
+  }
+
+  /** The worker on this channel, also shortly after it has exited. */
+  worker(channel: number): SupervisedWorker | undefined {
+    return this.#workers.get(channel) ?? this.#gone.get(channel)
+  }
+
+  /** Starts a pool. Throws what starting its first workers throws. */
+  startPool(entry: string, workers: number, settings: PoolSettings, start: StartBody): WorkerPool {
+    const pool = new WorkerPool({
+      entry,
+      workers,
+      settings,
+      spawn: (generation, restarts) => this.#start(entry, settings, start, generation, restarts),
+      report: (error) => report(this.#server, error),
+      restarting: (generation, { delay, failures }, error) => {
+        this.#counts.restarts += 1
+        debug('a worker of %s is started in %d ms, after %d quick exits: %s', entry, delay, failures, error.message)
+        if (diagnostics.poolRestart.hasSubscribers) {
+          diagnostics.poolRestart.publish({ entry, generation, delay, failures, error })
+        }
+      },
+      reloading: (generation, stage, error) => {
+        if (stage === 'begun') this.#counts.reloads += 1
+        debug('generation %d of %s: reload %s', generation, entry, stage)
+        if (diagnostics.poolReload.hasSubscribers) {
+          diagnostics.poolReload.publish({ entry, generation, stage, error })
+        }
+      },
+      stalled: (worker, stalledFor) => this.#stalled(worker, stalledFor),
+    })
+    pool.reference(this.#isReferenced)
+    this.#pools.add(pool)
+    return pool
+  }
+
+  /** Has all workers leave, for which each has `within` milliseconds, and resolves when they have exited. */
+  async stop(within: number): Promise<void> {
+    this.#isStopped = true
+    const closing = [...this.#pools].map((pool) => pool.close())
+    for (const worker of this.#workers.values()) worker.retire(within)
+    await Promise.all([...closing, ...Array.from(this.#workers.values(), ({ exited }) => exited)])
+  }
+
+  /** Ends all workers now. */
+  kill(): void {
+    this.#isStopped = true
+    for (const pool of this.#pools) void pool.close()
+    for (const worker of this.#workers.values()) worker.kill()
+  }
+
+  reference(isReferenced: boolean): void {
+    this.#isReferenced = isReferenced
+    for (const pool of this.#pools) pool.reference(isReferenced)
+  }
+
+  joined(worker: SupervisedWorker): void {
+    worker.joined()
+    if (worker.state === 'ready') this.#server.emit('worker', worker)
+  }
+
+  /** Connections have ended with their worker. */
+  cut(worker: SupervisedWorker, info: CutInfo): void {
+    this.#counts.cut += info.connections
+    debug('worker %d (%s) took %d connections along: %s', worker.id, bodyName(worker), info.connections, info.reason)
+    if (diagnostics.workerCut.hasSubscribers) diagnostics.workerCut.publish({ worker, ...info })
+    this.#server.emit('cut', worker, info)
+  }
+
+  stats(): Pick<ServerStats, 'states' | 'restarts' | 'reloads' | 'stalls' | 'cut'> {
+    const states = { starting: 0, ready: 0, draining: 0 }
+    for (const { state } of this.#workers.values()) if (state !== 'exited') states[state] += 1
+    return { states, ...this.#counts }
+  }
+
+  #start(entry: string, pool: PoolSettings, start: StartBody, generation: number, restarts: number): SupervisedWorker {
+    if (this.#isStopped) {
+      throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The server is closed: a new worker comes too late')
+    }
+    const id = this.#nextWorker
+    const settings: WorkerSettings = {
+      id,
+      isThread: false,
+      isReadyManual: pool.isReadyManual,
+      drainTimeout: pool.drainTimeout,
+      killTimeout: pool.killTimeout,
+      beat: beatOf(pool.stallTimeout),
+      ignoreSignals: this.#ignoreSignals,
+    }
+    const { channel, body } = start(this.#native, settings, (error) => report(this.#server, error))
+    this.#nextWorker += 1
+    const worker = new SupervisedWorker({
+      id,
+      generation,
+      restarts,
+      entry,
+      channel,
+      body,
+      native: this.#native,
+      readyTimeout: pool.readyTimeout,
+      killTimeout: pool.killTimeout,
+      changed: (changed, from) => this.#changed(changed, from),
+    })
+    this.#workers.set(channel, worker)
+    debug('worker %d (%s) of %s starts, generation %d', id, bodyName(body), entry, generation)
+    // Not yet: whoever starts a pool can listen only when it has been started.
+    process.nextTick(() => this.#server.emit('start', worker))
+    void worker.exited.then((exit) => this.#exited(worker, exit))
+    return worker
+  }
+
+  #changed(worker: SupervisedWorker, from: WorkerState): void {
+    const { id, state } = worker
+    debug('worker %d (%s) is %s, was %s', id, bodyName(worker), state, from)
+    if (diagnostics.workerState.hasSubscribers) diagnostics.workerState.publish({ worker, from, to: state })
+    this.#server.emit('transition', worker, from)
+  }
+
+  #stalled(worker: SupervisedWorker, stalledFor: number): void {
+    this.#counts.stalls += 1
+    const info = { stalledFor, leases: worker.leases }
+    debug('worker %d (%s) has not turned for %d ms', worker.id, bodyName(worker), stalledFor)
+    if (diagnostics.workerStall.hasSubscribers) diagnostics.workerStall.publish({ worker, ...info })
+    this.#server.emit('stall', worker, info)
+  }
+
+  #exited(worker: SupervisedWorker, exit: WorkerExit): void {
+    this.#workers.delete(worker.channel)
+    this.#gone.set(worker.channel, worker)
+    setTimeout(() => this.#gone.delete(worker.channel), GONE_TIME).unref()
+    // A process says so itself, on its standard error.
+    if (worker.thread !== undefined && exit.cause !== undefined && worker.uptime !== undefined) {
+      report(this.#server, worker.exitError(exit))
+    }
+    this.#server.emit('exit', worker, exit.code, exit.signal)
+  }
+}
+
+/** Milliseconds; longer than what it takes until the channel of a worker that has exited is ended for certain. */
+const GONE_TIME = 5000

@@ -1,0 +1,62 @@
+import { Worker as Thread } from 'node:worker_threads'
+import type { NativeServer } from '../native.js'
+import { type WorkerSettings, workerEnvironment } from '../worker-settings.js'
+import type { ThreadPlan } from './thread-options.js'
+import type { WorkerBody, WorkerExit } from './worker-body.js'
+
+/** A worker that is a thread of this process. */
+export class ThreadBody implements WorkerBody {
+  readonly thread: Thread
+  readonly threadId: number
+  readonly pid = undefined
+  readonly process = undefined
+  readonly lastLines = ''
+  readonly exited: Promise<WorkerExit>
+
+  constructor(thread: Thread) {
+    this.thread = thread
+    // The thread's own property becomes -1 once it has exited.
+    this.threadId = thread.threadId
+    let cause: unknown
+    // Listened to in any case: unheard, an error that a worker did not catch would end the whole process.
+    thread.on('error', (error) => {
+      cause = error
+    })
+    this.exited = new Promise((resolve) => {
+      thread.once('exit', (code) => resolve({ code, signal: null, cause }))
+    })
+  }
+
+  terminate(): void {
+    void this.thread.terminate()
+  }
+
+  kill(): void {
+    void this.thread.terminate()
+  }
+
+  reference(isReferenced: boolean): void {
+    if (isReferenced) this.thread.ref()
+    else this.thread.unref()
+  }
+}
+
+/**
+ * Starts one worker's thread. Its end of a new channel stays a descriptor of this process and is closed here, by
+ * `closeWorkerEnd`, once the thread has made its own copy or has exited.
+ */
+export function startThread(
+  native: NativeServer,
+  { entry, env, options }: ThreadPlan,
+  settings: WorkerSettings,
+): { channel: number; body: WorkerBody } {
+  const end = native.openChannel()
+  try {
+    const thread = new Thread(entry, { ...options, env: workerEnvironment(env, end.fd, settings) })
+    return { channel: end.channel, body: new ThreadBody(thread) }
+  } catch (error) {
+    native.closeWorkerEnd(end.channel)
+    native.endChannel(end.channel)
+    throw error
+  }
+}
