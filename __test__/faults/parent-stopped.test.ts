@@ -2,6 +2,7 @@ import { call } from '../helpers/caller.js'
 import { linuxTest } from '../helpers/conditional-test.js'
 import { startParent } from '../helpers/parent.js'
 import { isRunning, isStopped, threads } from '../helpers/processes.js'
+import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
 linuxTest('workers go on while their parent is stopped, and nothing is lost when it continues', async (t) => {
@@ -10,8 +11,7 @@ linuxTest('workers go on while their parent is stopped, and nothing is lost when
   const callers = Array.from({ length: HELD }, () => call(t, parent.port))
   await until(async () => (await parent.stats()).leases === HELD)
   const before = threads(worker)
-  process.kill(parent.pid, 'SIGSTOP')
-  await until(() => isStopped(parent.pid))
+  await stop(t, parent.pid)
   // In the kernel's backlog until the parent continues.
   const late = Array.from({ length: 20 }, () => call(t, parent.port).say('release\n'))
 
@@ -34,8 +34,7 @@ linuxTest('a worker can leave while its parent is stopped', async (t) => {
   const parent = await startParent(t, { fixture: 'release-slowly', env: { LEAVE: '1' } })
   const callers = Array.from({ length: HELD }, () => call(t, parent.port))
   await until(async () => (await parent.stats()).leases === HELD)
-  process.kill(parent.pid, 'SIGSTOP')
-  await until(() => isStopped(parent.pid))
+  await stop(t, parent.pid)
   callers[0]?.say('release\n')
   // The last answer is given in the turn after the worker has said, to a channel that is full, that it leaves.
   for (const caller of callers) await caller.answer()

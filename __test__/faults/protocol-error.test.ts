@@ -31,7 +31,7 @@ for (const [what, { bytes, told, dies }] of Object.entries(LIES)) {
   linuxSerial(`a worker that sends ${what} is told of and cut off, and nobody else notices`, async (t) => {
     const { server, port, errors, honest } = await serverWithOneHonestWorker(t)
     const before = descriptors()
-    const { pool, reports } = forkFixture(server, 'liar')
+    const { pool, reports } = forkFixture(server, 'liar', { restart: false })
     // Some never connect, which is no news here.
     pool.ready.catch(() => {})
     await reports.next('started')
@@ -55,7 +55,7 @@ for (const [what, { bytes, told, dies }] of Object.entries(LIES)) {
 linuxSerial('a worker that sends descriptors is told of and cut off, and they are closed', async (t) => {
   const { server, port, errors, honest } = await serverWithOneHonestWorker(t)
   const before = descriptors()
-  const { pool } = forkFixture(server, 'smuggler')
+  const { pool } = forkFixture(server, 'smuggler', { restart: false })
   const [smuggler] = pool.workers
   await until(() => errors.length > 0)
   t.is(errors[0]?.code, 'ERR_SOCKETSERVER_PROTOCOL')
@@ -68,7 +68,7 @@ linuxSerial('a worker that sends descriptors is told of and cut off, and they ar
 linuxSerial('what a worker had been given before it lied is answered by another', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { pool, reports } = forkFixture(server, 'liar')
+  const { pool, reports } = forkFixture(server, 'liar', { restart: false })
   server.on('error', () => {})
   await reports.next('started')
   const [liar] = pool.workers
@@ -103,5 +103,7 @@ async function serverWithOneHonestWorker(
   const { pool } = forkFixture(server, 'tokens')
   await pool.ready
   await ask(port)
+  // The parent's copy of that connection has been closed, too.
+  await until(() => server.stats().handedOff === 1 && server.stats().leases === 0)
   return { server, port, errors, honest: pool.workers[0]?.pid }
 }

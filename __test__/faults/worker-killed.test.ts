@@ -7,7 +7,10 @@ import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
 linuxTest('what a killed worker had received and not taken is answered by another, once', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'stuck', { env: { ...process.env, BLOCK: '60000' } })
+  const { server, pool, reports, port } = await serve(t, 'stuck', {
+    restart: false,
+    env: { ...process.env, BLOCK: '60000' },
+  })
   const [victim] = pool.workers
   victim?.process.send('block')
   await reports.next('blocked')
@@ -36,6 +39,7 @@ linuxTest('what a killed worker had received and not taken is answered by anothe
 linuxTest('a worker killed with connections in its hands takes nobody else along', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hold-until-told', {
     workers: 2,
+    restart: false,
     env: { ...process.env, CONCURRENCY: String(CLIENTS / 2) },
   })
   const exit = new Promise((resolve) => {
@@ -58,6 +62,7 @@ linuxTest('a worker killed with connections in its hands takes nobody else along
 loadTest('under load, exactly what killed workers had taken is missing, and all else is answered once', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'tokens', {
     workers: 3,
+    restart: false,
     env: { ...process.env, DELAY: '2', CONCURRENCY: '8' },
   })
   const killed: number[] = []

@@ -5,7 +5,10 @@ import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
 linuxTest('what waits in a worker that leaves goes to the others', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'stuck', { env: { ...process.env, BLOCK: '300' } })
+  const { server, pool, reports, port } = await serve(t, 'stuck', {
+    restart: false,
+    env: { ...process.env, BLOCK: '300' },
+  })
   const [leaver] = pool.workers
   // A client that says nothing yet keeps it from leaving altogether.
   const silent = call(t, port)
@@ -15,7 +18,7 @@ linuxTest('what waits in a worker that leaves goes to the others', async (t) => 
   const answers = Array.from({ length: CLIENTS }, (_, index) => ask(port, `token-${index}\n`))
   await until(() => server.stats().accepted === 1 + CLIENTS && server.stats().queued === 0)
   const { pid, taken } = await reports.next('unblocked')
-  t.is(pid, leaver?.pid)
+  t.is(pid, leaver?.pid ?? 0)
   t.is(taken, 1)
 
   const { pool: others } = forkFixture(server, 'tokens')
@@ -37,6 +40,7 @@ for (const [how, code] of [
   linuxTest(`a worker that ends itself with connections in its hands takes nobody else along (${how})`, async (t) => {
     const { server, pool, reports, port } = await serve(t, 'hold-until-told', {
       workers: 2,
+      restart: false,
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       env: { ...process.env, CONCURRENCY: String(CLIENTS / 2) },
     })

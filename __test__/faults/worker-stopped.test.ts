@@ -1,7 +1,7 @@
 import { ask, call } from '../helpers/caller.js'
 import { linuxTest } from '../helpers/conditional-test.js'
 import { startParent } from '../helpers/parent.js'
-import { isStopped } from '../helpers/processes.js'
+import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
 for (const [signal, end] of [
@@ -15,8 +15,7 @@ for (const [signal, end] of [
     await until(async () => (await askedBy(parent.port)) === stopped)
     await until(async () => (await askedBy(parent.port)) === running)
     const before = await parent.stats()
-    process.kill(stopped, 'SIGSTOP')
-    await until(() => isStopped(stopped))
+    await stop(t, stopped)
 
     const begin = performance.now()
     const callers = Array.from({ length: 20 }, (_, index) => call(t, parent.port).say(`token-${index}\n`))

@@ -1,8 +1,25 @@
 import { join } from 'node:path'
-import type { RestartPolicy } from '../../dist/lib/server/restart-policy.js'
 
-/** A module that the package keeps to itself, for a unit test: by its path below lib/, as compiled. */
-export function library(path: 'server/restart-policy'): { RestartPolicy: typeof RestartPolicy }
-export function library(path: string): unknown {
+/** The modules that the package keeps to itself, by their path below lib/. */
+interface Library {
+  errors: typeof import('../../dist/lib/errors.js')
+  validate: typeof import('../../dist/lib/validate.js')
+  'client/accept-queue': typeof import('../../dist/lib/client/accept-queue.js')
+  'client/adopt-socket': typeof import('../../dist/lib/client/adopt-socket.js')
+  'client/connection-listeners': typeof import('../../dist/lib/client/connection-listeners.js')
+  'client/lane': typeof import('../../dist/lib/client/lane.js')
+  'client/lease': typeof import('../../dist/lib/client/lease.js')
+  'client/stream-handle': typeof import('../../dist/lib/client/stream-handle.js')
+  'server/address': typeof import('../../dist/lib/server/address.js')
+  'server/drain': typeof import('../../dist/lib/server/drain.js')
+  'server/listen-target': typeof import('../../dist/lib/server/listen-target.js')
+  'server/pool-options': typeof import('../../dist/lib/server/pool-options.js')
+  'server/resolve-entry': typeof import('../../dist/lib/server/resolve-entry.js')
+  'server/restart-policy': typeof import('../../dist/lib/server/restart-policy.js')
+  'server/server-options': typeof import('../../dist/lib/server/server-options.js')
+}
+
+/** One of them, as compiled: for a unit test. */
+export function library<Path extends keyof Library>(path: Path): Library[Path] {
   return require(join(__dirname, '..', '..', '..', 'dist', 'lib', path))
 }

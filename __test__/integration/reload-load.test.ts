@@ -7,7 +7,7 @@ import { assertClean, Load } from '../helpers/load.js'
 import { serve, startThreads } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-const REQUESTS = Number(process.env['SOCKETSERVER_TEST_REQUESTS'] ?? 8000)
+const REQUESTS = Number(process.env['SOCKETSERVER_TEST_REQUESTS'] ?? 5000)
 
 /** Reloads and resizes without pause until the load is over; how often it has reloaded. */
 async function shake(pool: Pool<WorkerHandle>, over: Promise<unknown>): Promise<number> {
@@ -46,7 +46,7 @@ for (const kind of ['processes', 'threads'] as const) {
   loadSerial(`no request on a kept connection is lost while ${kind} are reloaded and resized`, async (t) => {
     const { server, pool, port } = await start(t, 'serve-http-tokens', { workers: 3 })
     const fast = new Load(t, port, { connections: REQUESTS, clients: 16, body: 2000 }, 'http')
-    const slow = new Load(t, port, { connections: 400, clients: 20, rate: 50, body: 50_000 }, 'http')
+    const slow = new Load(t, port, { connections: 200, clients: 20, rate: 50, body: 50_000 }, 'http')
     const reloads = await shake(pool, Promise.all([fast.report, slow.report]))
     assertClean(t, await fast.report)
     assertClean(t, await slow.report)

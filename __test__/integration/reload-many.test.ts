@@ -7,7 +7,7 @@ import { serve, startThreads } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
 setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc')
+const collectGarbage: () => void = runInNewContext('gc')
 
 // 500 is an hour's worth: SOCKETSERVER_TEST_RELOADS=500 npm test -- integration/reload-many
 const RELOADS = Number(process.env['SOCKETSERVER_TEST_RELOADS'] ?? 12)

@@ -1,5 +1,6 @@
-import test, { type ExecutionContext } from 'ava'
+import type { ExecutionContext } from 'ava'
 import { call } from '../helpers/caller.js'
+import { linuxTest } from '../helpers/conditional-test.js'
 import { isRunning } from '../helpers/processes.js'
 import { type Program, run } from '../helpers/program.js'
 import { until } from '../helpers/until.js'
@@ -18,7 +19,7 @@ async function start(t: ExecutionContext, delay: number, ...more: string[]): Pro
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  test(`${signal} to parent and workers alike drains, closes, and ends with 0`, async (t) => {
+  linuxTest(`${signal} to parent and workers alike drains, closes, and ends with 0`, async (t) => {
     const { parent, port, pids } = await start(t, 300)
     const caller = call(t, port).say('words')
     await caller.heard('first half')
@@ -30,7 +31,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
-test('the second signal ends at once, with 128 and its number', async (t) => {
+linuxTest('the second signal ends at once, with 128 and its number', async (t) => {
   const { parent, port, pids } = await start(t, 60_000)
   const caller = call(t, port).say('words')
   await caller.heard('first half')
@@ -41,13 +42,13 @@ test('the second signal ends at once, with 128 and its number', async (t) => {
   await until(() => !pids.some(isRunning))
 })
 
-test('a process that something else keeps alive is ended all the same', async (t) => {
+linuxTest('a process that something else keeps alive is ended all the same', async (t) => {
   const { parent } = await start(t, 0, 'lively')
   parent.process.kill('SIGTERM')
   t.is(await parent.exit(), 0)
 })
 
-test('without the option signals do what they do', async (t) => {
+linuxTest('without the option signals do what they do', async (t) => {
   const parent = run(t, 'parent-of', { args: ['tokens', '1'] })
   const { pids }: { pids: number[] } = JSON.parse(await parent.line())
   process.kill(pids[0] ?? 0, 'SIGINT')
@@ -56,7 +57,7 @@ test('without the option signals do what they do', async (t) => {
   t.is(await parent.exit(), 'SIGINT')
 })
 
-test('what closing cuts at its deadlines makes the exit code 1', async (t) => {
+linuxTest('what closing cuts at its deadlines makes the exit code 1', async (t) => {
   const { parent, port, pids } = await start(t, 60_000)
   const caller = call(t, port).say('words')
   await caller.heard('first half')

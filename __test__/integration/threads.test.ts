@@ -1,6 +1,7 @@
 import { SHARE_ENV } from 'node:worker_threads'
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
+import { linuxSerial } from '../helpers/conditional-test.js'
 import { fixture } from '../helpers/fixture.js'
 import { descriptors } from '../helpers/processes.js'
 import { listen, serve, startServer, startThreads } from '../helpers/served.js'
@@ -51,7 +52,7 @@ const ENDS = [
   ['process.exit()', 'exit', 3],
 ] as const
 for (const [name, word, exitCode] of ENDS) {
-  test.serial(
+  linuxSerial(
     `${name} ends its thread alone: what was not taken is answered by the next, and no descriptor is left`,
     async (t) => {
       const { server, pool, port, reports } = await startThreads(t, 'end-when-told')
@@ -85,7 +86,7 @@ for (const [name, word, exitCode] of ENDS) {
   )
 }
 
-test.serial('terminate() on a thread loses what it held and nothing else', async (t) => {
+linuxSerial('terminate() on a thread loses what it held and nothing else', async (t) => {
   const { server, pool, port, reports } = await startThreads(t, 'end-when-told', { workers: 2 })
   let before = Number.POSITIVE_INFINITY
   // The first round opens what stays open.

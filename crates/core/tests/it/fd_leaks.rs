@@ -43,7 +43,6 @@ fn channels_that_come_and_go_leave_no_descriptor_behind() {
     alone("fd_leaks::channels_that_come_and_go_leave_no_descriptor_behind", || {
         let world = World::new();
         let address = world.listen();
-        drop(world.worker());
         let before = open_descriptors();
         for round in 0..60 {
             let worker = world.worker();

@@ -1,7 +1,7 @@
 //! A channel with a scoreboard, as a worker of another make would use it.
 
 use nix::errno::Errno;
-use socketserver_core::channel::frame::FrameError;
+use socketserver_core::channel::frame::{FrameError, Writer};
 use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Refusal, RefusalReason};
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::notice::EndReason;
@@ -36,7 +36,7 @@ fn grant(peer: &Peer, credit: u64) {
 
 fn ring(peer: &Peer) {
     if page(peer).is_wanted() {
-        peer.say(|frames| frames.nudge());
+        peer.say(Writer::nudge);
     }
 }
 
@@ -157,7 +157,7 @@ fn a_bell_that_is_lost_is_asked_for_again_with_the_next_frame() {
     assert!(matches!(peer.hear(), Heard::Cancelled(_)));
     until_true("the parent asks again", || page(&peer).is_wanted());
     page(&peer).add(0, 0, 1);
-    peer.say(|frames| frames.nudge());
+    peer.say(Writer::nudge);
     assert!(matches!(peer.hear(), Heard::Connections(_)));
     drop(client);
 }
@@ -178,7 +178,7 @@ fn a_worker_that_leaves_gives_back_on_the_page_what_comes_too_late() {
     let mut peer = world.peer().join_with_scoreboard();
     let client = client(address);
     let (head, fd) = some(&mut peer, 1).remove(0);
-    peer.say(|frames| frames.leave());
+    peer.say(Writer::leave);
     assert!(page(&peer).claim(head.slot, head.id, Claim::Unwanted));
     drop(fd);
     answer(world.worker().one(), "by another");
@@ -206,7 +206,7 @@ fn ends_with(expected: &ProtocolError, lie: impl FnOnce(&Peer, &ConnectionHead))
     let first = client(address);
     let (head, fd) = some(&mut peer, 1).remove(0);
     lie(&peer, &head);
-    peer.say(|frames| frames.nudge());
+    peer.say(Writer::nudge);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
     let farewell = peer.last_words().pop();
     assert!(
@@ -236,7 +236,7 @@ fn a_recall_by_the_worker() {
     let _client = client(world.listen());
     let (head, _fd) = some(&mut peer, 1).remove(0);
     assert!(page(&peer).claim(head.slot, head.id, Claim::Recalled));
-    peer.say(|frames| frames.nudge());
+    peer.say(Writer::nudge);
     let expected = ProtocolError::Scoreboard { id: head.id };
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected));
     world.await_queued(1);
@@ -294,7 +294,7 @@ fn an_end_by_frame() {
 fn flags_that_do_not_exist() {
     let world = World::new();
     let peer = world.peer();
-    let mut frames = socketserver_core::channel::frame::Writer::new();
+    let mut frames = Writer::new();
     frames.hello(crate::peer::hello());
     let mut bytes = frames.bytes().to_vec();
     bytes[20] = 2;

@@ -108,7 +108,7 @@ fn a_frame_that_travels_the_wrong_way() {
                 version: 1,
                 channel: 1,
                 scoreboard: false,
-            })
+            });
         });
     });
 }

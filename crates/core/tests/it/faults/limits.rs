@@ -62,6 +62,7 @@ fn a_worker_at_its_limit_refuses_says_so_once_and_recovers() {
             let worker = world.worker();
             let clients = clients(address, 6);
             world.await_queued(6);
+            worker.await_phase(|phase| *phase == Phase::Open);
             limit_descriptors(2);
             let told = |notice: &Notice| matches!(notice, Notice::WorkerLimit { .. });
             // Four of the six arrive without their descriptor, or all of them time and again.

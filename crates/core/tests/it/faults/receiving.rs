@@ -383,7 +383,7 @@ fn a_welcome_to_another_version_ends_the_channel() {
                 version: 2,
                 channel: 1,
                 scoreboard: false,
-            })
+            });
         },
         0,
     );

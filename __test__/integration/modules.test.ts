@@ -1,0 +1,35 @@
+import test from 'ava'
+import { run } from '../helpers/program.js'
+
+test('import and require share one copy, with the same names', async (t) => {
+  const program = run(t, 'both-systems')
+  t.deepEqual(await program.json(), {
+    names: ['SocketServerError', 'connect', 'createServer'],
+    imported: true,
+    byDefault: true,
+    again: true,
+    byPath: true,
+    sameError: true,
+    sameConnect: true,
+  })
+  t.is(await program.exit(), 0)
+})
+
+test('a parent by require has workers by import and by require', async (t) => {
+  const program = run(t, 'parent-by-require')
+  t.like(await program.json(), { answeredBy: 'import' })
+  t.like(await program.json(), { remoteAddress: '127.0.0.1' })
+  t.is(await program.exit(), 0)
+})
+
+test('without a binary for the platform, loading fails with one sentence that says what to do', async (t) => {
+  const program = run(t, 'unsupported')
+  const { code, message, hasCause } = JSON.parse(await program.line())
+  t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM')
+  t.regex(
+    message,
+    /^@socketserver\/node has no working binary for sunos-sparc: supported are Linux .* and macOS .*build/,
+  )
+  t.true(hasCause)
+  t.is(await program.exit(), 0)
+})

@@ -1,0 +1,78 @@
+// The types of the worker's side, and of errors, as they are promised. Compiled with the tests; there is nothing to run.
+
+import type { EventEmitter } from 'node:events'
+import type { Server as HttpServer } from 'node:http'
+import type { Http2SecureServer, Http2Server } from 'node:http2'
+import type { Server as HttpsServer } from 'node:https'
+import type { Server as NetServer, Socket } from 'node:net'
+import type { Server as TlsServer } from 'node:tls'
+import {
+  type AcceptOptions,
+  type Client,
+  type Connection,
+  type ConnectionInfo,
+  type ConnectOptions,
+  connect,
+  SocketServerError,
+  type SocketServerErrorCode,
+} from '@socketserver/node'
+import { expectTypeOf } from 'expect-type'
+
+expectTypeOf(connect).parameters.toExtend<[options?: ConnectOptions | undefined]>()
+expectTypeOf(connect()).toEqualTypeOf<Client>()
+expectTypeOf(connect({ port: 7702 })).toEqualTypeOf<Client>()
+// @ts-expect-error A port is a number.
+connect({ port: '7702' })
+
+declare const client: Client
+expectTypeOf(client).toExtend<EventEmitter>()
+expectTypeOf(client.accept).parameters.toEqualTypeOf<[options?: AcceptOptions | undefined]>()
+expectTypeOf(client.accept({ signal: AbortSignal.timeout(5) })).toEqualTypeOf<Promise<Connection>>()
+// @ts-expect-error A signal is an AbortSignal, not the name of one.
+client.accept({ signal: 'SIGTERM' })
+
+expectTypeOf<Connection>().toExtend<ConnectionInfo>()
+expectTypeOf<Connection['socket']>().toEqualTypeOf<Socket>()
+expectTypeOf<ConnectionInfo>().toExtend<{
+  id: number
+  remoteAddress: string | undefined
+  remotePort: number | undefined
+  localPort: number | undefined
+  waited: number
+}>()
+expectTypeOf<'socket'>().not.toExtend<keyof ConnectionInfo>()
+
+expectTypeOf(client).toExtend<AsyncIterable<Connection>>()
+expectTypeOf(client).toExtend<AsyncDisposable>()
+expectTypeOf(client.concurrency).toBeNumber()
+client.concurrency = Number.POSITIVE_INFINITY
+expectTypeOf(client.leases).toBeNumber()
+// @ts-expect-error Leases are counted, not set.
+client.leases = 0
+expectTypeOf(client.close()).toEqualTypeOf<Promise<void>>()
+expectTypeOf(client.ref().unref()).toEqualTypeOf<Client>()
+
+client.on('connection', (socket, info) => {
+  expectTypeOf(socket).toEqualTypeOf<Socket>()
+  expectTypeOf(info).toEqualTypeOf<ConnectionInfo>()
+})
+client.once('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>())
+client.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())
+
+// Every kind of server is served, and the client is returned.
+declare const servers: NetServer | HttpServer | HttpsServer | TlsServer | Http2Server | Http2SecureServer
+expectTypeOf(client.serve(servers)).toEqualTypeOf<Client>()
+expectTypeOf(client.serve(servers, { concurrency: 100 })).toEqualTypeOf<Client>()
+// @ts-expect-error A handler of requests is no server.
+client.serve((_request: unknown, response: { end(): void }) => response.end())
+
+const error = new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'too late', { cause: new Error('why') })
+expectTypeOf(error).toExtend<Error>()
+expectTypeOf(error.code).toExtend<string>()
+expectTypeOf<'ERR_SOCKETSERVER_NO_PARENT'>().toExtend<SocketServerErrorCode>()
+expectTypeOf<'EADDRINUSE'>().not.toExtend<SocketServerErrorCode>()
+expectTypeOf<'EADDRINUSE'>().toExtend<SocketServerError['code']>()
+expectTypeOf(error.errno).toEqualTypeOf<number | undefined>()
+expectTypeOf(error.syscall).toEqualTypeOf<string | undefined>()
+// @ts-expect-error What an error says does not change.
+error.code = 'ERR_SOCKETSERVER_NO_PARENT'

@@ -1,0 +1,118 @@
+// The types of the parent's side, as they are promised. Compiled with the tests; there is nothing to run.
+
+import type { ChildProcess, ForkOptions as ChildProcessForkOptions } from 'node:child_process'
+import type { EventEmitter } from 'node:events'
+import {
+  createServer,
+  type DrainOptions,
+  type DrainResult,
+  type ForkOptions,
+  type ListenAddress,
+  type ListenOptions,
+  type PathAddress,
+  type Pool,
+  type ProcessHandle,
+  type Server,
+  type ServerOptions,
+  type ServerStats,
+  type ShedInfo,
+  type TcpAddress,
+  type WorkerHandle,
+  type WorkerState,
+} from '@socketserver/node'
+import { expectTypeOf } from 'expect-type'
+
+expectTypeOf(createServer).parameters.toEqualTypeOf<[options?: ServerOptions | undefined]>()
+expectTypeOf(createServer).returns.toEqualTypeOf<Server>()
+expectTypeOf<ServerOptions['policy']>().toEqualTypeOf<'least-busy' | 'round-robin' | undefined>()
+expectTypeOf<ServerOptions['maxQueue']>().toEqualTypeOf<number | undefined>()
+expectTypeOf<ServerOptions['queueTimeout']>().toEqualTypeOf<number | undefined>()
+
+declare const server: Server
+expectTypeOf(server).toExtend<EventEmitter>()
+
+// Each form of listen() resolves to its own kind of address.
+expectTypeOf(server.listen(8888)).toEqualTypeOf<Promise<TcpAddress>>()
+expectTypeOf(server.listen(8888, '::1')).toEqualTypeOf<Promise<TcpAddress>>()
+expectTypeOf(server.listen({ port: 0, host: '::', backlog: 4096, ipv6Only: true })).toEqualTypeOf<Promise<TcpAddress>>()
+expectTypeOf(server.listen({ path: '/run/app.sock', readableAll: true })).toEqualTypeOf<Promise<PathAddress>>()
+expectTypeOf(server.listen('/run/app.sock')).toEqualTypeOf<Promise<ListenAddress>>()
+expectTypeOf(server.listen({ fd: 3 })).toEqualTypeOf<Promise<ListenAddress>>()
+expectTypeOf<ListenAddress>().toEqualTypeOf<TcpAddress | PathAddress>()
+expectTypeOf<TcpAddress>().toEqualTypeOf<{ address: string; family: 'IPv4' | 'IPv6'; port: number }>()
+expectTypeOf<{ port: number; signal: AbortSignal }>().toExtend<ListenOptions>()
+expectTypeOf(server.addresses()).toEqualTypeOf<ListenAddress[]>()
+
+// @ts-expect-error A place to listen is not optional.
+server.listen()
+// @ts-expect-error Nor is it a boolean.
+server.listen(true)
+// @ts-expect-error A port is a number here; only what comes from elsewhere may be digits.
+server.listen({ port: '80' })
+// @ts-expect-error There are two policies.
+createServer({ policy: 'random' })
+
+// fork() takes all that child_process.fork() takes.
+expectTypeOf<ChildProcessForkOptions>().toExtend<ForkOptions>()
+expectTypeOf(server.fork('./worker.js')).toEqualTypeOf<Pool<ProcessHandle>>()
+expectTypeOf(server.fork(new URL('file:///worker.js'), { workers: 4, args: ['a'], silent: true })).toExtend<Pool>()
+// @ts-expect-error An entry is not optional.
+server.fork()
+// @ts-expect-error Arguments are strings.
+server.fork('./worker.js', { args: [5] })
+
+declare const pool: Pool
+expectTypeOf(pool.ready).toEqualTypeOf<Promise<void>>()
+expectTypeOf(pool.size).toBeNumber()
+expectTypeOf(pool.resize).parameters.toEqualTypeOf<[size: number]>()
+expectTypeOf(pool.resize(8)).toEqualTypeOf<Promise<void>>()
+expectTypeOf(pool.close()).toEqualTypeOf<Promise<void>>()
+expectTypeOf(pool.workers).toEqualTypeOf<readonly ProcessHandle[]>()
+// @ts-expect-error How many there are is changed by resize().
+pool.size = 5
+// @ts-expect-error And the list is not for writing.
+pool.workers.pop()
+
+declare const worker: ProcessHandle
+expectTypeOf(worker).toExtend<WorkerHandle>()
+expectTypeOf(worker.id).toBeNumber()
+expectTypeOf(worker.pid).toEqualTypeOf<number | undefined>()
+expectTypeOf(worker.generation).toBeNumber()
+expectTypeOf(worker.leases).toBeNumber()
+expectTypeOf(worker.state).toEqualTypeOf<WorkerState>()
+expectTypeOf<WorkerState>().toEqualTypeOf<'starting' | 'ready' | 'draining' | 'exited'>()
+expectTypeOf(worker.process).toEqualTypeOf<ChildProcess>()
+
+expectTypeOf(server.stats()).toEqualTypeOf<ServerStats>()
+expectTypeOf<ServerStats>().toExtend<{
+  accepted: number
+  handedOff: number
+  requeued: number
+  shed: number
+  queued: number
+  maxQueued: number
+  leases: number
+  workers: number
+  paused: boolean
+  waitMs: { p50: number; p99: number; max: number }
+  acceptErrors: Record<string, number>
+}>()
+
+expectTypeOf(server.drain).parameters.toEqualTypeOf<[options?: DrainOptions | undefined]>()
+expectTypeOf(server.drain({ timeout: 10_000 })).toEqualTypeOf<Promise<DrainResult>>()
+expectTypeOf<DrainResult>().toEqualTypeOf<{ complete: boolean; queued: number; leases: number }>()
+expectTypeOf(server.close()).toEqualTypeOf<Promise<void>>()
+expectTypeOf(server.destroy()).toEqualTypeOf<void>()
+expectTypeOf(server).toExtend<AsyncDisposable>()
+expectTypeOf(server.ref().unref()).toEqualTypeOf<Server>()
+
+server.on('listening', (address) => expectTypeOf(address).toEqualTypeOf<ListenAddress>())
+server.on('worker', (handle) => expectTypeOf(handle).toEqualTypeOf<WorkerHandle>())
+server.on('exit', (handle, code, signal) => {
+  expectTypeOf(handle).toEqualTypeOf<WorkerHandle>()
+  expectTypeOf(code).toEqualTypeOf<number | null>()
+  expectTypeOf(signal).toEqualTypeOf<NodeJS.Signals | null>()
+})
+server.on('shed', (info) => expectTypeOf(info).toEqualTypeOf<ShedInfo>())
+server.once('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>())
+server.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())

@@ -1,0 +1,51 @@
+// Small parts of the parent's side.
+
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import test from 'ava'
+import { library } from '../helpers/library.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
+
+const { errorPlace, fromNative } = library('server/address')
+const { Drain } = library('server/drain')
+const { resolveEntry } = library('server/resolve-entry')
+
+test('addresses have the shape of net', (t) => {
+  const tcp = { family: 'IPv6', address: '::', port: 80 }
+  t.deepEqual(fromNative(tcp), { address: '::', family: 'IPv6', port: 80 })
+  t.deepEqual(fromNative({ family: 'Unix', address: '/a', port: 0 }), { path: '/a' })
+  t.deepEqual(errorPlace(fromNative(tcp)), { address: '::', port: 80 })
+  t.deepEqual(errorPlace({ path: '/a' }), { address: '/a', port: -1 })
+})
+
+test('an entry is found as node finds what it is to run, and keeps the name that it was given', (t) => {
+  const directory = temporaryDirectory(t)
+  mkdirSync(join(directory, 'folder'))
+  for (const name of ['worker.js', 'folder/index.js', 'other.mjs']) writeFileSync(join(directory, name), '')
+  symlinkSync(join(directory, 'worker.js'), join(directory, 'link.js'))
+  for (const entry of ['worker.js', './worker', 'folder', 'folder/index.js', 'other.mjs', 'link.js']) {
+    t.is(resolveEntry(entry, directory), join(directory, entry), entry)
+    t.is(resolveEntry(entry, pathToFileURL(directory)), join(directory, entry), entry)
+    t.is(resolveEntry(join(directory, entry), '/nowhere'), join(directory, entry), entry)
+  }
+  t.is(resolveEntry(pathToFileURL(join(directory, 'worker.js'))), join(directory, 'worker.js'))
+  for (const entry of ['other', 'nothing.js', 'fs', 'typescript']) {
+    t.throws(() => resolveEntry(entry, directory), { code: 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND' }, entry)
+  }
+})
+
+test('a drain is begun once, and waited for by each as long as it likes', async (t) => {
+  let begun = 0
+  let held = { queued: 1, leases: 2 }
+  const native = { drain: () => (begun += 1), stats: () => held }
+  const drain: InstanceType<typeof Drain> = Reflect.construct(Drain, [native])
+  const patient = drain.wait(60_000)
+  t.deepEqual(await drain.wait(1), { complete: false, queued: 1, leases: 2 })
+  t.is(begun, 1)
+  held = { queued: 0, leases: 0 }
+  drain.settle()
+  t.deepEqual(await patient, { complete: true, queued: 0, leases: 0 })
+  t.deepEqual(await drain.wait(60_000), { complete: true, queued: 0, leases: 0 })
+  t.is(begun, 1)
+})
