@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Waits until a condition holds; rejects, quoting it, when it does not within `timeout` milliseconds. Default 15000. */
+/** Waits until a condition holds; rejects, quoting it, when it does not within `timeout` milliseconds. Default 30000. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
-  { timeout = 15_000 }: { timeout?: number } = {},
+  { timeout = 30_000 }: { timeout?: number } = {},
 ): Promise<void> {
   const deadline = performance.now() + timeout
   while (!(await condition())) {

@@ -1,5 +1,5 @@
-/** Settles as `promise` does; rejects when it has not after `timeout` milliseconds. Default 15000. */
-export async function within<T>(promise: Promise<T>, what: string, timeout = 15_000): Promise<T> {
+/** Settles as `promise` does; rejects when it has not after `timeout` milliseconds. Default 30000. */
+export async function within<T>(promise: Promise<T>, what: string, timeout = 30_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`Not within ${timeout} ms: ${what}`)), timeout)

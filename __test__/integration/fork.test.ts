@@ -18,6 +18,7 @@ test('workers get the arguments, the options of Node and the environment that th
     args: ['first', '--second=2', ''],
     execArgv: ['--no-deprecation'],
     env: { PATH: process.env['PATH'], COLOUR: 'green' },
+    silent: true,
   })
   const { args, execArgv, env } = await reports.next('started')
   t.deepEqual(args, ['first', '--second=2', ''])
@@ -30,7 +31,7 @@ test("workers inherit the parent's environment, but no other worker's channel", 
   process.env['SOCKETSERVER_TEST'] = 'inherited'
   t.teardown(() => delete process.env['SOCKETSERVER_TEST'])
   const server = startServer(t)
-  const { pool, reports } = forkFixture(server, 'tell-environment', { workers: 2 })
+  const { pool, reports } = forkFixture(server, 'tell-environment', { workers: 2, silent: true })
   await pool.ready
   for (let i = 0; i < 2; i++) t.like((await reports.next('started'))['env'], { SOCKETSERVER_TEST: 'inherited' })
   t.is(process.env['SOCKETSERVER_CHANNEL'], undefined)

@@ -14,7 +14,7 @@ const RELOADS = Number(process.env['SOCKETSERVER_TEST_RELOADS'] ?? 12)
 
 for (const [kind, start, mebibytes] of [
   ['processes', serve, 8],
-  ['threads', startThreads, 24],
+  ['threads', startThreads, 40],
 ] as const) {
   linuxSerial(
     `${RELOADS} reloads of ${kind} leave descriptors, processes, threads and memory of the parent as they were`,

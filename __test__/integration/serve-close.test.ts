@@ -17,6 +17,7 @@ for (const { way, execArgv } of WAYS) {
     pool.workers[0]?.process.send('close')
     await idle.answer()
     t.is(reports.count('closed'), 0)
+    pool.workers[0]?.process.send('answer')
     t.true((await busy.answer()).endsWith('slow'))
     t.is((await reports.next('closed'))['error'], undefined)
     t.like(await reports.next('close'), { now: false })
@@ -32,8 +33,7 @@ for (const { way, execArgv } of WAYS) {
     const { pool, reports, port } = await serve(t, 'serve-http', { execArgv })
     const busy = call(t, port).say(requestText('/slow', { Connection: 'close' }))
     await reports.next('request')
-    pool.workers[0]?.process.send('close')
-    pool.workers[0]?.process.send('close')
+    for (const command of ['close', 'close', 'answer']) pool.workers[0]?.process.send(command)
     await busy.answer()
     const errors = [(await reports.next('closed'))['error'], (await reports.next('closed'))['error']]
     t.deepEqual(errors, [undefined, 'Server is not running.'])
@@ -45,17 +45,19 @@ for (const { way, execArgv } of WAYS) {
     const busy = call(t, port).say(requestText('/slow'))
     await reports.next('request')
     pool.workers[0]?.process.send('leave')
+    pool.workers[0]?.process.send('answer')
     const text = await busy.answer()
     t.regex(text, /\r\nConnection: close\r\n/)
     t.true(text.endsWith('slow'))
     t.like(await reports.next('left'), { listening: false })
     t.like(await reports.next('close'), { now: false })
     await until(() => server.stats().workers === 0)
-    t.is(pool.workers[0]?.state, 'draining', 'its process is kept alive by its IPC channel')
+    // Its process is kept alive by its IPC channel.
+    await until(() => pool.workers[0]?.state === 'draining')
   })
 
   test(`a drain says Connection: close and cuts no request that is on its way (${way})`, async (t) => {
-    const { server, reports, port } = await serve(t, 'serve-http', { execArgv })
+    const { server, pool, reports, port } = await serve(t, 'serve-http', { execArgv })
     const idle = call(t, port).say(requestText('/'))
     await idle.heard('"pid"')
     const busy = call(t, port).say(requestText('/slow'))
@@ -64,6 +66,8 @@ for (const { way, execArgv } of WAYS) {
     await reports.next('client drains')
     // It idled when the drain began, and its client does not know of it yet.
     idle.say(requestText('/slow'))
+    await until(() => reports.count('request') === 3)
+    pool.workers[0]?.process.send('answer')
     t.regex(await busy.answer(), /\r\nConnection: close\r\n.*slow$/s)
     t.regex(await idle.answer(), /"pid".*\r\nConnection: close\r\n.*slow$/s)
     t.deepEqual(await drained, { complete: true, queued: 0, leases: 0 })
@@ -86,6 +90,7 @@ for (const { way, execArgv } of WAYS) {
     const [worker] = pool.workers
     const retired = pool.resize(0)
     t.is(worker?.state, 'draining')
+    worker?.process.send('answer')
     t.true((await busy.answer()).endsWith('slow'))
     await retired
     t.is(worker?.process.exitCode, 0)

@@ -9,20 +9,20 @@ import { WAYS } from '../helpers/ways.js'
 
 for (const { way, execArgv } of WAYS) {
   test(`headersTimeout ends a request whose headers do not come (${way})`, async (t) => {
-    const { server, port } = await serve(t, 'serve-http-limits', { execArgv })
+    const { server, port } = await serve(t, 'serve-http-limits', { args: ['headersTimeout'], execArgv })
     t.regex(await ask(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n'), /^HTTP\/1\.1 408 Request Timeout\r\n/)
     await until(() => server.stats().leases === 0)
   })
 
   test(`requestTimeout ends a request whose body does not come (${way})`, async (t) => {
-    const { server, port } = await serve(t, 'serve-http-limits', { execArgv })
+    const { server, port } = await serve(t, 'serve-http-limits', { args: ['requestTimeout'], execArgv })
     const beginning = `${requestText('/', { 'Content-Length': '10' }, 'POST')}half`
     t.regex(await ask(port, beginning), /^HTTP\/1\.1 408 Request Timeout\r\n/)
     await until(() => server.stats().leases === 0)
   })
 
   test(`keepAliveTimeout ends a connection that idles after an answer (${way})`, async (t) => {
-    const { server, port } = await serve(t, 'serve-http-limits', { execArgv })
+    const { server, port } = await serve(t, 'serve-http-limits', { args: ['keepAliveTimeout'], execArgv })
     const text = await ask(port, requestText('/'))
     t.regex(text, /^HTTP\/1\.1 200 OK\r\n/)
     t.regex(text, /\r\nConnection: keep-alive\r\n/)
@@ -51,8 +51,10 @@ for (const { way, execArgv } of WAYS) {
   })
 
   test(`requests that come at once are answered in order (${way})`, async (t) => {
-    const { port } = await serve(t, 'serve-http', { execArgv })
+    const { pool, reports, port } = await serve(t, 'serve-http', { execArgv })
     const caller = call(t, port).say(requestText('/slow') + requestText('/', { Connection: 'close' }))
+    await until(() => reports.count('request') === 2)
+    pool.workers[0]?.process.send('answer')
     t.regex(await caller.answer(), /slow.*HTTP\/1\.1 200 OK.*"pid"/s)
   })
 
@@ -73,6 +75,7 @@ for (const { way, execArgv } of WAYS) {
     const { reports, port, pool } = await serve(t, 'serve-http', { execArgv })
     // As after listen(): it listens at once, and says so a little later.
     t.like(await reports.next('served'), { listening: true })
+    await reports.next('listening')
     t.deepEqual(
       reports.all.slice(0, 2).map(({ event }) => event),
       ['served', 'listening'],

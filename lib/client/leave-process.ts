@@ -11,5 +11,8 @@ export function leaveProcess({ killTimeout }: WorkerSettings): void {
   if (!isMainThread) return
   process.channel?.unref()
   // A parent that lives has sent SIGTERM and SIGKILL by then.
-  setTimeout(() => process.exit(), 2 * killTimeout).unref()
+  setTimeout(() => process.exit(), 2 * killTimeout + PARENT_GRACE).unref()
 }
+
+/** Milliseconds that a parent which is busy may be late. */
+const PARENT_GRACE = 1000

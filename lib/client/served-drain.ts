@@ -12,8 +12,8 @@ import { Server as TlsServer } from 'node:tls'
  */
 export class ServedDrain {
   readonly #server: Server
-  /** Each with the number of sweeps that have found it without a byte read. */
-  readonly #sockets = new Map<Socket, number>()
+  /** Each with what the last sweep has seen of it. */
+  readonly #sockets = new Map<Socket, Seen>()
   readonly #sessions = new Set<Http2Session>()
   #stage: 'serving' | 'draining' | 'finishing' | 'over' = 'serving'
   #sweeper: NodeJS.Timeout | undefined
@@ -58,13 +58,25 @@ export class ServedDrain {
 
   #sweep(): void {
     if (this.#stage === 'over') return
-    if (this.#stage === 'finishing') this.#close()
-    if (canCloseIdle(this.#server)) this.#server.closeIdleConnections()
-    for (const [socket, sweeps] of this.#sockets) {
-      if (socket.bytesRead > 0) continue
-      if (sweeps >= SILENT_SWEEPS) socket.destroy()
-      else this.#sockets.set(socket, sweeps + 1)
+    const canCloseAll = this.#sweepSilent() === 0 || !CLOSES_SILENT
+    if (canCloseAll && this.#stage === 'finishing') this.#close()
+    if (canCloseAll && canCloseIdle(this.#server)) this.#server.closeIdleConnections()
+    for (const [socket, seen] of this.#sockets) {
+      if (!canCloseAll && seen.bytesRead === socket.bytesRead && isBetweenRequests(socket)) socket.destroy()
+      seen.bytesRead = socket.bytesRead
     }
+  }
+
+  /** Ends those on which nothing has come for too long, and returns how many are left of that kind. */
+  #sweepSilent(): number {
+    let silent = 0
+    for (const [socket, seen] of this.#sockets) {
+      if (socket.bytesRead > 0) continue
+      seen.silentSweeps += 1
+      if (seen.silentSweeps > SILENT_SWEEPS) socket.destroy()
+      else silent += 1
+    }
+    return silent
   }
 
   #close(): void {
@@ -72,7 +84,7 @@ export class ServedDrain {
   }
 
   readonly #trackSocket = (socket: Socket): void => {
-    this.#sockets.set(socket, 0)
+    this.#sockets.set(socket, { silentSweeps: 0, bytesRead: 0 })
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
@@ -104,6 +116,26 @@ function canCloseIdle(server: Server): server is Server & Pick<HttpServer, 'clos
 function socketEvent(server: Server): string {
   return server instanceof TlsServer ? 'secureConnection' : 'connection'
 }
+
+/** Whether an HTTP/1 connection has been read from and is neither in a request nor in an answer, as far as http notes it. */
+function isBetweenRequests(socket: Socket): boolean {
+  const parser: unknown = Reflect.get(socket, 'parser')
+  // Once upgraded it has none.
+  if (typeof parser !== 'object' || parser === null || socket.bytesRead === 0) return false
+  return !Reflect.get(parser, 'incoming') && !Reflect.get(socket, '_httpMessage')
+}
+
+interface Seen {
+  /** Sweeps that have found it without a byte read. */
+  silentSweeps: number
+  bytesRead: number
+}
+
+/**
+ * Whether `closeIdleConnections()`, and with it `close()`, takes a connection on which nothing has come yet for idle. Node 20,
+ * 22 and 24 do not, 26 does (seen on 26.10), which would reset a client that has just connected.
+ */
+const CLOSES_SILENT = Number.parseInt(process.versions.node, 10) > 24
 
 /** Milliseconds in which a request that was on its way when the drain began is still answered. */
 const IDLE_GRACE = 1000

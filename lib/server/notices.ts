@@ -45,10 +45,9 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
 
 function channelEnded(notice: Notice, worker: SupervisedWorker, reader: NoticeReader): void {
   const { leases, handedOff } = endOf(notice)
-  const isTimeUp = worker.isDismissed && notice.reason === 'dismissed'
   worker.channelEnded(handedOff)
   if (leases === 0) return
-  const reason = notice.reason === 'protocol' ? 'protocol' : isTimeUp ? 'timeout' : 'exited'
+  const reason = notice.reason === 'protocol' ? 'protocol' : worker.isExpired ? 'timeout' : 'exited'
   reader.cut(worker, { connections: leases, reason })
 }
 

@@ -44,6 +44,7 @@ export class SupervisedWorker implements WorkerHandle {
   #readySince: number | undefined
   #startError: SocketServerError | undefined
   #handled = 0
+  #isExpired = false
   /** The one deadline it is under: to be ready, to finish, to exit. */
   #timer: NodeJS.Timeout | undefined
   #settleConnected: (error?: Error) => void = () => {}
@@ -102,9 +103,9 @@ export class SupervisedWorker implements WorkerHandle {
     return this.#readySince === undefined ? undefined : performance.now() - this.#readySince
   }
 
-  /** Whether it has been told to go, or to end. */
-  get isDismissed(): boolean {
-    return this.#stage === 'retiring' || this.#stage === 'leaving'
+  /** Whether it has not finished what it held in the time that `retire` gave it. */
+  get isExpired(): boolean {
+    return this.#isExpired
   }
 
   get leases(): number {
@@ -206,6 +207,7 @@ export class SupervisedWorker implements WorkerHandle {
 
   /** Its time to finish is over: its sockets are ended, in the worker if that still listens, and it is to go. */
   #expire(): void {
+    this.#isExpired = true
     this.#enter('leaving')
     this.#setup.native.endChannel(this.channel)
     this.#after(END_GRACE, () => this.#terminate())
@@ -234,7 +236,7 @@ export class SupervisedWorker implements WorkerHandle {
   }
 
   #gone(exit: WorkerExit): void {
-    const wasDismissed = this.isDismissed
+    const wasDismissed = this.#stage === 'retiring' || this.#stage === 'leaving'
     clearTimeout(this.#timer)
     this.#setup.native.closeWorkerEnd(this.channel)
     this.#settleConnected(wasDismissed ? this.#retiredError() : this.exitError(exit))

@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::dispatcher::Message;
@@ -25,6 +26,10 @@ use crate::sys::Sys;
 const FIRST_REST: Duration = Duration::from_millis(10);
 /// Ten tries a second cost nothing, and a client that waits for them does not notice.
 const LONGEST_REST: Duration = Duration::from_millis(100);
+
+/// A shortage so soon after another is the same episode, and is not told again: at its limit a process accepts one for
+/// each that it closes.
+const EPISODE: Duration = Duration::from_secs(10);
 
 /// Accepts on one listener and passes on to the dispatcher.
 #[derive(Debug, Clone)]
@@ -89,7 +94,7 @@ impl<S: Sys> Acceptor<S> {
     /// Accepts until the server drains, then takes what the backlog still holds and closes the listener.
     pub async fn run(mut self, listener: AsyncFd<OwnedFd>, place: Place) {
         let mut rest = FIRST_REST;
-        let mut told = false;
+        let mut last_shortage: Option<Instant> = None;
         loop {
             let draining = *self.drain.borrow_and_update();
             if !draining {
@@ -117,7 +122,7 @@ impl<S: Sys> Acceptor<S> {
             };
             let error = match accepted {
                 Ok(accepted) => {
-                    (rest, told) = (FIRST_REST, false);
+                    rest = FIRST_REST;
                     let id = self.ids.fetch_add(1, Ordering::Relaxed);
                     let port = place.address().port();
                     let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), slot);
@@ -145,8 +150,8 @@ impl<S: Sys> Acceptor<S> {
                 }
                 Trouble::Shortage | Trouble::Broken => {
                     self.stats.accept_failed(format!("{errno:?}"));
-                    if !told {
-                        told = true;
+                    let now = Instant::now();
+                    if last_shortage.replace(now).is_none_or(|last| now - last > EPISODE) {
                         let address = place.address().clone();
                         let error = SystemError {
                             syscall: "accept",

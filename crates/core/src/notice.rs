@@ -43,7 +43,7 @@ pub enum Notice {
         /// How long it waited.
         waited: Duration,
     },
-    /// Accepting fails for lack of descriptors or memory. Said once, until it works again.
+    /// Accepting fails for lack of descriptors or memory. Said once, until it has worked for ten seconds.
     AcceptError {
         /// The listener.
         address: ListenerAddress,

@@ -146,18 +146,18 @@ impl<S: Sys> Receiver<S> {
         self.shared.bell.answer();
         let mut books = self.shared.lock();
         if books.has_scoreboard() {
-            let (taken, frames) = books.exchange_by_scoreboard(lane, room, window, ended);
-            if let Some(order) = frames
+            let (taken, due) = books.exchange_by_scoreboard(lane, room, window, ended);
+            if let Some(due) = due
                 && self.shared.send(&mut books)
             {
-                books.placed(lane, order);
+                books.placed(lane, due.order);
             }
             return taken;
         }
         match books.prepare_exchange(lane, room, window, ended) {
             // Nobody is left to be acked, or there is nothing to say.
             None => books.take_unsaid(lane, room),
-            Some(order) if self.shared.send(&mut books) => books.take_acked(lane, room, order),
+            Some(due) if self.shared.send(&mut books) => books.take_acked(lane, room, due.order),
             // The parent does not read: what it does not know to be acked cannot be ours yet.
             Some(_) => Vec::new(),
         }

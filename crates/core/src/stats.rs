@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::channel::ChannelId;
-use crate::channel::scoreboard::Scoreboard;
+use crate::channel::scoreboard::{SLOTS, Scoreboard};
 use crate::dispatcher::state::Counts;
 
 /// What a server counts.
 #[derive(Debug, Default)]
 pub struct Stats {
     accepted: AtomicU64,
-    handed_off: AtomicU64,
     requeued: AtomicU64,
     shed: AtomicU64,
     max_queued: AtomicU64,
@@ -22,7 +21,14 @@ pub struct Stats {
     resting_acceptors: AtomicU32,
     waits: Histogram,
     accept_errors: Mutex<BTreeMap<String, u64>>,
-    channels: Mutex<BTreeMap<ChannelId, Arc<ChannelStats>>>,
+    channels: Mutex<Channels>,
+}
+
+/// What is counted by channel, those that have ended together.
+#[derive(Debug, Default)]
+struct Channels {
+    open: BTreeMap<ChannelId, Arc<ChannelStats>>,
+    handed_off_before: u64,
 }
 
 /// What is counted of one channel.
@@ -53,7 +59,7 @@ impl ChannelStats {
             // Ended first: one that has ended has been taken before.
             Some(page) => {
                 let ended = page.ended();
-                page.taken().saturating_sub(ended)
+                self.handed_off().saturating_sub(ended)
             }
             None => self.leases.load(Relaxed).into(),
         }
@@ -62,7 +68,11 @@ impl ChannelStats {
     /// Connections taken so far.
     #[must_use]
     pub fn handed_off(&self) -> u64 {
-        self.handed_off.load(Relaxed) + self.unseen()
+        let seen = self.handed_off.load(Relaxed);
+        // What the dispatcher has not looked at is counted by the worker, who might lie: no more than a few windows.
+        self.page
+            .get()
+            .map_or(seen, |page| page.taken().clamp(seen, seen + MAX_UNSEEN))
     }
 
     /// Turns of its event loop, if its worker counts them.
@@ -70,14 +80,9 @@ impl ChannelStats {
     pub fn beats(&self) -> u64 {
         self.page.get().map_or(0, |page| page.beats())
     }
-
-    /// Connections that the worker has taken and the dispatcher has not looked at.
-    fn unseen(&self) -> u64 {
-        self.page
-            .get()
-            .map_or(0, |page| page.taken().saturating_sub(self.handed_off.load(Relaxed)))
-    }
 }
+
+const MAX_UNSEEN: u64 = 4 * SLOTS as u64;
 
 /// The counters at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +119,6 @@ impl Stats {
     /// The dispatcher's view, after each of its turns.
     pub fn publish(&self, counts: Counts, queued: usize, workers: u64) {
         self.accepted.store(counts.accepted, Relaxed);
-        self.handed_off.store(counts.handed_off, Relaxed);
         self.requeued.store(counts.requeued, Relaxed);
         self.shed.store(counts.shed, Relaxed);
         self.max_queued.store(counts.max_queued, Relaxed);
@@ -146,41 +150,36 @@ impl Stats {
     /// Begins to count a channel.
     pub fn open_channel(&self, channel: ChannelId) -> Arc<ChannelStats> {
         let stats = Arc::new(ChannelStats::default());
-        self.channels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(channel, Arc::clone(&stats));
+        self.channels().open.insert(channel, Arc::clone(&stats));
         stats
     }
 
-    /// Forgets a channel.
-    pub fn close_channel(&self, channel: ChannelId) {
-        self.channels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&channel);
+    /// Forgets a channel, but not what has been handed off on it.
+    pub fn close_channel(&self, channel: ChannelId, handed_off: u64) {
+        let mut channels = self.channels();
+        if let Some(stats) = channels.open.remove(&channel) {
+            // Not less than has been told before.
+            channels.handed_off_before += handed_off.max(stats.handed_off());
+        }
     }
 
     /// A channel's counters; `None` once it has ended.
     #[must_use]
     pub fn channel(&self, channel: ChannelId) -> Option<Arc<ChannelStats>> {
-        self.channels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&channel)
-            .cloned()
+        self.channels().open.get(&channel).cloned()
     }
 
     /// All of it.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let leases = channels.values().map(|channel| channel.leases()).sum();
-        let unseen: u64 = channels.values().map(|channel| channel.unseen()).sum();
+        let channels = self.channels();
+        let open = channels.open.values();
+        let leases = open.clone().map(|channel| channel.leases()).sum();
+        let handed_off = channels.handed_off_before + open.map(|channel| channel.handed_off()).sum::<u64>();
         drop(channels);
         Snapshot {
             accepted: self.accepted.load(Relaxed),
-            handed_off: self.handed_off.load(Relaxed) + unseen,
+            handed_off,
             requeued: self.requeued.load(Relaxed),
             shed: self.shed.load(Relaxed),
             queued: self.queued.load(Relaxed),
@@ -197,6 +196,10 @@ impl Stats {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
         }
+    }
+
+    fn channels(&self) -> MutexGuard<'_, Channels> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

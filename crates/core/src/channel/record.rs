@@ -399,8 +399,8 @@ impl Record for ConnectionHead {
             waited,
             lane,
             slot,
-            reissued,
             family,
+            reissued,
             remote,
             local_port,
         })

@@ -117,6 +117,7 @@ impl Scoreboard {
     }
 
     /// Moves a connection from offered to another state, for the one side that comes first.
+    #[must_use]
     pub fn claim(&self, slot: u8, id: ConnectionId, claim: Claim) -> bool {
         let (offered, claimed) = (word(id, Claim::Offered), word(id, claim));
         let claims = self.claim_word(slot);
@@ -154,6 +155,7 @@ impl Scoreboard {
     }
 
     /// Worker: whether the parent waits for news, which it is then to be sent.
+    #[must_use]
     pub fn is_wanted(&self) -> bool {
         // With the fence in `want`: of a worker that writes and then looks, and a parent that asks and then looks, one
         // sees the other.
@@ -253,6 +255,7 @@ fn memory() -> Result<OwnedFd, Errno> {
     Ok(memory)
 }
 
+#[allow(clippy::cast_possible_wrap, reason = "4096")]
 const SIZE_OFF: nix::libc::off_t = SIZE as nix::libc::off_t;
 
 #[cfg(test)]

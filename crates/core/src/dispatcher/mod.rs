@@ -137,14 +137,16 @@ impl<S: Sys> Dispatcher<S> {
     /// Works until all senders of its inbox are gone.
     pub async fn run(mut self) {
         let mut turn = Vec::with_capacity(TURN);
+        let mut now = self.sys.now();
         loop {
-            let deadline = self.deadline(self.sys.now());
+            // By the time of the last turn: what has become due since then has not been looked at.
+            let deadline = self.deadline(now);
             tokio::select! {
                 biased;
                 taken = self.inbox.recv_many(&mut turn, TURN) => if taken == 0 { return },
                 () = sleep_until(deadline) => {}
             }
-            let now = self.sys.now();
+            now = self.sys.now();
             // Before the messages: what a worker has written before it sent a frame is true before that frame.
             self.read_boards(now);
             for message in turn.drain(..) {
@@ -468,8 +470,8 @@ impl<S: Sys> Dispatcher<S> {
         }
         let reason = earlier.unwrap_or(reason);
         drop(line);
-        self.stats.close_channel(channel);
         let (leases, handed_off) = self.state.held(channel);
+        self.stats.close_channel(channel, handed_off);
         let _ = self.state.apply(Event::Lost(channel), now, &mut self.actions);
         self.again = true;
         self.outbox.push(Notice::Ended {

@@ -61,6 +61,13 @@ pub(super) struct Books {
     output: Output,
 }
 
+/// The frames of an exchange are to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    /// What they say about credit.
+    pub(super) order: Option<Order>,
+}
+
 /// How the receiver sends.
 #[derive(Debug)]
 enum Output {
@@ -103,7 +110,7 @@ impl Books {
         room: u32,
         window: u32,
         ended: u32,
-    ) -> (Vec<Taken>, Option<Option<Order>>) {
+    ) -> (Vec<Taken>, Option<Due>) {
         let may_ask = self.may_ask();
         let is_over = matches!(self.phase, Phase::Ended(_));
         let ended = ended + std::mem::take(&mut self.ended);
@@ -143,11 +150,11 @@ impl Books {
             None if scoreboard.is_wanted() => frames.nudge(),
             None => return (taken, None),
         }
-        (taken, Some(order))
+        (taken, Some(Due { order }))
     }
 
     /// Writes the frames of an exchange; `None` if there are none to send.
-    pub(super) fn prepare_exchange(&mut self, lane: u16, room: u32, window: u32, ended: u32) -> Option<Option<Order>> {
+    pub(super) fn prepare_exchange(&mut self, lane: u16, room: u32, window: u32, ended: u32) -> Option<Due> {
         self.ended += ended;
         if matches!(self.phase, Phase::Ended(_)) {
             return None;
@@ -177,7 +184,7 @@ impl Books {
         if let Some(order) = order {
             order.write(frames);
         }
-        if frames.is_empty() { None } else { Some(order) }
+        if frames.is_empty() { None } else { Some(Due { order }) }
     }
 
     /// The frames of [`Books::prepare_exchange`] have been sent.

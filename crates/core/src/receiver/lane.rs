@@ -105,7 +105,8 @@ impl Lane {
         for one in self.waiting.drain(..) {
             let (slot, id) = (one.head.slot, one.head.id);
             if taken.len() >= usize::try_from(room).unwrap_or(usize::MAX) {
-                scoreboard.claim(slot, id, Claim::Unwanted);
+                // Fails for one that has been taken back, which comes to the same.
+                let _ = scoreboard.claim(slot, id, Claim::Unwanted);
             } else if scoreboard.claim(slot, id, Claim::Taken) {
                 taken.push(one);
             }

@@ -1,9 +1,9 @@
 //! A system that fails on demand.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socketserver_core::channel::ancillary::Received;
@@ -20,6 +20,9 @@ struct Calls {
     accept: Plan<()>,
     send: Plan<Cut>,
     receive: Plan<Cut>,
+    /// Microseconds that each look at the clock takes.
+    look: AtomicU64,
+    ahead: AtomicU64,
 }
 
 /// What happens to the call of this number, the first being 0; `None` lets it through.
@@ -53,6 +56,13 @@ impl Faulty {
         self
     }
 
+    /// Makes it slow: between two looks at the clock so much time passes.
+    pub fn slow(self, look: Duration) -> Self {
+        let look = u64::try_from(look.as_micros()).unwrap();
+        self.calls.look.store(look, Ordering::Relaxed);
+        self
+    }
+
     /// How many accepts there have been.
     pub fn accepts(&self) -> usize {
         self.calls.accept.made.load(Ordering::Relaxed)
@@ -66,7 +76,9 @@ impl Faulty {
 
 impl Sys for Faulty {
     fn now(&self) -> Instant {
-        Os.now()
+        let look = self.calls.look.load(Ordering::Relaxed);
+        let ahead = self.calls.ahead.fetch_add(look, Ordering::Relaxed);
+        Os.now() + Duration::from_micros(ahead)
     }
 
     fn accept(&self, listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {

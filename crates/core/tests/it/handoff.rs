@@ -1,16 +1,19 @@
 //! From the queue to exactly one worker, in the order of arrival, and back when the worker does not take it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socketserver_core::channel::record::{CloseReason, Credit, Refusal, RefusalReason};
+use socketserver_core::dispatcher::ledger::REST;
 use socketserver_core::notice::EndReason;
 use socketserver_core::receiver::{End, Phase};
 use socketserver_core::{Config, Notice, PolicyName};
 
+use crate::faulty::Faulty;
 use crate::peer::Heard;
 use crate::wait::{until, until_true};
-use crate::world::{World, answer, answer_to, client, clients, is_of, still_waits};
+use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
 #[test]
 fn first_come_first_served_with_one_at_a_time() {
@@ -339,4 +342,56 @@ fn leases_and_handoffs_are_counted_for_each_channel() {
     drop(worker);
     world.end_of(channel);
     assert!(world.server.channel_stats(channel).is_none());
+}
+
+#[test]
+fn a_server_that_is_slow_still_wakes_for_a_worker_that_has_rested() {
+    // More time passes between two looks at the clock than a worker without descriptors rests.
+    let world = World::on(Faulty::default().slow(REST * 3 / 2), &queue_of(64));
+    let client = client(world.listen());
+    let mut peer = world.peer().join();
+    let (head, fd) = peer.one();
+    drop(fd);
+    peer.say(|frames| {
+        frames.refuse([Refusal {
+            id: head.id,
+            reason: RefusalReason::NoDescriptor,
+        }]);
+        frames.credit([Credit { lane: 0, count: 1 }]);
+    });
+    let Heard::Connections(again) = peer.hear() else {
+        panic!("no connection");
+    };
+    assert_eq!(again[0].0.remote, Some(client.local_addr().unwrap()));
+}
+
+#[test]
+fn counters_only_grow() {
+    let world = World::new();
+    let address = world.listen();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut last = world.server.stats();
+            while !done.load(Ordering::Relaxed) {
+                let stats = world.server.stats();
+                assert!(stats.handed_off >= last.handed_off, "{last:?} and then {stats:?}");
+                assert!(stats.accepted >= last.accepted && stats.requeued >= last.requeued);
+                assert!(stats.max_queued >= last.max_queued);
+                last = stats;
+            }
+        });
+        for _ in 0..5 {
+            let worker = world.worker();
+            for _ in 0..40 {
+                let client = client(address);
+                answer(worker.one(), "ok");
+                assert_eq!(answer_to(client), "ok");
+                worker.done(1);
+            }
+        }
+        world.stats("all are counted", |stats| stats.handed_off == 200);
+        done.store(true, Ordering::Relaxed);
+        sampler.join().unwrap();
+    });
 }

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 use socketserver_core::channel::frame::{FrameError, Writer};
 use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Refusal, RefusalReason};
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
+use socketserver_core::dispatcher::board::LOOK_AFTER;
 use socketserver_core::notice::EndReason;
 use socketserver_core::{Notice, ProtocolError};
 
@@ -62,6 +63,20 @@ fn what_is_taken_on_the_page_is_the_workers() {
     page(&peer).add(0, 1, 0);
     world.stats("its end is counted", |stats| stats.leases == 0);
     assert_eq!(world.server.stats().requeued, 0);
+}
+
+#[test]
+fn a_server_that_is_slow_still_looks_whether_a_connection_has_been_taken() {
+    // More time passes between two looks at the clock than until the next look at the page.
+    let sys = Faulty::default().slow(LOOK_AFTER * 2);
+    let world = World::on(sys, &queue_of(64));
+    let address = world.listen();
+    let mut peer = world.peer().join_with_scoreboard();
+    let client = client(address);
+    let (head, fd) = some(&mut peer, 1).remove(0);
+    assert!(take(&peer, &head));
+    drop(fd);
+    assert_eq!(answer_to(client), "");
 }
 
 #[test]
@@ -264,6 +279,15 @@ fn credit_beyond_the_limit() {
         limit: 1 << 20,
     };
     ends_with(&expected, |peer, _| page(peer).add(0, 0, (1 << 20) + 1));
+}
+
+#[test]
+fn more_taken_than_was_sent_is_not_believed() {
+    let world = World::new();
+    let peer = world.peer().join_with_scoreboard();
+    page(&peer).add(u64::MAX, 0, 0);
+    let stats = world.stats("it has joined", |stats| stats.workers == 1);
+    assert!(stats.handed_off < 1000 && stats.leases < 1000, "{stats:?}");
 }
 
 #[test]

@@ -144,6 +144,20 @@ async fn every_episode_is_told_once_and_begins_with_a_short_rest() {
         // 10 + 20 + 40 + 80 ms, and five times the longest rest.
         assert_eq!(start.elapsed().as_millis(), 650);
         assert_eq!(alone.errors(), [Errno::EMFILE]);
+        tokio::time::advance(std::time::Duration::from_secs(11)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shortage_that_comes_and_goes_is_one_episode() {
+    let mut alone = Alone::new(
+        8,
+        Faulty::default().accept(|call| (call % 2 == 0).then_some(Errno::EMFILE)),
+    );
+    for told in [vec![Errno::EMFILE], vec![], vec![]] {
+        let _client = client(alone.address);
+        assert!(alone.next_within(10).await.is_some());
+        assert_eq!(alone.errors(), told);
     }
 }
 
