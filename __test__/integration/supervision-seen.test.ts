@@ -61,6 +61,9 @@ test('NODE_DEBUG=socketserver tells the story of a connection and of its worker'
   for (const words of [
     /worker 1 \(pid \d+\) of .*tokens\.js starts, generation 1/,
     /worker 1 \(pid \d+\) is ready, was starting/,
+    /connection 1 is accepted/,
+    /connection 1 is handed to worker 1 \(pid \d+\)/,
+    /connection 1 is taken\n/,
     /connection 1 from 127\.0\.0\.1 is taken, having waited/,
     /connection 1 is over/,
     /the channel to the server is retired/,

@@ -105,6 +105,8 @@ export interface NativeServerSettings {
   queueTimeoutMs: number
   /** Who gets the next connection. */
   policy: 'least-busy' | 'round-robin'
+  /** Whether each step of each connection is told. */
+  steps: boolean
 }
 
 /** The counters of a server at one moment. */
@@ -136,7 +138,7 @@ export interface NativeStats {
 /** Something that has happened in the server. */
 export interface Notice {
   /** What. */
-  kind: 'joined' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'drained'
+  kind: 'joined' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'
   /** joined, ended, worker-limit: the channel. */
   channel?: number
   /** joined: as the worker says. */
@@ -149,6 +151,10 @@ export interface Notice {
   handedOff?: number
   /** ended by protocol: what was wrong. */
   message?: string
+  /** step: the connection. */
+  id?: number
+  /** step: how far it has come. */
+  step?: 'accepted' | 'handed-off' | 'taken'
   /** accept-error, worker-limit: the errno. */
   error?: SystemError
   /** accept-error: the listener. */

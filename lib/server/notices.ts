@@ -1,3 +1,4 @@
+import { debug } from '../diagnostics.js'
 import { SocketServerError, systemError } from '../errors.js'
 import { endOf, type Notice } from '../native.js'
 import { errorPlace, fromNative } from './address.js'
@@ -37,6 +38,9 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
         reader.failed(systemError(notice.error, notice.error.syscall, { pid: worker?.pid, note }))
       }
       break
+    case 'step':
+      tellStep(notice, worker)
+      break
     case 'drained':
       reader.drained()
       break
@@ -49,6 +53,12 @@ function channelEnded(notice: Notice, worker: SupervisedWorker, reader: NoticeRe
   if (leases === 0) return
   const reason = notice.reason === 'protocol' ? 'protocol' : worker.isExpired ? 'timeout' : 'exited'
   reader.cut(worker, { connections: leases, reason })
+}
+
+/** For `NODE_DEBUG`; what the worker does with the connection it says itself, under the same number. */
+function tellStep({ id, step }: Notice, worker: SupervisedWorker | undefined): void {
+  if (step === 'handed-off') debug('connection %d is handed to %s', id, describe(worker))
+  else debug('connection %d is %s', id, step)
 }
 
 function protocolError({ message }: Notice, worker: SupervisedWorker | undefined): SocketServerError {

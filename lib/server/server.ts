@@ -51,7 +51,7 @@ export class Server extends EventEmitter<ServerEvents> {
     super()
     const { killTimeout, signals, ...settings } = parseServerOptions(options)
     this.#killTimeout = killTimeout
-    this.#native = openServer(settings, () => this.#readNotices())
+    this.#native = openServer({ ...settings, steps: debug.enabled }, () => this.#readNotices())
     this.#drain = new Drain(this.#native)
     this.#supervisor = new Supervisor(this, this.#native, signals)
     if (signals) closeOnSignals(this, killTimeout)

@@ -25,6 +25,7 @@ pub struct Config {
     max_queue: usize,
     queue_timeout: Option<Duration>,
     policy: PolicyName,
+    tells_steps: bool,
 }
 
 impl Config {
@@ -43,7 +44,21 @@ impl Config {
             max_queue: limit,
             queue_timeout: queue_timeout.filter(|limit| !limit.is_zero()),
             policy,
+            tells_steps: false,
         })
+    }
+
+    /// Tells each step of each connection, by [`crate::notice::Notice::Step`]: for those who look for a fault.
+    #[must_use]
+    pub fn telling_steps(mut self, tells_steps: bool) -> Self {
+        self.tells_steps = tells_steps;
+        self
+    }
+
+    /// Whether each step of each connection is told.
+    #[must_use]
+    pub fn tells_steps(&self) -> bool {
+        self.tells_steps
     }
 
     /// Accepted connections that may wait.

@@ -55,8 +55,28 @@ pub enum Notice {
         /// Its channel.
         channel: ChannelId,
     },
+    /// A connection has come a step further; only if the configuration has asked for it.
+    Step {
+        /// Which.
+        id: ConnectionId,
+        /// How far.
+        step: Step,
+        /// The channel that it was handed to.
+        channel: Option<ChannelId>,
+    },
     /// A drain is complete.
     Drained,
+}
+
+/// How far a connection has come in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It is in the queue.
+    Accepted,
+    /// It has been sent to a worker.
+    HandedOff,
+    /// That worker has taken it.
+    Taken,
 }
 
 /// Why a channel ended.
@@ -72,7 +92,7 @@ pub enum EndReason {
     Protocol(ProtocolError),
 }
 
-/// Shed connections beyond this are counted but no longer told one by one, as an owner that is stuck must not make
+/// Shed connections, and steps, beyond this are counted but no longer told one by one, as an owner that is stuck must not make
 /// this grow without bound.
 const MAX_SHED_NOTICES: usize = 4096;
 
@@ -97,7 +117,7 @@ impl Notices {
     /// Adds one.
     pub fn post(&self, notice: Notice) {
         let mut waiting = self.lock();
-        if matches!(notice, Notice::Shed { .. }) && waiting.len() >= MAX_SHED_NOTICES {
+        if matches!(notice, Notice::Shed { .. } | Notice::Step { .. }) && waiting.len() >= MAX_SHED_NOTICES {
             return;
         }
         waiting.push_back(notice);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use napi_derive::napi;
 use socketserver_core::error::SystemError as CoreError;
-use socketserver_core::notice::{EndReason, Notice as CoreNotice};
+use socketserver_core::notice::{EndReason, Notice as CoreNotice, Step};
 use socketserver_core::stats::Snapshot;
 use socketserver_core::{ListenError, ListenerAddress as CoreAddress};
 
@@ -48,7 +48,7 @@ pub struct ListenOutcome {
 #[derive(Default)]
 pub struct Notice {
     /// What.
-    #[napi(ts_type = "'joined' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'drained'")]
+    #[napi(ts_type = "'joined' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'")]
     pub kind: String,
     /// joined, ended, worker-limit: the channel.
     pub channel: Option<u32>,
@@ -62,6 +62,11 @@ pub struct Notice {
     pub handed_off: Option<f64>,
     /// ended by protocol: what was wrong.
     pub message: Option<String>,
+    /// step: the connection.
+    pub id: Option<f64>,
+    /// step: how far it has come.
+    #[napi(ts_type = "'accepted' | 'handed-off' | 'taken'")]
+    pub step: Option<String>,
     /// accept-error, worker-limit: the errno.
     pub error: Option<SystemError>,
     /// accept-error: the listener.
@@ -241,6 +246,20 @@ impl From<CoreNotice> for Notice {
             CoreNotice::WorkerLimit { channel } => Self {
                 kind: "worker-limit".to_owned(),
                 channel: Some(channel),
+                ..none
+            },
+            CoreNotice::Step { id, step, channel } => Self {
+                kind: "step".to_owned(),
+                channel,
+                id: Some(count(id)),
+                step: Some(
+                    match step {
+                        Step::Accepted => "accepted",
+                        Step::HandedOff => "handed-off",
+                        Step::Taken => "taken",
+                    }
+                    .to_owned(),
+                ),
                 ..none
             },
             CoreNotice::Drained => Self {

@@ -25,6 +25,8 @@ pub struct NativeServerSettings {
     /// Who gets the next connection.
     #[napi(ts_type = "'least-busy' | 'round-robin'")]
     pub policy: String,
+    /// Whether each step of each connection is told.
+    pub steps: bool,
 }
 
 /// A new channel.
@@ -69,7 +71,8 @@ impl NativeServer {
         };
         let timeout = Duration::from_millis(settings.queue_timeout_ms.into());
         let config = Config::new(settings.max_queue, Some(timeout), policy)
-            .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?;
+            .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?
+            .telling_steps(settings.steps);
         let server = Server::start(&config, bell(wake)).map_err(failure)?;
         Ok(Self {
             server,

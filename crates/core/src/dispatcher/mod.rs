@@ -27,7 +27,7 @@ use crate::channel::record::{CloseReason, Hello, Refusal, RefusalReason, Welcome
 use crate::channel::scoreboard::{NO_SLOT, Scoreboard};
 use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
-use crate::notice::{EndReason, Notice, Notices};
+use crate::notice::{EndReason, Notice, Notices, Step};
 use crate::queue::Waiting;
 use crate::stats::{ChannelStats, Stats};
 use crate::sys::Sys;
@@ -209,6 +209,9 @@ impl<S: Sys> Dispatcher<S> {
         match message {
             Message::Event(event) => {
                 let draining = matches!(event, Event::Drain);
+                if let Event::Accepted(connection) = &event {
+                    self.step(connection.id(), Step::Accepted, None);
+                }
                 // Only what a worker says can be wrong, and that comes as `Frames`.
                 let _ = self.state.apply(event, now, &mut self.actions);
                 if draining {
@@ -369,6 +372,7 @@ impl<S: Sys> Dispatcher<S> {
             Action::Cancelled(channel, credit) => self.tell(channel, |frames| frames.cancelled([credit])),
             Action::Release(connection, waited) => {
                 self.stats.waited(waited);
+                self.step(connection.id(), Step::Taken, None);
                 drop(connection);
             }
             Action::Shed(connection) => {
@@ -404,7 +408,7 @@ impl<S: Sys> Dispatcher<S> {
         self.frames.connection(heads);
         let sent = line.outlet.hand_off(&self.sys, self.frames.bytes(), &descriptors);
         let trouble = match sent {
-            Ok(()) => return,
+            Ok(()) => return ids.iter().for_each(|&id| self.step(id, Step::HandedOff, Some(channel))),
             Err(Errno::EAGAIN) => SendTrouble::Full,
             // Of a kernel that is short of memory nobody says when that is over, as a socket does that has room again.
             Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => SendTrouble::TooManyUnderWay,
@@ -417,6 +421,12 @@ impl<S: Sys> Dispatcher<S> {
             .state
             .apply(Event::NotSent(channel, ids, trouble), now, &mut self.actions);
         self.again = true;
+    }
+
+    fn step(&mut self, id: ConnectionId, step: Step, channel: Option<ChannelId>) {
+        if self.state.tells_steps() {
+            self.outbox.push(Notice::Step { id, step, channel });
+        }
     }
 
     /// Takes back what a worker has left lying: at once by the scoreboard, else by asking for it.
@@ -442,7 +452,7 @@ impl<S: Sys> Dispatcher<S> {
         self.frames.clear();
         write(&mut self.frames);
         if line.outlet.tell(&self.sys, self.frames.bytes()).is_err() {
-            self.finish(channel, EndReason::Lost, None, self.sys.now());
+            self.end(channel, EndReason::Lost, None, self.sys.now());
         }
     }
 

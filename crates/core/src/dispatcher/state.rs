@@ -95,6 +95,7 @@ pub struct State<C> {
     drain: Drain,
     held_until: Option<Instant>,
     counts: Counts,
+    tells_steps: bool,
 }
 
 /// How far a drain has come.
@@ -135,6 +136,7 @@ impl<C: Waiting> State<C> {
             drain: Drain::No,
             held_until: None,
             counts: Counts::default(),
+            tells_steps: config.tells_steps(),
         }
     }
 
@@ -271,6 +273,12 @@ impl<C: Waiting> State<C> {
         self.channels
             .get(&channel)
             .map_or((0, 0), |ledger| (ledger.leases, ledger.handed_off))
+    }
+
+    /// Whether each step of a connection is to be told.
+    #[must_use]
+    pub fn tells_steps(&self) -> bool {
+        self.tells_steps
     }
 
     /// Whether a drain has been asked for.

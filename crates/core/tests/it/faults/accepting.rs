@@ -144,7 +144,7 @@ async fn every_episode_is_told_once_and_begins_with_a_short_rest() {
         // 10 + 20 + 40 + 80 ms, and five times the longest rest.
         assert_eq!(start.elapsed().as_millis(), 650);
         assert_eq!(alone.errors(), [Errno::EMFILE]);
-        tokio::time::advance(std::time::Duration::from_secs(11)).await;
+        tokio::time::advance(Duration::from_secs(11)).await;
     }
 }
 

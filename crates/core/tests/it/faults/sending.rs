@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -16,7 +17,7 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 
 use crate::faulty::Faulty;
-use crate::peer::Heard;
+use crate::peer::{Heard, Peer};
 use crate::wait::{BOUND, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
 
@@ -268,4 +269,65 @@ fn received(theirs: &OwnedFd) -> (Vec<u8>, usize) {
             }
         }
     }
+}
+
+/// A system that stops before the send of this number until it is told to go on; says when it has stopped.
+fn stops_before_send(number: usize) -> (Faulty, Receiver<()>, Sender<()>) {
+    let (stopped, stops) = channel();
+    let (go, goes) = channel::<()>();
+    let sys = Faulty::default().send(move |call| {
+        if call == number {
+            stopped.send(()).unwrap();
+            // Also goes on if the test has failed meanwhile.
+            let _ = goes.recv_timeout(BOUND);
+        }
+        None
+    });
+    (sys, stops, go)
+}
+
+#[test]
+fn an_ack_that_lies_unread_when_a_word_cannot_be_sent_counts() {
+    // Two welcomes, two connections, and then the drain is told.
+    let (sys, stops, go) = stops_before_send(4);
+    let world = World::on(sys, &queue_of(64));
+    let address = world.listen();
+    let mut dying = [world.peer().join(), world.peer().join()];
+    let _clients = clients(address, 2);
+    let held = dying.each_mut().map(Peer::one);
+    world.server.drain();
+    stops.recv_timeout(BOUND).unwrap();
+    let channels = dying.each_ref().map(|peer| peer.channel);
+    for (peer, (head, fd)) in dying.into_iter().zip(held) {
+        peer.say(|frames| frames.ack([head.id]));
+        drop((peer, fd));
+    }
+    go.send(()).unwrap();
+    for channel in channels {
+        assert_eq!(world.end_of(channel), EndReason::Lost);
+    }
+    let stats = world.server.stats();
+    assert_eq!((stats.handed_off, stats.requeued), (2, 0));
+}
+
+#[test]
+fn an_ack_that_lies_unread_when_a_connection_cannot_be_sent_counts() {
+    // The welcome, the first connection, and then the second.
+    let (sys, stops, go) = stops_before_send(2);
+    let world = World::on(sys, &queue_of(64));
+    let address = world.listen();
+    let mut dying = world.peer().join();
+    let _first = client(address);
+    let (head, fd) = dying.one();
+    dying.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+    let second = client(address);
+    stops.recv_timeout(BOUND).unwrap();
+    dying.say(|frames| frames.ack([head.id]));
+    let channel = dying.channel;
+    drop((dying, fd));
+    go.send(()).unwrap();
+    assert_eq!(world.end_of(channel), EndReason::Lost);
+    let stats = world.server.stats();
+    assert_eq!((stats.handed_off, stats.requeued), (1, 1));
+    assert!(is_of(&world.worker().one(), &second));
 }
