@@ -39,7 +39,7 @@ export function beatsOf(server: Binding.NativeServer, channel: number): number |
 
 /** Ends a connection for its client, whoever else has a copy of the descriptor, which stays open. */
 export function shutDown(fd: number): void {
-  binding.shutDown(fd)
+  binding.NativeReceiver.shutDown(fd)
 }
 
 /** What the worker of a channel that has ended held then, and how many connections it had taken. */

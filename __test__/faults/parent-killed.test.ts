@@ -2,6 +2,7 @@ import { call } from '../helpers/caller.js'
 import { linuxTest } from '../helpers/conditional-test.js'
 import { startParent } from '../helpers/parent.js'
 import { isRunning } from '../helpers/processes.js'
+import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
 linuxTest('when the parent is killed, what is being answered is finished, then workers close and exit', async (t) => {
@@ -33,6 +34,26 @@ linuxTest('what a worker had received when the parent was killed, and not taken,
     t.is(await caller.answer(), `first half, second half of line ${index}`)
   }
   t.is(await blocker.answer(), 'first half, second half of block')
+  await until(() => !isRunning(worker))
+})
+
+// The parent dies with something of the worker's unread, which the worker sees as an error of the channel (POLLERR), while
+// there is more to read than is read at a time.
+linuxTest('a worker that is far behind when its parent is killed answers all it was sent, and exits', async (t) => {
+  const parent = await startParent(t, { fixture: 'stuck-at-second', env: { BLOCK: '300' } })
+  const [worker = 0] = parent.workers
+  await call(t, parent.port).say('warm\n').answer()
+  await stop(t, worker)
+  const callers = []
+  for (let index = 0; index < 30; index++) {
+    callers.push(call(t, parent.port).say(`token-${index}\n`))
+    await until(async () => (await parent.stats()).accepted === 1 + callers.length)
+  }
+  await stop(t, parent.pid)
+  process.kill(worker, 'SIGCONT')
+  await until(() => parent.program.lines.includes('blocked'))
+  parent.program.process.kill('SIGKILL')
+  for (const [index, caller] of callers.entries()) t.is(await caller.answer(), `${worker} token-${index}\n`)
   await until(() => !isRunning(worker))
 })
 

@@ -27,6 +27,8 @@ export declare class NativeReceiver {
   beat(): void
   /** Wants no more connections; the leases go on. */
   leave(): void
+  /** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
+  static shutDown(fd: number): void
   /** Ends the channel. */
   close(): void
 }
@@ -206,9 +208,6 @@ export interface ShedConnection {
   /** Milliseconds. */
   waited: number
 }
-
-/** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
-export declare function shutDown(fd: number): void
 
 /** A failed system call, in Node's terms. */
 export interface SystemError {

@@ -780,4 +780,3 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.NativeReceiver = nativeBinding.NativeReceiver
 module.exports.NativeServer = nativeBinding.NativeServer
-module.exports.shutDown = nativeBinding.shutDown

@@ -50,12 +50,6 @@ pub struct ReceiverPhase {
     pub message: Option<String>,
 }
 
-/// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
-#[napi]
-pub fn shut_down(fd: i32) -> Result<()> {
-    descriptor::borrow(fd, socketserver_core::channel::shut_down)
-}
-
 /// Receives connections on the event loop of its environment.
 #[napi]
 pub struct NativeReceiver {
@@ -118,6 +112,12 @@ impl NativeReceiver {
     pub fn leave(&self) {
         self.receiver.leave();
         self.watch.want_room(self.receiver.wants_room());
+    }
+
+    /// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
+    #[napi]
+    pub fn shut_down(fd: i32) -> Result<()> {
+        descriptor::borrow(fd, socketserver_core::channel::shut_down)
     }
 
     /// Ends the channel.

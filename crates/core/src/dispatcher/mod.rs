@@ -452,7 +452,7 @@ impl<S: Sys> Dispatcher<S> {
         self.frames.clear();
         write(&mut self.frames);
         if line.outlet.tell(&self.sys, self.frames.bytes()).is_err() {
-            self.end(channel, EndReason::Lost, None, self.sys.now());
+            self.finish(channel, EndReason::Lost, None, self.sys.now());
         }
     }
 
