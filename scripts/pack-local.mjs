@@ -4,21 +4,26 @@
 //     npm run pack:local
 //     cd "$(mktemp -d)" && npm init -y && npm install <repository>/build/pack/*.tgz
 //
+//     npm run pack:local -- --built DIRECTORY    packs what is built already, into another folder
+//
 // The platform's package is put together in build/, from what `napi create-npm-dirs` wrote to npm/: `napi artifacts`
 // asks for the binaries of every platform at once, which only a release has.
 
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import { build } from './build.mjs'
 import { platform } from './platform.mjs'
 import { setup } from './setup.mjs'
 import { capture, Failed, main, root, step } from './steps.mjs'
 
-const OUTPUT = join(root, 'build', 'pack')
+const [option, directory] = process.argv.slice(2)
+const OUTPUT = option === '--built' && directory ? resolve(directory) : join(root, 'build', 'pack')
 
 await main(async () => {
-  await setup()
-  await build()
+  if (option !== '--built') {
+    await setup()
+    await build()
+  }
   rmSync(OUTPUT, { recursive: true, force: true })
   mkdirSync(OUTPUT, { recursive: true })
   await step('Packing', async () => {

@@ -21,7 +21,7 @@ linuxTest('when the parent is killed, what is being answered is finished, then w
 })
 
 linuxTest('what a worker had received when the parent was killed, and not taken, is answered by it', async (t) => {
-  const parent = await startParent(t, { fixture: 'hold-and-tell', env: { DELAY: '700' } })
+  const parent = await startParent(t, { fixture: 'hold-and-tell', env: { DELAY: '1500' } })
   const [worker = 0] = parent.workers
   const blocker = call(t, parent.port).say('block\n')
   await blocker.heard('first half')

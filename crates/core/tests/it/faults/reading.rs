@@ -259,8 +259,10 @@ fn descriptors_that_the_kernel_drops_are_missed_and_no_error() {
 #[test]
 fn a_truncation_excuses_one_frame_only() {
     let (left, right) = pair().unwrap();
-    send(&left, &connections([1, 2]), 2);
-    send(&left, &connections([3]), 0);
+    // A parent sends the descriptors of one frame at a time.
+    let mut frames = connections([1, 2]);
+    frames.connection([head(3)]);
+    send(&left, &frames, 3);
     let (words, end) = read_all(&Truncating(1), &right);
     assert_eq!(words, ["connections [1, 2] with 1"]);
     assert!(matches!(end, Err(ProtocolError::MissingDescriptors { .. })), "{end:?}");

@@ -1,6 +1,8 @@
 //! The worker's side against a parent that is slow, gone, or wrong.
 
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +15,7 @@ use socketserver_core::sys::{Os, Sys};
 use socketserver_core::{ProtocolError, Receiver};
 
 use crate::faulty::Faulty;
-use crate::wait::{until, until_true};
+use crate::wait::{BOUND, until, until_true};
 
 /// The parent's end of a channel without a server.
 struct Parent {
@@ -319,6 +321,21 @@ fn a_closed_channels_connections_are_not_served() {
         assert!(receiver.exchange(0, 3, 3, 0).is_empty());
         assert!(rings.load(Ordering::Relaxed) > 0);
     }
+}
+
+#[test]
+fn what_is_withdrawn_is_closed_at_once() {
+    let (parent, receiver, _) = Parent::of(Os, 1);
+    let (given, mut kept) = UnixStream::pair().unwrap();
+    let mut frames = Writer::new();
+    frames.connection([head(1)]);
+    ancillary::send(parent.socket.as_fd(), frames.bytes(), &[given.as_fd()]).unwrap();
+    drop(given);
+    parent.await_read(&receiver);
+    parent.say(|frames| frames.close(CloseReason::Dismissed), 0);
+    kept.set_read_timeout(Some(BOUND)).unwrap();
+    assert_eq!(kept.read(&mut [0]).unwrap(), 0);
+    assert_eq!(await_end(&receiver), End::Closed(CloseReason::Dismissed));
 }
 
 #[test]

@@ -1,0 +1,85 @@
+// What a user installs: the tarballs, in an empty folder, on a machine without Rust.
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import test, { type ExecutionContext } from 'ava'
+
+const ROOT = resolve(__dirname, '..', '..', '..')
+
+/** Nothing but Node and what a shell script needs: neither cargo nor rustc. */
+const WITHOUT_RUST = {
+  ...process.env,
+  PATH: [dirname(process.execPath), '/usr/bin', '/bin'].join(delimiter),
+}
+
+/** Empty but for the package and the binary of this platform, which are installed. */
+const directory = mkdtempSync(join(tmpdir(), 'ss-packed-'))
+
+test.before('pack and install', () => {
+  const output = join(directory, 'tarballs')
+  execFileSync(process.execPath, [join(ROOT, 'scripts', 'pack-local.mjs'), '--built', output], { stdio: 'pipe' })
+  const tarballs = readdirSync(output).map((name) => join(output, name))
+  writeFileSync(join(directory, 'package.json'), '{ "private": true }')
+  const install = ['install', '--offline', '--no-audit', '--no-fund', '--no-package-lock', ...tarballs]
+  execFileSync('npm', install, { cwd: directory, env: WITHOUT_RUST, stdio: 'pipe' })
+})
+
+test.after.always('remove it all', () => rmSync(directory, { recursive: true, force: true }))
+
+test('the echo example runs from an installed package, by import', async (t) => {
+  cpSync(join(ROOT, 'examples', 'echo'), join(directory, 'echo'), { recursive: true })
+  t.is(await talk(t, [join(directory, 'echo', 'server.mjs'), '0'], /^Echoing on \S+:(\d+)/), 'hello\n')
+})
+
+test('the same runs by require', async (t) => {
+  writeFileSync(
+    join(directory, 'server.cjs'),
+    `const { createServer } = require('@socketserver/node')
+     const server = createServer({ signals: true })
+     server.listen(0, '127.0.0.1').then(async ({ port }) => {
+       await server.fork(require.resolve('./worker.cjs'), { workers: 2 }).ready
+       console.log('Echoing on 127.0.0.1:' + port)
+     })`,
+  )
+  writeFileSync(
+    join(directory, 'worker.cjs'),
+    `require('@socketserver/node').connect().on('connection', (socket) => socket.pipe(socket))`,
+  )
+  t.is(await talk(t, [join(directory, 'server.cjs')], /^Echoing on \S+:(\d+)/), 'hello\n')
+})
+
+test('the package declares no dependency and brings its types', (t) => {
+  const listed = execFileSync('npm', ['ls', '--all', '--parseable'], { cwd: directory, encoding: 'utf8' })
+  t.is(listed.trim().split('\n').length, 3)
+  t.true(readdirSync(join(directory, 'node_modules', '@socketserver', 'node', 'dist')).includes('index.d.ts'))
+})
+
+/** Starts a server, waits for the port that it prints, and gives what it echoes. */
+async function talk(t: ExecutionContext, args: readonly string[], announcement: RegExp): Promise<string> {
+  const server: ChildProcess = spawn(process.execPath, args, {
+    env: WITHOUT_RUST,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(async () => {
+    if (server.exitCode === null && server.kill('SIGTERM')) await once(server, 'exit')
+  })
+  if (server.stdout === null) throw new Error('its output is a pipe')
+  for await (const line of createInterface({ input: server.stdout })) {
+    const port = announcement.exec(line)?.[1]
+    if (port !== undefined) return echo(Number(port))
+  }
+  throw new Error('the server ended without saying where it listens')
+}
+
+async function echo(port: number): Promise<string> {
+  const socket = connect(port, '127.0.0.1').setEncoding('utf8')
+  socket.end('hello\n')
+  let text = ''
+  for await (const piece of socket) text += piece
+  return text
+}
