@@ -7,7 +7,7 @@ import { within } from '../helpers/within.js'
 linuxTest('what waits in a worker that leaves goes to the others', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'stuck', {
     restart: false,
-    env: { ...process.env, BLOCK: '300' },
+    env: { ...process.env, BLOCK: '1500' },
   })
   const [leaver] = pool.workers
   // A client that says nothing yet keeps it from leaving altogether.

@@ -7,8 +7,8 @@ import { until } from '../helpers/until.js'
 import { WAYS } from '../helpers/ways.js'
 import { within } from '../helpers/within.js'
 
-test('an aborted accept() rejects, and the next connection is served by another worker', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'accept-until-aborted')
+test('an aborted accept() rejects as Node has it', async (t) => {
+  const { pool, reports } = await serve(t, 'accept-until-aborted')
   const [worker] = pool.workers
   worker?.process.send('accept')
   worker?.process.send('abort')
@@ -18,10 +18,21 @@ test('an aborted accept() rejects, and the next connection is served by another 
     message: 'The operation was aborted',
     cause: 'enough',
   })
-  const caller = call(t, port)
-  await until(() => server.stats().queued === 1)
-  const other = forkFixture(server, 'hello').pool.workers[0]
-  t.is(JSON.parse(await caller.answer()).pid, other?.pid)
+})
+
+test('what comes after an accept() was aborted is served by another worker', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'accept-until-aborted')
+  const other = forkFixture(server, 'accept-when-told')
+  await other.reports.next('connected')
+  for (let i = 0; i < 5; i++) {
+    for (const command of ['accept', 'abort']) pool.workers[0]?.process.send(command)
+    await reports.next('rejected')
+    const caller = call(t, port)
+    await until(() => server.stats().queued === 1)
+    other.pool.workers[0]?.process.send('accept')
+    t.regex(await caller.answer(), /^\d+$/)
+  }
+  t.is(reports.count('rejected'), 5)
 })
 
 test('a worker whose accept() was aborted may ask again', async (t) => {

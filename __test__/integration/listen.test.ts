@@ -8,6 +8,7 @@ import { ask, call } from '../helpers/caller.js'
 import { run } from '../helpers/program.js'
 import { forkFixture, portOf, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
+import { within } from '../helpers/within.js'
 
 const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ family }) => family === 'IPv6'))
 const withIPv6 = hasIPv6 ? test : test.skip
@@ -192,7 +193,7 @@ test('a signal gives up a listen(), and closes the server later, as in net', asy
   const { port } = await server.listen({ port: 0, host: '127.0.0.1', signal: controller.signal })
   const closed = once(server, 'close')
   controller.abort()
-  await closed
+  await within(closed, 'the close event')
   await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
 })
 

@@ -78,8 +78,9 @@ for (const { way, execArgv } of WAYS) {
     const idle = call(t, port).say(requestText('/'))
     await idle.heard('"pid"')
     const [worker] = pool.workers
-    await server.close()
+    t.like(await server.drain({ timeout: 30_000 }), { complete: true })
     t.is(await idle.answer(), idle.received)
+    await server.close()
     t.is(worker?.process.exitCode, 0)
   })
 

@@ -92,6 +92,14 @@ for (const { way, execArgv } of WAYS) {
     t.is(reports.count('listening'), 1)
   })
 
+  test(`a served server cannot listen as well (${way})`, async (t) => {
+    const { pool, reports, port } = await serve(t, 'serve-http', { execArgv })
+    await reports.next('listening')
+    pool.workers[0]?.process.send('listen')
+    t.like(await reports.next('listened'), { code: 'ERR_SERVER_ALREADY_LISTEN' })
+    t.is((await fetchOnce(port)).status, 200)
+  })
+
   test(`maxConnections drops what is too much, 'drop' tells of it, and its lease is over (${way})`, async (t) => {
     const { server, reports, port } = await serve(t, 'serve-net-limited', { execArgv })
     const first = call(t, port).say('first')

@@ -1,6 +1,6 @@
 import { Server as HttpServer } from 'node:http'
 import type { Server, Socket } from 'node:net'
-import { serverNotRunning } from '../errors.js'
+import { serverAlreadyListens, serverNotRunning } from '../errors.js'
 import type { ReceivedConnection } from '../native.js'
 import type { Adopter, SocketOptions } from './adopt-socket.js'
 import type { ServedServer, ServeHooks } from './serve.js'
@@ -19,6 +19,7 @@ export class EmittedServer implements ServedServer {
   readonly #drain: ServedDrain
   readonly #sockets = new Set<Socket>()
   readonly #closeByNode: Server['close']
+  readonly #listenByNode: Server['listen']
   #state: 'starting' | 'listening' | 'closing' | 'closed' = 'starting'
   #port: number
 
@@ -28,6 +29,7 @@ export class EmittedServer implements ServedServer {
     this.#hooks = hooks
     this.#port = hooks.port
     this.#closeByNode = server.close
+    this.#listenByNode = server.listen
     this.#replace()
     this.#drain = new ServedDrain(server)
     process.nextTick(() => this.#start())
@@ -77,6 +79,7 @@ export class EmittedServer implements ServedServer {
     const replaced: Record<string, PropertyDescriptor> = {
       listening: { get: isOpen },
       address: { value: () => (isOpen() ? { address: '::', family: 'IPv6', port: this.#port } : null) },
+      listen: { value: (...args: unknown[]) => this.#listen(args) },
       close: { value: (callback?: (error?: Error) => void) => this.#close(callback) },
       getConnections: {
         value: (callback: (error: Error | null, count: number) => void) => {
@@ -90,6 +93,11 @@ export class EmittedServer implements ServedServer {
     for (const [name, descriptor] of Object.entries(replaced)) {
       Object.defineProperty(this.#server, name, { ...descriptor, configurable: true })
     }
+  }
+
+  #listen(args: unknown[]): unknown {
+    if (this.#server.listening) throw serverAlreadyListens()
+    return Reflect.apply(this.#listenByNode, this.#server, args)
   }
 
   #restore(): void {
@@ -151,4 +159,4 @@ interface TcpSettings {
   keepAliveInitialDelay: number
 }
 
-const REPLACED = ['listening', 'address', 'close', 'getConnections', 'ref', 'unref']
+const REPLACED = ['listening', 'address', 'listen', 'close', 'getConnections', 'ref', 'unref']

@@ -2,6 +2,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::time::{TimeVal, TimeValLike};
 use proptest::prelude::*;
 use socketserver_core::ProtocolError;
 use socketserver_core::channel::ancillary::{self, Received};
@@ -44,11 +47,12 @@ fn welcome() -> Writer {
 
 /// What a worker reads until the stream ends or breaks the rules: words, and the descriptors of each.
 fn read_all<S: Sys>(sys: &S, socket: &OwnedFd) -> (Vec<String>, Result<(), ProtocolError>) {
+    setsockopt(socket, ReceiveTimeout, &TimeVal::seconds(20)).unwrap();
     let (mut reader, mut words) = (Reader::new(), Vec::new());
     let end = loop {
         match reader.fill(sys, socket.as_fd()).unwrap() {
             Fill::Some => {}
-            Fill::Nothing => continue,
+            Fill::Nothing => panic!("neither an end nor an error comes after {words:?}"),
             Fill::End => break reader.finish(),
         }
         if let Err(error) = read_some(&mut reader, &mut words) {
