@@ -6,9 +6,9 @@ import { text } from 'node:stream/consumers'
 import { connect as connectTls } from 'node:tls'
 import test from 'ava'
 import { WebSocket } from 'ws'
-import { ask } from '../helpers/caller.js'
+import { ask, call } from '../helpers/caller.js'
 import { fetchOnce } from '../helpers/http.js'
-import { serve } from '../helpers/served.js'
+import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { WAYS } from '../helpers/ways.js'
 import { within } from '../helpers/within.js'
@@ -19,6 +19,17 @@ for (const { way, execArgv } of WAYS) {
     const told = JSON.parse(await ask(port))
     t.like(told, { pid: pool.workers[0]?.pid, remoteAddress: '127.0.0.1', localPort: port })
     t.true(told.remotePort > 0)
+    await until(() => server.stats().leases === 0)
+  })
+
+  test(`net: its sockets know their client even when that has gone (${way})`, async (t) => {
+    const server = startServer(t)
+    const caller = call(t, await listen(server))
+    await until(() => server.stats().queued === 1)
+    const { localPort: remotePort } = caller.socket
+    caller.socket.resetAndDestroy()
+    const { reports } = forkFixture(server, 'serve-net', { execArgv })
+    t.like(await reports.next('connection'), { remoteAddress: '127.0.0.1', remotePort })
     await until(() => server.stats().leases === 0)
   })
 

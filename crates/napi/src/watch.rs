@@ -173,7 +173,7 @@ impl Inner {
 }
 
 /// libuv: the socket is readable, or writable, or broken, which reading will tell.
-unsafe extern "C" fn ready(poll: *mut UvPoll, _status: c_int, _events: c_int) {
+unsafe extern "C" fn ready(poll: *mut UvPoll, status: c_int, _events: c_int) {
     // SAFETY: the data is what `Watch::start` set, and the handle still owns its count. A count of our own keeps it
     // alive through whatever JavaScript does.
     let inner = unsafe {
@@ -181,7 +181,16 @@ unsafe extern "C" fn ready(poll: *mut UvPoll, _status: c_int, _events: c_int) {
         Rc::increment_strong_count(data);
         Rc::from_raw(data)
     };
-    let seen = (inner.look)();
+    let mut seen = (inner.look)();
+    // libuv has stopped a poll that reports an error, as of a parent that was killed with frames of ours unread: what it
+    // had sent before is still to be read, and nobody will say so again.
+    while status < 0 && !seen.ended {
+        let next = (inner.look)();
+        seen = Seen {
+            wake: seen.wake || next.wake,
+            ..next
+        };
+    }
     if seen.ended {
         // The end stays readable for ever.
         // SAFETY: the handle is open, as it has just called.

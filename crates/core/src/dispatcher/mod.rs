@@ -10,7 +10,7 @@ pub mod policy;
 pub mod state;
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -313,7 +313,7 @@ impl<S: Sys> Dispatcher<S> {
                 now,
             );
         }
-        let page = if hello.scoreboard {
+        let mut page = if hello.scoreboard {
             Scoreboard::create().ok()
         } else {
             None
@@ -323,20 +323,30 @@ impl<S: Sys> Dispatcher<S> {
             return;
         };
         line.greeted = true;
-        self.frames.clear();
-        self.frames.welcome(Welcome {
-            version: VERSION,
-            channel,
-            scoreboard: page.is_some(),
-        });
-        if draining {
-            self.frames.drain();
+        let leaving = line.leaving;
+        let mut welcome = |page: Option<&OwnedFd>| {
+            self.frames.clear();
+            self.frames.welcome(Welcome {
+                version: VERSION,
+                channel,
+                scoreboard: page.is_some(),
+            });
+            if draining {
+                self.frames.drain();
+            }
+            if leaving {
+                self.frames.retire();
+            }
+            let memory: Vec<_> = page.iter().map(|memory| memory.as_fd()).collect();
+            line.outlet.hand_off(&self.sys, self.frames.bytes(), &memory)
+        };
+        let mut sent = welcome(page.as_ref().map(|(_, memory)| memory));
+        if sent == Err(Errno::ETOOMANYREFS) {
+            // Its user has too many descriptors under way elsewhere, which is no reason to turn it away: frames will do.
+            page = None;
+            sent = welcome(None);
         }
-        if line.leaving {
-            self.frames.retire();
-        }
-        let memory: Vec<_> = page.iter().map(|(_, memory)| memory.as_fd()).collect();
-        if line.outlet.hand_off(&self.sys, self.frames.bytes(), &memory).is_err() {
+        if sent.is_err() {
             return self.finish(channel, EndReason::Lost, None, now);
         }
         if let Some((page, _)) = page {
