@@ -74,7 +74,6 @@ loadTest('under load, exactly what killed workers had taken is missing, and all 
     oldest?.process.kill('SIGKILL')
     await until(() => pool.workers.length === 2)
     await pool.resize(3)
-    for (const worker of pool.workers.slice(2)) reports.listenTo(worker)
   }
   const report = await run.report
   const taken = await countTaken(pool, reports)

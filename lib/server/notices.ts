@@ -27,7 +27,7 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
       if (worker) channelEnded(notice, worker, reader)
       break
     case 'shed':
-      if (notice.connection) reader.shed(shedInfo(notice.connection, notice.reason))
+      if (notice.connection) reader.shed(shedInfo(notice.connection))
       break
     case 'accept-error':
       if (notice.error) reader.failed(systemError(notice.error, notice.error.syscall, place(notice)))
@@ -77,11 +77,11 @@ function place({ address }: Notice): { address?: string; port?: number } {
   return address === undefined ? {} : errorPlace(fromNative(address))
 }
 
-function shedInfo(connection: NonNullable<Notice['connection']>, reason: string | undefined): ShedInfo {
+function shedInfo(connection: NonNullable<Notice['connection']>): ShedInfo {
   const { id, remoteAddress, remotePort, localPort, waited } = connection
   return {
     id,
-    reason: reason === 'destroyed' ? 'destroyed' : 'timeout',
+    reason: 'timeout',
     remoteAddress,
     remotePort,
     localPort,

@@ -50,8 +50,8 @@ export interface DrainResult {
 export interface ShedInfo {
   /** The connection's id, as workers see it too. */
   id: number
-  /** `timeout`: it waited for longer than `queueTimeout`. `destroyed`: it was waiting when the server was destroyed. */
-  reason: 'timeout' | 'destroyed'
+  /** It waited for longer than `queueTimeout`. */
+  reason: 'timeout'
   /** Undefined for a connection to a Unix socket, as are both ports. */
   remoteAddress: string | undefined
   remotePort: number | undefined

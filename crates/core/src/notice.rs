@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::channel::ChannelId;
 use crate::connection::ConnectionId;
 use crate::error::{ProtocolError, SystemError};
@@ -50,7 +52,7 @@ pub enum Notice {
         /// What accept says.
         error: SystemError,
     },
-    /// A worker is out of descriptors. Said once, until it takes a connection again.
+    /// A worker is out of descriptors. Said once, until it has had enough for ten seconds.
     WorkerLimit {
         /// Its channel.
         channel: ChannelId,
@@ -78,6 +80,12 @@ pub enum Step {
     /// That worker has taken it.
     Taken,
 }
+
+/// What a worker without descriptors meets: its recvmsg(2) succeeds, and the descriptor is gone (MSG_CTRUNC).
+pub const OUT_OF_DESCRIPTORS: SystemError = SystemError {
+    syscall: "recvmsg",
+    errno: Errno::EMFILE,
+};
 
 /// Why a channel ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use napi_derive::napi;
 use socketserver_core::error::SystemError as CoreError;
-use socketserver_core::notice::{EndReason, Notice as CoreNotice, Step};
+use socketserver_core::notice::{EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, Step};
 use socketserver_core::stats::Snapshot;
 use socketserver_core::{ListenError, ListenerAddress as CoreAddress};
 
@@ -246,6 +246,7 @@ impl From<CoreNotice> for Notice {
             CoreNotice::WorkerLimit { channel } => Self {
                 kind: "worker-limit".to_owned(),
                 channel: Some(channel),
+                error: Some(OUT_OF_DESCRIPTORS.into()),
                 ..none
             },
             CoreNotice::Step { id, step, channel } => Self {

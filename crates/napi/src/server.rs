@@ -117,8 +117,12 @@ impl NativeServer {
     /// Listens on an inherited socket, which is the server's from then on.
     #[napi]
     pub fn listen_fd(&self, fd: i32) -> Result<ListenOutcome> {
-        let fd = descriptor::adopt(fd)?;
-        Ok(self.server.listen(ListenSpec::Inherited(fd)).into())
+        // With a copy: a descriptor that cannot be listened on stays its caller's.
+        let listening = self.server.listen(ListenSpec::Inherited(descriptor::copy(fd)?));
+        if listening.is_ok() {
+            drop(descriptor::adopt(fd)?);
+        }
+        Ok(listening.into())
     }
 
     /// Opens a channel. The worker's end stays open here until `closeWorkerEnd`.

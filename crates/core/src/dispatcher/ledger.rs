@@ -17,6 +17,10 @@ pub const WINDOW: usize = MAX_RECORDS;
 /// How long a worker that is out of descriptors is left alone, unless one of its leases ends before.
 pub const REST: Duration = Duration::from_millis(100);
 
+/// A worker that is out of descriptors so soon after the last time is in the same episode, and that is not told again: at
+/// its limit it takes one for each that it closes.
+const EPISODE: Duration = Duration::from_secs(10);
+
 /// A channel's ledger.
 #[derive(Debug)]
 pub struct Ledger<C> {
@@ -26,6 +30,8 @@ pub struct Ledger<C> {
     pub(super) leases: u32,
     pub(super) handed_off: u64,
     under_way: VecDeque<UnderWay<C>>,
+    /// When the worker last was out of descriptors.
+    exhausted_at: Option<Instant>,
 }
 
 /// A connection that has been sent and not been acked: its copy stays here until it is.
@@ -84,6 +90,7 @@ impl<C: Waiting> Ledger<C> {
             leases: 0,
             handed_off: 0,
             under_way: VecDeque::new(),
+            exhausted_at: None,
         }
     }
 
@@ -146,9 +153,11 @@ impl<C: Waiting> Ledger<C> {
     ) -> Result<(C, bool), ProtocolError> {
         let connection = self.remove(id)?.connection;
         let exhausted = reason == RefusalReason::NoDescriptor;
-        let news = exhausted && !matches!(self.fitness, Fitness::Resting(_));
+        let mut news = false;
         if exhausted {
             self.fitness = Fitness::Resting(now + REST);
+            let last = self.exhausted_at.replace(now);
+            news = last.is_none_or(|last| now.saturating_duration_since(last) > EPISODE);
         }
         Ok((connection, news))
     }

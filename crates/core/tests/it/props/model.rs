@@ -61,6 +61,8 @@ struct Channel {
     leases: u32,
     blocked: bool,
     rests_until: Option<Instant>,
+    /// Told of once an episode.
+    exhausted_at: Option<Instant>,
     stalled: bool,
 }
 
@@ -200,8 +202,12 @@ impl Model {
         let one = self.channel(channel);
         let sent = one.under_way.remove(&id).unwrap();
         let exhausted = reason == RefusalReason::NoDescriptor;
-        let news = exhausted && one.rests_until.is_none();
+        let again = one
+            .exhausted_at
+            .is_some_and(|last| now - last <= Duration::from_secs(10));
+        let news = exhausted && !again;
         if exhausted {
+            one.exhausted_at = Some(now);
             one.rests_until = Some(now + REST);
             // Whoever has a descriptor limit has read this, and so has made room.
             one.blocked = false;
