@@ -5,6 +5,7 @@ pub mod board;
 pub mod credit;
 pub mod inlet;
 pub mod ledger;
+mod news;
 pub mod outlet;
 pub mod policy;
 pub mod state;
@@ -23,7 +24,7 @@ use self::outlet::Outlet;
 use self::state::{Action, Event, SendTrouble, State};
 use crate::channel::ChannelId;
 use crate::channel::frame::{VERSION, Writer};
-use crate::channel::record::{CloseReason, Hello, Refusal, RefusalReason, Welcome};
+use crate::channel::record::{CloseReason, Hello, Welcome};
 use crate::channel::scoreboard::{NO_SLOT, Scoreboard};
 use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
@@ -169,40 +170,6 @@ impl<S: Sys> Dispatcher<S> {
             .values()
             .filter_map(|line| line.board.as_ref()?.look_at(now));
         self.state.deadline(now).into_iter().chain(looks).min()
-    }
-
-    /// Takes in what the workers have written on their scoreboards.
-    fn read_boards(&mut self, now: Instant) {
-        let mut events = std::mem::take(&mut self.events);
-        let mut liars = Vec::new();
-        for (&channel, line) in &mut self.channels {
-            let Some(board) = &mut line.board else { continue };
-            let read = board.news(channel, &mut events);
-            let applied = events
-                .drain(..)
-                .try_for_each(|event| self.state.apply(event, now, &mut self.actions));
-            if let Err(error) = read.and(applied) {
-                liars.push((channel, error));
-            }
-        }
-        self.events = events;
-        for (channel, error) in liars {
-            self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now);
-        }
-    }
-
-    /// Asks workers to speak up where their next word is waited for; true if one has just been asked. Anybody's credit
-    /// counts for what waits in the queue, and for what lies untaken at somebody else's.
-    fn ask_for_news(&mut self, now: Instant) -> bool {
-        let overdue = |line: &Line| line.board.as_ref().is_some_and(|board| board.is_overdue(now));
-        let of_all = self.state.queued() > 0 || self.state.is_draining() || self.channels.values().any(overdue);
-        let mut asked = false;
-        for line in self.channels.values_mut() {
-            if let Some(board) = &mut line.board {
-                asked |= board.want(of_all || line.leaving);
-            }
-        }
-        asked
     }
 
     fn take(&mut self, message: Message, now: Instant) {
@@ -439,21 +406,6 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    /// Takes back what a worker has left lying: at once by the scoreboard, else by asking for it.
-    fn recall(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
-        let Some(board) = self.board(channel) else {
-            return self.tell(channel, |frames| frames.recall(ids));
-        };
-        for id in board.take_back(&ids) {
-            let reason = RefusalReason::Recalled;
-            // It is under way, or its slot would be free.
-            let _ = self
-                .state
-                .apply(Event::Refused(channel, Refusal { id, reason }), now, &mut self.actions);
-        }
-        self.again = true;
-    }
-
     /// Sends what carries no connection; a worker that does not read it ends.
     fn tell(&mut self, channel: ChannelId, write: impl FnOnce(&mut Writer)) {
         let Some(line) = self.channels.get_mut(&channel).filter(|line| line.greeted) else {
@@ -500,29 +452,6 @@ impl<S: Sys> Dispatcher<S> {
             leases,
             handed_off,
         });
-    }
-
-    /// The last look at a scoreboard: what its worker has taken is the worker's, the rest can no longer be taken.
-    fn settle(&mut self, channel: ChannelId, board: &mut Board, now: Instant) {
-        for id in board.take_back(&board.offered()) {
-            let refusal = Refusal {
-                id,
-                reason: RefusalReason::Recalled,
-            };
-            let _ = self
-                .state
-                .apply(Event::Refused(channel, refusal), now, &mut self.actions);
-        }
-        let mut events = Vec::new();
-        // A liar's last words count as far as they make sense.
-        let _ = board.news(channel, &mut events);
-        for event in events {
-            let _ = self.state.apply(event, now, &mut self.actions);
-        }
-    }
-
-    fn board(&mut self, channel: ChannelId) -> Option<&mut Board> {
-        self.channels.get_mut(&channel)?.board.as_mut()
     }
 
     fn mark_leaving(&mut self, channel: ChannelId) {

@@ -1,0 +1,87 @@
+//! The dispatcher's dealings with scoreboards: reads what workers have written, asks them to speak up, takes back what
+//! they leave lying, and settles accounts when a channel ends.
+
+use std::time::Instant;
+
+use super::board::Board;
+use super::state::Event;
+use super::{Dispatcher, Line};
+use crate::channel::ChannelId;
+use crate::channel::record::{CloseReason, Refusal, RefusalReason};
+use crate::connection::ConnectionId;
+use crate::notice::EndReason;
+use crate::sys::Sys;
+
+impl<S: Sys> Dispatcher<S> {
+    /// Takes in what the workers have written on their scoreboards.
+    pub(super) fn read_boards(&mut self, now: Instant) {
+        let mut events = std::mem::take(&mut self.events);
+        let mut liars = Vec::new();
+        for (&channel, line) in &mut self.channels {
+            let Some(board) = &mut line.board else { continue };
+            let read = board.news(channel, &mut events);
+            let applied = events
+                .drain(..)
+                .try_for_each(|event| self.state.apply(event, now, &mut self.actions));
+            if let Err(error) = read.and(applied) {
+                liars.push((channel, error));
+            }
+        }
+        self.events = events;
+        for (channel, error) in liars {
+            self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now);
+        }
+    }
+
+    /// Asks workers to speak up where their next word is waited for; true if one has just been asked. Anybody's credit
+    /// counts for what waits in the queue, and for what lies untaken at somebody else's.
+    pub(super) fn ask_for_news(&mut self, now: Instant) -> bool {
+        let overdue = |line: &Line| line.board.as_ref().is_some_and(|board| board.is_overdue(now));
+        let of_all = self.state.queued() > 0 || self.state.is_draining() || self.channels.values().any(overdue);
+        let mut asked = false;
+        for line in self.channels.values_mut() {
+            if let Some(board) = &mut line.board {
+                asked |= board.want(of_all || line.leaving);
+            }
+        }
+        asked
+    }
+
+    /// Takes back what a worker has left lying: at once by the scoreboard, else by asking for it.
+    pub(super) fn recall(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
+        let Some(board) = self.board(channel) else {
+            return self.tell(channel, |frames| frames.recall(ids));
+        };
+        for id in board.take_back(&ids) {
+            let reason = RefusalReason::Recalled;
+            // It is under way, or its slot would be free.
+            let _ = self
+                .state
+                .apply(Event::Refused(channel, Refusal { id, reason }), now, &mut self.actions);
+        }
+        self.again = true;
+    }
+
+    /// The last look at a scoreboard: what its worker has taken is the worker's, the rest can no longer be taken.
+    pub(super) fn settle(&mut self, channel: ChannelId, board: &mut Board, now: Instant) {
+        for id in board.take_back(&board.offered()) {
+            let refusal = Refusal {
+                id,
+                reason: RefusalReason::Recalled,
+            };
+            let _ = self
+                .state
+                .apply(Event::Refused(channel, refusal), now, &mut self.actions);
+        }
+        let mut events = Vec::new();
+        // A liar's last words count as far as they make sense.
+        let _ = board.news(channel, &mut events);
+        for event in events {
+            let _ = self.state.apply(event, now, &mut self.actions);
+        }
+    }
+
+    pub(super) fn board(&mut self, channel: ChannelId) -> Option<&mut Board> {
+        self.channels.get_mut(&channel)?.board.as_mut()
+    }
+}
