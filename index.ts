@@ -19,6 +19,14 @@ export type { ReloadOptions } from './lib/server/reload.js'
 export type { RestartOptions } from './lib/server/restart-policy.js'
 export { createServer, type Server } from './lib/server/server.js'
 export type { DrainOptions, ServerOptions } from './lib/server/server-options.js'
-export type { CutInfo, DrainResult, ServerStats, ShedInfo, StallInfo } from './lib/server/stats.js'
+export type { Share } from './lib/server/share.js'
+export type { ShareOptions } from './lib/server/share-options.js'
+export type { CutInfo, DrainResult, RefusedInfo, ServerStats, ShedInfo, StallInfo } from './lib/server/stats.js'
 export type { ThreadOptions } from './lib/server/thread-options.js'
-export type { ProcessHandle, ThreadHandle, WorkerHandle, WorkerState } from './lib/server/worker-handle.js'
+export type {
+  JoinedHandle,
+  ProcessHandle,
+  ThreadHandle,
+  WorkerHandle,
+  WorkerState,
+} from './lib/server/worker-handle.js'

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { ConnectionInfo } from './client/connection.js'
 import type { DrainInfo } from './client/ending.js'
 import type { ListenAddress } from './server/address.js'
-import type { CutInfo, ShedInfo, StallInfo } from './server/stats.js'
+import type { CutInfo, RefusedInfo, ShedInfo, StallInfo } from './server/stats.js'
 import type { WorkerHandle, WorkerState } from './server/worker-handle.js'
 
 /** The events of a server, with their arguments. */
@@ -16,8 +16,13 @@ export interface ServerEvents {
   worker: [worker: WorkerHandle]
   /** A worker has gone to another state, from this one; `ready` and `exited` are told by `worker` and `exit`, too. */
   transition: [worker: WorkerHandle, from: WorkerState]
-  /** A worker's process or thread is gone; both null if it could not be started. */
+  /**
+   * A worker's process or thread is gone; both null if it could not be started. Of a worker that has joined it is the channel
+   * that is over, and both are null.
+   */
   exit: [worker: WorkerHandle, code: number | null, signal: NodeJS.Signals | null]
+  /** What connected to a shared path was not let in, and told why. */
+  refused: [info: RefusedInfo]
   /** A worker's event loop has not turned for its pool's `stallTimeout`; told once a stall. */
   stall: [worker: WorkerHandle, info: StallInfo]
   /** Connections have ended because their worker did. */

@@ -42,18 +42,11 @@ export class Channel {
 
   /**
    * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has ended it in the meantime,
-   * which only one that says hello late can find, it is over.
+   * that is read from it as at any other time.
    */
   open(): void {
     if (this.#receiver !== undefined || this.#state !== 'open' || this.#phase.phase === 'ended') return
-    let receiver: NativeReceiver
-    try {
-      receiver = openReceiver(this.#fd, this.settings.isThread, () => this.#wake())
-    } catch (error) {
-      if (!(error instanceof Error && error.message.includes('EPIPE'))) throw error
-      this.#change({ phase: 'ended', reason: 'eof' })
-      return
-    }
+    const receiver = openReceiver(this.#fd, this.settings.isThread, () => this.#wake())
     this.#receiver = receiver
     // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
     if (this.settings.beat > 0) this.#pulse = setInterval(() => beat(receiver), this.settings.beat).unref()

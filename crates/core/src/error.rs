@@ -57,6 +57,16 @@ pub enum ListenError {
     Closed,
 }
 
+impl From<Errno> for ListenError {
+    /// Told as `listen`, as Node tells every failure of it.
+    fn from(errno: Errno) -> Self {
+        Self::System(SystemError {
+            syscall: "listen",
+            errno,
+        })
+    }
+}
+
 /// What a channel's peer did against `PROTOCOL.md`. It always ends the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProtocolError {

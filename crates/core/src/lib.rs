@@ -26,6 +26,8 @@ pub mod channel;
 
 pub mod receiver;
 
+pub mod share;
+
 pub mod server;
 
 pub mod error;
@@ -39,3 +41,4 @@ pub use listener::ListenerAddress;
 pub use notice::Notice;
 pub use receiver::Receiver;
 pub use server::Server;
+pub use share::ShareSpec;

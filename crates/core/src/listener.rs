@@ -196,7 +196,7 @@ fn bound_to(fd: &OwnedFd) -> Result<Option<SocketAddr>, Errno> {
 }
 
 #[cfg(target_os = "linux")]
-fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     socket::socket(
         family,
         SockType::Stream,
@@ -206,7 +206,7 @@ fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     let fd = socket::socket(family, SockType::Stream, SockFlag::empty(), None)?;
     fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -214,7 +214,7 @@ fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
 }
 
 /// nix refuses more than SOMAXCONN, but the kernel caps by a setting that may be larger.
-fn clamp(backlog: i32) -> Result<Backlog, Errno> {
+pub(crate) fn clamp(backlog: i32) -> Result<Backlog, Errno> {
     #[cfg(target_os = "linux")]
     let largest = Backlog::MAXALLOWABLE;
     #[cfg(not(target_os = "linux"))]
@@ -229,13 +229,13 @@ fn clamp(backlog: i32) -> Result<Backlog, Errno> {
 /// A socket file that this process made. It is removed at the end if it is still that file: a successor may have put
 /// its own in the same place.
 #[derive(Debug)]
-struct OwnPath {
+pub(crate) struct OwnPath {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 impl OwnPath {
-    fn new(path: &Path) -> Option<Self> {
+    pub(crate) fn new(path: &Path) -> Option<Self> {
         let identity = Self::identity(path)?;
         Some(Self {
             path: path.to_path_buf(),

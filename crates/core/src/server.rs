@@ -1,8 +1,9 @@
 //! The composition root: builds and wires every stage on one thread of its own. The only file that knows them all.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::io::Interest;
@@ -13,14 +14,13 @@ use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
 use crate::config::{Config, ListenSpec};
 use crate::connection::Connection;
-use crate::dispatcher::inlet::Inlet;
-use crate::dispatcher::outlet::Outlet;
 use crate::dispatcher::state::{Event, State};
-use crate::dispatcher::{Dispatcher, Message};
+use crate::dispatcher::{Dispatcher, Message, opening};
 use crate::error::{ListenError, SystemError};
-use crate::listener::{Listener, ListenerAddress};
-use crate::notice::{EndReason, Notice, Notices};
+use crate::listener::{Listener, ListenerAddress, OwnPath};
+use crate::notice::{Notice, Notices};
 use crate::queue::Gate;
+use crate::share::{Opened, Share, ShareId, ShareSpec};
 use crate::stats::{ChannelStats, Snapshot, Stats};
 use crate::sys::{self, Os, Sys, errno_of};
 
@@ -30,7 +30,10 @@ pub struct Server {
     commands: mpsc::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
     phase: Mutex<Phase>,
-    next_channel: AtomicU32,
+    next_channel: Arc<AtomicU32>,
+    next_share: AtomicU32,
+    /// The files of the shared paths, each removed when it is no longer shared; `None` for a name without one.
+    shared: Mutex<HashMap<ShareId, Option<OwnPath>>>,
     gate: Gate,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
@@ -49,6 +52,8 @@ enum Phase {
 enum Command {
     Listen(Listener),
     Open(ChannelId, OwnedFd),
+    Share(ShareId, Opened),
+    Unshare(ShareId),
     Forward(Message),
     Drain,
     Destroy,
@@ -73,6 +78,7 @@ impl Server {
         let notices = Arc::new(Notices::new(bell));
         let stats = Arc::new(Stats::default());
         let gate = Gate::new(config.max_queue());
+        let next_channel = Arc::new(AtomicU32::new(1));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -81,6 +87,7 @@ impl Server {
             sys,
             state: State::new(config),
             gate: gate.clone(),
+            channels: Arc::clone(&next_channel),
             stats: Arc::clone(&stats),
             notices: Arc::clone(&notices),
         };
@@ -92,7 +99,9 @@ impl Server {
             commands,
             thread: Mutex::new(Some(thread)),
             phase: Mutex::new(Phase::Running),
-            next_channel: AtomicU32::new(1),
+            next_channel,
+            next_share: AtomicU32::new(1),
+            shared: Mutex::default(),
             gate,
             stats,
             notices,
@@ -108,6 +117,26 @@ impl Server {
         let address = listener.address().clone();
         self.command(Command::Listen(listener));
         Ok(address)
+    }
+
+    /// Lets programs join as workers at a path. Each that does is told by [`Notice::Admitted`].
+    pub fn share(&self, spec: ShareSpec) -> Result<ShareId, ListenError> {
+        if self.phase() != Phase::Running {
+            return Err(ListenError::Closed);
+        }
+        let (opened, path) = Opened::open(spec)?;
+        let share = self.next_share.fetch_add(1, Ordering::Relaxed);
+        self.shared().insert(share, path);
+        self.command(Command::Share(share, opened));
+        Ok(share)
+    }
+
+    /// Removes a shared path: nobody joins there any more. Those that have are as before.
+    pub fn unshare(&self, share: ShareId) {
+        // Here and now, so that the path is free for another when this returns.
+        if self.shared().remove(&share).is_some() {
+            self.command(Command::Unshare(share));
+        }
     }
 
     /// Opens a channel; the worker's end is for a new worker.
@@ -172,6 +201,11 @@ impl Server {
             // It has panicked or it has ended: gone in both cases.
             let _ = thread.join();
         }
+        self.shared().clear();
+    }
+
+    fn shared(&self) -> MutexGuard<'_, HashMap<ShareId, Option<OwnPath>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn phase(&self) -> Phase {
@@ -196,6 +230,7 @@ struct House<S> {
     sys: S,
     state: State<Connection>,
     gate: Gate,
+    channels: Arc<AtomicU32>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
 }
@@ -215,7 +250,8 @@ impl<S: Sys> House<S> {
             notices: Arc::clone(&self.notices),
         };
         let mut acceptors = Vec::new();
-        let notices = Arc::clone(&self.notices);
+        let mut shares = HashMap::new();
+        let (stats, notices) = (Arc::clone(&self.stats), Arc::clone(&self.notices));
         tokio::spawn(Dispatcher::new(self.sys.clone(), self.state, inbox, self.stats, self.notices).run());
         while let Some(command) = commands.recv().await {
             let sent = match command {
@@ -234,14 +270,34 @@ impl<S: Sys> House<S> {
                             notices.post(Notice::AcceptError { address, error });
                         }
                     }
-                    Ok(())
+                    true
                 }
-                Command::Open(channel, socket) => open(&self.sys, channel, socket, &dispatcher, &notices).await,
-                Command::Forward(message) => dispatcher.send(message).await,
+                Command::Open(channel, socket) => {
+                    opening::open(&self.sys, channel, socket, &dispatcher, &notices).await
+                }
+                Command::Share(id, opened) => {
+                    let share = Share {
+                        sys: self.sys.clone(),
+                        id,
+                        channels: Arc::clone(&self.channels),
+                        dispatcher: dispatcher.clone(),
+                        stats: Arc::clone(&stats),
+                        notices: Arc::clone(&notices),
+                    };
+                    shares.insert(id, tokio::spawn(share.run(opened)).abort_handle());
+                    true
+                }
+                Command::Unshare(id) => {
+                    if let Some(share) = shares.remove(&id) {
+                        share.abort();
+                    }
+                    true
+                }
+                Command::Forward(message) => dispatcher.send(message).await.is_ok(),
                 Command::Drain => {
                     // Nobody listens to the watch if nothing was ever listened on.
                     let _ = drain.send(true);
-                    let sent = dispatcher.send(Message::Event(Event::Drain)).await;
+                    let sent = dispatcher.send(Message::Event(Event::Drain)).await.is_ok();
                     let (acceptors, dispatcher) = (std::mem::take(&mut acceptors), dispatcher.clone());
                     tokio::spawn(async move {
                         for acceptor in acceptors {
@@ -254,40 +310,11 @@ impl<S: Sys> House<S> {
                 }
                 Command::Destroy => return,
             };
-            if sent.is_err() {
+            if !sent {
                 return;
             }
         }
     }
-}
-
-async fn open<S: Sys>(
-    sys: &S,
-    channel: ChannelId,
-    socket: OwnedFd,
-    dispatcher: &mpsc::Sender<Message>,
-    notices: &Notices,
-) -> Result<(), mpsc::error::SendError<Message>> {
-    let Ok(socket) = sys::watch(socket, Interest::READABLE | Interest::WRITABLE) else {
-        // epoll is out of watches: the worker sees its channel end at once.
-        notices.post(Notice::Ended {
-            channel,
-            reason: EndReason::Lost,
-            leases: 0,
-            handed_off: 0,
-        });
-        return Ok(());
-    };
-    let socket = Arc::new(socket);
-    let outlet = Outlet::new(channel, Arc::clone(&socket), dispatcher.downgrade());
-    let inlet = Inlet::new(sys.clone(), channel, socket, dispatcher.clone());
-    // The place in the inbox first: nothing that the inlet says may come before `Open`.
-    let Ok(place) = dispatcher.reserve().await else {
-        return Ok(());
-    };
-    let reader = tokio::spawn(inlet.run()).abort_handle();
-    place.send(Message::Open(channel, Box::new(outlet), reader));
-    Ok(())
 }
 
 fn system_error(syscall: &'static str, error: &std::io::Error) -> SystemError {

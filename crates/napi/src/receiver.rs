@@ -1,17 +1,20 @@
 //! The worker's side.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::rc::Rc;
 
 use napi::bindgen_prelude::Function;
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
+use socketserver_core::channel::frame::VERSION;
 use socketserver_core::channel::record::{CloseReason, Family};
 use socketserver_core::receiver::lane::Taken;
 use socketserver_core::receiver::{End, Phase};
+use socketserver_core::share::name::dial;
 
-use crate::convert::{count, remote_parts};
+use crate::convert::{SystemError, count, remote_parts};
 use crate::descriptor;
 use crate::watch::{Seen, Watch};
 
@@ -37,6 +40,15 @@ pub struct ReceivedConnection {
     pub reissued: bool,
 }
 
+/// Either the one or the other.
+#[napi(object)]
+pub struct DialOutcome {
+    /// The worker's end of a channel, which the caller owns.
+    pub fd: Option<i32>,
+    /// Why there is none.
+    pub error: Option<SystemError>,
+}
+
 /// Where a receiver stands.
 #[napi(object)]
 pub struct ReceiverPhase {
@@ -48,6 +60,9 @@ pub struct ReceiverPhase {
     pub reason: Option<String>,
     /// ended: more of it.
     pub message: Option<String>,
+    /// refused: which of the reasons.
+    #[napi(ts_type = "'version' | 'not-allowed' | 'full' | 'late'")]
+    pub refusal: Option<String>,
 }
 
 /// Receives connections on the event loop of its environment.
@@ -84,6 +99,21 @@ impl NativeReceiver {
             ended: looking.has_ended(),
         })?;
         Ok(Self { receiver, watch })
+    }
+
+    /// Connects to a shared path, without waiting.
+    #[napi]
+    pub fn dial(path: String) -> DialOutcome {
+        match dial(Path::new(&path)) {
+            Ok(fd) => DialOutcome {
+                fd: Some(descriptor::give_away(fd)),
+                error: None,
+            },
+            Err(error) => DialOutcome {
+                fd: None,
+                error: Some(error.into()),
+            },
+        }
     }
 
     /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
@@ -160,21 +190,39 @@ impl From<Phase> for ReceiverPhase {
             Phase::Leaving => ("leaving", None),
             Phase::Ended(end) => ("ended", Some(end)),
         };
-        let (reason, message) = match end {
+        let (reason, message) = match &end {
             None => (None, None),
             Some(End::Gone) => (Some("eof"), None),
             Some(End::Left) => (Some("left"), None),
-            Some(End::Closed(CloseReason::Version(version))) => (
-                Some("refused"),
-                Some(format!("the parent speaks version {version} of the protocol")),
-            ),
-            Some(End::Closed(reason)) => (Some("closed"), Some(format!("{reason:?}").to_lowercase())),
+            Some(End::Closed(reason)) => match refusal(*reason) {
+                Some((_, message)) => (Some("refused"), Some(message)),
+                None => (Some("closed"), Some(format!("{reason:?}").to_lowercase())),
+            },
             Some(End::Protocol(error)) => (Some("protocol"), Some(error.to_string())),
+        };
+        let refusal = match end {
+            Some(End::Closed(reason)) => refusal(reason).map(|(word, _)| word.to_owned()),
+            _ => None,
         };
         Self {
             phase: phase.to_owned(),
             reason: reason.map(str::to_owned),
             message,
+            refusal,
         }
+    }
+}
+
+/// Why the parent would not have this worker, if that is what it said.
+fn refusal(reason: CloseReason) -> Option<(&'static str, String)> {
+    match reason {
+        CloseReason::Version(theirs) => Some((
+            "version",
+            format!("it speaks version {theirs} of the protocol, this side speaks {VERSION}"),
+        )),
+        CloseReason::NotAllowed => Some(("not-allowed", "this user may not join there".to_owned())),
+        CloseReason::Full(limit) => Some(("full", format!("as many workers as may join have joined: {limit}"))),
+        CloseReason::Late(limit) => Some(("late", format!("this side said no hello in time, which is {limit} ms"))),
+        CloseReason::Ended | CloseReason::Dismissed | CloseReason::Protocol => None,
     }
 }

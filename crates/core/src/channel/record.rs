@@ -3,8 +3,9 @@
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::frame::{FrameError, kind};
+use super::frame::{FrameError, VERSION, kind};
 use crate::connection::ConnectionId;
+use crate::error::ProtocolError;
 
 /// "SSRV", read as bytes: the first four of a hello's and a welcome's record.
 pub const MAGIC: [u8; 4] = *b"SSRV";
@@ -65,6 +66,20 @@ pub struct Hello {
     pub scoreboard: bool,
 }
 
+impl Hello {
+    /// Whether there is a version that both sides speak: [`VERSION`], the only one that this side does.
+    pub fn check_version(&self) -> Result<(), ProtocolError> {
+        if (self.oldest..=self.newest).contains(&VERSION) {
+            return Ok(());
+        }
+        Err(ProtocolError::Version {
+            theirs_min: self.oldest,
+            theirs_max: self.newest,
+            ours: VERSION,
+        })
+    }
+}
+
 /// The parent's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome {
@@ -116,6 +131,12 @@ pub enum CloseReason {
     Protocol,
     /// No version in common; the parent speaks this one.
     Version(u16),
+    /// Its user may not join here.
+    NotAllowed,
+    /// As many as may join here have: so many.
+    Full(u32),
+    /// It has not said hello in time: within so many milliseconds.
+    Late(u32),
 }
 
 /// What is told of a connection beside its descriptor.
@@ -324,6 +345,9 @@ impl Record for CloseReason {
             Self::Dismissed => (2, 0),
             Self::Protocol => (3, 0),
             Self::Version(version) => (4, u32::from(version)),
+            Self::NotAllowed => (5, 0),
+            Self::Full(limit) => (6, limit),
+            Self::Late(limit) => (7, limit),
         };
         bytes.extend_from_slice(&reason.to_le_bytes());
         bytes.extend_from_slice(&detail.to_le_bytes());
@@ -336,6 +360,9 @@ impl Record for CloseReason {
             2 => Ok(Self::Dismissed),
             3 => Ok(Self::Protocol),
             4 => Ok(Self::Version(fields.u16())),
+            5 => Ok(Self::NotAllowed),
+            6 => Ok(Self::Full(fields.u32())),
+            7 => Ok(Self::Late(fields.u32())),
             other => Err(FrameError::Reason(other)),
         }
     }

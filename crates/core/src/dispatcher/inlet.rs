@@ -39,6 +39,21 @@ impl<S: Sys> Inlet<S> {
         }
     }
 
+    /// The reading end of a worker that has said hello; `reader` has what came behind it.
+    pub fn greeted(
+        sys: S,
+        channel: ChannelId,
+        socket: Arc<AsyncFd<OwnedFd>>,
+        dispatcher: mpsc::Sender<Message>,
+        reader: Reader,
+    ) -> Self {
+        Self {
+            reader,
+            greeted: true,
+            ..Self::new(sys, channel, socket, dispatcher)
+        }
+    }
+
     /// Reads to the end, and says how it ended.
     pub async fn run(mut self) {
         let end = self.read().await;
@@ -48,6 +63,9 @@ impl<S: Sys> Inlet<S> {
 
     async fn read(&mut self) -> Result<(), ProtocolError> {
         let socket = Arc::clone(&self.socket);
+        if !self.pass_on().await? {
+            return Ok(());
+        }
         loop {
             let Ok(mut ready) = socket.readable().await else {
                 return Ok(());
@@ -56,16 +74,24 @@ impl<S: Sys> Inlet<S> {
                 Ok(Fill::Nothing) => ready.clear_ready(),
                 Ok(Fill::End) => return self.reader.finish(),
                 Ok(Fill::Some) => {
-                    for message in self.messages()? {
-                        if self.dispatcher.send(message).await.is_err() {
-                            return Ok(());
-                        }
+                    if !self.pass_on().await? {
+                        return Ok(());
                     }
                 }
                 Err(Errno::EINTR) => {}
                 Err(_) => return Ok(()),
             }
         }
+    }
+
+    /// Passes on what has been read; false if the dispatcher has ended.
+    async fn pass_on(&mut self) -> Result<bool, ProtocolError> {
+        for message in self.messages()? {
+            if self.dispatcher.send(message).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn messages(&mut self) -> Result<Vec<Message>, ProtocolError> {

@@ -6,6 +6,7 @@ pub mod credit;
 pub mod inlet;
 pub mod ledger;
 mod news;
+pub mod opening;
 pub mod outlet;
 pub mod policy;
 pub mod state;
@@ -267,12 +268,7 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     fn greet(&mut self, channel: ChannelId, hello: Hello, now: Instant) {
-        if !(hello.oldest..=hello.newest).contains(&VERSION) {
-            let error = ProtocolError::Version {
-                theirs_min: hello.oldest,
-                theirs_max: hello.newest,
-                ours: VERSION,
-            };
+        if let Err(error) = hello.check_version() {
             return self.end(
                 channel,
                 EndReason::Protocol(error),

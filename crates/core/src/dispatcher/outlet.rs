@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Message;
 use crate::channel::ChannelId;
@@ -24,6 +24,8 @@ pub struct Outlet {
     dispatcher: mpsc::WeakSender<Message>,
     unsent: Vec<u8>,
     room: Room,
+    /// Of a worker that has joined by itself: its place among those that may.
+    seat: Option<OwnedSemaphorePermit>,
 }
 
 /// Whether the socket takes more.
@@ -45,7 +47,15 @@ impl Outlet {
             dispatcher,
             unsent: Vec::new(),
             room: Room::Some,
+            seat: None,
         }
+    }
+
+    /// Keeps a place taken until the channel is over.
+    #[must_use]
+    pub fn seated(mut self, seat: OwnedSemaphorePermit) -> Self {
+        self.seat = Some(seat);
+        self
     }
 
     /// Sends a frame with its descriptors, or, with EAGAIN, nothing of it.
