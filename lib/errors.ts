@@ -23,6 +23,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
   /** The parent has died or has cut the channel: no connection will come any more. */
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'
+  /** The server at a shared path does not let this process in, and will not: its user may not join, or no version fits. */
+  | 'ERR_SOCKETSERVER_REFUSED'
   /** `client.serve()` while the client serves another server. */
   | 'ERR_SOCKETSERVER_ALREADY_SERVING'
 

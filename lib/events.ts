@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { ConnectionInfo } from './client/connection.js'
 import type { DrainInfo } from './client/ending.js'
+import type { JoinedInfo, LostInfo } from './client/service.js'
 import type { ListenAddress } from './server/address.js'
 import type { CutInfo, RefusedInfo, ShedInfo, StallInfo } from './server/stats.js'
 import type { WorkerHandle, WorkerState } from './server/worker-handle.js'
@@ -41,6 +42,10 @@ export interface ClientEvents {
   connection: [socket: Socket, info: ConnectionInfo]
   /** This worker is to end what idles: the server drains, has retired this worker, or has died. Told once. */
   drain: [info: DrainInfo]
+  /** Of a client with a path: the server has let this worker in, the first time or again. */
+  joined: [info: JoinedInfo]
+  /** Of a client with a path: there is no server, or not any more, and it will be tried again. Leases go on. */
+  lost: [info: LostInfo]
   /** Something failed that the client lives with. Without a listener it becomes a process warning. */
   error: [error: Error]
   /** No connection will come any more and the last lease is over. */

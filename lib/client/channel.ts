@@ -12,16 +12,21 @@ import type { Lane } from './lane.js'
 export class Channel {
   readonly settings: WorkerSettings
   readonly #fd: number
+  readonly #onPhase: (phase: ReceiverPhase) => void
   #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #pulse: NodeJS.Timeout | undefined
 
-  /** Owns `fd` from then on, unless it is a thread's. Throws if it is not a channel. */
-  constructor(fd: number, settings: WorkerSettings) {
+  /**
+   * Owns `fd` from then on, unless it is a thread's. Throws if it is not a channel. `onPhase` is told of each change, after the
+   * lanes have been.
+   */
+  constructor(fd: number, settings: WorkerSettings, onPhase: (phase: ReceiverPhase) => void = () => {}) {
     this.#fd = fd
     this.settings = settings
+    this.#onPhase = onPhase
     if (!settings.isReadyManual) this.open()
   }
 
@@ -92,5 +97,6 @@ export class Channel {
     for (const lane of this.#lanes) lane.pump()
     if (!hasChanged) return
     for (const lane of this.#lanes) lane.phaseChanged(phase)
+    this.#onPhase(phase)
   }
 }
