@@ -140,6 +140,9 @@ pub enum ProtocolError {
     /// A frame for what the scoreboard says.
     #[error("a frame that has no place on a channel with a scoreboard")]
     NotByFrame,
+    /// A recall that was answered neither by an ack nor by a refusal.
+    #[error("a recall was not answered within 5 seconds")]
+    Unanswered,
     /// The stream ended within a frame.
     #[error("the channel ended within a frame")]
     CutFrame,

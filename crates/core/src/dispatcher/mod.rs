@@ -358,6 +358,10 @@ impl<S: Sys> Dispatcher<S> {
                 connection.reset();
             }
             Action::OutOfDescriptors(channel) => self.outbox.push(Notice::WorkerLimit { channel }),
+            Action::Unanswered(channel) => {
+                let reason = EndReason::Protocol(ProtocolError::Unanswered);
+                self.finish(channel, reason, Some(CloseReason::Protocol), now);
+            }
             Action::Drained => self.outbox.push(Notice::Drained),
         }
     }

@@ -81,6 +81,8 @@ pub enum Action<C> {
     Shed(C),
     /// A worker has just run out of descriptors.
     OutOfDescriptors(ChannelId),
+    /// A worker has left a recall unanswered: end its channel.
+    Unanswered(ChannelId),
     /// Everything is finished.
     Drained,
 }
@@ -178,7 +180,7 @@ impl<C: Waiting> State<C> {
                 }
             }
             Event::Retired(channel) => self.with(channel, |ledger| {
-                ledger.phase = Phase::Retired;
+                ledger.phase = ledger.phase.max(Phase::Retired);
                 ledger.credit.clear();
             }),
             Event::Lost(channel) => {
@@ -214,6 +216,7 @@ impl<C: Waiting> State<C> {
     /// Does what time and the events so far call for: sheds, recalls, hands off.
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed(now, actions);
+        self.condemn(now, actions);
         self.recall(now, actions);
         self.hand_off(now, actions);
         if self.drain == Drain::Finishing && self.queue.is_empty() && self.channels.values().all(Ledger::is_idle) {
@@ -237,7 +240,9 @@ impl<C: Waiting> State<C> {
             let wanted = |one: &&UnderWay<C>| self.another_is_ready(channel, one.connection.lane(), now);
             ledger.untaken().find(wanted).map(|one| one.sent_at + RECALL_AFTER)
         });
-        shed.into_iter().chain(resting).chain(held).chain(recall).min()
+        let answers = self.channels.values().filter_map(Ledger::answer_due);
+        let waits = shed.into_iter().chain(resting).chain(held);
+        waits.chain(recall).chain(answers).min()
     }
 
     /// A connection that is under way, to be sent.
@@ -321,6 +326,15 @@ impl<C: Waiting> State<C> {
         }
     }
 
+    fn condemn(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        for (&channel, ledger) in &mut self.channels {
+            if ledger.answer_due().is_some_and(|due| due <= now) {
+                ledger.phase = Phase::Condemned;
+                actions.push(Action::Unanswered(channel));
+            }
+        }
+    }
+
     fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         let channels: Vec<ChannelId> = self.channels.keys().copied().collect();
         // One after the other: who has just been found to be stalled is no reason to recall anything from the next.
@@ -332,7 +346,7 @@ impl<C: Waiting> State<C> {
                 .map(|one| one.connection.id())
                 .collect();
             if !ids.is_empty() {
-                self.with(channel, |ledger| ledger.recall(&ids));
+                self.with(channel, |ledger| ledger.recall(&ids, now));
                 actions.push(Action::Recall(channel, ids));
             }
         }

@@ -1,11 +1,13 @@
 //! How a shared path comes into being: with its rights, and with somebody who listens, from its first moment on.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{self, AddressFamily};
 use nix::unistd::mkdtemp;
 
@@ -15,6 +17,10 @@ use crate::sys::errno_of;
 
 /// Peers that may wait in the kernel to be let in.
 const BACKLOG: i32 = 511;
+
+/// A tenth of a second in all; the lock is held for as long as a few system calls take.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// How often a path that others change at the same time is tried; one of them has it then.
 const TRIES: usize = 8;
@@ -40,14 +46,33 @@ pub(super) fn listen(name: &Name<'_>, mode: u32) -> Result<(OwnedFd, Option<OwnP
     socket::bind(fd.as_raw_fd(), &Name::File(&made).address()?)?;
     fs::set_permissions(&made, Permissions::from_mode(mode)).map_err(|error| errno_of(&error))?;
     socket::listen(&fd, clamp(BACKLOG)?)?;
+    let mut lock = None;
     for _ in 0..TRIES {
         match fs::hard_link(&made, path).map_err(|error| errno_of(&error)) {
             Ok(()) => return Ok((fd, OwnPath::new(path))),
-            Err(Errno::EEXIST) => remove_stale(path, &private)?,
+            Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
         }
+        if lock.is_none() {
+            lock = lock_directory(private.parent());
+        }
+        remove_stale(path, &private)?;
     }
     Err(Errno::EADDRINUSE)
+}
+
+/// Of several servers that find the same stale socket, one at a time removes it and takes its place. Not for ever, as anybody
+/// who can read a directory can lock it (flock(2)): without the lock it is still looked at twice.
+fn lock_directory(directory: &Path) -> Option<Flock<File>> {
+    let mut directory = File::open(directory).ok()?;
+    for _ in 0..LOCK_TRIES {
+        match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Some(lock),
+            Err((unlocked, _)) => directory = unlocked,
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    None
 }
 
 /// Removes what is at `path` if it is a socket on which nobody answers, as one is that a process has left which was killed;
@@ -61,8 +86,8 @@ fn remove_stale(path: &Path, private: &Private) -> Result<(), Errno> {
         Err(Errno::ENOENT) => return Ok(()),
         _ => return Err(Errno::EADDRINUSE),
     }
-    // Another process may have come to the same conclusion, and have put its own there since. So it is not removed where it
-    // is but moved to where nobody else is, and looked at again.
+    // Somebody who does not know of the lock may have put another there since. So it is not removed where it is but moved to
+    // where nobody else is, and looked at again.
     let moved = private.file("o");
     match fs::rename(path, &moved).map_err(|error| errno_of(&error)) {
         Err(Errno::ENOENT) => return Ok(()),
@@ -110,6 +135,11 @@ impl Private {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         // Short, as it has to fit sun_path with a file's name behind it: what a path needs beyond its directory is 10 bytes.
         mkdtemp(&parent.unwrap_or(Path::new(".")).join(".XXXXXX")).map(Self)
+    }
+
+    /// The directory that the path is in.
+    fn parent(&self) -> &Path {
+        self.0.parent().unwrap_or(Path::new("."))
     }
 
     fn file(&self, name: &str) -> PathBuf {

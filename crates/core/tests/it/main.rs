@@ -21,3 +21,4 @@ mod handoff;
 mod props;
 mod protocol_document;
 mod scoreboard;
+mod share;

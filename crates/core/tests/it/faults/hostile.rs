@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 
 use socketserver_core::ProtocolError;
 use socketserver_core::channel::frame::{FrameError, Writer};
