@@ -132,8 +132,8 @@ impl<S: Sys> Share<S> {
             match share.accept(&listener) {
                 Ok(socket) => {
                     patience.relieved();
-                    if let Some((guest, socket)) = share.check(socket, &spec, &seats) {
-                        lobby.enter(guest, socket);
+                    if let Some((guest, socket, refused)) = share.check(socket, &spec, &seats) {
+                        lobby.enter(guest, socket, refused);
                     }
                 }
                 Err(errno) => match Trouble::of(errno) {
@@ -161,35 +161,32 @@ impl<S: Sys> Share<S> {
         Ok(accepted.fd)
     }
 
-    /// Whether a peer may come in at all, before it has said a word.
+    /// Whether a peer may come in, as far as that can be said before it has said a word.
     fn check(
         self: &Arc<Self>,
         socket: OwnedFd,
         spec: &ShareSpec,
         seats: &Arc<Semaphore>,
-    ) -> Option<(Guest<S>, AsyncFd<OwnedFd>)> {
+    ) -> Option<(Guest<S>, AsyncFd<OwnedFd>, Option<Refused>)> {
         // macOS fails here for a peer that has gone already.
-        let peer = self.sys.credentials(&socket).and_then(|peer| {
-            prepare(&socket).map_err(|error| error.errno)?;
-            Ok(peer)
-        });
-        let Ok(peer) = peer else { return None };
+        let peer = self.sys.credentials(&socket).ok()?;
+        prepare(&socket).ok()?;
         let guest = Guest {
             share: Arc::clone(self),
             peer,
             seats: Arc::clone(seats),
             limit: spec.max_workers,
         };
-        if !spec.allow.admits(&guest.peer) {
-            guest.refuse(&socket, Refused::NotAllowed);
+        let refused = if !spec.allow.admits(&guest.peer) {
+            Some(Refused::NotAllowed)
         } else if seats.available_permits() == 0 {
-            guest.refuse(&socket, guest.full());
+            Some(guest.full())
         } else {
-            // Fails if epoll is out of watches: the peer sees the end.
-            let socket = watch(socket, Interest::READABLE | Interest::WRITABLE).ok()?;
-            return Some((guest, socket));
-        }
-        None
+            None
+        };
+        // Fails if epoll is out of watches: the peer sees the end.
+        let socket = watch(socket, Interest::READABLE | Interest::WRITABLE).ok()?;
+        Some((guest, socket, refused))
     }
 
     fn failed(&self, address: &ListenerAddress, syscall: &'static str, errno: Errno) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::Share;
@@ -25,7 +26,11 @@ use crate::sys::{Credentials, Sys};
 /// taken by such, the one that has been silent for longest makes room.
 const PLACES: usize = 64;
 
-/// The peers that have not said hello.
+/// How long one that was refused may take to read why and go: closed at once, what it has sent meanwhile would be answered by an
+/// error (EPIPE, ECONNRESET), which many programs meet before they have read, and then do not.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The peers that have not said hello, and those that were refused and have not gone.
 #[derive(Debug)]
 pub(super) struct Lobby {
     /// Each takes its own number along when it leaves.
@@ -55,8 +60,8 @@ impl Lobby {
         }
     }
 
-    /// Lets one wait for its own hello.
-    pub(super) fn enter<S: Sys>(&mut self, guest: Guest<S>, socket: AsyncFd<OwnedFd>) {
+    /// Takes one in: for its hello, or to be told why it may not come further.
+    pub(super) fn enter<S: Sys>(&mut self, guest: Guest<S>, socket: AsyncFd<OwnedFd>, refused: Option<Refused>) {
         if self.present.len() >= PLACES {
             self.present.pop_front();
         }
@@ -65,7 +70,7 @@ impl Lobby {
         self.next += 1;
         self.present.push_back((number, place));
         self.guests.spawn(async move {
-            guest.wait(socket, timeout, evicted).await;
+            guest.wait(socket, timeout, evicted, refused).await;
             number
         });
     }
@@ -81,8 +86,47 @@ impl Lobby {
 }
 
 impl<S: Sys> Guest<S> {
-    async fn wait(self, socket: AsyncFd<OwnedFd>, timeout: Option<Duration>, evicted: oneshot::Receiver<()>) {
+    async fn wait(
+        self,
+        socket: AsyncFd<OwnedFd>,
+        timeout: Option<Duration>,
+        mut evicted: oneshot::Receiver<()>,
+        refused: Option<Refused>,
+    ) {
         let mut reader = Reader::new();
+        let joined = match refused {
+            Some(reason) => Err(Some(reason)),
+            None => self.await_hello(&socket, &mut reader, timeout, &mut evicted).await,
+        };
+        match joined {
+            Ok((hello, seat)) => self.join(socket, Joining { reader, hello, seat }).await,
+            Err(Some(reason)) => {
+                let is_evicted =
+                    matches!(reason, Refused::Late { .. }) && evicted.try_recv() == Err(TryRecvError::Closed);
+                self.refuse(socket.get_ref(), reason);
+                if !is_evicted {
+                    tokio::select! {
+                        () = self.gone(&socket) => {}
+                        () = tokio::time::sleep(LINGER) => {}
+                        _ = &mut evicted => {}
+                    }
+                }
+                // Whoever still sends sees that nobody reads.
+                let _ = shutdown(socket.get_ref().as_raw_fd(), Shutdown::Both);
+            }
+            // It has gone by itself, as one does that only wanted to know whether somebody is here.
+            Err(None) => {}
+        }
+    }
+
+    /// Waits for the hello, for as long as there is time, and then for a seat, which there is or is not.
+    async fn await_hello(
+        &self,
+        socket: &AsyncFd<OwnedFd>,
+        reader: &mut Reader,
+        timeout: Option<Duration>,
+        evicted: &mut oneshot::Receiver<()>,
+    ) -> Result<(Hello, OwnedSemaphorePermit), Option<Refused>> {
         let late = async {
             match timeout {
                 Some(timeout) => tokio::select! { () = tokio::time::sleep(timeout) => {}, _ = evicted => {} },
@@ -91,37 +135,43 @@ impl<S: Sys> Guest<S> {
         };
         let hello = tokio::select! {
             biased;
-            hello = self.hello(&socket, &mut reader) => hello,
+            hello = self.hello(socket, reader) => hello?,
             () = late => {
                 let limit = timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
-                Err(Some(Refused::Late { limit }))
+                return Err(Some(Refused::Late { limit }));
             }
         };
-        let joined = hello.and_then(|hello| {
-            // Only now: the silent keep nobody out.
-            let seat = Arc::clone(&self.seats).try_acquire_owned();
-            Ok((hello, seat.map_err(|_| Some(self.full()))?))
-        });
-        match joined {
-            Ok((hello, seat)) => {
-                let channel = self.share.channels.fetch_add(1, Ordering::Relaxed);
-                let joining = Joining { reader, hello, seat };
-                let admitted = Notice::Admitted {
-                    channel,
-                    share: self.share.id,
-                    peer: self.peer,
-                };
-                let Share {
-                    sys,
-                    dispatcher,
-                    notices,
-                    ..
-                } = &*self.share;
-                opening::join(sys, channel, socket, joining, dispatcher, || notices.post(admitted)).await;
+        // Only now: the silent keep nobody out.
+        let seat = Arc::clone(&self.seats).try_acquire_owned();
+        Ok((hello, seat.map_err(|_| Some(self.full()))?))
+    }
+
+    async fn join(self, socket: AsyncFd<OwnedFd>, joining: Joining) {
+        let Share {
+            sys,
+            dispatcher,
+            notices,
+            ..
+        } = &*self.share;
+        let channel = self.share.channels.fetch_add(1, Ordering::Relaxed);
+        let admitted = Notice::Admitted {
+            channel,
+            share: self.share.id,
+            peer: self.peer,
+        };
+        opening::join(sys, channel, socket, joining, dispatcher, || notices.post(admitted)).await;
+    }
+
+    /// Waits until a peer that has been refused has gone, whatever it says until then.
+    async fn gone(&self, socket: &AsyncFd<OwnedFd>) {
+        let mut unheard = [0; 256];
+        while let Ok(mut ready) = socket.readable().await {
+            match self.share.sys.receive(socket.as_fd(), &mut unheard) {
+                Ok(received) if received.bytes == 0 => return,
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(_) => return,
             }
-            Err(Some(reason)) => self.refuse(socket.get_ref(), reason),
-            // It has gone by itself, as one does that only wanted to know whether somebody is here.
-            Err(None) => {}
         }
     }
 
@@ -147,8 +197,8 @@ impl<S: Sys> Guest<S> {
         Refused::Full { limit: self.limit }
     }
 
-    /// Tells a peer why it may not come in, and counts it. Its socket is closed by the caller.
-    pub(super) fn refuse(&self, socket: &OwnedFd, reason: Refused) {
+    /// Tells a peer why it may not come in, and that this is all, and counts it.
+    fn refuse(&self, socket: &OwnedFd, reason: Refused) {
         let mut farewell = Writer::new();
         farewell.close(match &reason {
             Refused::NotAllowed => CloseReason::NotAllowed,
@@ -159,7 +209,7 @@ impl<S: Sys> Guest<S> {
         });
         // The socket is new and its buffer empty; a peer that has gone need not know.
         let _ = self.share.sys.send(socket.as_fd(), farewell.bytes(), &[]);
-        let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+        let _ = shutdown(socket.as_raw_fd(), Shutdown::Write);
         self.share.stats.peer_refused();
         self.share.notices.post(Notice::Refused {
             share: self.share.id,

@@ -56,7 +56,9 @@ pub(super) fn listen(name: &Name<'_>, mode: u32) -> Result<(OwnedFd, Option<OwnP
         if lock.is_none() {
             lock = lock_directory(private.parent());
         }
-        remove_stale(path, &private)?;
+        if let Some(stale) = find_stale(path)? {
+            remove(path, &stale, &private)?;
+        }
     }
     Err(Errno::EADDRINUSE)
 }
@@ -75,25 +77,28 @@ fn lock_directory(directory: &Path) -> Option<Flock<File>> {
     None
 }
 
-/// Removes what is at `path` if it is a socket on which nobody answers, as one is that a process has left which was killed;
-/// EADDRINUSE if it is anything else.
-fn remove_stale(path: &Path, private: &Private) -> Result<(), Errno> {
-    let Some(seen) = Identity::of(path)? else {
-        return Ok(());
+/// What is at `path`, if it is a socket on which nobody answers, as one is that a process has left which was killed;
+/// EADDRINUSE if it is anything else, and nothing if there is nothing any more.
+fn find_stale(path: &Path) -> Result<Option<Identity>, Errno> {
+    let Some(found) = Identity::of(path)? else {
+        return Ok(None);
     };
     match Name::File(path).connect() {
-        Err(Errno::ECONNREFUSED) if seen.is_socket => {}
-        Err(Errno::ENOENT) => return Ok(()),
-        _ => return Err(Errno::EADDRINUSE),
+        Err(Errno::ECONNREFUSED) if found.is_socket => Ok(Some(found)),
+        Err(Errno::ENOENT) => Ok(None),
+        _ => Err(Errno::EADDRINUSE),
     }
-    // Somebody who does not know of the lock may have put another there since. So it is not removed where it is but moved to
-    // where nobody else is, and looked at again.
+}
+
+/// Removes what is at `path` if it still is what was found there. Somebody who does not know of the lock may have put another
+/// in its place, so it is not removed where it is but moved to where nobody else is, and looked at again.
+fn remove(path: &Path, found: &Identity, private: &Private) -> Result<(), Errno> {
     let moved = private.file("o");
     match fs::rename(path, &moved).map_err(|error| errno_of(&error)) {
         Err(Errno::ENOENT) => return Ok(()),
         done => done?,
     }
-    if Identity::of(&moved)? == Some(seen) {
+    if Identity::of(&moved)?.as_ref() == Some(found) {
         return Ok(());
     }
     // Fails if yet another has come, which then has it.
@@ -154,5 +159,32 @@ impl Drop for Private {
             let _ = fs::remove_file(self.file(name));
         }
         let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn what_has_taken_the_place_of_a_stale_socket_meanwhile_stays_and_answers() {
+        let folder = mkdtemp(&std::env::temp_dir().join("ss-XXXXXX")).unwrap();
+        let path = folder.join("ctl");
+        drop(UnixListener::bind(&path).unwrap());
+        let stale = find_stale(&path).unwrap().unwrap();
+        fs::remove_file(&path).unwrap();
+        let other = UnixListener::bind(&path).unwrap();
+        let private = Private::beside(&path).unwrap();
+        assert_eq!(remove(&path, &stale, &private), Err(Errno::EADDRINUSE));
+        drop(private);
+        UnixStream::connect(&path).unwrap();
+        assert_eq!(find_stale(&path).unwrap_err(), Errno::EADDRINUSE);
+        drop(other);
+        let stale = find_stale(&path).unwrap().unwrap();
+        assert_eq!(remove(&path, &stale, &Private::beside(&path).unwrap()), Ok(()));
+        assert_eq!(find_stale(&path), Ok(None));
+        fs::remove_dir(&folder).unwrap();
     }
 }

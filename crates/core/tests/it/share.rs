@@ -4,12 +4,14 @@ mod admission;
 mod folder;
 mod path;
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use socketserver_core::channel::ChannelId;
+use socketserver_core::channel::frame::Writer;
 use socketserver_core::channel::record::CloseReason;
 use socketserver_core::notice::{EndReason, Refused};
 use socketserver_core::receiver::{End, Phase};
@@ -165,7 +167,7 @@ fn one_that_joins_while_the_server_drains_helps_it_to_finish() {
 }
 
 #[test]
-fn a_worker_that_is_refused_learns_why_even_if_it_could_not_say_hello() {
+fn a_worker_that_is_refused_before_it_says_hello_learns_why() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let full = ShareSpec {
@@ -175,7 +177,6 @@ fn a_worker_that_is_refused_learns_why_even_if_it_could_not_say_hello() {
     world.server.share(full).unwrap();
     let _first = worker(&world, &path);
     let end = dialled(&path);
-    // By now its end is closed, and a hello fails with EPIPE.
     refused(&world, 1);
     let late = Worker {
         channel: 0,
@@ -183,6 +184,26 @@ fn a_worker_that_is_refused_learns_why_even_if_it_could_not_say_hello() {
     };
     let phase = late.await_phase(|phase| matches!(phase, Phase::Ended(_)));
     assert_eq!(phase, Phase::Ended(End::Closed(CloseReason::Full(1))));
+}
+
+#[test]
+fn a_worker_whose_channel_is_over_before_it_says_hello_learns_why() {
+    for (said, expected) in [
+        (Some(CloseReason::NotAllowed), End::Closed(CloseReason::NotAllowed)),
+        (None, End::Gone),
+    ] {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut frames = Writer::new();
+        said.into_iter().for_each(|reason| frames.close(reason));
+        (&theirs).write_all(frames.bytes()).unwrap();
+        // Its hello fails with EPIPE.
+        drop(theirs);
+        let worker = Worker {
+            channel: 0,
+            receiver: EventLoop::new(ours.into()),
+        };
+        worker.await_phase(|phase| *phase == Phase::Ended(expected.clone()));
+    }
 }
 
 #[test]

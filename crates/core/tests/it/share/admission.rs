@@ -1,8 +1,10 @@
 //! Who is let in, and what the others are told.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
+use socketserver_core::channel::ancillary;
 use socketserver_core::channel::frame::{VERSION, Writer};
 use socketserver_core::channel::record::{CloseReason, Credit, Hello};
 use socketserver_core::notice::{EndReason, Refused};
@@ -138,6 +140,49 @@ fn one_more_than_may_join_is_told_so_and_a_place_that_is_free_again_is_had_by_th
     drop(first);
     world.end_of(channel);
     member(&world, &path);
+}
+
+#[test]
+fn of_two_that_say_hello_for_the_last_place_one_has_it() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    let one = ShareSpec {
+        max_workers: 1,
+        ..spec(&path)
+    };
+    world.server.share(one).unwrap();
+    // Both are in before anybody has joined: they are let in in the order in which they came, and this one came last.
+    let mut peers = [peer(&path), peer(&path)];
+    let last = peer(&path);
+    last.send(&[0xff; 64], &[]);
+    refused(&world, 1);
+    for peer in &peers {
+        peer.say(|frames| frames.hello(hello()));
+    }
+    let heard = peers.each_mut().map(Peer::hear);
+    let welcomed = heard.iter().filter(|heard| matches!(heard, Heard::Welcome(_))).count();
+    let refused = heard
+        .iter()
+        .filter(|heard| matches!(heard, Heard::Close(CloseReason::Full(1))))
+        .count();
+    assert_eq!((welcomed, refused), (1, 1));
+}
+
+#[test]
+fn a_peer_that_is_refused_may_say_what_it_had_to_say_and_reads_why_afterwards() {
+    let (folder, world) = (Folder::new(), among_strangers());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    let mut peer = peer(&path);
+    refused(&world, 1);
+    for _ in 0..100 {
+        let mut bytes = Writer::new();
+        bytes.hello(hello());
+        bytes.credit([Credit { lane: 0, count: 1 }]);
+        let sent = ancillary::send(peer.socket.as_fd(), bytes.bytes(), &[]);
+        assert_eq!(sent, Ok(bytes.bytes().len()));
+    }
+    assert_eq!(farewell(&mut peer), CloseReason::NotAllowed);
 }
 
 #[test]
