@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::io::Interest;
-use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{runtime, task};
 
 use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
@@ -53,7 +53,7 @@ enum Command {
     Listen(Listener),
     Open(ChannelId, OwnedFd),
     Share(ShareId, Opened),
-    Unshare(ShareId),
+    Unshare(ShareId, oneshot::Sender<()>),
     Forward(Message),
     Drain,
     Destroy,
@@ -131,11 +131,14 @@ impl Server {
         Ok(share)
     }
 
-    /// Removes a shared path: nobody joins there any more. Those that have are as before.
+    /// Removes a shared path: nobody joins there any more, and it is free for another when this returns. Those that have
+    /// joined are as before.
     pub fn unshare(&self, share: ShareId) {
-        // Here and now, so that the path is free for another when this returns.
         if self.shared().remove(&share).is_some() {
-            self.command(Command::Unshare(share));
+            let (done, closed) = oneshot::channel();
+            self.command(Command::Unshare(share, done));
+            // An abstract name is taken for as long as its socket is open. Fails if the server has ended, and with it that.
+            let _ = closed.blocking_recv();
         }
     }
 
@@ -250,7 +253,7 @@ impl<S: Sys> House<S> {
             notices: Arc::clone(&self.notices),
         };
         let mut acceptors = Vec::new();
-        let mut shares = HashMap::new();
+        let mut shares: HashMap<ShareId, task::JoinHandle<()>> = HashMap::new();
         let (stats, notices) = (Arc::clone(&self.stats), Arc::clone(&self.notices));
         tokio::spawn(Dispatcher::new(self.sys.clone(), self.state, inbox, self.stats, self.notices).run());
         while let Some(command) = commands.recv().await {
@@ -284,13 +287,17 @@ impl<S: Sys> House<S> {
                         stats: Arc::clone(&stats),
                         notices: Arc::clone(&notices),
                     };
-                    shares.insert(id, tokio::spawn(share.run(opened)).abort_handle());
+                    shares.insert(id, tokio::spawn(share.run(opened)));
                     true
                 }
-                Command::Unshare(id) => {
+                Command::Unshare(id, done) => {
                     if let Some(share) = shares.remove(&id) {
                         share.abort();
+                        // Its end, and the end of its socket.
+                        let _ = share.await;
                     }
+                    // Its owner may have gone.
+                    let _ = done.send(());
                     true
                 }
                 Command::Forward(message) => dispatcher.send(message).await.is_ok(),

@@ -263,7 +263,7 @@ fn an_abstract_name_is_shared_like_a_path() {
     answer(worker.one(), "from nowhere");
     assert_eq!(answer_to(client), "from nowhere");
     world.server.unshare(share);
-    until("the name is free", || world.server.share(spec(path)).ok());
+    world.server.share(spec(path)).unwrap();
 }
 
 /// How long a peer that says nothing is borne in the tests of it.
