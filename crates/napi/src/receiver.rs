@@ -91,6 +91,7 @@ impl NativeReceiver {
     }
 
     /// The text of an IPv6 address in a row of `exchange`.
+    #[allow(clippy::many_single_char_names, reason = "they are the row's")]
     #[napi]
     pub fn ipv6_text(a: u32, b: u32, c: u32, d: u32, scope: u32) -> String {
         ip_text(table::ipv6([a, b, c, d], scope))

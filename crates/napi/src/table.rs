@@ -63,7 +63,7 @@ pub fn ipv6([a, b, c, d]: [u32; 4], scope: u32) -> SocketAddr {
     SocketAddrV6::new(Ipv6Addr::from_bits(bits), 0, 0, scope).into()
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "each is its 32 lowest bits")]
 fn words(address: Ipv6Addr) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    [[a, b], [c, d], [e, f], [g, h]].map(|[high, low]| u32::from(high) << 16 | u32::from(low))
+    [96, 64, 32, 0].map(|shift| (address.to_bits() >> shift) as u32)
 }
