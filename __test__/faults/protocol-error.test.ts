@@ -42,8 +42,7 @@ for (const [what, { bytes, told, dies }] of Object.entries(LIES)) {
     const [error] = errors
     t.is(error?.code, 'ERR_SOCKETSERVER_PROTOCOL')
     t.regex(error?.message ?? '', told)
-    // Of one that has died, the exit may have been told first; then there is no worker to be named.
-    if (!dies) t.is(error?.pid, liar?.pid)
+    t.is(error?.pid, liar?.pid, 'also of one that has died, whose exit may have been told first')
     t.is(server.stats().workers, 1)
     t.is(await ask(port, 'token\n'), `${honest} token\n`)
     liar?.process.kill('SIGKILL')

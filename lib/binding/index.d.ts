@@ -23,6 +23,8 @@ export declare class NativeReceiver {
   exchange(lane: number, room: number, window: number, ended: number): Array<ReceivedConnection>
   /** Where it stands. */
   phase(): ReceiverPhase
+  /** Counts a lease as over where the parent sees it; false if the next `exchange` has to tell. */
+  leaseEnded(): boolean
   /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
   beat(): void
   /** Wants no more connections; the leases go on. */

@@ -41,8 +41,8 @@ export class Channel {
   }
 
   /**
-   * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has ended it in the meantime,
-   * which only one that says hello late can find, it is over.
+   * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has died or has ended it in the
+   * meantime, it is over.
    */
   open(): void {
     if (this.#receiver !== undefined || this.#state !== 'open' || this.#phase.phase === 'ended') return
@@ -60,14 +60,26 @@ export class Channel {
     for (const lane of this.#lanes) lane.pumpSoon()
   }
 
+  /** A lane that comes after the end hears of it as all do, once the running code has had its say. */
   add(lane: Lane): void {
     this.#lanes.add(lane)
+    const { phase } = this.#phase
+    if (phase !== 'retired' && phase !== 'ended') return
+    process.nextTick(() => {
+      lane.pump()
+      lane.phaseChanged(this.#phase)
+    })
   }
 
   /** See `NativeReceiver.exchange`. */
   exchange(port: number, room: number, window: number, ended: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
     return this.#receiver.exchange(port, room, window, ended)
+  }
+
+  /** Counts a lease as over at once; false if the next exchange has to tell it. */
+  leaseEnded(): boolean {
+    return this.#state !== 'closed' && this.#receiver !== undefined && this.#receiver.leaseEnded()
   }
 
   /** A lane takes nothing any more. When none does, what has come and was not taken goes back to the parent at once. */

@@ -75,19 +75,24 @@ export class Supervisor {
     return pool
   }
 
-  /** Has all workers leave, for which each has `within` milliseconds, and resolves when they have exited. */
+  /**
+   * Has all workers leave, for which each has `within` milliseconds, and resolves when they have exited and what they took
+   * along has been told: the system tells of an exit and of a channel's end in any order.
+   */
   async stop(within: number): Promise<void> {
     this.#isStopped = true
     const closing = [...this.#pools].map((pool) => pool.close())
     for (const worker of this.#workers.values()) worker.retire(within)
-    await Promise.all([...closing, ...Array.from(this.#workers.values(), ({ exited }) => exited)])
+    const all = [...this.#workers.values(), ...this.#gone.values()]
+    await Promise.all([...closing, ...all.map(({ exited, settled }) => Promise.all([exited, settled]))])
   }
 
-  /** Ends all workers now. */
+  /** Ends all workers now. The native side has ended: what their channels would say is not heard any more. */
   kill(): void {
     this.#isStopped = true
     for (const pool of this.#pools) void pool.close()
     for (const worker of this.#workers.values()) worker.kill()
+    for (const worker of [...this.#workers.values(), ...this.#gone.values()]) worker.forget()
   }
 
   reference(isReferenced: boolean): void {

@@ -101,6 +101,12 @@ impl NativeReceiver {
         self.receiver.phase().into()
     }
 
+    /// Counts a lease as over where the parent sees it; false if the next `exchange` has to tell.
+    #[napi]
+    pub fn lease_ended(&self) -> bool {
+        self.receiver.lease_ended()
+    }
+
     /// Counts a turn of the event loop, for the parent's `stallTimeout`.
     #[napi]
     pub fn beat(&self) {
