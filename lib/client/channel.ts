@@ -11,7 +11,8 @@ import type { Lane } from './lane.js'
  */
 export class Channel {
   readonly settings: WorkerSettings
-  readonly #fd: number
+  /** Ours until the native side has it, which closes it also if it cannot be opened. */
+  #fd: number | undefined
   #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
   #phase: ReceiverPhase = { phase: 'joining' }
@@ -45,10 +46,12 @@ export class Channel {
    * meantime, it is over.
    */
   open(): void {
-    if (this.#receiver !== undefined || this.#state !== 'open' || this.#phase.phase === 'ended') return
+    const fd = this.#fd
+    if (fd === undefined || this.#state !== 'open') return
+    this.#fd = undefined
     let receiver: NativeReceiver
     try {
-      receiver = openReceiver(this.#fd, this.settings.isThread, () => this.#wake())
+      receiver = openReceiver(fd, this.settings.isThread, () => this.#wake())
     } catch (error) {
       if (!(error instanceof Error && error.message.includes('EPIPE'))) throw error
       this.#change({ phase: 'ended', reason: 'eof' })
@@ -95,8 +98,8 @@ export class Channel {
     if (this.#lanes.size > 0) return
     this.#state = 'closed'
     clearInterval(this.#pulse)
-    if (this.#receiver !== undefined) this.#receiver.close()
-    else if (!this.settings.isThread) closeSync(this.#fd)
+    this.#receiver?.close()
+    if (this.#fd !== undefined && !this.settings.isThread) closeSync(this.#fd)
   }
 
   #wake(): void {

@@ -12,7 +12,7 @@ import { leaveSignalsToParent } from './parent-signals.js'
 /**
  * Connects to the server that started this process or thread, or rather to one of its listeners if `port` is given. A
  * second call with the same port gives the same client. Where the server has gone or has retired this worker in the
- * meantime, the client tells so by `drain` and `close` like any other. Throws ERR_SOCKETSERVER_NO_PARENT if no server
+ * meantime, the client has nothing to give and closes by itself. Throws ERR_SOCKETSERVER_NO_PARENT if no server
  * started it, and ERR_SOCKETSERVER_CLOSED once every client of it has closed.
  */
 export function connect(options: ConnectOptions = {}): Client {
