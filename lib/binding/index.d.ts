@@ -31,6 +31,8 @@ export declare class NativeReceiver {
   leave(): void
   /** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
   static shutDown(fd: number): void
+  /** Makes `fd`, which is taken over, the standard error of this process. */
+  static restoreStderr(fd: number): void
   /** Ends the channel. */
   close(): void
 }

@@ -1,7 +1,14 @@
 // Runs in a WORKER: its one channel to the parent, shared by the clients of the process or thread.
 
 import { closeSync } from 'node:fs'
-import { beat, type NativeReceiver, openReceiver, type ReceivedConnection, type ReceiverPhase } from '../native.js'
+import {
+  beat,
+  type NativeReceiver,
+  openReceiver,
+  type ReceivedConnection,
+  type ReceiverPhase,
+  restoreStderr,
+} from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
 import type { Lane } from './lane.js'
 
@@ -58,6 +65,7 @@ export class Channel {
       return
     }
     this.#receiver = receiver
+    if (this.settings.keptStderr > 0) restoreStderr(this.settings.keptStderr)
     // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
     if (this.settings.beat > 0) this.#pulse = setInterval(() => beat(receiver), this.settings.beat).unref()
     for (const lane of this.#lanes) lane.pumpSoon()

@@ -5,7 +5,7 @@ import { SocketServerError } from '../errors.js'
 import { report } from '../events.js'
 import type { NativeServer } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
-import { WorkerPool } from './pool.js'
+import { type PoolSetup, WorkerPool } from './pool.js'
 import type { PoolSettings } from './pool-options.js'
 import { beatOf } from './rounds.js'
 import type { Server } from './server.js'
@@ -14,11 +14,12 @@ import { SupervisedWorker } from './supervised-worker.js'
 import { bodyName, type WorkerBody, type WorkerExit } from './worker-body.js'
 import type { WorkerState } from './worker-handle.js'
 
-/** Starts what a worker lives in, and opens its channel. */
+/** Starts what a worker lives in, and opens its channel. `isSuspect`: the last one in its place did not get ready. */
 export type StartBody = (
   native: NativeServer,
   settings: WorkerSettings,
   report: (error: Error) => void,
+  isSuspect: boolean,
 ) => { channel: number; body: WorkerBody }
 
 export class Supervisor {
@@ -47,12 +48,12 @@ export class Supervisor {
   }
 
   /** Starts a pool. Throws what starting its first workers throws. */
-  startPool(entry: string, workers: number, settings: PoolSettings, start: StartBody): WorkerPool {
+  startPool(entry: string, workers: number, settings: PoolSettings, startBody: StartBody): WorkerPool {
     const pool = new WorkerPool({
       entry,
       workers,
       settings,
-      spawn: (generation, restarts) => this.#start(entry, settings, start, generation, restarts),
+      spawn: (...start) => this.#start(entry, settings, startBody, start),
       report: (error) => report(this.#server, error),
       restarting: (generation, { delay, failures }, error) => {
         this.#counts.restarts += 1
@@ -119,7 +120,12 @@ export class Supervisor {
     return { states, ...this.#counts }
   }
 
-  #start(entry: string, pool: PoolSettings, start: StartBody, generation: number, restarts: number): SupervisedWorker {
+  #start(
+    entry: string,
+    pool: PoolSettings,
+    startBody: StartBody,
+    [generation, restarts, isSuspect]: Parameters<PoolSetup['spawn']>,
+  ): SupervisedWorker {
     if (this.#isStopped) {
       throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The server is closed: a new worker comes too late')
     }
@@ -132,8 +138,9 @@ export class Supervisor {
       killTimeout: pool.killTimeout,
       beat: beatOf(pool.stallTimeout),
       ignoreSignals: this.#ignoreSignals,
+      keptStderr: 0,
     }
-    const { channel, body } = start(this.#native, settings, (error) => report(this.#server, error))
+    const { channel, body } = startBody(this.#native, settings, (error) => report(this.#server, error), isSuspect)
     this.#nextWorker += 1
     const worker = new SupervisedWorker({
       id,

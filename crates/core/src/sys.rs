@@ -116,6 +116,11 @@ pub fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, Errno>
     watched.map_err(|error| errno_of(&error.into_parts().1))
 }
 
+/// `dup2(2)`: makes a copy of `kept` the standard error of this process, in place of what that was.
+pub fn become_stderr(kept: &OwnedFd) -> Result<(), Errno> {
+    nix::unistd::dup2_stderr(kept)
+}
+
 /// The errno of an I/O error; EIO for one that no system call made.
 #[must_use]
 pub fn errno_of(error: &std::io::Error) -> Errno {

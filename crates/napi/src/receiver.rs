@@ -126,6 +126,14 @@ impl NativeReceiver {
         descriptor::borrow(fd, socketserver_core::channel::shut_down)
     }
 
+    /// Makes `fd`, which is taken over, the standard error of this process.
+    #[napi]
+    pub fn restore_stderr(fd: i32) -> Result<()> {
+        let kept = descriptor::adopt(fd)?;
+        socketserver_core::sys::become_stderr(&kept)
+            .map_err(|errno| Error::new(Status::GenericFailure, format!("dup2: {errno}")))
+    }
+
     /// Ends the channel.
     #[napi]
     pub fn close(&self) {
