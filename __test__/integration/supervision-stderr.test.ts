@@ -18,26 +18,29 @@ function openOn(pid: number, fd: number | string): string {
   return readlinkSync(`/proc/${pid}/fd/${fd}`)
 }
 
-linuxTest('from its second try on, the last lines of a worker that cannot start are in the error as well', async (t) => {
-  const broken = join(temporaryDirectory(t), 'broken')
-  writeFileSync(broken, '')
-  const parent = run(t, 'parent-of-suspect', { args: [broken] })
-  const [first, second, loop] = [await parent.json(), await parent.json(), await parent.json()].map(Object)
-  t.like(first, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7 })
-  t.is(first.stderr, undefined, 'it had written to the standard error of its parent')
-  t.like(second, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7, stderr: WORDS })
-  t.like(loop, { code: 'ERR_SOCKETSERVER_CRASH_LOOP', cause: WORDS })
-  t.regex(loop.message, new RegExp(`exited 3 times in a row .*\\. Its last lines:\n${WORDS}$`, 's'))
-  await until(() => parent.errors.split(`${WORDS}\n`).length > 3)
+linuxTest(
+  'from its second try on, the last lines of a worker that cannot start are in the error as well',
+  async (t) => {
+    const broken = join(temporaryDirectory(t), 'broken')
+    writeFileSync(broken, '')
+    const parent = run(t, 'parent-of-suspect', { args: [broken] })
+    const [first, second, loop] = [await parent.json(), await parent.json(), await parent.json()].map(Object)
+    t.like(first, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7 })
+    t.is(first.stderr, undefined, 'it had written to the standard error of its parent')
+    t.like(second, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7, stderr: WORDS })
+    t.like(loop, { code: 'ERR_SOCKETSERVER_CRASH_LOOP', cause: WORDS })
+    t.regex(loop.message, new RegExp(`exited 3 times in a row .*\\. Its last lines:\n${WORDS}$`, 's'))
+    await until(() => parent.errors.split(`${WORDS}\n`).length > 3)
 
-  rmSync(broken)
-  const { pid, restarts } = Object(await parent.json())
-  t.true(restarts >= 3)
-  const own = openOn(parent.process.pid ?? 0, 2)
-  t.is(openOn(pid, 2), own, 'once it is ready it writes there by itself')
-  t.is(readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length, 1)
-  t.true(isRunning(pid))
-})
+    rmSync(broken)
+    const { pid, restarts } = Object(await parent.json())
+    t.true(restarts >= 3)
+    const own = openOn(parent.process.pid ?? 0, 2)
+    t.is(openOn(pid, 2), own, 'once it is ready it writes there by itself')
+    t.is(readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length, 1)
+    t.true(isRunning(pid))
+  },
+)
 
 linuxTest('a worker that starts at once has the standard error of its parent from the start', async (t) => {
   const parent = run(t, 'parent-of-suspect', { args: ['/no/such/file'] })

@@ -213,7 +213,11 @@ export class SupervisedWorker implements WorkerHandle {
     const { entry, readyTimeout, body } = this.#setup
     const lines = body.lastLines === '' ? '' : `. Its last lines:\n${body.lastLines}`
     const message = `Worker ${this.id} (${entry}, ${bodyName(body)}) was not ready within ${readyTimeout} ms${lines}`
-    const details = { pid: this.pid, threadId: this.threadId, stderr: body.lastLines === '' ? undefined : body.lastLines }
+    const details = {
+      pid: this.pid,
+      threadId: this.threadId,
+      stderr: body.lastLines === '' ? undefined : body.lastLines,
+    }
     this.#startError = new SocketServerError('ERR_SOCKETSERVER_READY_TIMEOUT', message, details)
     this.#settleConnected(this.#startError)
     // Should it connect after all, it is not to be given anything.

@@ -1,8 +1,8 @@
 import { Worker as Thread } from 'node:worker_threads'
 import type { NativeServer } from '../native.js'
 import { type WorkerSettings, workerEnvironment } from '../worker-settings.js'
-import type { ThreadPlan } from './thread-options.js'
 import { StderrTail } from './stderr-tail.js'
+import type { ThreadPlan } from './thread-options.js'
 import type { WorkerBody, WorkerExit } from './worker-body.js'
 
 /** A worker that is a thread of this process. */
