@@ -13,11 +13,18 @@ class FakeChannel {
   supply = 0
   ended = 0
   worstCredit = 0
+  /** Whether the end of a lease can be counted at once. */
+  canCount = false
   #credit = 0
   #next = 0
   isStopped = false
 
   add(): void {}
+
+  leaseEnded(): boolean {
+    if (this.canCount) this.ended += 1
+    return this.canCount
+  }
 
   stopped(): void {
     this.isStopped = true
@@ -127,6 +134,24 @@ test('many wishes of one tick are one exchange', async (t) => {
   await turn()
   t.is(exchanges, 1)
   t.is(channel.worstCredit, 10)
+})
+
+test('a lease that ends is counted at once where that is possible, and never twice', (t) => {
+  const { channel, lane, owner } = world()
+  owner.wanted = 3
+  lane.pump()
+  channel.supply = 3
+  lane.pump()
+  channel.canCount = true
+  lane.leaseEnded()
+  t.is(channel.ended, 1, 'before any exchange')
+  channel.canCount = false
+  lane.leaseEnded()
+  t.is(channel.ended, 1)
+  lane.pump()
+  t.is(channel.ended, 2)
+  lane.pump()
+  t.is(channel.ended, 2)
 })
 
 test('a lane that has stopped asks for nothing and still reports what ends', (t) => {

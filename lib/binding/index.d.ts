@@ -27,12 +27,16 @@ export declare class NativeReceiver {
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
   phase(): ReceiverPhase
+  /** Counts a lease as over where the parent sees it; false if the next `exchange` has to tell. */
+  leaseEnded(): boolean
   /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
   beat(): void
   /** Wants no more connections; the leases go on. */
   leave(): void
   /** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
   static shutDown(fd: number): void
+  /** Makes `fd`, which is taken over, the standard error of this process. */
+  static restoreStderr(fd: number): void
   /** Ends the channel. */
   close(): void
 }

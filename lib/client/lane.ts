@@ -27,7 +27,7 @@ export class Lane {
   readonly #owner: LaneOwner
   #concurrency = Number.POSITIVE_INFINITY
   #leases = 0
-  /** Leases that are over and not reported yet. */
+  /** Leases that are over and are still to be reported, where they could not be counted at once. */
   #ended = 0
   /** What the parent may still send, as of the last exchange. */
   #credit = 0
@@ -77,7 +77,7 @@ export class Lane {
 
   leaseEnded(): void {
     this.#leases -= 1
-    this.#ended += 1
+    if (!this.#channel.leaseEnded()) this.#ended += 1
     // Credit that is waited for goes out with whatever else ends in this turn of the loop; a mere count has time.
     if (this.#window(this.#room()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
     else this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()
@@ -160,5 +160,5 @@ const PUSH_WINDOW = 32
 /** How the native side writes "no limit". */
 const NO_LIMIT = 2 ** 32 - 1
 
-/** Milliseconds after which an ended lease is reported if nothing else does; the parent only counts it. */
+/** Milliseconds after which the parent is told of an ended lease, if it waits for that and nothing else tells it. */
 const REPORT_DELAY = 2

@@ -153,6 +153,11 @@ pub async fn room(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     watched.writable().await.map(drop).map_err(|error| errno_of(&error))
 }
 
+/// `dup2(2)`: makes a copy of `kept` the standard error of this process, in place of what that was.
+pub fn become_stderr(kept: &OwnedFd) -> Result<(), Errno> {
+    nix::unistd::dup2_stderr(kept)
+}
+
 /// The errno of an I/O error; EIO for one that no system call made.
 #[must_use]
 pub fn errno_of(error: &std::io::Error) -> Errno {

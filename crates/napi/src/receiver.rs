@@ -103,6 +103,12 @@ impl NativeReceiver {
         self.receiver.phase().into()
     }
 
+    /// Counts a lease as over where the parent sees it; false if the next `exchange` has to tell.
+    #[napi]
+    pub fn lease_ended(&self) -> bool {
+        self.receiver.lease_ended()
+    }
+
     /// Counts a turn of the event loop, for the parent's `stallTimeout`.
     #[napi]
     pub fn beat(&self) {
@@ -120,6 +126,14 @@ impl NativeReceiver {
     #[napi]
     pub fn shut_down(fd: i32) -> Result<()> {
         descriptor::borrow(fd, socketserver_core::channel::shut_down)
+    }
+
+    /// Makes `fd`, which is taken over, the standard error of this process.
+    #[napi]
+    pub fn restore_stderr(fd: i32) -> Result<()> {
+        let kept = descriptor::adopt(fd)?;
+        socketserver_core::sys::become_stderr(&kept)
+            .map_err(|errno| Error::new(Status::GenericFailure, format!("dup2: {errno}")))
     }
 
     /// Ends the channel.

@@ -103,6 +103,21 @@ impl Books {
         }
     }
 
+    /// Counts a lease as over on the scoreboard, at once and without a word. False if there is no scoreboard, so that the
+    /// next exchange has to tell.
+    ///
+    /// Not once the channel is over: what a worker ends because its time is up has been cut, and the parent takes its last
+    /// look at the page at about this moment.
+    pub(super) fn lease_ended(&self) -> bool {
+        let Some(scoreboard) = &self.scoreboard else {
+            return false;
+        };
+        if !matches!(self.phase, Phase::Ended(_)) {
+            scoreboard.add(0, 1, 0);
+        }
+        true
+    }
+
     /// An exchange of which the scoreboard says nearly all. What only a frame can say is left in `frames`.
     pub(super) fn exchange_by_scoreboard(
         &mut self,
@@ -113,7 +128,11 @@ impl Books {
     ) -> (Vec<Taken>, Option<Due>) {
         let may_ask = self.may_ask();
         let is_over = matches!(self.phase, Phase::Ended(_));
-        let ended = ended + std::mem::take(&mut self.ended);
+        let ended = if is_over {
+            0
+        } else {
+            ended + std::mem::take(&mut self.ended)
+        };
         let Self {
             lanes,
             scoreboard: Some(scoreboard),
