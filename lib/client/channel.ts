@@ -78,15 +78,15 @@ export class Channel {
   }
 
   /** See `NativeReceiver.exchange`. */
-  exchange(port: number, room: number, window: number, ended: number): ReceivedConnection[] {
+  exchange(port: number, room: number, window: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
-    const count = this.#receiver.exchange(port, room, window, ended, this.#table)
+    const count = this.#receiver.exchange(port, room, window, this.#table)
     const taken: ReceivedConnection[] = []
     for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index))
     return taken
   }
 
-  /** Counts a lease as over at once; false if the next exchange has to tell it. */
+  /** Counts a lease as over; true if the parent waits for the next exchange to hear of it. */
   leaseEnded(): boolean {
     return this.#state !== 'closed' && this.#receiver !== undefined && this.#receiver.leaseEnded()
   }

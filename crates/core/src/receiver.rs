@@ -174,9 +174,9 @@ impl<S: Sys> Receiver<S> {
         matches!(self.shared.lock().phase, Phase::Ended(_))
     }
 
-    /// Counts a lease as over where the parent sees it, now, so that the count is right even if this worker is killed the
-    /// next moment; the next exchange wakes the parent if it waits for that. False if there is no such place: then the next
-    /// exchange has to tell. A lease that ends after the channel does not count.
+    /// Counts a lease as over: where the parent sees it, now, so that the count is right even if this worker is killed the
+    /// next moment, or, if there is no such place, to be told by the next exchange. True if the parent waits for that
+    /// exchange. A lease that ends after the channel does not count.
     pub fn lease_ended(&self) -> bool {
         self.shared.lock().lease_ended()
     }

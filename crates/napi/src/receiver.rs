@@ -74,14 +74,14 @@ impl NativeReceiver {
         Ok(Self { receiver, watch })
     }
 
-    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-    /// lane's outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
+    /// outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
     /// twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
     #[napi]
-    pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32, mut table: Float64ArraySlice<'_>) -> u32 {
+    pub fn exchange(&self, lane: u16, room: u32, window: u32, mut table: Float64ArraySlice<'_>) -> u32 {
         let rows = table::rows(&mut table);
         let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
-        let taken = self.receiver.exchange(lane, room, window, ended);
+        let taken = self.receiver.exchange(lane, room, window, 0);
         self.watch.want_room(self.receiver.wants_room());
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
@@ -103,7 +103,7 @@ impl NativeReceiver {
         self.receiver.phase().into()
     }
 
-    /// Counts a lease as over where the parent sees it; false if the next `exchange` has to tell.
+    /// Counts a lease as over; true if the parent waits for the next `exchange` to hear of it.
     #[napi]
     pub fn lease_ended(&self) -> bool {
         self.receiver.lease_ended()

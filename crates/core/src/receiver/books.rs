@@ -103,19 +103,20 @@ impl Books {
         }
     }
 
-    /// Counts a lease as over on the scoreboard, at once and without a word. False if there is no scoreboard, so that the
-    /// next exchange has to tell.
+    /// Counts a lease as over; true if the parent waits for the next exchange to hear of it.
     ///
     /// Not once the channel is over: what a worker ends because its time is up has been cut, and the parent takes its last
     /// look at the page at about this moment.
-    pub(super) fn lease_ended(&self) -> bool {
-        let Some(scoreboard) = &self.scoreboard else {
+    pub(super) fn lease_ended(&mut self) -> bool {
+        if matches!(self.phase, Phase::Ended(_)) {
             return false;
-        };
-        if !matches!(self.phase, Phase::Ended(_)) {
-            scoreboard.add(0, 1, 0);
         }
-        true
+        let Some(scoreboard) = &self.scoreboard else {
+            self.ended += 1;
+            return true;
+        };
+        scoreboard.add(0, 1, 0);
+        scoreboard.is_wanted()
     }
 
     /// An exchange of which the scoreboard says nearly all. What only a frame can say is left in `frames`.
