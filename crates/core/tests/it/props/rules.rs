@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::channel::record::{Credit, RefusalReason};
-use socketserver_core::dispatcher::ledger::WINDOW;
+use socketserver_core::dispatcher::ledger::{NOT_AGAIN, WINDOW};
 use socketserver_core::dispatcher::state::SendTrouble;
 
 use super::model::Model;
@@ -22,6 +22,7 @@ enum Step {
     Ack(Index, Index),
     Refuse(Index, Index, RefusalReason),
     End(Index, Index),
+    HandBack(Index, Index),
     Lose(Index),
     Lie(Index),
     Retire(Index),
@@ -61,12 +62,13 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (index(), index()).prop_map(|(channel, which)| Step::Ack(channel, which)),
         5 => (index(), index(), reason).prop_map(|(channel, which, reason)| Step::Refuse(channel, which, reason)),
         5 => (index(), index()).prop_map(|(channel, leases)| Step::End(channel, leases)),
+        4 => (index(), index()).prop_map(|(channel, which)| Step::HandBack(channel, which)),
         1 => index().prop_map(Step::Lose),
         1 => index().prop_map(Step::Lie),
         1 => index().prop_map(Step::Retire),
         2 => index().prop_map(Step::Writable),
         2 => trouble.prop_map(Step::Fail),
-        4 => (0_u64..30).prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
+        4 => prop_oneof![4 => 0_u64..30, 1 => Just(100)].prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
         4 => Just(Step::PassToDeadline),
         1 => Just(Step::Drain),
         1 => Just(Step::CloseListeners),
@@ -106,6 +108,14 @@ fn play(model: &mut Model, step: &Step, next_channel: &mut u32) {
             if let Some(channel) = pick(channel) {
                 let held = usize::try_from(model.leases(channel)).unwrap();
                 model.end(channel, u32::try_from(leases.index(held + 1)).unwrap());
+            }
+        }
+        Step::HandBack(channel, which) => {
+            if let Some(channel) = pick(channel) {
+                let taken = model.taken(channel);
+                if !taken.is_empty() {
+                    model.hand_back(channel, *which.get(&taken));
+                }
             }
         }
         Step::Lose(channel) => pick(channel).into_iter().for_each(|channel| model.lose(channel)),
@@ -164,6 +174,83 @@ fn what_comes_back_takes_its_old_place() {
     model.lose(1);
     model.grant(2, Credit { lane: 0, count: 4 });
     assert_eq!(model.under_way(2), [1, 2, 3, 4]);
+}
+
+/// Workers that have joined and asked for so many.
+fn workers(credit: &[u32]) -> Model {
+    let mut model = Model::new(PolicyName::LeastBusy, None);
+    for (channel, &count) in (1..).zip(credit) {
+        model.open(channel);
+        model.join(channel);
+        if count > 0 {
+            model.grant(channel, Credit { lane: 0, count });
+        }
+    }
+    model
+}
+
+#[test]
+fn what_is_handed_back_goes_to_another_before_what_came_later() {
+    let mut model = workers(&[3, 1]);
+    (0..5).for_each(|_| model.accept(80));
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![1, 3, 4], vec![2]));
+    model.ack(1, 1);
+    model.hand_back(1, 1);
+    model.grant(1, Credit { lane: 0, count: 1 });
+    model.grant(2, Credit { lane: 0, count: 1 });
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![3, 4, 5], vec![1, 2]));
+}
+
+#[test]
+fn who_hands_back_is_given_it_again_at_once_if_nobody_else_is_there() {
+    let mut model = workers(&[2, 0]);
+    model.accept(80);
+    model.ack(1, 1);
+    // The other has asked for nothing yet.
+    model.hand_back(1, 1);
+    assert_eq!(model.under_way(1), [1]);
+}
+
+#[test]
+fn who_hands_back_is_given_it_again_after_a_while_if_the_others_are_busy() {
+    let mut model = workers(&[3, 1]);
+    (0..2).for_each(|_| model.accept(80));
+    model.ack(1, 1);
+    model.ack(2, 2);
+    model.hand_back(1, 1);
+    model.pass(NOT_AGAIN - Duration::from_millis(1));
+    assert!(model.under_way(1).is_empty());
+    // What came later need not wait for that.
+    model.accept(80);
+    assert_eq!(model.under_way(1), [3]);
+    model.pass(Duration::from_millis(1));
+    assert_eq!(model.under_way(1), [1, 3]);
+}
+
+#[test]
+fn what_a_worker_has_handed_back_is_for_anybody_once_that_one_is_gone() {
+    let mut model = workers(&[1, 0]);
+    model.accept(80);
+    model.ack(1, 1);
+    model.hand_back(1, 1);
+    model.lose(1);
+    model.grant(2, Credit { lane: 80, count: 1 });
+    assert_eq!(model.under_way(2), [1]);
+}
+
+#[test]
+fn what_has_been_handed_back_too_late_is_shed() {
+    let mut model = Model::new(PolicyName::LeastBusy, Some(Duration::from_millis(50)));
+    for channel in 1..=2 {
+        model.open(channel);
+        model.join(channel);
+        model.grant(channel, Credit { lane: 0, count: 2 });
+    }
+    model.accept(80);
+    model.ack(1, 1);
+    model.pass(Duration::from_millis(50));
+    model.hand_back(1, 1);
+    assert!(model.under_way(2).is_empty());
 }
 
 #[test]
