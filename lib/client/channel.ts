@@ -1,9 +1,10 @@
 // Runs in a WORKER: its one channel to the parent, shared by the clients of the process or thread.
 
 import { closeSync } from 'node:fs'
-import { beat, type NativeReceiver, openReceiver, type ReceivedConnection, type ReceiverPhase } from '../native.js'
+import { beat, type NativeReceiver, openReceiver, type ReceiverPhase } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
 import type { Lane } from './lane.js'
+import { exchangeTable, ReceivedConnection } from './received-connection.js'
 
 /**
  * The receiving end of a channel, and the lanes that connections leave it by. What opens it is its hello, and that is what
@@ -14,6 +15,7 @@ export class Channel {
   readonly #fd: number
   #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
+  readonly #table = exchangeTable()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #pulse: NodeJS.Timeout | undefined
@@ -48,7 +50,7 @@ export class Channel {
     if (this.#receiver !== undefined || this.#state !== 'open' || this.#phase.phase === 'ended') return
     let receiver: NativeReceiver
     try {
-      receiver = openReceiver(this.#fd, this.settings.isThread, () => this.#wake())
+      receiver = openReceiver(this.#fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
     } catch (error) {
       if (!(error instanceof Error && error.message.includes('EPIPE'))) throw error
       this.#change({ phase: 'ended', reason: 'eof' })
@@ -67,7 +69,10 @@ export class Channel {
   /** See `NativeReceiver.exchange`. */
   exchange(port: number, room: number, window: number, ended: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
-    return this.#receiver.exchange(port, room, window, ended)
+    const count = this.#receiver.exchange(port, room, window, ended, this.#table)
+    const taken: ReceivedConnection[] = []
+    for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index))
+    return taken
   }
 
   /** A lane takes nothing any more. When none does, what has come and was not taken goes back to the parent at once. */
@@ -87,9 +92,10 @@ export class Channel {
     else if (!this.settings.isThread) closeSync(this.#fd)
   }
 
-  #wake(): void {
+  #wake(hasChanged: boolean): void {
     if (this.#state === 'closed' || this.#receiver === undefined) return
-    this.#change(this.#receiver.phase())
+    // Asking costs as much as three connections, so not at every wake.
+    this.#change(hasChanged ? this.#receiver.phase() : this.#phase)
   }
 
   #change(phase: ReceiverPhase): void {
