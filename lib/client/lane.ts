@@ -75,9 +75,10 @@ export class Lane {
     this.#channel.remove(this)
   }
 
-  leaseEnded(): void {
+  /** `isReported`: that it is over has been told already, as it was handed back. */
+  leaseEnded(isReported = false): void {
     this.#leases -= 1
-    this.#ended += 1
+    if (!isReported) this.#ended += 1
     // Credit that is waited for goes out with whatever else ends in this turn of the loop; a mere count has time.
     if (this.#window(this.#room()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
     else this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()

@@ -28,6 +28,15 @@ impl SystemError {
     }
 }
 
+/// Names the call that an error of the standard library came from.
+#[must_use]
+pub fn system_error(syscall: &'static str, error: &std::io::Error) -> SystemError {
+    SystemError {
+        syscall,
+        errno: crate::sys::errno_of(error),
+    }
+}
+
 /// A setting that no server can be built from.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {

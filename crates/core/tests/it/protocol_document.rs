@@ -79,6 +79,10 @@ const CONNECTION: &[(usize, &str)] = &[
 const CREDIT: &[(usize, &str)] = &[(4, "count"), (4, "lane")];
 
 fn session() -> Vec<Line> {
+    [beginning(), handing_back(), end()].into_iter().flatten().collect()
+}
+
+fn beginning() -> Vec<Line> {
     let hello = Hello {
         oldest: OLDEST_VERSION,
         newest: VERSION,
@@ -93,10 +97,6 @@ fn session() -> Vec<Line> {
     let refusal = Refusal {
         id: 8,
         reason: RefusalReason::Recalled,
-    };
-    let returned = Returned {
-        id: 9,
-        outcome: ReturnOutcome::TakenBack,
     };
     vec![
         line(
@@ -161,6 +161,15 @@ fn session() -> Vec<Line> {
             "ENDED: connection 7 is done",
             &[(4, "leases")],
         ),
+    ]
+}
+
+fn handing_back() -> Vec<Line> {
+    let returned = Returned {
+        id: 9,
+        outcome: ReturnOutcome::TakenBack,
+    };
+    vec![
         line(
             'P',
             |frames| frames.connection([v6(9)]),
@@ -180,6 +189,11 @@ fn session() -> Vec<Line> {
             "RETURNED: close your copy",
             &[(8, "id"), (4, "taken back")],
         ),
+    ]
+}
+
+fn end() -> Vec<Line> {
+    vec![
         line(
             'W',
             |frames| frames.cancel([Credit { lane: 8080, count: 1 }]),

@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::channel::record::{Credit, RefusalReason};
 use socketserver_core::dispatcher::ledger::{NOT_AGAIN, WINDOW};
-use socketserver_core::dispatcher::state::SendTrouble;
+use socketserver_core::dispatcher::state::{HOLD, SendTrouble};
 
 use super::model::Model;
 
@@ -218,13 +218,25 @@ fn who_hands_back_is_given_it_again_after_a_while_if_the_others_are_busy() {
     model.ack(1, 1);
     model.ack(2, 2);
     model.hand_back(1, 1);
-    model.pass(NOT_AGAIN - Duration::from_millis(1));
+    model.pass(NOT_AGAIN * 9 / 10);
     assert!(model.under_way(1).is_empty());
     // What came later need not wait for that.
     model.accept(80);
     assert_eq!(model.under_way(1), [3]);
-    model.pass(Duration::from_millis(1));
+    model.pass(NOT_AGAIN / 10);
     assert_eq!(model.under_way(1), [1, 3]);
+}
+
+#[test]
+fn who_hands_back_comes_after_another_that_is_ready_too_however_long_it_has_waited() {
+    let mut model = workers(&[2, 2]);
+    model.accept(80);
+    model.ack(1, 1);
+    // Nobody can be sent anything for longer than it is withheld from the one.
+    model.failures = vec![SendTrouble::TooManyUnderWay; 11];
+    model.hand_back(1, 1);
+    (0..11).for_each(|_| model.pass(HOLD));
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![], vec![1]));
 }
 
 #[test]
