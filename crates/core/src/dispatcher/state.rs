@@ -248,10 +248,13 @@ impl<C: Waiting> State<C> {
         Ok(())
     }
 
-    /// Does what time and the events so far call for: sheds, recalls, hands off.
+    /// Does what time and the events so far call for: sheds, then recalls or hands off. After a recall it has to be called
+    /// again: what can be taken back at once is older than what waits, and goes first.
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed(now, actions);
-        self.recall(now, actions);
+        if self.recall(now, actions) {
+            return;
+        }
         self.hand_off(now, actions);
         if self.drain == Drain::Finishing && self.queue.is_empty() && self.channels.values().all(Ledger::is_idle) {
             self.drain = Drain::Done;
@@ -368,7 +371,9 @@ impl<C: Waiting> State<C> {
         }
     }
 
-    fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+    /// Says whether there is something.
+    fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) -> bool {
+        let mut any = false;
         let channels: Vec<ChannelId> = self.channels.keys().copied().collect();
         // One after the other: who has just been found to be stalled is no reason to recall anything from the next.
         for channel in channels {
@@ -381,8 +386,10 @@ impl<C: Waiting> State<C> {
             if !ids.is_empty() {
                 self.with(channel, |ledger| ledger.recall(&ids));
                 actions.push(Action::Recall(channel, ids));
+                any = true;
             }
         }
+        any
     }
 
     fn hand_off(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {

@@ -116,6 +116,8 @@ pub struct Model {
     listeners_closed: bool,
     drained: bool,
     gone: BTreeSet<u64>,
+    /// What is recalled comes back at once, as by a scoreboard.
+    pub takes_back: bool,
     /// What happens to the next handoffs: not sent, for this reason.
     pub failures: Vec<SendTrouble>,
 }
@@ -135,6 +137,7 @@ impl Model {
             listeners_closed: false,
             drained: false,
             gone: BTreeSet::new(),
+            takes_back: false,
             failures: Vec::new(),
         }
     }
@@ -402,12 +405,13 @@ impl Model {
             self.held_until = None;
         }
         let mut handed_off = Vec::new();
+        let mut recalled = Vec::new();
         for action in actions {
             match action {
                 Action::HandOff(channel, ids) => handed_off.extend(ids.into_iter().map(|id| (id, channel))),
                 Action::Recall(channel, ids) => {
-                    assert!(handed_off.is_empty(), "recalls come before handoffs");
                     self.check_recall(channel, &ids);
+                    recalled.extend(ids.into_iter().map(|id| (id, channel)));
                 }
                 Action::Shed(connection) => self.check_shed(&connection),
                 Action::Drained => {
@@ -416,6 +420,16 @@ impl Model {
                 }
                 other => panic!("{other:?} without a cause"),
             }
+        }
+        assert!(
+            recalled.is_empty() || handed_off.is_empty(),
+            "what comes back goes first"
+        );
+        if !recalled.is_empty() {
+            if self.takes_back {
+                self.take_back(&recalled);
+            }
+            return false;
         }
         // In the order of arrival, whoever is given them.
         handed_off.sort_unstable();
@@ -507,6 +521,15 @@ impl Model {
             one.under_way.get_mut(id).unwrap().recalled = true;
         }
         one.stalled |= !one.blocked && one.rests_until.is_none();
+    }
+
+    fn take_back(&mut self, recalled: &[(u64, ChannelId)]) {
+        for &(id, channel) in recalled {
+            let sent = self.channel(channel).under_way.remove(&id).unwrap();
+            self.waiting.insert(id, sent.known);
+            let reason = RefusalReason::Recalled;
+            assert!(self.apply(Event::Refused(channel, Refusal { id, reason })).is_empty());
+        }
     }
 
     fn check_shed(&mut self, connection: &Conn) {

@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::channel::record::{Credit, RefusalReason};
 use socketserver_core::dispatcher::ledger::{NOT_AGAIN, WINDOW};
-use socketserver_core::dispatcher::state::{HOLD, SendTrouble};
+use socketserver_core::dispatcher::state::{HOLD, RECALL_AFTER, SendTrouble};
 
 use super::model::Model;
 
@@ -148,9 +148,11 @@ proptest! {
         steps in prop::collection::vec(step(), 1..150),
         round_robin in any::<bool>(),
         timeout in prop::option::of(20_u64..60),
+        takes_back in any::<bool>(),
     ) {
         let policy = if round_robin { PolicyName::RoundRobin } else { PolicyName::LeastBusy };
         let mut model = Model::new(policy, timeout.map(Duration::from_millis));
+        model.takes_back = takes_back;
         let mut next_channel = 1;
         for step in [Step::Open, Step::Open].into_iter().chain(steps) {
             play(&mut model, &step, &mut next_channel);
@@ -187,6 +189,18 @@ fn workers(credit: &[u32]) -> Model {
         }
     }
     model
+}
+
+#[test]
+fn what_is_taken_back_goes_before_what_came_later() {
+    let mut model = workers(&[2, 0]);
+    model.takes_back = true;
+    (0..3).for_each(|_| model.accept(80));
+    model.pass(RECALL_AFTER);
+    model.grant(2, Credit { lane: 0, count: 1 });
+    assert_eq!(model.under_way(2), [1]);
+    model.grant(2, Credit { lane: 0, count: 2 });
+    assert_eq!(model.under_way(2), [1, 2, 3]);
 }
 
 #[test]
