@@ -31,6 +31,13 @@ export declare class NativeReceiver {
   leaseEnded(): boolean
   /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
   beat(): void
+  /**
+   * Hands a connection that `exchange` has given back to the parent; null if it is on its way. The caller goes on owning
+   * `fd`, of which this makes a copy, and then closes it without shutdown(2). The lease is over when `settled` names it.
+   */
+  handBack(id: number, fd: number): HandBackRefusal | null
+  /** What the parent has taken back since the last call; `wake` is called when there is something. */
+  settled(): Array<number>
   /** Wants no more connections; the leases go on. */
   leave(): void
   /** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
@@ -89,6 +96,16 @@ export interface ChannelStats {
   beats: number
 }
 
+/** Why a connection stays with the worker that would hand it back. */
+export interface HandBackRefusal {
+  /** What is against it. */
+  reason: 'ended' | 'version' | 'unknown' | 'system'
+  /** In words. */
+  message: string
+  /** system: the call that failed. */
+  error?: SystemError
+}
+
 /** Where a listener listens. */
 export interface ListenerAddress {
   /** `IPv4`, `IPv6` or `Unix`. */
@@ -127,6 +144,8 @@ export interface NativeStats {
   handedOff: number
   /** Times that a connection went back to the queue. */
   requeued: number
+  /** Connections that a worker had taken and handed back. */
+  handedBack: number
   /** Connections that waited too long. */
   shed: number
   /** Connections that wait now. */
@@ -164,7 +183,7 @@ export interface Notice {
   /** step: the connection. */
   id?: number
   /** step: how far it has come. */
-  step?: 'accepted' | 'handed-off' | 'taken'
+  step?: 'accepted' | 'handed-off' | 'taken' | 'handed-back'
   /** accept-error, worker-limit: the errno. */
   error?: SystemError
   /** accept-error: the listener. */

@@ -3,8 +3,10 @@
 import { closeSync } from 'node:fs'
 import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
+import { closedError, lostError } from './ending.js'
 import type { Lane } from './lane.js'
 import { exchangeTable, ReceivedConnection } from './received-connection.js'
+import { Returns } from './returns.js'
 
 /**
  * The receiving end of a channel, and the lanes that connections leave it by. What opens it is its hello, and that is what
@@ -17,6 +19,7 @@ export class Channel {
   #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
   readonly #table = exchangeTable()
+  readonly #returns = new Returns()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #pulse: NodeJS.Timeout | undefined
@@ -91,6 +94,13 @@ export class Channel {
     return this.#state !== 'closed' && this.#receiver !== undefined && this.#receiver.leaseEnded()
   }
 
+  /** Hands a connection back to the parent; resolves when that has it. Throws if it stays here. */
+  handBack(connection: ReceivedConnection): Promise<void> {
+    if (this.#phase.phase === 'ended') throw lostError()
+    if (this.#state === 'closed' || this.#receiver === undefined) throw closedError()
+    return this.#returns.begin(this.#receiver, connection)
+  }
+
   /** A lane takes nothing any more. When none does, what has come and was not taken goes back to the parent at once. */
   stopped(): void {
     if (this.#state !== 'open' || [...this.#lanes].some(({ isStopped }) => !isStopped)) return
@@ -110,6 +120,7 @@ export class Channel {
 
   #wake(hasChanged: boolean): void {
     if (this.#state === 'closed' || this.#receiver === undefined) return
+    if (!this.#returns.isEmpty) this.#returns.settle(this.#receiver)
     // Asking costs as much as three connections, so not at every wake.
     this.#change(hasChanged ? this.#receiver.phase() : this.#phase)
   }
@@ -120,6 +131,7 @@ export class Channel {
     // First what has come, then what has changed: a channel that is over may still hold connections.
     for (const lane of this.#lanes) lane.pump()
     if (!hasChanged) return
+    if (phase.phase === 'ended') this.#returns.end()
     for (const lane of this.#lanes) lane.phaseChanged(phase)
   }
 }

@@ -73,9 +73,10 @@ export class Lane {
     this.#channel.remove(this)
   }
 
-  leaseEnded(): void {
+  /** `isReported`: that it is over has been told already, as it was handed back. */
+  leaseEnded(isReported = false): void {
     this.#leases -= 1
-    const isAwaited = this.#channel.leaseEnded()
+    const isAwaited = !isReported && this.#channel.leaseEnded()
     // Credit that is waited for goes out with whatever else ends in this turn of the loop; a mere count has time.
     if (this.#window(this.#room()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
     else if (isAwaited) this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()

@@ -9,9 +9,10 @@ use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
 use socketserver_core::channel::record::CloseReason;
-use socketserver_core::receiver::{End, Phase};
+use socketserver_core::error::system_error;
+use socketserver_core::receiver::{End, HandBackError, Phase};
 
-use crate::convert::ip_text;
+use crate::convert::{SystemError, count, id_of, ip_text};
 use crate::watch::{Seen, Watch};
 use crate::{descriptor, table};
 
@@ -26,6 +27,18 @@ pub struct ReceiverPhase {
     pub reason: Option<String>,
     /// ended: more of it.
     pub message: Option<String>,
+}
+
+/// Why a connection stays with the worker that would hand it back.
+#[napi(object)]
+pub struct HandBackRefusal {
+    /// What is against it.
+    #[napi(ts_type = "'ended' | 'version' | 'unknown' | 'system'")]
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// system: the call that failed.
+    pub error: Option<SystemError>,
 }
 
 /// Receives connections on the event loop of its environment.
@@ -115,6 +128,23 @@ impl NativeReceiver {
         self.receiver.beat();
     }
 
+    /// Hands a connection that `exchange` has given back to the parent; null if it is on its way. The caller goes on owning
+    /// `fd`, of which this makes a copy, and then closes it without shutdown(2). The lease is over when `settled` names it.
+    #[napi]
+    pub fn hand_back(&self, id: f64, fd: i32) -> Result<Option<HandBackRefusal>> {
+        let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
+        let copy = copy.map_err(|error| HandBackError::System(system_error("fcntl", &error)));
+        let sent = copy.and_then(|copy| self.receiver.hand_back(id_of(id), copy));
+        self.watch.want_room(self.receiver.wants_room());
+        Ok(sent.err().map(HandBackRefusal::from))
+    }
+
+    /// What the parent has taken back since the last call; `wake` is called when there is something.
+    #[napi]
+    pub fn settled(&self) -> Vec<f64> {
+        self.receiver.settled().into_iter().map(count).collect()
+    }
+
     /// Wants no more connections; the leases go on.
     #[napi]
     pub fn leave(&self) {
@@ -141,6 +171,23 @@ impl NativeReceiver {
     pub fn close(&self) {
         self.watch.stop();
         self.receiver.close();
+    }
+}
+
+impl From<HandBackError> for HandBackRefusal {
+    fn from(refusal: HandBackError) -> Self {
+        let message = refusal.to_string();
+        let (reason, error) = match refusal {
+            HandBackError::Ended => ("ended", None),
+            HandBackError::Version(_) => ("version", None),
+            HandBackError::Unknown => ("unknown", None),
+            HandBackError::System(error) => ("system", Some(error.into())),
+        };
+        Self {
+            reason: reason.to_owned(),
+            message,
+            error,
+        }
     }
 }
 
