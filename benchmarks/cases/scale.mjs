@@ -7,6 +7,8 @@ import { peers } from '../harness/peer.mjs'
 import { memory, use } from '../harness/processes.mjs'
 
 const CLIENTS = 64
+/** Seconds. */
+const LONGEST_WARM_UP = 60
 
 /** @type {import('../harness/types.js').Case} */
 export const scale = {
@@ -27,11 +29,12 @@ function manyWorkers(options) {
       underLoad(context, peer, {
         mode: 'closed',
         options: { clients: CLIENTS, seconds: options.quick ? 1 : 4 },
-        // 64 workers share what warms them.
-        warmUp: { seconds: options.quick ? 1 : 4 },
+        // Until the last worker's code is compiled: in a cold one a connection costs ten times as much.
+        warmUp: { connections: (options.quick ? 200 : 2000) * peer.workers, seconds: LONGEST_WARM_UP },
       }),
   })
   const behaviour = /** @type {const} */ ('short')
+  const many = options.quick ? 16 : 64
   return {
     name: 'workers',
     title: `Many workers, ${CLIENTS} clients at a time`,
@@ -41,15 +44,17 @@ function manyWorkers(options) {
         ? []
         : [
             subject('shared-2', peers.shared({ behaviour, workers: 2 })),
-            subject('shared-64', peers.shared({ behaviour, workers: 64 })),
+            subject('shared-many', peers.shared({ behaviour, workers: many })),
           ]),
       subject('2', peers.processes({ behaviour, workers: 2 })),
-      subject('64', peers.processes({ behaviour, workers: 64 })),
+      subject('many', peers.processes({ behaviour, workers: many })),
     ],
     columns: [columns.rate, columns.cpu, columns.parent, columns.p99, columns.memory],
     base: '2',
     ratios: [{ figure: 'cpu', title: 'CPU' }],
-    targets: [{ says: 'CPU, 64 workers / 2', subject: '64', figure: 'cpu', against: '2', by: 'ratio', atMost: 1.3 }],
+    targets: [
+      { says: `CPU, ${many} workers / 2`, subject: 'many', figure: 'cpu', against: '2', by: 'ratio', atMost: 1.3 },
+    ],
   }
 }
 

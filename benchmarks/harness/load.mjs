@@ -115,11 +115,18 @@ async function report(run, child) {
   return judged(output, run.least)
 }
 
-/** @param {import('node:child_process').ChildProcess} child */
+/**
+ * Resolves when all connections are open, which the program says on standard error.
+ *
+ * @param {import('node:child_process').ChildProcess} child
+ */
 async function holding(child) {
-  let said = ''
-  for await (const text of child.stderr ?? []) {
-    said += text
-    if (said.includes('holding ')) return
-  }
+  // Not by iterating, whose end would close the pipe.
+  await new Promise((/** @type {(nothing?: undefined) => void} */ resolve) => {
+    let said = ''
+    child.stderr?.on('data', (text) => {
+      said += text
+      if (said.includes('holding ')) resolve()
+    })
+  })
 }

@@ -10,6 +10,8 @@ import { Unmeasured } from './unmeasured.mjs'
 
 /** Milliseconds that a peer may take to start its workers, and to end. */
 const PATIENCE = 30_000
+/** Milliseconds after which a process that has died is known to have. */
+const SETTLED = 200
 
 export class PeerProcess {
   /** @type {number} */
@@ -87,7 +89,13 @@ export class PeerProcess {
    * @returns {Promise<T>}
    */
   async during(action) {
-    return await Promise.race([action, this.#failure])
+    try {
+      return await Promise.race([action, this.#failure])
+    } catch (error) {
+      // That the peer has died says more than what its clients saw of it, which may be known first.
+      await Promise.race([this.#failure, wait(SETTLED)])
+      throw error
+    }
   }
 
   /**

@@ -61,6 +61,8 @@ function fromProc(root) {
   for (let pid = waiting.pop(); pid !== undefined; pid = waiting.pop()) {
     try {
       const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+      // A zombie, which only waits for its parent to look.
+      if (/^State:\s+[ZX]/m.test(status)) continue
       const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
       const parent = Number(/^PPid:\s+(\d+)/m.exec(status)?.[1] ?? 0)
       const cpu = cpuOf(pid)
