@@ -25,6 +25,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'
   /** The server at a shared path does not let this process in, and will not: its user may not join, or no version fits. */
   | 'ERR_SOCKETSERVER_REFUSED'
+  /** `handBack()` of a connection that has been read from, written to, ended or handed back already: it stays. */
+  | 'ERR_SOCKETSERVER_CONNECTION_USED'
   /** `client.serve()` while the client serves another server. */
   | 'ERR_SOCKETSERVER_ALREADY_SERVING'
 
@@ -50,7 +52,7 @@ export interface ErrorDetails {
   exitCode?: number | undefined
   /** ... or the signal that ended it. */
   signal?: NodeJS.Signals | undefined
-  /** The last lines of its standard error, where that is a pipe to this process (`stdio`, `silent`). */
+  /** The last lines of its standard error; of a process that inherits that from this one from its second try on. */
   stderr?: string | undefined
 }
 

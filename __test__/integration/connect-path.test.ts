@@ -150,7 +150,11 @@ test('of two clients of one path each has its port, and they are one worker', as
 })
 
 for (const [what, reason, words] of [
-  ['a version that does not fit', close(4, 9), 'it speaks version 9 of the protocol, this side speaks 1'],
+  [
+    'a version that does not fit',
+    close(4, 9),
+    'it speaks version 9 of the protocol at the most, this side speaks 1 to 2',
+  ],
   ['a user that may not join', close(5), 'this user may not join there'],
 ] as const) {
   test(`${what} is an error that names it, ends the client, and is not tried again`, async (t) => {

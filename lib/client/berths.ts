@@ -1,14 +1,20 @@
 // Runs in a WORKER: what a client has of its channels.
 
-import type { ReceivedConnection, ReceiverPhase } from '../native.js'
+import type { Socket } from 'node:net'
+import type { ReceiverPhase } from '../native.js'
+import { detach } from './adopt-socket.js'
 import type { Channel } from './channel.js'
 import { Lane } from './lane.js'
 import { Leases } from './leases.js'
+import type { ReceivedConnection } from './received-connection.js'
+import { assertUntouched } from './returns.js'
 
 /** A client's part of one channel: the lane by which connections come, and the leases of those that have. */
 export interface Berth {
   readonly lane: Lane
   readonly leases: Leases
+  /** Hands one back to where it came from; see `Connection.handBack`. One function for all. */
+  readonly handBack: (socket: Socket, connection: ReceivedConnection) => Promise<void>
 }
 
 /** Whoever takes the connections of all berths. */
@@ -71,13 +77,21 @@ export class Berths {
       exhausted: () => owner.exhausted(berth, channel.phase),
       phaseChanged: (phase) => owner.phaseChanged(berth, phase),
     })
-    const leases = new Leases(() => {
-      lane.leaseEnded()
+    const leases = new Leases((isHandedBack) => {
+      lane.leaseEnded(isHandedBack)
       if (this.#berths.size > 1) this.#divide()
       if (lane.isStopped) this.#closeIfDone(berth)
       owner.leaseOver()
     })
-    const berth: Berth = { lane, leases }
+    const handBack = async (socket: Socket, connection: ReceivedConnection): Promise<void> => {
+      assertUntouched(socket)
+      const returned = channel.handBack(connection)
+      // From here on it is not this worker's: its lease is over with the parent's word, not when this socket closes.
+      const over = leases.handBack(connection, returned)
+      detach(socket)
+      await over
+    }
+    const berth: Berth = { lane, leases, handBack }
     this.#berths.add(berth)
     this.#divide()
     lane.pumpSoon()

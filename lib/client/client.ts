@@ -6,7 +6,7 @@ import { debug } from '../diagnostics.js'
 import { hasCode, SocketServerError } from '../errors.js'
 import { type ClientEvents, report } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
-import type { ReceivedConnection, ReceiverPhase } from '../native.js'
+import type { ReceiverPhase } from '../native.js'
 import { AcceptQueue } from './accept-queue.js'
 import { type Adopter, createAdopter } from './adopt-socket.js'
 import { type Berth, Berths } from './berths.js'
@@ -18,10 +18,11 @@ import {
   parseServeOptions,
   type ServeOptions,
 } from './client-options.js'
-import { type Connection, connectionInfo } from './connection.js'
+import { type Connection, HeldConnection } from './connection.js'
 import { ConnectionListeners } from './connection-listeners.js'
 import { closedError, type DrainInfo, lostError, retiredError } from './ending.js'
 import { leaveProcess } from './leave-process.js'
+import type { ReceivedConnection } from './received-connection.js'
 import { type ServedServer, serveOn } from './serve.js'
 import type { JoinedInfo, Service } from './service.js'
 import { uncaught } from './uncaught.js'
@@ -218,7 +219,7 @@ export class Client extends EventEmitter<ClientEvents> {
     if (this.#accepts.length > 0) {
       const socket = this.#adopter.adopt(connection)
       leases.begin('finish', socket, connection)
-      this.#accepts.give({ socket, ...connectionInfo(connection) })
+      this.#accepts.give(new HeldConnection(socket, connection, berth.handBack))
     } else if (this.#served !== undefined) {
       const socket = this.#served.receive(connection)
       if (socket === undefined) leases.over(connection)
@@ -226,7 +227,8 @@ export class Client extends EventEmitter<ClientEvents> {
     } else if (this.listenerCount('connection') > 0) {
       const socket = this.#adopter.adopt(connection)
       leases.begin('close', socket, connection)
-      uncaught(() => this.emit('connection', socket, connectionInfo(connection)))
+      const held = new HeldConnection(socket, connection, berth.handBack)
+      uncaught(() => this.emit('connection', socket, held))
     } else {
       this.#surplus.push([connection, berth])
     }

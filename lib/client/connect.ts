@@ -14,9 +14,11 @@ import type { Service } from './service.js'
 /**
  * Connects to the server that started this process or thread, or, with a path, joins the server that shares it: then this may
  * be any process. With `port` it serves that one listener only. A second call with the same path and port gives the same client.
- * Throws ERR_SOCKETSERVER_NO_PARENT if there is no path and no server started it, and ERR_SOCKETSERVER_CLOSED once every client
- * of the server that did has closed. With a path it returns before it has joined, which `joined` tells, and joins again when the
- * server has gone, until it is closed or refused for good (ERR_SOCKETSERVER_REFUSED).
+ *
+ * Without a path: where the server has gone or has retired this worker in the meantime, the client has nothing to give and
+ * closes by itself. Throws ERR_SOCKETSERVER_NO_PARENT if no server started it, and ERR_SOCKETSERVER_CLOSED once every client of
+ * it has closed. With a path it returns before it has joined, which `joined` tells, and joins again when the server has gone,
+ * until it is closed or refused for good (ERR_SOCKETSERVER_REFUSED).
  */
 export function connect(options: string | ConnectOptions = {}): Client {
   const { port, path, reconnect } = parseConnectOptions(options)
@@ -24,7 +26,7 @@ export function connect(options: string | ConnectOptions = {}): Client {
   channel ??= openChannel()
   const existing = clients.get(port)
   if (existing !== undefined && !existing.isClosing) return existing
-  if (channel.hasLeft || channel.phase.phase === 'retired' || channel.phase.phase === 'ended') {
+  if (channel.hasLeft) {
     throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'This worker has left its server: connect() comes too late')
   }
   const client = new Client(parentOf(channel), port)

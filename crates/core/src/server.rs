@@ -16,13 +16,13 @@ use crate::config::{Config, ListenSpec};
 use crate::connection::Connection;
 use crate::dispatcher::state::{Event, State};
 use crate::dispatcher::{Dispatcher, Message, opening};
-use crate::error::{ListenError, SystemError};
+use crate::error::{ListenError, SystemError, system_error};
 use crate::listener::{Listener, ListenerAddress, OwnPath};
 use crate::notice::{Notice, Notices};
 use crate::queue::Gate;
 use crate::share::{Opened, Share, ShareId, ShareSpec};
 use crate::stats::{ChannelStats, Snapshot, Stats};
-use crate::sys::{self, Os, Sys, errno_of};
+use crate::sys::{self, Os, Sys};
 
 /// A running server. Dropping it destroys it.
 #[derive(Debug)]
@@ -93,7 +93,10 @@ impl Server {
         };
         let thread = std::thread::Builder::new()
             .name("socketserver".into())
-            .spawn(move || runtime.block_on(house.run(inbox)))
+            .spawn(move || {
+                sys::wait_turn();
+                runtime.block_on(house.run(inbox));
+            })
             .map_err(|error| system_error("pthread_create", &error))?;
         Ok(Self {
             commands,
@@ -321,12 +324,5 @@ impl<S: Sys> House<S> {
                 return;
             }
         }
-    }
-}
-
-fn system_error(syscall: &'static str, error: &std::io::Error) -> SystemError {
-    SystemError {
-        syscall,
-        errno: errno_of(error),
     }
 }

@@ -185,7 +185,7 @@ impl<S: Sys> Share<S> {
             None
         };
         // Fails if epoll is out of watches: the peer sees the end.
-        let socket = watch(socket, Interest::READABLE | Interest::WRITABLE).ok()?;
+        let socket = watch(socket, Interest::READABLE).ok()?;
         Some((guest, socket, refused))
     }
 

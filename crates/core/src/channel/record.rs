@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::frame::{FrameError, VERSION, kind};
+use super::frame::{FrameError, VERSION, common_version, kind};
 use crate::connection::ConnectionId;
 use crate::error::ProtocolError;
 
@@ -67,12 +67,9 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Whether there is a version that both sides speak: [`VERSION`], the only one that this side does.
-    pub fn check_version(&self) -> Result<(), ProtocolError> {
-        if (self.oldest..=self.newest).contains(&VERSION) {
-            return Ok(());
-        }
-        Err(ProtocolError::Version {
+    /// The newest version that both sides speak.
+    pub fn version(&self) -> Result<u16, ProtocolError> {
+        common_version(self.oldest, self.newest).ok_or(ProtocolError::Version {
             theirs_min: self.oldest,
             theirs_max: self.newest,
             ours: VERSION,
@@ -118,6 +115,24 @@ pub enum RefusalReason {
     NoDescriptor,
     /// The worker no longer wants it: it has cancelled or is leaving.
     Unwanted,
+}
+
+/// What has become of a connection that a worker has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Returned {
+    /// Which.
+    pub id: ConnectionId,
+    /// What.
+    pub outcome: ReturnOutcome,
+}
+
+/// Whether a returned connection has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReturnOutcome {
+    /// It waits in its old place.
+    TakenBack,
+    /// Its descriptor did not arrive, as the parent was at its limit of open files: it is to be sent once more.
+    SendAgain,
 }
 
 /// Why the parent ends a channel.
@@ -333,6 +348,30 @@ impl Record for Refusal {
             other => return Err(FrameError::Reason(other)),
         };
         Ok(Self { id, reason })
+    }
+}
+
+impl Record for Returned {
+    const SIZE: usize = 12;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let outcome: u32 = match self.outcome {
+            ReturnOutcome::TakenBack => 1,
+            ReturnOutcome::SendAgain => 2,
+        };
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend_from_slice(&outcome.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        let id = fields.u64();
+        let outcome = match fields.u32() {
+            1 => ReturnOutcome::TakenBack,
+            2 => ReturnOutcome::SendAgain,
+            other => return Err(FrameError::Reason(other)),
+        };
+        Ok(Self { id, outcome })
     }
 }
 

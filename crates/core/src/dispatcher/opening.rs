@@ -1,7 +1,6 @@
 //! How a channel comes to the dispatcher: its two ends are made, and what they say cannot come before it is known.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -34,8 +33,8 @@ pub async fn open<S: Sys>(
     dispatcher: &mpsc::Sender<Message>,
     notices: &Notices,
 ) -> bool {
-    let Ok(socket) = sys::watch(socket, Interest::READABLE | Interest::WRITABLE) else {
-        // epoll is out of watches: the worker sees its channel end at once.
+    let (Ok(writing), Ok(reading)) = (socket.try_clone(), sys::watch(socket, Interest::READABLE)) else {
+        // Out of descriptors, or epoll of watches: the worker sees its channel end at once.
         notices.post(Notice::Ended {
             channel,
             reason: EndReason::Lost,
@@ -44,9 +43,8 @@ pub async fn open<S: Sys>(
         });
         return true;
     };
-    let socket = Arc::new(socket);
-    let outlet = Outlet::new(channel, Arc::clone(&socket), dispatcher.downgrade());
-    let inlet = Inlet::new(sys.clone(), channel, socket, dispatcher.clone());
+    let outlet = Outlet::new(channel, writing, dispatcher.downgrade());
+    let inlet = Inlet::new(sys.clone(), channel, reading, dispatcher.clone());
     // The place in the inbox first: nothing that the inlet says may come before `Open`.
     let Ok(place) = dispatcher.reserve().await else {
         return false;
@@ -65,9 +63,12 @@ pub async fn join<S: Sys>(
     dispatcher: &mpsc::Sender<Message>,
     admitted: impl FnOnce(),
 ) {
-    let socket = Arc::new(socket);
-    let outlet = Outlet::new(channel, Arc::clone(&socket), dispatcher.downgrade()).seated(seat);
-    let inlet = Inlet::greeted(sys.clone(), channel, socket, dispatcher.clone(), reader);
+    let Ok(writing) = socket.get_ref().try_clone() else {
+        // Out of descriptors: the worker sees its channel end, and may try again.
+        return;
+    };
+    let outlet = Outlet::new(channel, writing, dispatcher.downgrade()).seated(seat);
+    let inlet = Inlet::greeted(sys.clone(), channel, socket, dispatcher.clone(), reader, &hello);
     let Ok(mut places) = dispatcher.reserve_many(2).await else {
         return;
     };

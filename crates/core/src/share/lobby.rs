@@ -222,7 +222,6 @@ impl<S: Sys> Guest<S> {
 /// The hello, once it is whole.
 fn first_words(reader: &mut Reader) -> Result<Option<Hello>, ProtocolError> {
     let hello = match reader.next(ToParent::decode)? {
-        Some((_, descriptors)) if descriptors.any() => return Err(ProtocolError::SurplusDescriptors),
         Some((ToParent::Hello(hello), _)) => hello,
         Some(_) => return Err(ProtocolError::NoHello),
         None => {
@@ -230,6 +229,9 @@ fn first_words(reader: &mut Reader) -> Result<Option<Hello>, ProtocolError> {
             return Ok(None);
         }
     };
-    hello.check_version()?;
+    if reader.has_unclaimed() {
+        return Err(ProtocolError::SurplusDescriptors);
+    }
+    hello.version()?;
     Ok(Some(hello))
 }

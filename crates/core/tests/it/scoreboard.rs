@@ -1,17 +1,22 @@
 //! A channel with a scoreboard, as a worker of another make would use it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use nix::errno::Errno;
+use socketserver_core::channel::ChannelId;
 use socketserver_core::channel::frame::{FrameError, Writer};
 use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Refusal, RefusalReason};
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::dispatcher::board::LOOK_AFTER;
 use socketserver_core::notice::EndReason;
+use socketserver_core::receiver::Phase;
 use socketserver_core::{Notice, ProtocolError};
 
 use crate::faulty::Faulty;
 use crate::peer::{Heard, Peer};
 use crate::wait::until_true;
-use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
+use crate::world::{EventLoop, World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
 fn page(peer: &Peer) -> &Scoreboard {
     peer.page.as_ref().unwrap()
@@ -36,7 +41,7 @@ fn grant(peer: &Peer, credit: u64) {
 }
 
 fn ring(peer: &Peer) {
-    if page(peer).is_wanted() {
+    if page(peer).take_wanted() {
         peer.say(Writer::nudge);
     }
 }
@@ -142,6 +147,81 @@ fn a_parent_that_ends_a_channel_takes_back_all_that_is_not_taken_and_nothing_tha
 }
 
 #[test]
+fn a_lease_that_ends_says_whether_the_parent_waits_and_leaves_it_to_the_next_exchange_to_tell() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker_by(EventLoop::attached);
+    let clients = clients(address, 31);
+    // As many as it wants, so that the last one waits, and the parent for its credit.
+    let taken = worker.take(30);
+    world.await_queued(1);
+    until_true("the parent waits", || worker.receiver.lease_ended());
+    drop(taken);
+    assert!(is_of(&worker.one(), &clients[30]));
+}
+
+/// What was held when a channel ended, as the server tells it.
+fn held(world: &World, channel: ChannelId) -> u32 {
+    world.notice("the channel's end is told", |notice| match notice {
+        Notice::Ended {
+            channel: ended, leases, ..
+        } if *ended == channel => Some(*leases),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_a_worker_ends_because_its_channel_was_ended_has_been_cut_however_late_the_parent_looks() {
+    // The parent reads that its channel has ended, and so looks at the page for the last time, only when it is let go.
+    let stalled = Arc::new(AtomicBool::new(false));
+    let is_stalled = Arc::clone(&stalled);
+    let sys = Faulty::default().receive(move |_| is_stalled.load(Ordering::SeqCst).then_some(Err(Errno::EINTR)));
+    let world = World::on(sys, &queue_of(64));
+    let address = world.listen();
+    let worker = world.worker_by(EventLoop::attached);
+    let _clients = clients(address, 3);
+    let taken = worker.take(3);
+    world.stats("all are taken", |stats| stats.leases == 3);
+    worker.receiver.lease_ended();
+    stalled.store(true, Ordering::SeqCst);
+    world.server.end_channel(worker.channel);
+    worker.await_phase(|phase| matches!(phase, Phase::Ended(_)));
+    worker.receiver.lease_ended();
+    worker.done(1);
+    drop(taken);
+    stalled.store(false, Ordering::SeqCst);
+    assert_eq!(held(&world, worker.channel), 2);
+}
+
+#[test]
+fn a_lease_that_ended_the_moment_before_its_worker_was_killed_is_not_counted_as_cut() {
+    let world = World::new();
+    let address = world.listen();
+    for _ in 0..50 {
+        let worker = world.worker_by(EventLoop::attached);
+        let _clients = clients(address, 2);
+        let taken = worker.take(2);
+        let channel = worker.channel;
+        worker.receiver.lease_ended();
+        // Nothing more is said: its socket closes, as the kernel does for who is killed.
+        drop(worker);
+        assert_eq!(held(&world, channel), 1);
+        drop(taken);
+    }
+}
+
+#[test]
+fn without_a_scoreboard_the_next_exchange_tells_of_a_lease_that_has_ended() {
+    let world = World::new();
+    let worker = world.worker_by(EventLoop::started);
+    let _client = client(world.listen());
+    drop(worker.one());
+    assert!(worker.receiver.lease_ended());
+    worker.done(0);
+    world.stats("it is told", |stats| stats.handed_off == 1 && stats.leases == 0);
+}
+
+#[test]
 fn what_a_dead_worker_had_taken_is_not_given_to_another() {
     let world = World::new();
     let address = world.listen();
@@ -166,7 +246,7 @@ fn a_bell_that_is_lost_is_asked_for_again_with_the_next_frame() {
     let mut peer = world.peer().join_with_scoreboard();
     let client = client(address);
     world.await_queued(1);
-    until_true("the parent waits for credit", || page(&peer).is_wanted());
+    until_true("the parent waits for credit", || page(&peer).take_wanted());
     // The bell did not fit the socket, as it was full of frames; this is the last of them.
     peer.say(|frames| frames.cancel([Credit { lane: 7, count: 1 }]));
     assert!(matches!(peer.hear(), Heard::Cancelled(_)));
