@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use socketserver_core::channel::ancillary;
-use socketserver_core::channel::frame::{ToWorker, VERSION, Writer};
+use socketserver_core::channel::frame::{OLDEST_VERSION, ToWorker, VERSION, Writer};
 use socketserver_core::channel::record::{Credit, Hello, Refusal, RefusalReason};
 use socketserver_core::channel::{Fill, Reader};
 use socketserver_core::share::Allow;
@@ -31,9 +31,12 @@ enum Deed {
         newest: u8,
         scoreboard: bool,
     },
-    DecentHello,
+    DecentHello {
+        is_old: bool,
+    },
     Ack(Which),
     Refuse(Which, u8),
+    Return(Which, Option<Kind>),
     Ended(u8),
     Credit {
         count: Amount,
@@ -187,7 +190,10 @@ impl Peer {
                 newest,
                 scoreboard,
             } => self.say(|said| said.hello(hello((*oldest).into(), (*newest).into(), *scoreboard))),
-            Deed::DecentHello => self.say(|said| said.hello(hello(VERSION, VERSION, false))),
+            Deed::DecentHello { is_old } => {
+                let newest = if *is_old { OLDEST_VERSION } else { VERSION };
+                self.say(|said| said.hello(hello(OLDEST_VERSION, newest, false)));
+            }
             Deed::Ack(which) => {
                 let id = self.id(which);
                 self.say(|said| said.ack([id]));
@@ -195,6 +201,13 @@ impl Peer {
             Deed::Refuse(which, reason) => {
                 let (id, reason) = (self.id(which), reason_of(*reason));
                 self.say(|said| said.refuse([Refusal { id, reason }]));
+            }
+            Deed::Return(which, kind) => {
+                let id = self.id(which);
+                // Its descriptor travels with its first byte.
+                self.send(&[], None);
+                self.say(|said| said.give_back(id));
+                self.send(kind.as_slice(), None);
             }
             Deed::Ended(leases) => self.say(|said| said.ended((*leases).into())),
             Deed::Credit { count, lane } => self.say(|said| said.credit([amount(count, *lane)])),
@@ -206,7 +219,8 @@ impl Peer {
             Deed::Client => {
                 if self.clients.len() < CLIENTS {
                     let before = world.server.stats().accepted;
-                    self.clients.push(TcpStream::connect(world.address).expect("the server accepts"));
+                    self.clients
+                        .push(TcpStream::connect(world.address).expect("the server accepts"));
                     until("it is accepted", || world.server.stats().accepted > before);
                 }
             }
