@@ -43,6 +43,8 @@ pub enum Event<C> {
     Refused(ChannelId, Refusal),
     /// A worker hands back one that it had taken.
     HandedBack(ChannelId, C),
+    /// A worker's event loop turns.
+    Alive(ChannelId),
     /// So many leases of a worker are over.
     Ended(ChannelId, u32),
     /// A worker wants no more, or is to be given no more.
@@ -209,6 +211,7 @@ impl<C: Waiting> State<C> {
                 connection.handed_back(channel, now);
                 self.put(connection);
             }
+            Event::Alive(channel) => self.with(channel, Ledger::lives),
             Event::Ended(channel, ended) => {
                 if let Some(ledger) = self.channels.get_mut(&channel) {
                     ledger.end(ended, now)?;
@@ -269,7 +272,7 @@ impl<C: Waiting> State<C> {
             .queue_timeout
             .and_then(|limit| self.queue.oldest().map(|since| since + limit));
         let resting = self.channels.values().filter_map(|ledger| match ledger.fitness {
-            Fitness::Resting(until) if !self.queue.is_empty() && until > now => Some(until),
+            Fitness::Resting(until) | Fitness::Stalled(until) if !self.queue.is_empty() && until > now => Some(until),
             _ => None,
         });
         let held = self.held_until.filter(|_| !self.queue.is_empty());
@@ -384,7 +387,7 @@ impl<C: Waiting> State<C> {
                 .map(|one| one.connection.id())
                 .collect();
             if !ids.is_empty() {
-                self.with(channel, |ledger| ledger.recall(&ids));
+                self.with(channel, |ledger| ledger.recall(&ids, now));
                 actions.push(Action::Recall(channel, ids));
                 any = true;
             }
@@ -430,7 +433,8 @@ impl<C: Waiting> State<C> {
     fn pick(&mut self, place: Place, now: Instant) -> Option<ChannelId> {
         let mut policy = self.policy.clone();
         let head = self.queue.head(place)?;
-        let picked = [Rank::First, Rank::Again, Rank::Last].into_iter().find_map(|wanted| {
+        let ranks = [Rank::First, Rank::Again, Rank::Last, Rank::Unlikely];
+        let picked = ranks.into_iter().find_map(|wanted| {
             let ranked = self.ranks(head, now).filter(|&(.., rank)| rank == wanted);
             policy.pick(ranked.map(|(channel, ledger, _)| Candidate {
                 channel,
@@ -449,7 +453,11 @@ impl<C: Waiting> State<C> {
                 Rank::First if giver == Some(channel) => Rank::Again,
                 rank => rank,
             };
-            let withheld = rank != Rank::None && giver == Some(channel) && !self.may_have_again(connection, now);
+            let withheld = match rank {
+                Rank::None => true,
+                Rank::Unlikely if self.another_serves(channel, connection.lane()) => true,
+                _ => giver == Some(channel) && !self.may_have_again(connection, now),
+            };
             (channel, ledger, if withheld { Rank::None } else { rank })
         })
     }
@@ -458,12 +466,15 @@ impl<C: Waiting> State<C> {
     /// of its port, or nobody has for a while. Without that while, a worker that hands back because all are busy would be
     /// given it again and again as fast as it can.
     fn may_have_again(&self, connection: &C, now: Instant) -> bool {
-        let Some(giver) = connection.giver() else { return true };
-        let lane = connection.lane();
-        let serves = |(&channel, ledger): (&ChannelId, &Ledger<C>)| {
-            channel != giver.channel && ledger.phase == Phase::Open && ledger.credit.serves(lane)
-        };
-        now.saturating_duration_since(giver.at) >= NOT_AGAIN || !self.channels.iter().any(serves)
+        connection.giver().is_none_or(|giver| {
+            now.saturating_duration_since(giver.at) >= NOT_AGAIN
+                || !self.another_serves(giver.channel, connection.lane())
+        })
+    }
+
+    fn another_serves(&self, channel: ChannelId, lane: u16) -> bool {
+        let mut others = self.channels.iter().filter(|&(&other, _)| other != channel);
+        others.any(|(_, ledger)| ledger.serves(lane))
     }
 
     fn another_is_ready(&self, channel: ChannelId, connection: &C, now: Instant) -> bool {

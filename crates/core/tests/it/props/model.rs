@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socketserver_core::channel::ChannelId;
 use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
-use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, WINDOW};
+use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
 use socketserver_core::dispatcher::state::{Action, Event, HOLD, RECALL_AFTER, SendTrouble, State};
 use socketserver_core::queue::{Giver, Waiting};
 use socketserver_core::{Config, PolicyName};
@@ -92,7 +92,8 @@ struct Channel {
     rests_until: Option<Instant>,
     /// Told of once an episode.
     exhausted_at: Option<Instant>,
-    stalled: bool,
+    /// And tried with one after this time.
+    stalled_until: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -205,7 +206,7 @@ impl Model {
         let one = self.channel(channel);
         if one.phase == Phase::Open {
             *one.credit.entry(credit.lane).or_default() += credit.count;
-            one.stalled = false;
+            one.stalled_until = None;
         }
         self.tell(Event::Credit(channel, credit));
     }
@@ -230,7 +231,7 @@ impl Model {
         let sent = one.under_way.remove(&id).unwrap();
         one.leases += 1;
         one.taken.insert(id, sent.known);
-        one.stalled = false;
+        one.stalled_until = None;
         if !one.blocked {
             one.rests_until = None;
         }
@@ -260,7 +261,7 @@ impl Model {
             one.rests_until = Some(now + REST);
             // Whoever has a descriptor limit has read this, and so has made room.
             one.blocked = false;
-            one.stalled = false;
+            one.stalled_until = None;
         }
         self.waiting.insert(id, sent.known);
         let actions = self.apply(Event::Refused(channel, Refusal { id, reason }));
@@ -303,6 +304,11 @@ impl Model {
         self.channels
             .values()
             .for_each(|one| assert!(!one.taken.contains_key(&id)));
+    }
+
+    pub fn beat(&mut self, channel: ChannelId) {
+        self.channel(channel).stalled_until = None;
+        self.tell(Event::Alive(channel));
     }
 
     pub fn lose(&mut self, channel: ChannelId) {
@@ -431,7 +437,7 @@ impl Model {
             }
             return false;
         }
-        // In the order of arrival, whoever is given them.
+        // In the order of arrival, whoever is given them. Whoever is tried with one is so before that one is under way.
         handed_off.sort_unstable();
         for &(id, channel) in &handed_off {
             self.check_handoff(id, channel);
@@ -490,7 +496,7 @@ impl Model {
                 SendTrouble::Full => {
                     self.channel(channel).blocked = true;
                     self.channel(channel).rests_until = None;
-                    self.channel(channel).stalled = false;
+                    self.channel(channel).stalled_until = None;
                 }
                 SendTrouble::TooManyUnderWay => self.held_until = Some(self.now + HOLD),
             }
@@ -516,11 +522,14 @@ impl Model {
                 "nobody else could take {id}"
             );
         }
+        let now = self.now;
         let one = self.channel(channel);
         for id in ids {
             one.under_way.get_mut(id).unwrap().recalled = true;
         }
-        one.stalled |= !one.blocked && one.rests_until.is_none();
+        if !one.blocked && one.rests_until.is_none() {
+            one.stalled_until = Some(now + TRY_STALLED_AFTER);
+        }
     }
 
     fn take_back(&mut self, recalled: &[(u64, ChannelId)]) {
@@ -603,6 +612,8 @@ impl Model {
             due.extend(self.held_until);
             let rests = self.channels.values().filter_map(|one| one.rests_until);
             due.extend(rests.filter(|until| *until > self.now));
+            let stalled = self.channels.values().filter_map(|one| one.stalled_until);
+            due.extend(stalled.filter(|until| *until > self.now));
         }
         for (_, known) in self.heads() {
             if let Some(Giver { channel, at }) = known.giver
@@ -641,31 +652,38 @@ impl Model {
         })
     }
 
-    /// Who has handed it back may have it again after a while, or if nobody else comes to take such.
+    /// Who has handed it back may have it again after a while, or if nobody else comes to take such. Who is stalled gets one
+    /// after a while, or anything if nobody else comes to take such.
     fn may_have(&self, channel: ChannelId, known: &Known) -> bool {
+        let one = &self.channels[&channel];
         let serves = |one: &Channel| {
-            one.phase == Phase::Open && (one.credit.contains_key(&known.lane) || one.credit.contains_key(&0))
+            let has_asked = one.credit.contains_key(&known.lane) || one.credit.contains_key(&0);
+            one.phase == Phase::Open && one.stalled_until.is_none() && has_asked
         };
-        let mut others = self.channels.iter().filter(|&(&other, _)| other != channel);
-        let withheld = known.giver.is_some_and(|giver| {
-            giver.channel == channel && self.now - giver.at < NOT_AGAIN && others.any(|(_, one)| serves(one))
-        });
-        !withheld && self.may_be_given(channel, known.lane)
+        let others = self.channels.iter().filter(|&(&other, _)| other != channel);
+        let is_alone = !others.into_iter().any(|(_, one)| serves(one));
+        let gave = known.giver.filter(|giver| giver.channel == channel);
+        let is_withheld = gave.is_some_and(|giver| self.now - giver.at < NOT_AGAIN);
+        let is_avoided = one
+            .stalled_until
+            .is_some_and(|until| self.now < until || !one.under_way.is_empty());
+        (is_alone || !is_withheld && !is_avoided) && self.may_be_given(channel, known.lane)
     }
 
     /// Lower ones first.
     fn rank(&self, channel: ChannelId, known: &Known) -> u8 {
         let gave = known.giver.is_some_and(|giver| giver.channel == channel);
-        if self.channels[&channel].stalled {
-            2
-        } else {
-            u8::from(gave)
+        let one = &self.channels[&channel];
+        match one.stalled_until {
+            Some(until) if self.now >= until && one.under_way.is_empty() => 2,
+            Some(_) => 3,
+            None => u8::from(gave),
         }
     }
 
     fn another_is_ready(&self, channel: ChannelId, known: &Known) -> bool {
         self.channels
             .iter()
-            .any(|(&other, one)| other != channel && !one.stalled && self.may_have(other, known))
+            .any(|(&other, one)| other != channel && one.stalled_until.is_none() && self.may_have(other, known))
     }
 }
