@@ -41,6 +41,9 @@ pub struct Ledger<C: Waiting> {
     pub(super) handed_off: u64,
     pub(super) handed_back: u64,
     under_way: VecDeque<UnderWay<C>>,
+    /// How many may be: the window, but from one upwards after the worker was out of descriptors. At its limit each more than
+    /// it can take is a descriptor sent, refused and sent elsewhere.
+    room: usize,
     /// The last that the worker has taken and not handed back.
     taken: VecDeque<(ConnectionId, C::Past)>,
     /// When the worker last was out of descriptors.
@@ -80,7 +83,7 @@ pub enum Fitness {
     Stalled(Instant),
     /// Its socket is full: nothing until it is writable again.
     Blocked,
-    /// It is out of descriptors: nothing before this time or the end of one of its leases.
+    /// It is out of descriptors: nothing before this time or the end of one of its leases, and then one.
     Resting(Instant),
 }
 
@@ -109,6 +112,7 @@ impl<C: Waiting> Ledger<C> {
             handed_off: 0,
             handed_back: 0,
             under_way: VecDeque::new(),
+            room: WINDOW,
             taken: VecDeque::new(),
             exhausted_at: None,
         }
@@ -116,7 +120,7 @@ impl<C: Waiting> Ledger<C> {
 
     /// Its rank for a connection that came in by `port`.
     pub(super) fn rank(&self, port: u16, now: Instant) -> Rank {
-        if self.phase != Phase::Open || self.under_way.len() >= WINDOW || !self.credit.covers(port) {
+        if self.phase != Phase::Open || self.under_way.len() >= self.room || !self.credit.covers(port) {
             return Rank::None;
         }
         match self.fitness {
@@ -163,6 +167,7 @@ impl<C: Waiting> Ledger<C> {
             self.taken.pop_front();
         }
         self.taken.push_back((id, one.connection.past()));
+        self.room = (2 * self.room).min(WINDOW);
         // It had a descriptor to spare, and its event loop turns. A full socket stays full until it is writable.
         if self.fitness != Fitness::Blocked {
             self.fitness = Fitness::Ready;
@@ -182,6 +187,7 @@ impl<C: Waiting> Ledger<C> {
         let mut news = false;
         if exhausted {
             self.fitness = Fitness::Resting(now + REST);
+            self.room = 1;
             let last = self.exhausted_at.replace(now);
             news = last.is_none_or(|last| now.saturating_duration_since(last) > EPISODE);
         }

@@ -85,6 +85,8 @@ struct Channel {
     phase: Phase,
     credit: BTreeMap<u16, u32>,
     under_way: BTreeMap<u64, Sent>,
+    /// How many may be, if not as many as the window.
+    room: Option<usize>,
     leases: u32,
     /// What it has taken and may hand back.
     taken: BTreeMap<u64, Known>,
@@ -230,6 +232,7 @@ impl Model {
         let one = self.channel(channel);
         let sent = one.under_way.remove(&id).unwrap();
         one.leases += 1;
+        one.room = one.room.map(|room| 2 * room).filter(|room| *room < WINDOW);
         one.taken.insert(id, sent.known);
         one.stalled_until = None;
         if !one.blocked {
@@ -259,6 +262,7 @@ impl Model {
         if exhausted {
             one.exhausted_at = Some(now);
             one.rests_until = Some(now + REST);
+            one.room = Some(1);
             // Whoever has a descriptor limit has read this, and so has made room.
             one.blocked = false;
             one.stalled_until = None;
@@ -620,6 +624,7 @@ impl Model {
                 && self.channels.contains_key(&channel)
                 && self.may_be_given(channel, known.lane)
                 && !self.may_have(channel, known)
+                && self.now < at + NOT_AGAIN
             {
                 due.push(at + NOT_AGAIN);
             }
@@ -636,7 +641,7 @@ impl Model {
         let one = &self.channels[&channel];
         let credit = |lane| one.credit.get(&lane).is_some_and(|count| *count > 0);
         one.phase == Phase::Open
-            && one.under_way.len() < WINDOW
+            && one.under_way.len() < one.room.unwrap_or(WINDOW)
             && !one.blocked
             && one.rests_until.is_none_or(|until| self.now >= until)
             && (credit(lane) || credit(0))

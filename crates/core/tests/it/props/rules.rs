@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::channel::record::{Credit, RefusalReason};
-use socketserver_core::dispatcher::ledger::{NOT_AGAIN, TRY_STALLED_AFTER, WINDOW};
+use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
 use socketserver_core::dispatcher::state::{HOLD, RECALL_AFTER, SendTrouble};
 
 use super::model::Model;
@@ -192,6 +192,31 @@ fn workers(credit: &[u32]) -> Model {
         }
     }
     model
+}
+
+#[test]
+fn a_worker_that_was_out_of_descriptors_is_tried_with_one_and_then_with_more() {
+    let mut model = workers(&[64]);
+    (0..40).for_each(|_| model.accept(80));
+    for id in 1..=40 {
+        model.refuse(1, id, RefusalReason::NoDescriptor);
+    }
+    model.grant(1, Credit { lane: 0, count: 40 });
+    assert!(model.under_way(1).is_empty());
+    model.pass(REST);
+    assert_eq!(model.under_way(1), [1]);
+    model.ack(1, 1);
+    assert_eq!(model.under_way(1), [2, 3]);
+    model.ack(1, 2);
+    assert_eq!(model.under_way(1), [3, 4, 5, 6]);
+    model.refuse(1, 5, RefusalReason::NoDescriptor);
+    model.end(1, 1);
+    assert_eq!(model.under_way(1), [3, 4, 6]);
+    for id in [3, 4, 6] {
+        model.refuse(1, id, RefusalReason::NoDescriptor);
+    }
+    model.end(1, 1);
+    assert_eq!(model.under_way(1), [3]);
 }
 
 /// Two workers, of which the first has left what it was given until it was taken back, and the second is busy with that.
