@@ -142,7 +142,7 @@ export interface NativeStats {
   requeued: number
   /** Connections that a worker had taken and handed back. */
   handedBack: number
-  /** Connections that waited too long. */
+  /** Connections given up. */
   shed: number
   /** Connections that wait now. */
   queued: number
@@ -168,7 +168,7 @@ export interface Notice {
   channel?: number
   /** joined: as the worker says. */
   pid?: number
-  /** ended: left, lost, dismissed or protocol; shed: timeout. */
+  /** ended: left, lost, dismissed or protocol; shed: timeout or destroyed. */
   reason?: string
   /** ended: the leases that the worker held then. */
   leases?: number
@@ -198,7 +198,7 @@ export interface ReceiverPhase {
   message?: string
 }
 
-/** A connection that waited too long. */
+/** A connection that was given up. */
 export interface ShedConnection {
   /** Unique within its server. */
   id: number

@@ -107,6 +107,10 @@ impl<S: Sys> Acceptor<S> {
             let Some(slot) = self.gate.enter().await else {
                 return;
             };
+            // And with the way there free: between accepting and counting it, nothing may come in between.
+            let Ok(way) = self.dispatcher.reserve().await else {
+                return;
+            };
             let accept = |listener: &OwnedFd| match self.sys.accept(listener.as_fd()) {
                 // Linux says EMFILE before it looks whether anybody waits (accept(2) takes the descriptor first).
                 Err(errno) if Trouble::of(errno) == Trouble::Shortage && nobody_waits(listener) => {
@@ -126,19 +130,12 @@ impl<S: Sys> Acceptor<S> {
                     let id = self.ids.fetch_add(1, Ordering::Relaxed);
                     let port = place.address().port();
                     let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), slot);
-                    if self
-                        .dispatcher
-                        .send(Message::Event(Event::Accepted(connection)))
-                        .await
-                        .is_err()
-                    {
-                        return;
-                    }
+                    way.send(Message::Event(Event::Accepted(connection)));
                     continue;
                 }
                 Err(error) => error,
             };
-            drop(slot);
+            drop((slot, way));
             // `try_io` says WouldBlock without an errno where it knows that nothing is there.
             let errno = error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw);
             match Trouble::of(errno) {

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use tokio::io::Interest;
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
@@ -218,14 +219,20 @@ impl<S: Sys> House<S> {
             notices: Arc::clone(&self.notices),
         };
         let mut acceptors = Vec::new();
+        let mut accepting: Vec<AbortHandle> = Vec::new();
         let notices = Arc::clone(&self.notices);
-        tokio::spawn(Dispatcher::new(self.sys.clone(), self.state, inbox, self.stats, self.notices).run());
+        let pairing =
+            tokio::spawn(Dispatcher::new(self.sys.clone(), self.state, inbox, self.stats, self.notices).run());
         while let Some(command) = commands.recv().await {
             let sent = match command {
                 Command::Listen(listener) => {
                     let (socket, place) = listener.into_parts();
                     match sys::watch(socket, Interest::READABLE) {
-                        Ok(socket) => acceptors.push(tokio::spawn(acceptor.clone().run(socket, place))),
+                        Ok(socket) => {
+                            let task = tokio::spawn(acceptor.clone().run(socket, place));
+                            accepting.push(task.abort_handle());
+                            acceptors.push(task);
+                        }
                         Err(errno) => {
                             let (address, error) = (
                                 place.address().clone(),
@@ -255,7 +262,13 @@ impl<S: Sys> House<S> {
                     });
                     sent
                 }
-                Command::Destroy => return,
+                Command::Destroy => {
+                    accepting.iter().for_each(AbortHandle::abort);
+                    // What waits is given up, and counted. Either fails only if the dispatcher has ended.
+                    let _ = dispatcher.send(Message::Destroy).await;
+                    let _ = pairing.await;
+                    return;
+                }
             };
             if sent.is_err() {
                 return;

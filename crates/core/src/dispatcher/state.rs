@@ -14,6 +14,7 @@ use crate::channel::record::{Credit, Refusal};
 use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::error::ProtocolError;
+use crate::notice::ShedReason;
 use crate::queue::{Place, Queue, Waiting};
 
 /// How long a worker may leave a connection untaken while another has credit, before it is asked to give it back.
@@ -59,6 +60,8 @@ pub enum Event<C> {
     ListenersClosed,
     /// Finish what there is, then say so.
     Drain,
+    /// Give up what waits.
+    Destroyed,
 }
 
 /// Why a handoff was not sent.
@@ -81,8 +84,8 @@ pub enum Action<C> {
     Cancelled(ChannelId, Credit),
     /// It is the worker's now: close our copy. It had waited so long.
     Release(C, Duration),
-    /// It has waited too long: reset it.
-    Shed(C),
+    /// Reset it.
+    Shed(C, ShedReason),
     /// A worker has just run out of descriptors.
     OutOfDescriptors(ChannelId),
     /// Everything is finished.
@@ -124,7 +127,7 @@ pub struct Counts {
     pub requeued: u64,
     /// Connections that a worker had taken and handed back.
     pub handed_back: u64,
-    /// Connections that waited too long.
+    /// Connections given up.
     pub shed: u64,
     /// The most that ever waited.
     pub max_queued: u64,
@@ -240,6 +243,14 @@ impl<C: Waiting> State<C> {
             Event::ListenersClosed => {
                 if self.drain == Drain::Accepting {
                     self.drain = Drain::Finishing;
+                }
+            }
+            Event::Destroyed => {
+                while let Some(place) = self.queue.first(|_| true)
+                    && let Some(connection) = self.queue.take(place)
+                {
+                    self.counts.shed += 1;
+                    actions.push(Action::Shed(connection, ShedReason::Destroyed));
                 }
             }
             Event::Drain => {
@@ -370,7 +381,7 @@ impl<C: Waiting> State<C> {
         let Some(limit) = self.queue_timeout else { return };
         while let Some(connection) = self.queue.take_expired(limit, now) {
             self.counts.shed += 1;
-            actions.push(Action::Shed(connection));
+            actions.push(Action::Shed(connection, ShedReason::Timeout));
         }
     }
 

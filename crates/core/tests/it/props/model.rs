@@ -9,6 +9,7 @@ use socketserver_core::channel::ChannelId;
 use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
 use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
 use socketserver_core::dispatcher::state::{Action, Event, HOLD, RECALL_AFTER, SendTrouble, State};
+use socketserver_core::notice::ShedReason;
 use socketserver_core::queue::{Giver, Waiting};
 use socketserver_core::{Config, PolicyName};
 
@@ -346,6 +347,21 @@ impl Model {
         }
     }
 
+    /// Gives up all that waits, and that alone.
+    pub fn destroy(&mut self) {
+        let mut given_up: Vec<u64> = Vec::new();
+        for action in self.apply(Event::Destroyed) {
+            match action {
+                Action::Shed(connection, ShedReason::Destroyed) => given_up.push(connection.id),
+                other => panic!("{other:?} without a cause"),
+            }
+        }
+        assert!(given_up.iter().eq(self.waiting.keys()), "in the order of arrival");
+        self.gone.extend(given_up);
+        self.waiting.clear();
+        self.perform();
+    }
+
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
         self.perform();
@@ -423,7 +439,7 @@ impl Model {
                     self.check_recall(channel, &ids);
                     recalled.extend(ids.into_iter().map(|id| (id, channel)));
                 }
-                Action::Shed(connection) => self.check_shed(&connection),
+                Action::Shed(connection, ShedReason::Timeout) => self.check_shed(&connection),
                 Action::Drained => {
                     assert!(!self.drained, "drained twice");
                     self.drained = true;

@@ -33,6 +33,7 @@ enum Step {
     PassToDeadline,
     Drain,
     CloseListeners,
+    Destroy,
 }
 
 fn lane() -> impl Strategy<Value = u16> {
@@ -74,6 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::PassToDeadline),
         1 => Just(Step::Drain),
         1 => Just(Step::CloseListeners),
+        1 => Just(Step::Destroy),
     ]
 }
 
@@ -134,6 +136,7 @@ fn play(model: &mut Model, step: &Step, next_channel: &mut u32) {
         }
         Step::Drain => model.drain(),
         Step::CloseListeners => model.close_listeners(),
+        Step::Destroy => model.destroy(),
     }
 }
 
