@@ -13,10 +13,9 @@ use tokio::task::AbortHandle;
 use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
 use crate::config::{Config, ListenSpec};
-use crate::connection::Connection;
 use crate::dispatcher::inlet::Inlet;
 use crate::dispatcher::outlet::Outlet;
-use crate::dispatcher::state::{Event, State};
+use crate::dispatcher::state::Event;
 use crate::dispatcher::{Dispatcher, Message};
 use crate::error::{ListenError, SystemError, system_error};
 use crate::listener::{Listener, ListenerAddress};
@@ -80,7 +79,7 @@ impl Server {
             .map_err(|error| system_error("epoll_create1", &error))?;
         let house = House {
             sys,
-            state: State::new(config),
+            config: *config,
             gate: gate.clone(),
             stats: Arc::clone(&stats),
             notices: Arc::clone(&notices),
@@ -198,7 +197,7 @@ impl Drop for Server {
 /// What the server's thread is built from.
 struct House<S> {
     sys: S,
-    state: State<Connection>,
+    config: Config,
     gate: Gate,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
@@ -222,7 +221,7 @@ impl<S: Sys> House<S> {
         let mut accepting: Vec<AbortHandle> = Vec::new();
         let notices = Arc::clone(&self.notices);
         let pairing =
-            tokio::spawn(Dispatcher::new(self.sys.clone(), self.state, inbox, self.stats, self.notices).run());
+            tokio::spawn(Dispatcher::new(self.sys.clone(), &self.config, inbox, self.stats, self.notices).run());
         while let Some(command) = commands.recv().await {
             let sent = match command {
                 Command::Listen(listener) => {

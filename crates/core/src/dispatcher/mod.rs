@@ -27,6 +27,7 @@ use crate::channel::ChannelId;
 use crate::channel::frame::{VERSION, Writer, common_version};
 use crate::channel::record::{CloseReason, Hello, Welcome};
 use crate::channel::scoreboard::{NO_SLOT, Scoreboard};
+use crate::config::Config;
 use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
 use crate::notice::{EndReason, Notice, Notices, Step};
@@ -66,6 +67,8 @@ pub enum Message {
 pub struct Dispatcher<S> {
     sys: S,
     state: State<Connection>,
+    /// Whether each step of a connection is to be told.
+    tells_steps: bool,
     channels: HashMap<ChannelId, Line>,
     inbox: mpsc::Receiver<Message>,
     actions: Vec<Action<Connection>>,
@@ -124,10 +127,10 @@ const TURN: usize = 64;
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl<S: Sys> Dispatcher<S> {
-    /// A dispatcher that listens to `inbox`.
+    /// A dispatcher that listens to `inbox`, without channels and connections.
     pub fn new(
         sys: S,
-        state: State<Connection>,
+        config: &Config,
         inbox: mpsc::Receiver<Message>,
         stats: Arc<Stats>,
         notices: Arc<Notices>,
@@ -135,7 +138,8 @@ impl<S: Sys> Dispatcher<S> {
         let (channels, actions, events, frames) = (HashMap::new(), Vec::new(), Vec::new(), Writer::new());
         Self {
             sys,
-            state,
+            state: State::new(config),
+            tells_steps: config.tells_steps(),
             channels,
             inbox,
             actions,
@@ -434,7 +438,7 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     fn step(&mut self, id: ConnectionId, step: Step, channel: Option<ChannelId>) {
-        if self.state.tells_steps() {
+        if self.tells_steps {
             self.outbox.push(Notice::Step { id, step, channel });
         }
     }

@@ -102,7 +102,6 @@ pub struct State<C: Waiting> {
     drain: Drain,
     held_until: Option<Instant>,
     counts: Counts,
-    tells_steps: bool,
 }
 
 /// How far a drain has come.
@@ -169,7 +168,6 @@ impl<C: Waiting> State<C> {
             drain: Drain::No,
             held_until: None,
             counts: Counts::default(),
-            tells_steps: config.tells_steps(),
         }
     }
 
@@ -337,12 +335,6 @@ impl<C: Waiting> State<C> {
     #[must_use]
     pub fn standing(&self, channel: ChannelId) -> Standing {
         self.channels.get(&channel).map(Standing::of).unwrap_or_default()
-    }
-
-    /// Whether each step of a connection is to be told.
-    #[must_use]
-    pub fn tells_steps(&self) -> bool {
-        self.tells_steps
     }
 
     /// Whether a drain has been asked for.
