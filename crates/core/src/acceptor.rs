@@ -19,6 +19,7 @@ use crate::error::SystemError;
 use crate::listener::Place;
 use crate::notice::{Notice, Notices};
 use crate::queue::Gate;
+use crate::reserve::Reserve;
 use crate::stats::Stats;
 use crate::sys::Sys;
 
@@ -57,7 +58,7 @@ enum Trouble {
     Nobody,
     /// Only this one connection is spoilt: it went away before it was accepted, or a firewall forbade it (accept(2)).
     OneConnection,
-    /// The process or the system is short of something. The connection stays in the backlog and the listener readable,
+    /// The process or the system is short of something, the process's [`Reserve`] aside. The connection stays in the backlog and the listener readable,
     /// so trying again at once would spin.
     Shortage,
     /// The listener itself is at fault.
@@ -94,6 +95,7 @@ impl<S: Sys> Acceptor<S> {
     /// Accepts until the server drains, then takes what the backlog still holds and closes the listener.
     pub async fn run(mut self, listener: AsyncFd<OwnedFd>, place: Place) {
         let mut rest = FIRST_REST;
+        let mut reserve = Reserve::new();
         let mut last_shortage: Option<Instant> = None;
         loop {
             let draining = *self.drain.borrow_and_update();
@@ -111,7 +113,15 @@ impl<S: Sys> Acceptor<S> {
             let Ok(way) = self.dispatcher.reserve().await else {
                 return;
             };
-            let accept = |listener: &OwnedFd| match self.sys.accept(listener.as_fd()) {
+            let mut accept_one = |listener: &OwnedFd| {
+                if reserve.is_all_that_is_left(listener) {
+                    return Err(Errno::EMFILE);
+                }
+                let accepted = self.sys.accept(listener.as_fd())?;
+                reserve.note(accepted.fd.as_fd());
+                Ok(accepted)
+            };
+            let mut accept = |listener: &OwnedFd| match accept_one(listener) {
                 // Linux says EMFILE before it looks whether anybody waits (accept(2) takes the descriptor first).
                 Err(errno) if Trouble::of(errno) == Trouble::Shortage && nobody_waits(listener) => {
                     Err(Errno::EAGAIN.into())
