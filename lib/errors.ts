@@ -50,7 +50,7 @@ export interface ErrorDetails {
   exitCode?: number | undefined
   /** ... or the signal that ended it. */
   signal?: NodeJS.Signals | undefined
-  /** The last lines of its standard error, where that is a pipe to this process (`stdio`, `silent`). */
+  /** The last lines of its standard error; of a process that inherits that from this one from its second try on. */
   stderr?: string | undefined
 }
 

@@ -36,6 +36,11 @@ export function beat(receiver: Binding.NativeReceiver): void {
   receiver.beat()
 }
 
+/** Makes descriptor `fd` this process's standard error, whatever that was, and closes `fd` itself. */
+export function restoreStderr(fd: number): void {
+  binding.NativeReceiver.restoreStderr(fd)
+}
+
 /** How often the worker of a channel has shown that its event loop turns; undefined when the channel is over. */
 export function beatsOf(server: Binding.NativeServer, channel: number): number | undefined {
   return server.channelStats(channel)?.beats

@@ -17,6 +17,7 @@ interface Library {
   'server/pool-options': typeof import('../../dist/lib/server/pool-options.js')
   'server/resolve-entry': typeof import('../../dist/lib/server/resolve-entry.js')
   'server/restart-policy': typeof import('../../dist/lib/server/restart-policy.js')
+  'server/supervisor': typeof import('../../dist/lib/server/supervisor.js')
   'server/server-options': typeof import('../../dist/lib/server/server-options.js')
 }
 

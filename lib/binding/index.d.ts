@@ -18,15 +18,17 @@ export declare class NativeReceiver {
    */
   constructor(fd: number, borrowed: boolean, wake: (hasChanged: boolean) => void)
   /**
-   * Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-   * lane's outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+   * Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
+   * outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
    * twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
    */
-  exchange(lane: number, room: number, window: number, ended: number, table: Float64Array): number
+  exchange(lane: number, room: number, window: number, table: Float64Array): number
   /** The text of an IPv6 address in a row of `exchange`. */
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
   phase(): ReceiverPhase
+  /** Counts a lease as over; true if the parent waits for the next `exchange` to hear of it. */
+  leaseEnded(): boolean
   /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
   beat(): void
   /**
@@ -40,6 +42,8 @@ export declare class NativeReceiver {
   leave(): void
   /** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
   static shutDown(fd: number): void
+  /** Makes `fd`, which is taken over, the standard error of this process. */
+  static restoreStderr(fd: number): void
   /** Ends the channel. */
   close(): void
 }

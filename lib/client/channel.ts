@@ -1,7 +1,7 @@
 // Runs in a WORKER: its one channel to the parent, shared by the clients of the process or thread.
 
 import { closeSync } from 'node:fs'
-import { beat, type NativeReceiver, openReceiver, type ReceiverPhase } from '../native.js'
+import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
 import { closedError, lostError } from './ending.js'
 import type { Lane } from './lane.js'
@@ -14,7 +14,8 @@ import { Returns } from './returns.js'
  */
 export class Channel {
   readonly settings: WorkerSettings
-  readonly #fd: number
+  /** Ours until the native side has it, which closes it also if it cannot be opened. */
+  #fd: number | undefined
   #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
   readonly #table = exchangeTable()
@@ -46,36 +47,51 @@ export class Channel {
   }
 
   /**
-   * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has ended it in the meantime,
-   * which only one that says hello late can find, it is over.
+   * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has died or has ended it in the
+   * meantime, it is over.
    */
   open(): void {
-    if (this.#receiver !== undefined || this.#state !== 'open' || this.#phase.phase === 'ended') return
+    const fd = this.#fd
+    if (fd === undefined || this.#state !== 'open') return
+    this.#fd = undefined
     let receiver: NativeReceiver
     try {
-      receiver = openReceiver(this.#fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
+      receiver = openReceiver(fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
     } catch (error) {
       if (!(error instanceof Error && error.message.includes('EPIPE'))) throw error
       this.#change({ phase: 'ended', reason: 'eof' })
       return
     }
     this.#receiver = receiver
+    if (this.settings.keptStderr > 0) restoreStderr(this.settings.keptStderr)
     // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
     if (this.settings.beat > 0) this.#pulse = setInterval(() => beat(receiver), this.settings.beat).unref()
     for (const lane of this.#lanes) lane.pumpSoon()
   }
 
+  /** A lane that comes after the end hears of it as all do, once the running code has had its say. */
   add(lane: Lane): void {
     this.#lanes.add(lane)
+    const { phase } = this.#phase
+    if (phase !== 'retired' && phase !== 'ended') return
+    process.nextTick(() => {
+      lane.pump()
+      lane.phaseChanged(this.#phase)
+    })
   }
 
   /** See `NativeReceiver.exchange`. */
-  exchange(port: number, room: number, window: number, ended: number): ReceivedConnection[] {
+  exchange(port: number, room: number, window: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
-    const count = this.#receiver.exchange(port, room, window, ended, this.#table)
+    const count = this.#receiver.exchange(port, room, window, this.#table)
     const taken: ReceivedConnection[] = []
     for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index))
     return taken
+  }
+
+  /** Counts a lease as over; true if the parent waits for the next exchange to hear of it. */
+  leaseEnded(): boolean {
+    return this.#state !== 'closed' && this.#receiver !== undefined && this.#receiver.leaseEnded()
   }
 
   /** Hands a connection back to the parent; resolves when that has it. Throws if it stays here. */
@@ -98,8 +114,8 @@ export class Channel {
     if (this.#lanes.size > 0) return
     this.#state = 'closed'
     clearInterval(this.#pulse)
-    if (this.#receiver !== undefined) this.#receiver.close()
-    else if (!this.settings.isThread) closeSync(this.#fd)
+    this.#receiver?.close()
+    if (this.#fd !== undefined && !this.settings.isThread) closeSync(this.#fd)
   }
 
   #wake(hasChanged: boolean): void {

@@ -66,7 +66,7 @@ function protocolError({ message }: Notice, worker: SupervisedWorker | undefined
   return new SocketServerError(
     'ERR_SOCKETSERVER_PROTOCOL',
     `The channel of ${describe(worker)} was ended, as it broke the protocol: ${message ?? 'no reason was given'}`,
-    { pid: worker?.pid },
+    { pid: worker?.pid, threadId: worker?.threadId },
   )
 }
 

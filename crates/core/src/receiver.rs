@@ -181,6 +181,13 @@ impl<S: Sys> Receiver<S> {
         matches!(self.shared.lock().phase, Phase::Ended(_))
     }
 
+    /// Counts a lease as over: where the parent sees it, now, so that the count is right even if this worker is killed the
+    /// next moment, or, if there is no such place, to be told by the next exchange. True if the parent waits for that
+    /// exchange. A lease that ends after the channel does not count.
+    pub fn lease_ended(&self) -> bool {
+        self.shared.lock().lease_ended()
+    }
+
     /// Tells the parent that the worker's event loop turns. It sees so only on a channel with a scoreboard.
     pub fn beat(&self) {
         self.shared.lock().beat();

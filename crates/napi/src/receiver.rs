@@ -87,14 +87,14 @@ impl NativeReceiver {
         Ok(Self { receiver, watch })
     }
 
-    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-    /// lane's outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
+    /// outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
     /// twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
     #[napi]
-    pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32, mut table: Float64ArraySlice<'_>) -> u32 {
+    pub fn exchange(&self, lane: u16, room: u32, window: u32, mut table: Float64ArraySlice<'_>) -> u32 {
         let rows = table::rows(&mut table);
         let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
-        let taken = self.receiver.exchange(lane, room, window, ended);
+        let taken = self.receiver.exchange(lane, room, window, 0);
         self.watch.want_room(self.receiver.wants_room());
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
@@ -114,6 +114,12 @@ impl NativeReceiver {
     #[napi]
     pub fn phase(&self) -> ReceiverPhase {
         self.receiver.phase().into()
+    }
+
+    /// Counts a lease as over; true if the parent waits for the next `exchange` to hear of it.
+    #[napi]
+    pub fn lease_ended(&self) -> bool {
+        self.receiver.lease_ended()
     }
 
     /// Counts a turn of the event loop, for the parent's `stallTimeout`.
@@ -150,6 +156,14 @@ impl NativeReceiver {
     #[napi]
     pub fn shut_down(fd: i32) -> Result<()> {
         descriptor::borrow(fd, socketserver_core::channel::shut_down)
+    }
+
+    /// Makes `fd`, which is taken over, the standard error of this process.
+    #[napi]
+    pub fn restore_stderr(fd: i32) -> Result<()> {
+        let kept = descriptor::adopt(fd)?;
+        socketserver_core::sys::become_stderr(&kept)
+            .map_err(|errno| Error::new(Status::GenericFailure, format!("dup2: {errno}")))
     }
 
     /// Ends the channel.

@@ -106,6 +106,22 @@ impl Books {
         }
     }
 
+    /// Counts a lease as over; true if the parent waits for the next exchange to hear of it.
+    ///
+    /// Not once the channel is over: what a worker ends because its time is up has been cut, and the parent takes its last
+    /// look at the page at about this moment.
+    pub(super) fn lease_ended(&mut self) -> bool {
+        if matches!(self.phase, Phase::Ended(_)) {
+            return false;
+        }
+        let Some(scoreboard) = &self.scoreboard else {
+            self.ended += 1;
+            return true;
+        };
+        scoreboard.add(0, 1, 0);
+        scoreboard.is_wanted()
+    }
+
     /// An exchange of which the scoreboard says nearly all. What only a frame can say is left in `frames`.
     pub(super) fn exchange_by_scoreboard(
         &mut self,
@@ -116,7 +132,11 @@ impl Books {
     ) -> (Vec<Taken>, Option<Due>) {
         let may_ask = self.may_ask();
         let is_over = matches!(self.phase, Phase::Ended(_));
-        let ended = ended + std::mem::take(&mut self.ended);
+        let ended = if is_over {
+            0
+        } else {
+            ended + std::mem::take(&mut self.ended)
+        };
         let Self {
             lanes,
             scoreboard: Some(scoreboard),
