@@ -23,7 +23,7 @@ use socketserver_core::channel;
 use socketserver_core::connection::Connection;
 use socketserver_core::dispatcher::inlet::Inlet;
 use socketserver_core::dispatcher::outlet::Outlet;
-use socketserver_core::dispatcher::state::{Event, State};
+use socketserver_core::dispatcher::state::Event;
 use socketserver_core::dispatcher::{Dispatcher, Message};
 use socketserver_core::notice::Notices;
 use socketserver_core::queue::Gate;
@@ -81,9 +81,9 @@ fn measure(count: u32, batch: u32) -> Duration {
         let gate = Gate::new(STOCK as usize);
         let (sender, inbox) = mpsc::channel(STOCK as usize);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
-        let state = State::new(&Config::new(STOCK, None, PolicyName::LeastBusy).unwrap());
+        let config = Config::new(STOCK, None, PolicyName::LeastBusy).unwrap();
         // By hand and not as a task, to be counted by itself; without tokio's budget, which ends with each task's turn.
-        let mut dispatcher = pin!(unconstrained(Dispatcher::new(Os, state, inbox, stats, notices).run()));
+        let mut dispatcher = pin!(unconstrained(Dispatcher::new(Os, &config, inbox, stats, notices).run()));
         let receiver = join(&sender, dispatcher.as_mut()).await;
         receiver.exchange(0, u32::MAX, batch, 0);
 
@@ -137,9 +137,9 @@ fn worker_turn(receiver: &Receiver, window: u32, ended: u32) -> u32 {
 /// Opens a channel and waits until its worker has been welcomed.
 async fn join(sender: &mpsc::Sender<Message>, mut dispatcher: Pin<&mut impl Future<Output = ()>>) -> Receiver {
     let (ours, workers) = channel::pair().unwrap();
-    let socket = Arc::new(watch(ours, Interest::READABLE | Interest::WRITABLE).unwrap());
-    let outlet = Outlet::new(CHANNEL, Arc::clone(&socket), sender.downgrade());
-    let inlet = tokio::spawn(Inlet::new(Os, CHANNEL, socket, sender.clone()).run());
+    let (writing, reading) = (ours.try_clone().unwrap(), watch(ours, Interest::READABLE).unwrap());
+    let outlet = Outlet::new(CHANNEL, writing, sender.downgrade());
+    let inlet = tokio::spawn(Inlet::new(Os, CHANNEL, reading, sender.clone()).run());
     let open = Message::Open(CHANNEL, Box::new(outlet), inlet.abort_handle());
     sender.send(open).await.unwrap();
     let receiver = Receiver::attach(workers).unwrap();
