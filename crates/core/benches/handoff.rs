@@ -114,7 +114,7 @@ fn measure(count: u32, batch: u32) -> Duration {
             // Sees the last claims, and closes those copies.
             sender.try_send(Message::Nudge(CHANNEL)).unwrap();
             parent_turn(dispatcher.as_mut());
-            spent += processor_time() - began;
+            spent += processor_time().saturating_sub(began);
         }
         spent
     })

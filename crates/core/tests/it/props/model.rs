@@ -107,6 +107,15 @@ struct Sent {
     recalled: bool,
 }
 
+/// How connections are recalled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Recall {
+    /// By asking the worker, who may answer.
+    Asks,
+    /// On the scoreboard, at once.
+    TakesBack,
+}
+
 pub struct Model {
     state: State<Conn>,
     pub now: Instant,
@@ -120,8 +129,7 @@ pub struct Model {
     listeners_closed: bool,
     drained: bool,
     gone: BTreeSet<u64>,
-    /// What is recalled comes back at once, as by a scoreboard.
-    pub takes_back: bool,
+    pub recall: Recall,
     /// What happens to the next handoffs: not sent, for this reason.
     pub failures: Vec<SendTrouble>,
 }
@@ -141,7 +149,7 @@ impl Model {
             listeners_closed: false,
             drained: false,
             gone: BTreeSet::new(),
-            takes_back: false,
+            recall: Recall::Asks,
             failures: Vec::new(),
         }
     }
@@ -452,7 +460,7 @@ impl Model {
             "what comes back goes first"
         );
         if !recalled.is_empty() {
-            if self.takes_back {
+            if self.recall == Recall::TakesBack {
                 self.take_back(&recalled);
             }
             return false;

@@ -9,7 +9,7 @@ use socketserver_core::channel::record::{Credit, RefusalReason};
 use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
 use socketserver_core::dispatcher::state::{HOLD, RECALL_AFTER, SendTrouble};
 
-use super::model::Model;
+use super::model::{Model, Recall};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -154,11 +154,11 @@ proptest! {
         steps in prop::collection::vec(step(), 1..150),
         round_robin in any::<bool>(),
         timeout in prop::option::of(20_u64..60),
-        takes_back in any::<bool>(),
+        recall in prop::sample::select(vec![Recall::Asks, Recall::TakesBack]),
     ) {
         let policy = if round_robin { PolicyName::RoundRobin } else { PolicyName::LeastBusy };
         let mut model = Model::new(policy, timeout.map(Duration::from_millis));
-        model.takes_back = takes_back;
+        model.recall = recall;
         let mut next_channel = 1;
         for step in [Step::Open, Step::Open].into_iter().chain(steps) {
             play(&mut model, &step, &mut next_channel);
@@ -225,7 +225,7 @@ fn a_worker_that_was_out_of_descriptors_is_tried_with_one_and_then_with_more() {
 /// Two workers, of which the first has left what it was given until it was taken back, and the second is busy with that.
 fn one_stalled() -> Model {
     let mut model = workers(&[9, 0]);
-    model.takes_back = true;
+    model.recall = Recall::TakesBack;
     model.accept(80);
     model.pass(RECALL_AFTER);
     model.grant(2, Credit { lane: 0, count: 1 });
@@ -279,7 +279,7 @@ fn a_stalled_worker_that_says_nothing_is_tried_with_one_after_a_while() {
 #[test]
 fn what_is_taken_back_goes_before_what_came_later() {
     let mut model = workers(&[2, 0]);
-    model.takes_back = true;
+    model.recall = Recall::TakesBack;
     (0..3).for_each(|_| model.accept(80));
     model.pass(RECALL_AFTER);
     model.grant(2, Credit { lane: 0, count: 1 });
