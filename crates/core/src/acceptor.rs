@@ -92,7 +92,7 @@ impl Trouble {
 
 impl<S: Sys> Acceptor<S> {
     /// Accepts until the server drains, then takes what the backlog still holds and closes the listener.
-    pub async fn run(mut self, listener: AsyncFd<OwnedFd>, place: Place) {
+    pub async fn run(mut self, listener: AsyncFd<Arc<OwnedFd>>, place: Place) {
         let mut rest = FIRST_REST;
         let mut last_shortage: Option<Instant> = None;
         loop {
@@ -107,7 +107,7 @@ impl<S: Sys> Acceptor<S> {
             let Some(slot) = self.gate.enter().await else {
                 return;
             };
-            let accept = |listener: &OwnedFd| match self.sys.accept(listener.as_fd()) {
+            let accept = |listener: &Arc<OwnedFd>| match self.sys.accept(listener.as_fd()) {
                 // Linux says EMFILE before it looks whether anybody waits (accept(2) takes the descriptor first).
                 Err(errno) if Trouble::of(errno) == Trouble::Shortage && nobody_waits(listener) => {
                     Err(Errno::EAGAIN.into())

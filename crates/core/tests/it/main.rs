@@ -18,6 +18,8 @@ mod drain;
 mod faults;
 mod fd_leaks;
 mod handoff;
+mod lending;
 mod props;
 mod protocol_document;
 mod scoreboard;
+mod stream;
