@@ -170,7 +170,7 @@ impl<S: Sys> Acceptor<S> {
 }
 
 /// Whether a listener's backlog is empty.
-fn nobody_waits(listener: &OwnedFd) -> bool {
+pub(crate) fn nobody_waits(listener: &OwnedFd) -> bool {
     poll(
         &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
         PollTimeout::ZERO,

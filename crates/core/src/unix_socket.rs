@@ -11,10 +11,11 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
 use nix::sys::socket::{self, AddressFamily, UnixAddr};
 
+use crate::acceptor::nobody_waits;
 use crate::channel;
 use crate::error::SystemError;
 use crate::listener::{OwnPath, clamp, stream_socket};
-use crate::sys::errno_of;
+use crate::sys::{Os, Sys, errno_of};
 
 /// A socket that listens for AF_UNIX streams. Dropping it stops listening and removes its path, if it made one.
 #[derive(Debug)]
@@ -57,6 +58,16 @@ impl UnixListener {
         };
         adopt().map_err(SystemError::of("fcntl"))?;
         Ok(Self { fd, _path: None })
+    }
+
+    /// Accepts one; `None` if nobody has connected.
+    pub fn accept(&self) -> Result<Option<OwnedFd>, SystemError> {
+        match Os.accept(self.fd.as_fd()) {
+            Ok(accepted) => Ok(Some(accepted.fd)),
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(Errno::EMFILE | Errno::ENFILE) if nobody_waits(&self.fd) => Ok(None),
+            Err(errno) => Err(SystemError::of("accept")(errno)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use socketserver_core::receiver::{End, Phase};
 
 use crate::convert::{count, remote_parts};
 use crate::descriptor;
-use crate::watch::{Seen, Watch};
+use crate::watch::{Seen, Wants, Watch};
 
 /// A connection that is this worker's now.
 #[napi(object)]
@@ -78,10 +78,9 @@ impl NativeReceiver {
                 .map_err(|error| Error::new(Status::InvalidArg, format!("the descriptor is no channel: {error}")))?,
         );
         let looking = Rc::clone(&receiver);
-        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || Seen {
+        let watch = Watch::start(&env, receiver.as_fd(), &wake, wants(&receiver), move || Seen {
             wake: looking.read(),
-            wants_room: looking.wants_room(),
-            ended: looking.has_ended(),
+            wants: wants(&looking),
         })?;
         Ok(Self { receiver, watch })
     }
@@ -91,7 +90,7 @@ impl NativeReceiver {
     #[napi]
     pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<ReceivedConnection> {
         let taken = self.receiver.exchange(lane, room, window, ended);
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         taken.into_iter().map(ReceivedConnection::from).collect()
     }
 
@@ -111,7 +110,7 @@ impl NativeReceiver {
     #[napi]
     pub fn leave(&self) {
         self.receiver.leave();
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
     }
 
     /// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
@@ -125,6 +124,14 @@ impl NativeReceiver {
     pub fn close(&self) {
         self.watch.stop();
         self.receiver.close();
+    }
+}
+
+/// The end of a channel stays readable for ever.
+fn wants(receiver: &Receiver) -> Wants {
+    Wants {
+        data: !receiver.has_ended(),
+        room: !receiver.has_ended() && receiver.wants_room(),
     }
 }
 
