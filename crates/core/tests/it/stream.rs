@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write, pipe};
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
-use socketserver_core::kind::identity;
+use socketserver_core::kind::{Domain, Kind, identity};
 use socketserver_core::stream::{Found, MAX_DESCRIPTORS, Sent, Settled, Stream, pair};
 use socketserver_core::sys::Sys;
 
@@ -67,6 +68,38 @@ fn bytes_and_descriptors_arrive_together() {
     }
     assert_eq!(text, "through");
     assert!(matches!(right.receive(10).unwrap(), Found::Nothing));
+}
+
+#[test]
+fn whatever_a_descriptor_is_of_travels() {
+    let (mut left, right) = pair().unwrap();
+    let (reader, writer) = pipe().unwrap();
+    let (unix, _other) = UnixStream::pair().unwrap();
+    let mut sent: Vec<(OwnedFd, Kind)> = vec![
+        (null().into(), Kind::Device),
+        (File::open(std::env::current_exe().unwrap()).unwrap().into(), Kind::File),
+        (reader.into(), Kind::Pipe),
+        (writer.into(), Kind::Pipe),
+        (
+            TcpListener::bind("127.0.0.1:0").unwrap().into(),
+            Kind::Listener(Domain::Network),
+        ),
+        (UdpSocket::bind("127.0.0.1:0").unwrap().into(), Kind::Datagram),
+        (unix.into(), Kind::Stream(Domain::Unix)),
+    ];
+    #[cfg(target_os = "linux")]
+    sent.push((
+        nix::sys::memfd::memfd_create("memory", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap(),
+        Kind::File,
+    ));
+    let borrowed: Vec<_> = sent.iter().map(|(fd, _)| fd.as_fd()).collect();
+    left.send(b".", &borrowed).unwrap();
+    let (_, arrived) = receive(&right);
+    assert_eq!(arrived.len(), sent.len());
+    for (fd, (original, kind)) in arrived.iter().zip(&sent) {
+        assert_eq!(Kind::of(fd.as_fd()).unwrap(), *kind);
+        assert_eq!(identity(fd.as_fd()).unwrap(), identity(original.as_fd()).unwrap());
+    }
 }
 
 #[test]
