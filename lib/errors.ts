@@ -156,8 +156,17 @@ class InvalidArgumentValue extends TypeError {
   readonly code = 'ERR_INVALID_ARG_VALUE'
 }
 
+class IllegalConstructor extends TypeError {
+  readonly code = 'ERR_ILLEGAL_CONSTRUCTOR'
+}
+
 class OutOfRange extends RangeError {
   readonly code = 'ERR_OUT_OF_RANGE'
+}
+
+/** Node's ERR_ILLEGAL_CONSTRUCTOR, for classes whose objects come from their static methods. */
+export function illegalConstructor(): TypeError {
+  return new IllegalConstructor('Illegal constructor')
 }
 
 /** Node's ERR_INVALID_ARG_TYPE; `expected` completes "must be ...". */

@@ -1,5 +1,5 @@
 import { openSync } from 'node:fs'
-import { Descriptor, DescriptorStream } from '@socketserver/node'
+import { Descriptor, DescriptorListener, DescriptorStream } from '@socketserver/node'
 import test from 'ava'
 import { run } from '../helpers/program.js'
 import { bytes, fill, isSettled, next, streamPair } from '../helpers/streams.js'
@@ -215,6 +215,12 @@ test('only a stream socket of AF_UNIX is taken over as a stream; anything else s
   t.throws(() => DescriptorStream.from(Object(5)), { code: 'ERR_INVALID_ARG_TYPE' })
   file.close()
   t.throws(() => DescriptorStream.from(file), { code: 'ERR_INVALID_ARG_VALUE', message: /no open descriptor/ })
+})
+
+test('streams, listeners and descriptors come from their static methods', (t) => {
+  for (const type of [DescriptorStream, DescriptorListener, Descriptor]) {
+    t.throws(() => Reflect.construct(type, []), { code: 'ERR_ILLEGAL_CONSTRUCTOR', instanceOf: TypeError })
+  }
 })
 
 test('a stream travels through a stream, and is one again', async (t) => {

@@ -1,4 +1,4 @@
-import { hasCode, SocketServerError, systemError } from '../errors.js'
+import { hasCode, illegalConstructor, SocketServerError, systemError } from '../errors.js'
 import { adoptUnixListener, bindUnixListener, type NativeUnixListener } from '../native.js'
 import { adoptable, type DescriptorOwner, relinquish } from './descriptor.js'
 import { DescriptorStream } from './descriptor-stream.js'
@@ -22,8 +22,8 @@ export class DescriptorListener {
   readonly #occupation = new Occupation(this)
   #isClosed = false
 
-  /** @internal */
-  constructor(native: NativeUnixListener) {
+  private constructor(native: NativeUnixListener) {
+    if (native === undefined) throw illegalConstructor()
     this.#native = native
     // Weak: what the native side holds would never be collected.
     const weak = new WeakRef(this)
@@ -119,7 +119,7 @@ export class DescriptorListener {
       const outcome = this.#native.accept()
       if (outcome === null) break
       const { stream, error } = outcome
-      if (stream !== undefined) waiter.resolve(new DescriptorStream(stream))
+      if (stream !== undefined) waiter.resolve(DescriptorStream.of(stream))
       else if (error !== undefined) waiter.reject(systemError(error, error.syscall))
     }
     this.#occupation.set(this.#accepts.length > 0)

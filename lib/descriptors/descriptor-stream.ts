@@ -1,5 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { AbortError, hasCode, SocketServerError, type SystemFailure, systemError } from '../errors.js'
+import {
+  AbortError,
+  hasCode,
+  illegalConstructor,
+  SocketServerError,
+  type SystemFailure,
+  systemError,
+} from '../errors.js'
 import { adoptStream, connectStream, kindOf, type NativeStream, streamPair } from '../native.js'
 import { adoptable, type DescriptorOwner, relinquish } from './descriptor.js'
 import type { DescriptorSource } from './descriptor-source.js'
@@ -29,8 +36,8 @@ export class DescriptorStream {
   #ending: Promise<void> | undefined
   #closing: Promise<void> | undefined
 
-  /** @internal */
-  constructor(native: NativeStream) {
+  private constructor(native: NativeStream) {
+    if (native === undefined) throw illegalConstructor()
     this.#native = native
     // Weak: what the native side holds would never be collected.
     const weak = new WeakRef(this)
@@ -38,6 +45,11 @@ export class DescriptorStream {
       const target = weak.deref()
       if (target !== undefined) target.#wake()
     })
+  }
+
+  /** @internal */
+  static of(native: NativeStream): DescriptorStream {
+    return new DescriptorStream(native)
   }
 
   /** Makes a stream and gives both of its ends. Throws the system's error (EMFILE ...). */

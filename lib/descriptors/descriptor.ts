@@ -1,5 +1,5 @@
 import { Socket } from 'node:net'
-import { SocketServerError, systemError } from '../errors.js'
+import { illegalConstructor, SocketServerError, systemError } from '../errors.js'
 import { adoptDescriptor, copyDescriptor, kindOf, type NativeDescriptor } from '../native.js'
 import { boolean, integer, optionsObject } from '../validate.js'
 import { type DescriptorSource, descriptorNumber } from './descriptor-source.js'
@@ -23,9 +23,14 @@ export interface DescriptorSocketOptions {
 export class Descriptor {
   readonly #native: NativeDescriptor
 
-  /** @internal */
-  constructor(native: NativeDescriptor) {
+  private constructor(native: NativeDescriptor) {
+    if (native === undefined) throw illegalConstructor()
     this.#native = native
+  }
+
+  /** @internal */
+  static of(native: NativeDescriptor): Descriptor {
+    return new Descriptor(native)
   }
 
   /** Takes over the descriptor of this number. Throws EBADF if it is not open. */

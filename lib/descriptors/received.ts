@@ -12,7 +12,7 @@ export class Received {
   /** @internal */
   constructor(data: Buffer, descriptors: readonly NativeDescriptor[]) {
     this.data = data
-    this.descriptors = descriptors.map((native) => new Descriptor(native))
+    this.descriptors = descriptors.map((native) => Descriptor.of(native))
   }
 
   [Symbol.dispose](): void {

@@ -90,7 +90,7 @@ export class Server extends EventEmitter<ServerEvents> {
   descriptors(): Descriptor[] {
     const { descriptors = [], error } = this.#open('descriptors()').listeningSockets()
     if (error !== undefined) throw systemError(error, error.syscall)
-    return descriptors.map((native) => new Descriptor(native))
+    return descriptors.map((native) => Descriptor.of(native))
   }
 
   /**
