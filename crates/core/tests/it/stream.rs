@@ -157,8 +157,8 @@ fn what_the_kernel_does_not_take_waits_in_order_with_copies_of_its_descriptors()
 
 #[test]
 fn descriptors_go_once_however_short_the_sends_are() {
-    // A byte, then no room, then a byte ...
-    let sys = Faulty::default().send(|call| Some(if call % 2 == 0 { Ok(1) } else { Err(Errno::EAGAIN) }));
+    // No room, then a byte, then no room ...
+    let sys = Faulty::default().send(|call| Some(if call % 2 == 1 { Ok(1) } else { Err(Errno::EAGAIN) }));
     let (mut left, right) = faulty(sys);
     assert!(matches!(
         left.send(b"abcde", &[null().as_fd()]).unwrap(),
@@ -203,26 +203,25 @@ fn what_the_kernel_refuses_whole_is_the_failure_of_that_alone() {
 
 #[test]
 fn what_breaks_off_in_the_middle_breaks_the_stream() {
-    for waiting in [false, true] {
-        let sys = Faulty::default().send(move |call| match call {
-            0 => Some(Ok(2)),
-            1 if waiting => Some(Err(Errno::EAGAIN)),
-            _ => Some(Err(Errno::ENOMEM)),
-        });
-        let (mut left, right) = faulty(sys);
-        if waiting {
+    let (part, full, broken) = (Ok(2), Err(Errno::EAGAIN), Err(Errno::ENOMEM));
+    // In the call itself; afterwards; and after it had begun afterwards. What would come then would be taken.
+    for (plan, flushes) in [
+        (vec![part, broken], 0),
+        (vec![part, full, broken], 1),
+        (vec![full, part, full, broken], 2),
+    ] {
+        let (mut left, right) = faulty(Faulty::default().send(move |call| plan.get(call).copied()));
+        let errno = if flushes == 0 {
+            left.send(b"broken", &[]).unwrap_err().errno
+        } else {
             assert_eq!(left.send(b"broken", &[]).unwrap(), Sent::Waiting(0));
             assert_eq!(left.send(b"after", &[]).unwrap(), Sent::Waiting(1));
-            let settled = left.flush();
-            assert!(
-                settled
-                    .iter()
-                    .all(|settled| settled.result.unwrap_err().errno == Errno::ENOMEM)
-            );
+            let settled: Vec<_> = (0..flushes).flat_map(|_| left.flush()).collect();
             assert_eq!((settled.len(), left.wants_room()), (2, false));
-        } else {
-            assert_eq!(left.send(b"broken", &[]).unwrap_err().errno, Errno::ENOMEM);
-        }
+            assert_eq!(settled[0].result, settled[1].result);
+            settled[0].result.unwrap_err().errno
+        };
+        assert_eq!(errno, Errno::ENOMEM);
         assert_eq!(left.send(b"later", &[]).unwrap_err().errno, Errno::ENOMEM);
         assert_eq!(receive(&right).0, b"br");
     }
