@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 
 use crate::config::ListenSpec;
-use crate::error::SystemError;
+use crate::error::{SystemError, system_error};
 use crate::sys::errno_of;
 
 /// A listening socket. Dropping it stops listening and removes its path, if it made one.
@@ -122,10 +122,7 @@ impl Lender {
     #[must_use]
     pub fn copy(&self) -> Option<Result<OwnedFd, SystemError>> {
         let fd = self.fd.upgrade()?;
-        let copy = fd.try_clone().map_err(|error| SystemError {
-            syscall: "fcntl",
-            errno: errno_of(&error),
-        });
+        let copy = fd.try_clone().map_err(|error| system_error("fcntl", &error));
         if let (Ok(_), Some(is_handed_on)) = (&copy, &self.is_handed_on) {
             is_handed_on.store(true, Ordering::Relaxed);
         }

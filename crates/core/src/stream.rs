@@ -13,7 +13,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 
 pub use crate::channel::ancillary::MAX_DESCRIPTORS;
 use crate::channel::{prepare, socket_pair};
-use crate::error::SystemError;
+use crate::error::{SystemError, system_error};
 use crate::sys::{Os, Sys};
 
 /// One end of a stream. Dropping it closes it, and gives up what waits to be sent.
@@ -257,8 +257,7 @@ fn is_full(errno: Errno, descriptors: &[BorrowedFd<'_>]) -> bool {
 }
 
 fn copy(fd: BorrowedFd<'_>) -> Result<OwnedFd, SystemError> {
-    fd.try_clone_to_owned()
-        .map_err(|error| SystemError::of("fcntl")(crate::sys::errno_of(&error)))
+    fd.try_clone_to_owned().map_err(|error| system_error("fcntl", &error))
 }
 
 thread_local! {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use napi::Result;
 use napi_derive::napi;
 use socketserver_core::SystemError as CoreError;
+use socketserver_core::error::system_error;
 use socketserver_core::kind::{Domain, Kind};
 
 use crate::convert::SystemError;
@@ -50,12 +51,7 @@ impl NativeDescriptor {
     #[napi]
     pub fn copy_of(fd: i32) -> Result<DescriptorOutcome> {
         let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
-        Ok(copy
-            .map_err(|error| CoreError {
-                syscall: "dup",
-                errno: socketserver_core::sys::errno_of(&error),
-            })
-            .into())
+        Ok(copy.map_err(|error| system_error("dup", &error)).into())
     }
 
     /// What a descriptor is of.

@@ -22,7 +22,7 @@ use crate::watch::{Seen, Wants, Watch};
 pub struct NativeStream {
     watch: RefCell<Option<Watch>>,
     inner: Rc<Inner>,
-    wake: RefCell<Option<FunctionRef<(), ()>>>,
+    wake: RefCell<Option<FunctionRef<bool, ()>>>,
 }
 
 struct Inner {
@@ -118,7 +118,7 @@ impl NativeStream {
 
     /// Sets what is called when somebody waits and there is something to `receive`, or something has `settled`.
     #[napi]
-    pub fn attach(&self, #[napi(ts_arg_type = "() => void")] wake: Function<(), ()>) -> Result<()> {
+    pub fn attach(&self, #[napi(ts_arg_type = "() => void")] wake: Function<bool, ()>) -> Result<()> {
         *self.wake.borrow_mut() = Some(wake.create_ref()?);
         Ok(())
     }
@@ -223,7 +223,7 @@ impl Inner {
             self.settled.borrow_mut().extend(stream.flush());
         }
         Seen {
-            wake: is_awaited || !self.settled.borrow().is_empty(),
+            wake: (is_awaited || !self.settled.borrow().is_empty()).then_some(true),
             wants: self.wants(),
         }
     }

@@ -21,7 +21,7 @@ pub struct NativeUnixListener {
     watch: RefCell<Option<Watch>>,
     listener: RefCell<Option<UnixListener>>,
     is_awaited: Rc<Cell<bool>>,
-    wake: RefCell<Option<FunctionRef<(), ()>>>,
+    wake: RefCell<Option<FunctionRef<bool, ()>>>,
 }
 
 /// Either the one or the other.
@@ -61,7 +61,7 @@ impl NativeUnixListener {
 
     /// Sets what is called when somebody waits and there may be something to `accept`.
     #[napi]
-    pub fn attach(&self, #[napi(ts_arg_type = "() => void")] wake: Function<(), ()>) -> Result<()> {
+    pub fn attach(&self, #[napi(ts_arg_type = "() => void")] wake: Function<bool, ()>) -> Result<()> {
         *self.wake.borrow_mut() = Some(wake.create_ref()?);
         Ok(())
     }
@@ -110,7 +110,7 @@ impl NativeUnixListener {
         } else if let Some(wake) = self.wake.borrow().as_ref().filter(|_| self.is_awaited.get()) {
             let is_awaited = Rc::clone(&self.is_awaited);
             let look = move || Seen {
-                wake: is_awaited.replace(false),
+                wake: is_awaited.replace(false).then_some(true),
                 wants: wants(&is_awaited),
             };
             let (wake, wants) = (wake.borrow_back(&env)?, wants(&self.is_awaited));
