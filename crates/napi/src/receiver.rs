@@ -13,7 +13,7 @@ use socketserver_core::error::system_error;
 use socketserver_core::receiver::{End, HandBackError, Phase};
 
 use crate::convert::{SystemError, count, id_of, ip_text};
-use crate::watch::{Seen, Watch};
+use crate::watch::{Seen, Wants, Watch};
 use crate::{descriptor, table};
 
 /// Where a receiver stands.
@@ -71,7 +71,7 @@ impl NativeReceiver {
         );
         let looking = Rc::clone(&receiver);
         let told = RefCell::new(receiver.phase());
-        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || {
+        let watch = Watch::start(&env, receiver.as_fd(), &wake, wants(&receiver), move || {
             let news = looking.read();
             let phase = looking.phase();
             let has_changed = *told.borrow() != phase;
@@ -80,8 +80,7 @@ impl NativeReceiver {
             }
             Seen {
                 wake: (news || has_changed).then_some(has_changed),
-                wants_room: looking.wants_room(),
-                ended: looking.has_ended(),
+                wants: wants(&looking),
             }
         })?;
         Ok(Self { receiver, watch })
@@ -95,7 +94,7 @@ impl NativeReceiver {
         let rows = table::rows(&mut table);
         let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let taken = self.receiver.exchange(lane, room, window, 0);
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
             *row = table::row(taken);
@@ -135,7 +134,7 @@ impl NativeReceiver {
         let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
         let copy = copy.map_err(|error| HandBackError::System(system_error("fcntl", &error)));
         let sent = copy.and_then(|copy| self.receiver.hand_back(id_of(id), copy));
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         Ok(sent.err().map(HandBackRefusal::from))
     }
 
@@ -149,7 +148,7 @@ impl NativeReceiver {
     #[napi]
     pub fn leave(&self) {
         self.receiver.leave();
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
     }
 
     /// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
@@ -171,6 +170,14 @@ impl NativeReceiver {
     pub fn close(&self) {
         self.watch.stop();
         self.receiver.close();
+    }
+}
+
+/// The end of a channel stays readable for ever.
+fn wants(receiver: &Receiver) -> Wants {
+    Wants {
+        data: !receiver.has_ended(),
+        room: !receiver.has_ended() && receiver.wants_room(),
     }
 }
 
