@@ -23,6 +23,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
   /** The parent has died or has cut the channel: no connection will come any more. */
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'
+  /** `handBack()` of a connection that has been read from, written to, ended or handed back already: it stays. */
+  | 'ERR_SOCKETSERVER_CONNECTION_USED'
   /** `client.serve()` while the client serves another server. */
   | 'ERR_SOCKETSERVER_ALREADY_SERVING'
 
@@ -48,7 +50,7 @@ export interface ErrorDetails {
   exitCode?: number | undefined
   /** ... or the signal that ended it. */
   signal?: NodeJS.Signals | undefined
-  /** The last lines of its standard error, where that is a pipe to this process (`stdio`, `silent`). */
+  /** The last lines of its standard error; of a process that inherits that from this one from its second try on. */
   stderr?: string | undefined
 }
 

@@ -5,12 +5,12 @@ import { SocketServerError } from './errors.js'
 
 export type {
   ChannelEnd,
+  HandBackRefusal,
   ListenerAddress,
   ListenOutcome,
   NativeReceiver,
   NativeServer,
   Notice,
-  ReceivedConnection,
   ReceiverPhase,
   SystemError,
 } from './binding/index.js'
@@ -23,13 +23,22 @@ export function openServer(settings: Binding.NativeServerSettings, wake: () => v
 }
 
 /** Opens a worker's side on descriptor `fd`, which it owns from then on, or makes its own copy of if it is `borrowed`. */
-export function openReceiver(fd: number, borrowed: boolean, wake: () => void): Binding.NativeReceiver {
+export function openReceiver(
+  fd: number,
+  borrowed: boolean,
+  wake: (hasChanged: boolean) => void,
+): Binding.NativeReceiver {
   return new binding.NativeReceiver(fd, borrowed, wake)
 }
 
 /** Has a receiver show that this worker's event loop turns. */
 export function beat(receiver: Binding.NativeReceiver): void {
   receiver.beat()
+}
+
+/** Makes descriptor `fd` this process's standard error, whatever that was, and closes `fd` itself. */
+export function restoreStderr(fd: number): void {
+  binding.NativeReceiver.restoreStderr(fd)
 }
 
 /** How often the worker of a channel has shown that its event loop turns; undefined when the channel is over. */
@@ -40,6 +49,11 @@ export function beatsOf(server: Binding.NativeServer, channel: number): number |
 /** Ends a connection for its client, whoever else has a copy of the descriptor, which stays open. */
 export function shutDown(fd: number): void {
   binding.NativeReceiver.shutDown(fd)
+}
+
+/** The text of an IPv6 address, of which `a` is the most significant 32 bits. */
+export function ipv6Text(a: number, b: number, c: number, d: number, scope: number): string {
+  return binding.NativeReceiver.ipv6Text(a, b, c, d, scope)
 }
 
 /** What the worker of a channel that has ended held then, and how many connections it had taken. */

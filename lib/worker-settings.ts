@@ -21,6 +21,8 @@ export interface WorkerSettings {
   beat: number
   /** Whether SIGINT and SIGTERM are its parent's business, as a terminal or systemd sends them to every process. */
   ignoreSignals: boolean
+  /** The descriptor with its parent's standard error, which it is to have back as its own once it has connected; 0 is none. */
+  keptStderr: number
 }
 
 export const DEFAULT_SETTINGS: WorkerSettings = {
@@ -31,6 +33,7 @@ export const DEFAULT_SETTINGS: WorkerSettings = {
   killTimeout: 5000,
   beat: 0,
   ignoreSignals: false,
+  keptStderr: 0,
 }
 
 /** An environment for a worker with these settings, whose channel is at descriptor `fd` there. */
@@ -50,6 +53,7 @@ export function readSettings(text: string | undefined): WorkerSettings {
     killTimeout: field(given, 'killTimeout', DEFAULT_SETTINGS.killTimeout),
     beat: field(given, 'beat', DEFAULT_SETTINGS.beat),
     ignoreSignals: field(given, 'ignoreSignals', DEFAULT_SETTINGS.ignoreSignals),
+    keptStderr: field(given, 'keptStderr', DEFAULT_SETTINGS.keptStderr),
   }
 }
 

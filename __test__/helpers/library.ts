@@ -9,6 +9,7 @@ interface Library {
   'client/connection-listeners': typeof import('../../dist/lib/client/connection-listeners.js')
   'client/lane': typeof import('../../dist/lib/client/lane.js')
   'client/lease': typeof import('../../dist/lib/client/lease.js')
+  'client/received-connection': typeof import('../../dist/lib/client/received-connection.js')
   'client/stream-handle': typeof import('../../dist/lib/client/stream-handle.js')
   'server/address': typeof import('../../dist/lib/server/address.js')
   'server/drain': typeof import('../../dist/lib/server/drain.js')
@@ -16,6 +17,7 @@ interface Library {
   'server/pool-options': typeof import('../../dist/lib/server/pool-options.js')
   'server/resolve-entry': typeof import('../../dist/lib/server/resolve-entry.js')
   'server/restart-policy': typeof import('../../dist/lib/server/restart-policy.js')
+  'server/supervisor': typeof import('../../dist/lib/server/supervisor.js')
   'server/server-options': typeof import('../../dist/lib/server/server-options.js')
 }
 

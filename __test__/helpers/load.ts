@@ -15,13 +15,18 @@ export interface LoadReport {
   connections_per_second: number
   latency_us: { p50: number; p99: number; max: number }
   failures: string[]
+  /** By the wall clock. */
+  started_unix_us: number
 }
+
+/** A test, or whatever else cleans up at its end. */
+export type Teardown = Pick<ExecutionContext, 'teardown'>
 
 /** A run of the load generator against a port, ended with the test. */
 export class Load {
   readonly report: Promise<LoadReport>
 
-  constructor(t: ExecutionContext, port: number, options: Record<string, string | number>, mode = 'closed') {
+  constructor(t: Teardown, port: number, options: Record<string, string | number>, mode = 'closed') {
     const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
     const target = ['--target', `127.0.0.1:${port}`]
     const child = spawn(LOAD, [mode, ...target, ...flags, '--json', '--allow-errors'], {

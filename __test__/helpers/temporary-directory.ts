@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 
 /** A directory of the test's own, gone when the test is over. Its path is short enough for a Unix socket in it. */
-export function temporaryDirectory(t: ExecutionContext): string {
+export function temporaryDirectory(t: Pick<ExecutionContext, 'teardown'>): string {
   const directory = mkdtempSync(join(tmpdir(), 'ss-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
   return directory

@@ -1,6 +1,7 @@
 import test from 'ava'
 import { type ProgramOptions, run } from '../helpers/program.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
 test('connect() again gives the same client, and one for each port', async (t) => {
@@ -42,6 +43,15 @@ for (const { where, options, why } of NO_PARENT) {
     t.is(await program.exit(), 0)
   })
 }
+
+test('a worker that connects when its parent has gone ends in order, by what its client tells', async (t) => {
+  const parent = run(t, 'parent-that-exits', { args: ['connect-late'] })
+  t.is(await parent.exit(), 7)
+  const told = ['leases 0', 'ERR_SOCKETSERVER_CONNECTION_LOST', 'close', 'exit 0']
+  await until(() => parent.lines.length >= told.length)
+  t.deepEqual([...parent.lines].sort(), [...told].sort())
+  t.is(parent.errors, '')
+})
 
 test('a process that a worker starts is no worker, and does not keep the channel open', async (t) => {
   const server = startServer(t)

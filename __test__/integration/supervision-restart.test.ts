@@ -102,6 +102,7 @@ test('close() ends a pool that waits to start a worker again', async (t) => {
 const BAD: readonly [string, object, string][] = [
   ['restart', { restart: 'yes' }, 'ERR_INVALID_ARG_TYPE'],
   ['restart.crashLoop', { restart: { crashLoop: 0 } }, 'ERR_OUT_OF_RANGE'],
+  ['restart.crashLoop', { restart: { crashLoop: null } }, 'ERR_INVALID_ARG_TYPE'],
   ['restart.maxDelay', { restart: { minDelay: 10, maxDelay: 9 } }, 'ERR_OUT_OF_RANGE'],
   ['ready', { ready: 'later' }, 'ERR_INVALID_ARG_VALUE'],
   ['readyTimeout', { readyTimeout: -1 }, 'ERR_OUT_OF_RANGE'],

@@ -13,22 +13,37 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeReceiver {
   /**
    * `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
-   * while this call lasts. `wake` is called when connections wait or the phase has changed; it keeps no loop alive.
+   * while this call lasts. `wake` is called when connections wait, or with `true` when the phase has changed; it
+   * keeps no loop alive.
    */
-  constructor(fd: number, borrowed: boolean, wake: () => void)
+  constructor(fd: number, borrowed: boolean, wake: (hasChanged: boolean) => void)
   /**
-   * Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-   * lane's outstanding credit to `min(window, room - taken)`.
+   * Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
+   * outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+   * twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
    */
-  exchange(lane: number, room: number, window: number, ended: number): Array<ReceivedConnection>
+  exchange(lane: number, room: number, window: number, table: Float64Array): number
+  /** The text of an IPv6 address in a row of `exchange`. */
+  static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
   phase(): ReceiverPhase
+  /** Counts a lease as over; true if the parent waits for the next `exchange` to hear of it. */
+  leaseEnded(): boolean
   /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
   beat(): void
+  /**
+   * Hands a connection that `exchange` has given back to the parent; null if it is on its way. The caller goes on owning
+   * `fd`, of which this makes a copy, and then closes it without shutdown(2). The lease is over when `settled` names it.
+   */
+  handBack(id: number, fd: number): HandBackRefusal | null
+  /** What the parent has taken back since the last call; `wake` is called when there is something. */
+  settled(): Array<number>
   /** Wants no more connections; the leases go on. */
   leave(): void
   /** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
   static shutDown(fd: number): void
+  /** Makes `fd`, which is taken over, the standard error of this process. */
+  static restoreStderr(fd: number): void
   /** Ends the channel. */
   close(): void
 }
@@ -81,6 +96,16 @@ export interface ChannelStats {
   beats: number
 }
 
+/** Why a connection stays with the worker that would hand it back. */
+export interface HandBackRefusal {
+  /** What is against it. */
+  reason: 'ended' | 'version' | 'unknown' | 'system'
+  /** In words. */
+  message: string
+  /** system: the call that failed. */
+  error?: SystemError
+}
+
 /** Where a listener listens. */
 export interface ListenerAddress {
   /** `IPv4`, `IPv6` or `Unix`. */
@@ -119,6 +144,8 @@ export interface NativeStats {
   handedOff: number
   /** Times that a connection went back to the queue. */
   requeued: number
+  /** Connections that a worker had taken and handed back. */
+  handedBack: number
   /** Connections that waited too long. */
   shed: number
   /** Connections that wait now. */
@@ -156,33 +183,13 @@ export interface Notice {
   /** step: the connection. */
   id?: number
   /** step: how far it has come. */
-  step?: 'accepted' | 'handed-off' | 'taken'
+  step?: 'accepted' | 'handed-off' | 'taken' | 'handed-back'
   /** accept-error, worker-limit: the errno. */
   error?: SystemError
   /** accept-error: the listener. */
   address?: ListenerAddress
   /** shed: the connection. */
   connection?: ShedConnection
-}
-
-/** A connection that is this worker's now. */
-export interface ReceivedConnection {
-  /** Unique within the server. */
-  id: number
-  /** The descriptor, which the caller owns. */
-  fd: number
-  /** The socket's kind. */
-  family: 'IPv4' | 'IPv6' | 'Unix'
-  /** The client; absent for a Unix socket. */
-  remoteAddress?: string
-  /** The client's port. */
-  remotePort?: number
-  /** The port it came in by. */
-  localPort?: number
-  /** Milliseconds from accept to handoff. */
-  waited: number
-  /** Shut it down before it is closed, `shutDown`: a copy may lie unread at a worker that is stuck. */
-  reissued: boolean
 }
 
 /** Where a receiver stands. */

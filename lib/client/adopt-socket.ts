@@ -6,7 +6,8 @@ import { Socket, type SocketConstructorOpts } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { systemError } from '../errors.js'
-import { type ReceivedConnection, shutDown } from '../native.js'
+import { shutDown } from '../native.js'
+import type { ReceivedConnection } from './received-connection.js'
 import { CONNECTED, pipeConstructor, type StreamHandle, tcpConstructor } from './stream-handle.js'
 
 /** How sockets are made of descriptors. */
@@ -71,10 +72,9 @@ function openAhead(): { open: (connection: ReceivedConnection) => StreamHandle; 
 }
 
 /** Keeps the client's address on a socket: getpeername(2) fails once the client has gone, and the parent was told at accept. */
-export function rememberPeer(socket: Socket, { family, remoteAddress, remotePort }: ReceivedConnection): void {
+export function rememberPeer(socket: Socket, connection: ReceivedConnection): void {
   // Where net keeps what getpeername(2) says. Should it stop to, this does nothing.
-  if (remoteAddress === undefined) return
-  Reflect.set(socket, '_peername', { address: remoteAddress, family, port: remotePort })
+  if (connection.family !== 'Unix') Reflect.set(socket, '_peername', connection)
 }
 
 function adoptDescriptor(connection: ReceivedConnection, options?: SocketOptions): Socket {
@@ -124,7 +124,7 @@ function openHandle(connection: ReceivedConnection): StreamHandle {
  */
 function shutDownBeforeClose(handle: object, { fd }: ReceivedConnection): void {
   let isOpen = true
-  for (const name of ['close', 'reset']) {
+  for (const name of CLOSING) {
     const method: unknown = Reflect.get(handle, name)
     if (typeof method !== 'function') continue
     Reflect.set(handle, name, (...args: unknown[]): unknown => {
@@ -136,6 +136,16 @@ function shutDownBeforeClose(handle: object, { fd }: ReceivedConnection): void {
   }
 }
 
+/** Parts a socket from its connection, of which somebody else has a copy: the socket closes, and nothing else ends. */
+export function detach(socket: Socket): void {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  if (typeof handle === 'object' && handle !== null) {
+    // What `shutDownBeforeClose` has put before those of the prototype.
+    for (const name of CLOSING) Reflect.deleteProperty(handle, name)
+  }
+  socket.destroy()
+}
+
 /** Closes what nobody owns now; that it could not be closed is less to say than why it could not be adopted. */
 function closeDescriptor({ fd }: ReceivedConnection): void {
   try {
@@ -144,3 +154,5 @@ function closeDescriptor({ fd }: ReceivedConnection): void {
     // It was none, which open() has said already.
   }
 }
+
+const CLOSING = ['close', 'reset']

@@ -1,9 +1,12 @@
 // Runs in a WORKER: its one channel to the parent, shared by the clients of the process or thread.
 
 import { closeSync } from 'node:fs'
-import { beat, type NativeReceiver, openReceiver, type ReceivedConnection, type ReceiverPhase } from '../native.js'
+import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
+import { closedError, lostError } from './ending.js'
 import type { Lane } from './lane.js'
+import { exchangeTable, ReceivedConnection } from './received-connection.js'
+import { Returns } from './returns.js'
 
 /**
  * The receiving end of a channel, and the lanes that connections leave it by. What opens it is its hello, and that is what
@@ -11,9 +14,12 @@ import type { Lane } from './lane.js'
  */
 export class Channel {
   readonly settings: WorkerSettings
-  readonly #fd: number
+  /** Ours until the native side has it, which closes it also if it cannot be opened. */
+  #fd: number | undefined
   #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
+  readonly #table = exchangeTable()
+  readonly #returns = new Returns()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #pulse: NodeJS.Timeout | undefined
@@ -41,33 +47,58 @@ export class Channel {
   }
 
   /**
-   * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has ended it in the meantime,
-   * which only one that says hello late can find, it is over.
+   * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has died or has ended it in the
+   * meantime, it is over.
    */
   open(): void {
-    if (this.#receiver !== undefined || this.#state !== 'open' || this.#phase.phase === 'ended') return
+    const fd = this.#fd
+    if (fd === undefined || this.#state !== 'open') return
+    this.#fd = undefined
     let receiver: NativeReceiver
     try {
-      receiver = openReceiver(this.#fd, this.settings.isThread, () => this.#wake())
+      receiver = openReceiver(fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
     } catch (error) {
       if (!(error instanceof Error && error.message.includes('EPIPE'))) throw error
       this.#change({ phase: 'ended', reason: 'eof' })
       return
     }
     this.#receiver = receiver
+    if (this.settings.keptStderr > 0) restoreStderr(this.settings.keptStderr)
     // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
     if (this.settings.beat > 0) this.#pulse = setInterval(() => beat(receiver), this.settings.beat).unref()
     for (const lane of this.#lanes) lane.pumpSoon()
   }
 
+  /** A lane that comes after the end hears of it as all do, once the running code has had its say. */
   add(lane: Lane): void {
     this.#lanes.add(lane)
+    const { phase } = this.#phase
+    if (phase !== 'retired' && phase !== 'ended') return
+    process.nextTick(() => {
+      lane.pump()
+      lane.phaseChanged(this.#phase)
+    })
   }
 
   /** See `NativeReceiver.exchange`. */
-  exchange(port: number, room: number, window: number, ended: number): ReceivedConnection[] {
+  exchange(port: number, room: number, window: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
-    return this.#receiver.exchange(port, room, window, ended)
+    const count = this.#receiver.exchange(port, room, window, this.#table)
+    const taken: ReceivedConnection[] = []
+    for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index))
+    return taken
+  }
+
+  /** Counts a lease as over; true if the parent waits for the next exchange to hear of it. */
+  leaseEnded(): boolean {
+    return this.#state !== 'closed' && this.#receiver !== undefined && this.#receiver.leaseEnded()
+  }
+
+  /** Hands a connection back to the parent; resolves when that has it. Throws if it stays here. */
+  handBack(connection: ReceivedConnection): Promise<void> {
+    if (this.#phase.phase === 'ended') throw lostError()
+    if (this.#state === 'closed' || this.#receiver === undefined) throw closedError()
+    return this.#returns.begin(this.#receiver, connection)
   }
 
   /** A lane takes nothing any more. When none does, what has come and was not taken goes back to the parent at once. */
@@ -83,13 +114,15 @@ export class Channel {
     if (this.#lanes.size > 0) return
     this.#state = 'closed'
     clearInterval(this.#pulse)
-    if (this.#receiver !== undefined) this.#receiver.close()
-    else if (!this.settings.isThread) closeSync(this.#fd)
+    this.#receiver?.close()
+    if (this.#fd !== undefined && !this.settings.isThread) closeSync(this.#fd)
   }
 
-  #wake(): void {
+  #wake(hasChanged: boolean): void {
     if (this.#state === 'closed' || this.#receiver === undefined) return
-    this.#change(this.#receiver.phase())
+    if (!this.#returns.isEmpty) this.#returns.settle(this.#receiver)
+    // Asking costs as much as three connections, so not at every wake.
+    this.#change(hasChanged ? this.#receiver.phase() : this.#phase)
   }
 
   #change(phase: ReceiverPhase): void {
@@ -98,6 +131,7 @@ export class Channel {
     // First what has come, then what has changed: a channel that is over may still hold connections.
     for (const lane of this.#lanes) lane.pump()
     if (!hasChanged) return
+    if (phase.phase === 'ended') this.#returns.end()
     for (const lane of this.#lanes) lane.phaseChanged(phase)
   }
 }

@@ -11,15 +11,16 @@ import { leaveSignalsToParent } from './parent-signals.js'
 
 /**
  * Connects to the server that started this process or thread, or rather to one of its listeners if `port` is given. A
- * second call with the same port gives the same client. Throws ERR_SOCKETSERVER_NO_PARENT if no server started it, and
- * ERR_SOCKETSERVER_CLOSED once every client of it has closed.
+ * second call with the same port gives the same client. Where the server has gone or has retired this worker in the
+ * meantime, the client has nothing to give and closes by itself. Throws ERR_SOCKETSERVER_NO_PARENT if no server
+ * started it, and ERR_SOCKETSERVER_CLOSED once every client of it has closed.
  */
 export function connect(options: ConnectOptions = {}): Client {
   const port = parseConnectOptions(options)
   channel ??= openChannel()
   const existing = clients.get(port)
   if (existing !== undefined && !existing.isClosing) return existing
-  if (channel.hasLeft || channel.phase.phase === 'retired' || channel.phase.phase === 'ended') {
+  if (channel.hasLeft) {
     throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'This worker has left its server: connect() comes too late')
   }
   const client = new Client(channel, port)

@@ -1,5 +1,6 @@
-import type { ReceivedConnection, ReceiverPhase } from '../native.js'
+import type { ReceiverPhase } from '../native.js'
 import type { Channel } from './channel.js'
+import type { ReceivedConnection } from './received-connection.js'
 
 /** Whoever takes a lane's connections. */
 export interface LaneOwner {
@@ -26,8 +27,6 @@ export class Lane {
   readonly #owner: LaneOwner
   #concurrency = Number.POSITIVE_INFINITY
   #leases = 0
-  /** Leases that are over and not reported yet. */
-  #ended = 0
   /** What the parent may still send, as of the last exchange. */
   #credit = 0
   #isStopped = false
@@ -74,12 +73,13 @@ export class Lane {
     this.#channel.remove(this)
   }
 
-  leaseEnded(): void {
+  /** `isReported`: that it is over has been told already, as it was handed back. */
+  leaseEnded(isReported = false): void {
     this.#leases -= 1
-    this.#ended += 1
+    const isAwaited = !isReported && this.#channel.leaseEnded()
     // Credit that is waited for goes out with whatever else ends in this turn of the loop; a mere count has time.
     if (this.#window(this.#room()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
-    else this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()
+    else if (isAwaited) this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()
   }
 
   /** Pumps once the running code has had its say: many accept() in a row are one exchange. */
@@ -117,9 +117,7 @@ export class Lane {
     for (;;) {
       const room = this.#room()
       const window = this.#window(room)
-      const ended = this.#ended
-      this.#ended = 0
-      const taken = this.#channel.exchange(this.port, room, window, ended)
+      const taken = this.#channel.exchange(this.port, room, window)
       this.#leases += taken.length
       this.#credit = Math.min(window, room - taken.length)
       this.#owner.prepare?.(taken)
@@ -159,5 +157,5 @@ const PUSH_WINDOW = 32
 /** How the native side writes "no limit". */
 const NO_LIMIT = 2 ** 32 - 1
 
-/** Milliseconds after which an ended lease is reported if nothing else does; the parent only counts it. */
+/** Milliseconds after which the parent is told of an ended lease, if it waits for that and nothing else tells it. */
 const REPORT_DELAY = 2

@@ -5,8 +5,8 @@ export interface PlaceSetup {
   /** Undefined: a worker that exits is not replaced. */
   policy: RestartPolicy | undefined
   drainTimeout: number
-  /** Starts a worker for this place, or throws. */
-  start: (restarts: number) => SupervisedWorker
+  /** Starts a worker for this place, or throws. `isSuspect`: the last one did not get ready. */
+  start: (restarts: number, isSuspect: boolean) => SupervisedWorker
   /** The worker that was here has exited, or could not be started, with this error; another will be, after the delay. */
   restarting: (decision: RestartDecision, error: Error, failed: SupervisedWorker | undefined) => void
 }
@@ -26,6 +26,8 @@ export class Place {
   #isVacated = false
   #isReferenced = true
   #restarts = 0
+  /** Whether the worker that was started here last has exited without having been ready. */
+  #isSuspect = false
   #change: Promise<void> | undefined
 
   constructor(setup: PlaceSetup) {
@@ -58,13 +60,13 @@ export class Place {
   /** Starts a worker here if there is none and none is coming. Throws what starting throws. */
   fill(): void {
     if (this.#worker !== undefined || this.#successor !== undefined || this.#timer !== undefined) return
-    this.#worker = this.#watch(this.#setup.start(this.#restarts))
+    this.#worker = this.#start()
   }
 
   /** Starts a worker that is to take over. Rejects, with the place as it was, if it does not become ready. */
   async prepare(): Promise<void> {
     if (this.#isVacated) return
-    const successor = this.#watch(this.#setup.start(this.#restarts))
+    const successor = this.#start()
     this.#successor = successor
     try {
       await successor.connected
@@ -123,8 +125,10 @@ export class Place {
     else this.#timer?.unref()
   }
 
-  #watch(worker: SupervisedWorker): SupervisedWorker {
+  #start(): SupervisedWorker {
+    const worker = this.#setup.start(this.#restarts, this.#isSuspect)
     void worker.exited.then((exit) => {
+      this.#isSuspect = worker.uptime === undefined
       if (worker === this.#successor) {
         // It had been ready and waited for the others: whoever prepared it is told by its place being as it was.
         this.abandon()

@@ -108,7 +108,10 @@ function parseRestart(restart: unknown): RestartSettings | undefined {
         ? maxDelay
         : integer('options.restart.maxDelay', value('maxDelay'), minDelay, LONGEST_TIMER),
     minUptime: milliseconds('options.restart.minUptime', value('minUptime'), DEFAULT_RESTART.minUptime),
-    crashLoop: integer('options.restart.crashLoop', value('crashLoop') ?? DEFAULT_RESTART.crashLoop, 1, 2 ** 31 - 1),
+    crashLoop:
+      value('crashLoop') === undefined
+        ? DEFAULT_RESTART.crashLoop
+        : integer('options.restart.crashLoop', value('crashLoop'), 1, 2 ** 31 - 1),
   }
 }
 

@@ -39,8 +39,8 @@ export interface PoolSetup {
   entry: string
   workers: number
   settings: PoolSettings
-  /** Starts one worker, or throws. */
-  spawn: (generation: number, restarts: number) => SupervisedWorker
+  /** Starts one worker, or throws. `isSuspect`: the last one in its place did not get ready. */
+  spawn: (generation: number, restarts: number, isSuspect: boolean) => SupervisedWorker
   /** Told of a failure that nobody waits for. */
   report: (error: Error) => void
   /** Told that a worker will be started in the place of one that has exited. */
@@ -163,7 +163,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
       const place: Place = new Place({
         policy: restart === undefined ? undefined : new RestartPolicy(restart),
         drainTimeout,
-        start: (restarts) => this.#start(restarts),
+        start: (restarts, isSuspect) => this.#start(restarts, isSuspect),
         restarting: (decision, error, failed) => this.#restarting(decision, error, failed),
       })
       place.reference(this.#isReferenced)
@@ -173,8 +173,8 @@ export class WorkerPool implements Pool<WorkerHandle> {
     }).filter((worker) => worker !== undefined)
   }
 
-  #start(restarts: number): SupervisedWorker {
-    const worker = this.#setup.spawn(this.#generation, restarts)
+  #start(restarts: number, isSuspect: boolean): SupervisedWorker {
+    const worker = this.#setup.spawn(this.#generation, restarts, isSuspect)
     worker.body.reference(this.#isReferenced)
     this.#workers.add(worker)
     void worker.exited.then(() => this.#workers.delete(worker))

@@ -89,8 +89,8 @@ export class Server extends EventEmitter<ServerEvents> {
   fork(entry: string | URL, options: ForkOptions = {}): Pool<WorkerHandle> {
     const { plan, workers, settings } = parseForkOptions(entry, options, this.#killTimeout)
     this.#open('fork()')
-    return this.#supervisor.startPool(plan.entry, workers, settings, (native, worker, tell) =>
-      spawnWorker(native, plan, worker, tell),
+    return this.#supervisor.startPool(plan.entry, workers, settings, (native, worker, tell, isSuspect) =>
+      spawnWorker(native, plan, worker, tell, isSuspect),
     )
   }
 

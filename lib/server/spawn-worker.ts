@@ -9,18 +9,28 @@ import type { WorkerBody } from './worker-body.js'
 /**
  * Starts one worker's process with its end of a new channel among its descriptors.
  * This is the first of the two places where a descriptor is a number in TypeScript; the other is adopt-socket.ts.
+ *
+ * A worker that inherits standard error does so from the start, so that it has its terminal, waits for nobody and outlives
+ * its parent. Only where the last one did not get ready (`isSuspect`) is a pipe put in between, so that the error can say
+ * why: what comes is written to our standard error, and once it has connected the worker puts the inherited one back.
  */
 export function spawnWorker(
   native: NativeServer,
   plan: ForkPlan,
   settings: WorkerSettings,
   report: (error: Error) => void,
+  isSuspect: boolean,
 ): { channel: number; body: WorkerBody } {
-  const stdio = forkStdio(plan.options)
+  const given = forkStdio(plan.options)
+  const isObserved = isSuspect && isInherited(given[2])
+  const stdio = isObserved ? given.with(2, 'pipe') : given
   const end = native.openChannel()
   try {
-    const env = workerEnvironment(plan.options.env ?? process.env, stdio.length, settings)
-    const child = fork(plan.entry, plan.args, { ...plan.options, env, stdio: [...stdio, end.fd] })
+    const keptStderr = isObserved ? stdio.length + 1 : 0
+    const env = workerEnvironment(plan.options.env ?? process.env, stdio.length, { ...settings, keptStderr })
+    const descriptors = isObserved ? [end.fd, STDERR] : [end.fd]
+    const child = fork(plan.entry, plan.args, { ...plan.options, env, stdio: [...stdio, ...descriptors] })
+    if (isObserved) child.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk))
     return { channel: end.channel, body: new ProcessBody(child, report) }
   } catch (error) {
     native.endChannel(end.channel)
@@ -43,6 +53,13 @@ function forkStdio({ stdio, silent }: { stdio?: StdioOptions | undefined; silent
   if (!STDIO_WORDS.includes(each)) throw invalidValue('options.stdio', stdio)
   return [each, each, each, 'ipc']
 }
+
+/** Whether this stands for this process's own standard error. */
+function isInherited(stderr: unknown): boolean {
+  return stderr === 'inherit' || stderr === STDERR || stderr === process.stderr
+}
+
+const STDERR = 2
 
 type StdioList = Extract<StdioOptions, readonly unknown[]>
 

@@ -1,11 +1,8 @@
 import type { Readable } from 'node:stream'
 
 /**
- * Remembers the last lines of a worker's standard error, for the error that says why it could not start.
- *
- * Only where that is a pipe to this process, by `stdio` or `silent`. By default a worker inherits standard error and its
- * lines appear there by themselves. Reading them in between would take the terminal from it (no colours, no `isTTY`),
- * have a worker that logs wait for a parent that is busy, and kill it by EPIPE when the parent has died.
+ * Remembers the last lines of a worker's standard error, for the error that says why it could not start: of a thread, of a
+ * process whose standard error is a pipe to this one, by `stdio` or `silent`, and of one that `spawnWorker` observes.
  */
 export class StderrTail {
   #kept = ''

@@ -38,6 +38,8 @@ export class SupervisedWorker implements WorkerHandle {
   readonly connected: Promise<void>
   /** Resolves when its process or thread is gone. */
   readonly exited: Promise<WorkerExit>
+  /** Resolves when its channel has ended, and what it took along has been told; or when nobody listens to that any more. */
+  readonly settled: Promise<void>
   readonly #setup: WorkerSetup
   #stage: 'starting' | 'ready' | 'retiring' | 'left' | 'leaving' | 'exited' = 'starting'
   #since = Date.now()
@@ -47,7 +49,10 @@ export class SupervisedWorker implements WorkerHandle {
   #isExpired = false
   /** The one deadline it is under: to be ready, to finish, to exit. */
   #timer: NodeJS.Timeout | undefined
+  #eofTimer: NodeJS.Timeout | undefined
+  #isSettled = false
   #settleConnected: (error?: Error) => void = () => {}
+  #settle: () => void = () => {}
 
   constructor(setup: WorkerSetup) {
     this.#setup = setup
@@ -60,6 +65,9 @@ export class SupervisedWorker implements WorkerHandle {
       this.#settleConnected = (error) => (error === undefined ? resolve() : reject(error))
     })
     this.connected.catch(() => {})
+    this.settled = new Promise((resolve) => {
+      this.#settle = resolve
+    })
     this.exited = setup.body.exited.then((exit) => {
       this.#gone(exit)
       return exit
@@ -136,8 +144,16 @@ export class SupervisedWorker implements WorkerHandle {
   /** The native side says that its channel is over, after so many connections. */
   channelEnded(handled: number): void {
     this.#handled = handled
+    this.forget()
     if (this.#stage === 'starting' || this.#stage === 'ready') this.#enter('left')
     else if (this.#stage === 'retiring') this.#leave()
+  }
+
+  /** Its channel has nothing more to say, or nobody is left to hear it. */
+  forget(): void {
+    this.#isSettled = true
+    clearTimeout(this.#eofTimer)
+    this.#settle()
   }
 
   /**
@@ -197,7 +213,11 @@ export class SupervisedWorker implements WorkerHandle {
     const { entry, readyTimeout, body } = this.#setup
     const lines = body.lastLines === '' ? '' : `. Its last lines:\n${body.lastLines}`
     const message = `Worker ${this.id} (${entry}, ${bodyName(body)}) was not ready within ${readyTimeout} ms${lines}`
-    const details = { pid: this.pid, threadId: this.threadId }
+    const details = {
+      pid: this.pid,
+      threadId: this.threadId,
+      stderr: body.lastLines === '' ? undefined : body.lastLines,
+    }
     this.#startError = new SocketServerError('ERR_SOCKETSERVER_READY_TIMEOUT', message, details)
     this.#settleConnected(this.#startError)
     // Should it connect after all, it is not to be given anything.
@@ -257,7 +277,7 @@ export class SupervisedWorker implements WorkerHandle {
    * Not at once: what the worker has acknowledged may still be unread, and would be served a second time.
    */
   #endChannelLater(): void {
-    setTimeout(() => this.#setup.native.endChannel(this.channel), EOF_GRACE).unref()
+    if (!this.#isSettled) this.#eofTimer = setTimeout(() => this.#setup.native.endChannel(this.channel), EOF_GRACE)
   }
 
   #retiredError(): SocketServerError {

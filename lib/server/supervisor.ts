@@ -5,7 +5,7 @@ import { SocketServerError } from '../errors.js'
 import { report } from '../events.js'
 import type { NativeServer } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
-import { WorkerPool } from './pool.js'
+import { type PoolSetup, WorkerPool } from './pool.js'
 import type { PoolSettings } from './pool-options.js'
 import { beatOf } from './rounds.js'
 import type { Server } from './server.js'
@@ -14,11 +14,12 @@ import { SupervisedWorker } from './supervised-worker.js'
 import { bodyName, type WorkerBody, type WorkerExit } from './worker-body.js'
 import type { WorkerState } from './worker-handle.js'
 
-/** Starts what a worker lives in, and opens its channel. */
+/** Starts what a worker lives in, and opens its channel. `isSuspect`: the last one in its place did not get ready. */
 export type StartBody = (
   native: NativeServer,
   settings: WorkerSettings,
   report: (error: Error) => void,
+  isSuspect: boolean,
 ) => { channel: number; body: WorkerBody }
 
 export class Supervisor {
@@ -47,12 +48,12 @@ export class Supervisor {
   }
 
   /** Starts a pool. Throws what starting its first workers throws. */
-  startPool(entry: string, workers: number, settings: PoolSettings, start: StartBody): WorkerPool {
+  startPool(entry: string, workers: number, settings: PoolSettings, startBody: StartBody): WorkerPool {
     const pool = new WorkerPool({
       entry,
       workers,
       settings,
-      spawn: (generation, restarts) => this.#start(entry, settings, start, generation, restarts),
+      spawn: (...start) => this.#start(entry, settings, startBody, start),
       report: (error) => report(this.#server, error),
       restarting: (generation, { delay, failures }, error) => {
         this.#counts.restarts += 1
@@ -75,19 +76,24 @@ export class Supervisor {
     return pool
   }
 
-  /** Has all workers leave, for which each has `within` milliseconds, and resolves when they have exited. */
+  /**
+   * Has all workers leave, for which each has `within` milliseconds, and resolves when they have exited and what they took
+   * along has been told: the system tells of an exit and of a channel's end in any order.
+   */
   async stop(within: number): Promise<void> {
     this.#isStopped = true
     const closing = [...this.#pools].map((pool) => pool.close())
     for (const worker of this.#workers.values()) worker.retire(within)
-    await Promise.all([...closing, ...Array.from(this.#workers.values(), ({ exited }) => exited)])
+    const all = [...this.#workers.values(), ...this.#gone.values()]
+    await Promise.all([...closing, ...all.map(({ exited, settled }) => Promise.all([exited, settled]))])
   }
 
-  /** Ends all workers now. */
+  /** Ends all workers now. The native side has ended: what their channels would say is not heard any more. */
   kill(): void {
     this.#isStopped = true
     for (const pool of this.#pools) void pool.close()
     for (const worker of this.#workers.values()) worker.kill()
+    for (const worker of [...this.#workers.values(), ...this.#gone.values()]) worker.forget()
   }
 
   reference(isReferenced: boolean): void {
@@ -114,7 +120,12 @@ export class Supervisor {
     return { states, ...this.#counts }
   }
 
-  #start(entry: string, pool: PoolSettings, start: StartBody, generation: number, restarts: number): SupervisedWorker {
+  #start(
+    entry: string,
+    pool: PoolSettings,
+    startBody: StartBody,
+    [generation, restarts, isSuspect]: Parameters<PoolSetup['spawn']>,
+  ): SupervisedWorker {
     if (this.#isStopped) {
       throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The server is closed: a new worker comes too late')
     }
@@ -127,8 +138,9 @@ export class Supervisor {
       killTimeout: pool.killTimeout,
       beat: beatOf(pool.stallTimeout),
       ignoreSignals: this.#ignoreSignals,
+      keptStderr: 0,
     }
-    const { channel, body } = start(this.#native, settings, (error) => report(this.#server, error))
+    const { channel, body } = startBody(this.#native, settings, (error) => report(this.#server, error), isSuspect)
     this.#nextWorker += 1
     const worker = new SupervisedWorker({
       id,

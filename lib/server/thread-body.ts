@@ -1,6 +1,7 @@
 import { Worker as Thread } from 'node:worker_threads'
 import type { NativeServer } from '../native.js'
 import { type WorkerSettings, workerEnvironment } from '../worker-settings.js'
+import { StderrTail } from './stderr-tail.js'
 import type { ThreadPlan } from './thread-options.js'
 import type { WorkerBody, WorkerExit } from './worker-body.js'
 
@@ -10,11 +11,14 @@ export class ThreadBody implements WorkerBody {
   readonly threadId: number
   readonly pid = undefined
   readonly process = undefined
-  readonly lastLines = ''
   readonly exited: Promise<WorkerExit>
+
+  readonly #tail: StderrTail
 
   constructor(thread: Thread) {
     this.thread = thread
+    // Node carries it to our own standard error in any case, unless `stderr: true` leaves that to the user.
+    this.#tail = new StderrTail(thread.stderr)
     // The thread's own property becomes -1 once it has exited.
     this.threadId = thread.threadId
     let cause: unknown
@@ -23,8 +27,13 @@ export class ThreadBody implements WorkerBody {
       cause = error
     })
     this.exited = new Promise((resolve) => {
-      thread.once('exit', (code) => resolve({ code, signal: null, cause }))
+      // What it wrote last is in its stream by then, and shown to whoever listens a moment later.
+      thread.once('exit', (code) => setImmediate(() => resolve({ code, signal: null, cause })))
     })
+  }
+
+  get lastLines(): string {
+    return this.#tail.text
   }
 
   terminate(): void {

@@ -176,9 +176,9 @@ async fn join(
     channel: ChannelId,
 ) -> Receiver {
     let (ours, workers) = channel_pair().unwrap();
-    let socket = Arc::new(watch(ours, Interest::READABLE | Interest::WRITABLE).unwrap());
-    let outlet = Outlet::new(channel, Arc::clone(&socket), sender.downgrade());
-    let inlet = tokio::spawn(Inlet::new(Os, channel, socket, sender.clone()).run());
+    let outlet = Outlet::new(channel, ours.try_clone().unwrap(), sender.downgrade());
+    let reading = watch(ours, Interest::READABLE).unwrap();
+    let inlet = tokio::spawn(Inlet::new(Os, channel, reading, sender.clone()).run());
     let open = Message::Open(channel, Box::new(outlet), inlet.abort_handle());
     sender.send(open).await.unwrap();
     let receiver = Receiver::attach(workers).unwrap();

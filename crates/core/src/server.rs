@@ -17,12 +17,12 @@ use crate::dispatcher::inlet::Inlet;
 use crate::dispatcher::outlet::Outlet;
 use crate::dispatcher::state::{Event, State};
 use crate::dispatcher::{Dispatcher, Message};
-use crate::error::{ListenError, SystemError};
+use crate::error::{ListenError, SystemError, system_error};
 use crate::listener::{Listener, ListenerAddress};
 use crate::notice::{EndReason, Notice, Notices};
 use crate::queue::Gate;
 use crate::stats::{ChannelStats, Snapshot, Stats};
-use crate::sys::{self, Os, Sys, errno_of};
+use crate::sys::{self, Os, Sys};
 
 /// A running server. Dropping it destroys it.
 #[derive(Debug)]
@@ -86,7 +86,10 @@ impl Server {
         };
         let thread = std::thread::Builder::new()
             .name("socketserver".into())
-            .spawn(move || runtime.block_on(house.run(inbox)))
+            .spawn(move || {
+                sys::wait_turn();
+                runtime.block_on(house.run(inbox));
+            })
             .map_err(|error| system_error("pthread_create", &error))?;
         Ok(Self {
             commands,
@@ -268,8 +271,8 @@ async fn open<S: Sys>(
     dispatcher: &mpsc::Sender<Message>,
     notices: &Notices,
 ) -> Result<(), mpsc::error::SendError<Message>> {
-    let Ok(socket) = sys::watch(socket, Interest::READABLE | Interest::WRITABLE) else {
-        // epoll is out of watches: the worker sees its channel end at once.
+    let (Ok(writing), Ok(reading)) = (socket.try_clone(), sys::watch(socket, Interest::READABLE)) else {
+        // Out of descriptors, or epoll of watches: the worker sees its channel end at once.
         notices.post(Notice::Ended {
             channel,
             reason: EndReason::Lost,
@@ -278,9 +281,8 @@ async fn open<S: Sys>(
         });
         return Ok(());
     };
-    let socket = Arc::new(socket);
-    let outlet = Outlet::new(channel, Arc::clone(&socket), dispatcher.downgrade());
-    let inlet = Inlet::new(sys.clone(), channel, socket, dispatcher.clone());
+    let outlet = Outlet::new(channel, writing, dispatcher.downgrade());
+    let inlet = Inlet::new(sys.clone(), channel, reading, dispatcher.clone());
     // The place in the inbox first: nothing that the inlet says may come before `Open`.
     let Ok(place) = dispatcher.reserve().await else {
         return Ok(());
@@ -288,11 +290,4 @@ async fn open<S: Sys>(
     let reader = tokio::spawn(inlet.run()).abort_handle();
     place.send(Message::Open(channel, Box::new(outlet), reader));
     Ok(())
-}
-
-fn system_error(syscall: &'static str, error: &std::io::Error) -> SystemError {
-    SystemError {
-        syscall,
-        errno: errno_of(error),
-    }
 }

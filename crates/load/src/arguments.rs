@@ -32,14 +32,18 @@ Options
                           (more than one is for Linux, where all of 127.0.0.0/8 is local)
   --rate R                arrivals per second
   --timeout MS            time limit of one connection or request; 0 = none [10000]
-  --expect MODE           worker ('<worker> <token>'), echo ('<token>') or nothing (hold only: no answer) [worker]
+  --expect MODE           worker ('<worker> <token>'), echo ('<token>'), body (http: '<worker> ' and the request's whole
+                          body) or nothing (hold only: no answer) [worker]
   --until END             eof (the server closes), or newline (then we close our side, for servers that keep open) [eof]
   --body BYTES            http: bytes of padding after the token's line [0]
+  --requests N            http: requests on one connection, the last of which says 'Connection: close' [no limit]
+  --dribble MS            http: sends each request in five pieces, with so long a pause before all but the first [0]
   --seed N                of arrivals and pauses [at random; reported]
   --threads T             threads, each with its own runtime, sharing nothing [1]
   --arrivals FILE         open: replay arrival times (one a line, nanoseconds; line number = serial, from 0)
   --save-arrivals FILE    open: write them
-  --log FILE              one line a connection: serial, intended, started and ended (microseconds), outcome, worker
+  --log FILE              one line a connection: serial, intended, started and ended (microseconds), outcome, worker,
+                          and in http the client's port
   --json                  one JSON object instead of a summary
   --allow-errors          exit with 0 whatever the outcomes
   --help
@@ -116,6 +120,10 @@ pub struct Arguments {
     pub until: Until,
     /// Bytes of padding in a request's body.
     pub body: usize,
+    /// Requests on one connection, at least 1.
+    pub requests: Option<u64>,
+    /// The pause before each piece of a request but the first; `None` = in one piece.
+    pub dribble: Option<Duration>,
     /// The seed of arrivals and pauses.
     pub seed: u64,
     /// Threads, at least 1.
@@ -157,6 +165,8 @@ impl Arguments {
             expect: Expect::Worker,
             until: Until::Eof,
             body: 0,
+            requests: None,
+            dribble: None,
             seed: token::fresh_seed(),
             threads: 1,
             arrivals: None,
@@ -195,8 +205,9 @@ impl Arguments {
                 self.expect = match value()?.as_str() {
                     "worker" => Expect::Worker,
                     "echo" => Expect::Echo,
+                    "body" => Expect::Body,
                     "nothing" => Expect::Nothing,
-                    other => return Err(format!("--expect is worker, echo or nothing, not '{other}'")),
+                    other => return Err(format!("--expect is worker, echo, body or nothing, not '{other}'")),
                 };
             }
             "--until" => {
@@ -207,6 +218,11 @@ impl Arguments {
                 };
             }
             "--body" => self.body = number(option, &value()?)?,
+            "--requests" => self.requests = Some(number(option, &value()?)?),
+            "--dribble" => {
+                let milliseconds = number(option, &value()?)?;
+                self.dribble = (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
+            }
             "--seed" => self.seed = number(option, &value()?)?,
             "--threads" => self.threads = number(option, &value()?)?,
             "--arrivals" => self.arrivals = Some(value()?.into()),
@@ -221,8 +237,8 @@ impl Arguments {
 
     fn check(&self) -> Result<(), String> {
         let refuse = |complaint: &str| Err(complaint.to_owned());
-        if self.clients == 0 || self.threads == 0 || self.connections == Some(0) {
-            return refuse("--clients, --threads and --connections are at least 1");
+        if self.clients == 0 || self.threads == 0 || self.connections == Some(0) || self.requests == Some(0) {
+            return refuse("--clients, --threads, --connections and --requests are at least 1");
         }
         if !(1..=254).contains(&self.sources) {
             return refuse("--sources is 1 to 254");
@@ -238,6 +254,10 @@ impl Arguments {
         }
         if self.expect == Expect::Nothing && self.mode != Mode::Hold {
             return refuse("--expect nothing is for hold");
+        }
+        if self.mode != Mode::Http && (self.requests.is_some() || self.dribble.is_some() || self.expect == Expect::Body)
+        {
+            return refuse("--requests, --dribble and --expect body are for http");
         }
         if (self.arrivals.is_some() || self.save_arrivals.is_some()) && self.mode != Mode::Open {
             return refuse("--arrivals and --save-arrivals are for open");
@@ -299,6 +319,13 @@ mod tests {
     }
 
     #[test]
+    fn requests_may_be_few_and_slow() {
+        let arguments = run("http --target [::1]:1 --connections 1 --requests 3 --dribble 20 --expect body");
+        assert_eq!((arguments.requests, arguments.expect), (Some(3), Expect::Body));
+        assert_eq!(arguments.dribble, Some(Duration::from_millis(20)));
+    }
+
+    #[test]
     fn help_is_had_by_asking_and_by_saying_nothing() {
         assert_eq!(parse(""), Ok(Request::Help));
         assert_eq!(parse("--help"), Ok(Request::Help));
@@ -331,6 +358,13 @@ mod tests {
             ),
             ("closed --target 127.0.0.1:1 --connections 1 --arrivals x", "--arrivals"),
             ("closed --target 127.0.0.1:1 --connections 1 --rate 5", "--rate"),
+            ("closed --target 127.0.0.1:1 --connections 1 --requests 5", "--requests"),
+            ("closed --target 127.0.0.1:1 --connections 1 --dribble 5", "--dribble"),
+            (
+                "open --target 127.0.0.1:1 --rate 1 --connections 1 --expect body",
+                "--expect body",
+            ),
+            ("http --target 127.0.0.1:1 --connections 1 --requests 0", "--requests"),
             ("open --target 127.0.0.1:1 --connections 1", "--rate"),
             ("open --target 127.0.0.1:1 --connections 1 --rate 0", "--rate"),
             ("open --target 127.0.0.1:1 --connections 1 --rate NaN", "--rate"),
@@ -346,6 +380,8 @@ mod tests {
     fn help_names_every_option_that_is_understood() {
         for option in [
             "--body",
+            "--requests",
+            "--dribble",
             "--log",
             "--save-arrivals",
             "--allow-errors",

@@ -60,6 +60,8 @@ pub enum Expect {
     Worker,
     /// `<token>`.
     Echo,
+    /// `<worker> ` and all of the request's body, which the token begins.
+    Body,
     /// No answer at all: connections that wait in a queue.
     Nothing,
 }
@@ -115,7 +117,7 @@ pub fn judge<'a>(expect: Expect, token: &str, answer: &'a [u8], ending: Ending) 
         return (Outcome::Empty, None);
     }
     let (worker, rest) = match expect {
-        Expect::Worker => match split_worker(answer) {
+        Expect::Worker | Expect::Body => match split_worker(answer) {
             Some((worker, rest)) => (Some(worker), rest),
             None => return (Outcome::Wrong, None),
         },

@@ -1,7 +1,7 @@
 //! What a run found, for people and for programs.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
@@ -19,6 +19,8 @@ pub struct Report {
     pub arguments: Arguments,
     /// What was counted.
     pub tally: Tally,
+    /// Since 1970.
+    started: Duration,
     elapsed: Duration,
     processor: Duration,
 }
@@ -26,9 +28,11 @@ pub struct Report {
 impl Report {
     /// A report on a run that lasted `elapsed` and ends now; the processor time is this process's so far.
     pub fn new(arguments: Arguments, tally: Tally, elapsed: Duration) -> Self {
+        let now = wall_clock();
         Self {
             arguments,
             tally,
+            started: now.saturating_sub(elapsed),
             elapsed,
             processor: processor_time(),
         }
@@ -60,6 +64,7 @@ impl Report {
             .raw("outcomes", outcomes.finish())
             .raw("answered_twice", tally.ledger.repeated())
             .raw("workers", workers.finish())
+            .raw("started_unix_us", self.started.as_micros())
             .raw("elapsed_seconds", format!("{:.6}", self.elapsed.as_secs_f64()))
             .raw("connections_per_second", format!("{:.1}", self.rate()))
             .raw("latency_us", quantiles(&tally.latency))
@@ -149,6 +154,7 @@ fn parameters(arguments: &Arguments) -> String {
     let expect = match arguments.expect {
         Expect::Worker => "worker",
         Expect::Echo => "echo",
+        Expect::Body => "body",
         Expect::Nothing => "nothing",
     };
     let until = match arguments.until {
@@ -165,6 +171,8 @@ fn parameters(arguments: &Arguments) -> String {
         .text("expect", expect)
         .text("until", until)
         .raw("body", arguments.body)
+        .optional("requests", arguments.requests)
+        .raw("dribble_ms", arguments.dribble.map_or(0, |pause| pause.as_millis()))
         .raw("seed", arguments.seed)
         .raw("threads", arguments.threads)
         .raw("replayed", arguments.arrivals.is_some())
@@ -197,6 +205,17 @@ fn write_quantiles(out: &mut fmt::Formatter<'_>, name: &str, histogram: &Histogr
 
 fn microseconds(duration: Duration) -> String {
     format!("{:.1}", duration.as_secs_f64() * 1e6)
+}
+
+/// Time since 1970.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "only other processes' notes are compared with it, and no deadline hangs on it"
+)]
+fn wall_clock() -> Duration {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// User and system time of this process: on a machine shared with the server, what the measuring itself has cost.

@@ -28,6 +28,8 @@ pub struct Sample<'a> {
     pub worker: Option<&'a str>,
     /// What came.
     pub answer: &'a [u8],
+    /// The client's port, where that is known.
+    pub port: Option<u16>,
 }
 
 /// Counts of everything that a report tells.
@@ -108,12 +110,13 @@ impl Tally {
         if let Some(log) = &mut self.log {
             let intended = sample.intended.unwrap_or(sample.begun).as_micros();
             log.push(format!(
-                "{}\t{intended}\t{}\t{}\t{}\t{}",
+                "{}\t{intended}\t{}\t{}\t{}\t{}\t{}",
                 sample.token.serial,
                 sample.begun.as_micros(),
                 sample.ended.as_micros(),
                 sample.outcome.name(),
                 sample.worker.unwrap_or("-"),
+                sample.port.map_or_else(|| "-".to_owned(), |port| port.to_string()),
             ));
         }
     }
@@ -193,6 +196,7 @@ mod tests {
             outcome,
             worker: (outcome == Outcome::Ok).then_some("w1"),
             answer: answer.as_bytes(),
+            port: None,
         }
     }
 

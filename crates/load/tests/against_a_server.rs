@@ -200,7 +200,7 @@ fn a_log_has_a_line_for_each_connection() {
     assert_eq!(log.lines().count(), 20);
     for line in log.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [_, intended, begun, ended, "ok", "w0" | "w1"] = fields[..] else {
+        let [_, intended, begun, ended, "ok", "w0" | "w1", "-"] = fields[..] else {
             panic!("{line}")
         };
         let times = [intended, begun, ended].map(|time| time.parse::<u64>().unwrap());
@@ -276,6 +276,32 @@ fn a_second_response_to_one_request_is_doubled() {
 }
 
 #[test]
+fn a_body_that_comes_back_whole_is_right_however_slowly_it_was_sent() {
+    let log = Scratch::new("body");
+    let line =
+        format!("http --connections 12 --clients 2 --body 500 --expect body --requests 3 --dribble 1 --log {log}");
+    let output = load(serve(|_, connection| echo_http(connection, 0)), &line);
+    assert_told(&output, 0, &[r#""ok":12"#, r#""workers":{"w0":12}"#]);
+    let text = std::fs::read_to_string(&log.0).unwrap();
+    let ports: Vec<&str> = text.lines().map(|line| line.rsplit('\t').next().unwrap()).collect();
+    assert!(ports.iter().all(|port| port.parse::<u16>().is_ok()), "{text}");
+    // Three at most go over one connection.
+    for port in &ports {
+        assert!(ports.iter().filter(|other| *other == port).count() <= 3, "{text}");
+    }
+}
+
+#[test]
+fn a_body_that_comes_back_short_is_wrong() {
+    let target = serve(|_, connection| echo_http(connection, 1));
+    let output = load(
+        target,
+        "http --connections 4 --clients 1 --body 50 --expect body --requests 1",
+    );
+    assert_told(&output, 1, &[r#""ok":0"#, r#""wrong":4"#, r#""opened":4"#]);
+}
+
+#[test]
 fn a_run_that_cannot_be_made_says_why_with_another_code() {
     let target = SocketAddr::from(([127, 0, 0, 1], 1));
     let output = load(target, "open --arrivals /nonexistent/arrivals");
@@ -312,6 +338,32 @@ fn speak_http(mut connection: TcpStream, more: &str) {
         };
         let response = format!("HTTP/1.1 200 OK\r\n{head}{framed}{more}");
         if connection.write_all(response.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers each request with its own body but for the last `cut` bytes, and closes when it is told to.
+fn echo_http(mut connection: TcpStream, cut: usize) {
+    let mut reader = BufReader::new(connection.try_clone().unwrap());
+    loop {
+        let (mut length, mut is_last) = (0, false);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+            is_last |= line == "Connection: close\r\n";
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                length = value.trim_end().parse().unwrap();
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        if length == 0 || reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let text = format!("w0 {}", String::from_utf8_lossy(&body[..length - cut]));
+        let close = if is_last { "Connection: close\r\n" } else { "" };
+        let head = format!("HTTP/1.1 200 OK\r\n{close}Content-Length: {}\r\n\r\n", text.len());
+        if connection.write_all((head + &text).as_bytes()).is_err() || is_last {
             return;
         }
     }

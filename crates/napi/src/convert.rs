@@ -65,7 +65,7 @@ pub struct Notice {
     /// step: the connection.
     pub id: Option<f64>,
     /// step: how far it has come.
-    #[napi(ts_type = "'accepted' | 'handed-off' | 'taken'")]
+    #[napi(ts_type = "'accepted' | 'handed-off' | 'taken' | 'handed-back'")]
     pub step: Option<String>,
     /// accept-error, worker-limit: the errno.
     pub error: Option<SystemError>,
@@ -99,6 +99,8 @@ pub struct NativeStats {
     pub handed_off: f64,
     /// Times that a connection went back to the queue.
     pub requeued: f64,
+    /// Connections that a worker had taken and handed back.
+    pub handed_back: f64,
     /// Connections that waited too long.
     pub shed: f64,
     /// Connections that wait now.
@@ -258,6 +260,7 @@ impl From<CoreNotice> for Notice {
                         Step::Accepted => "accepted",
                         Step::HandedOff => "handed-off",
                         Step::Taken => "taken",
+                        Step::HandedBack => "handed-back",
                     }
                     .to_owned(),
                 ),
@@ -277,6 +280,7 @@ impl NativeStats {
             accepted: count(now.accepted),
             handed_off: count(now.handed_off),
             requeued: count(now.requeued),
+            handed_back: count(now.handed_back),
             shed: count(now.shed),
             queued: count(now.queued),
             max_queued: count(now.max_queued),
@@ -303,15 +307,29 @@ pub fn count(count: u64) -> f64 {
     count as f64
 }
 
+/// A count that JavaScript gives back as it got it.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a whole number below 2^53, from `count`"
+)]
+pub fn id_of(count: f64) -> u64 {
+    count as u64
+}
+
 pub fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
 /// The client's address as Node prints it: with its zone where a link-local address has one.
 pub fn remote_parts(remote: Option<SocketAddr>) -> (Option<String>, Option<u16>) {
-    let text = remote.map(|address| match address {
+    (remote.map(ip_text), remote.map(|address| address.port()))
+}
+
+/// An address without its port, as Node writes it.
+pub fn ip_text(address: SocketAddr) -> String {
+    match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         other => other.ip().to_string(),
-    });
-    (text, remote.map(|address| address.port()))
+    }
 }

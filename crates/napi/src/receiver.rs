@@ -1,41 +1,20 @@
 //! The worker's side.
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{Float64ArraySlice, Function};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
-use socketserver_core::channel::record::{CloseReason, Family};
-use socketserver_core::receiver::lane::Taken;
-use socketserver_core::receiver::{End, Phase};
+use socketserver_core::channel::record::CloseReason;
+use socketserver_core::error::system_error;
+use socketserver_core::receiver::{End, HandBackError, Phase};
 
-use crate::convert::{count, remote_parts};
-use crate::descriptor;
+use crate::convert::{SystemError, count, id_of, ip_text};
 use crate::watch::{Seen, Watch};
-
-/// A connection that is this worker's now.
-#[napi(object)]
-pub struct ReceivedConnection {
-    /// Unique within the server.
-    pub id: f64,
-    /// The descriptor, which the caller owns.
-    pub fd: i32,
-    /// The socket's kind.
-    #[napi(ts_type = "'IPv4' | 'IPv6' | 'Unix'")]
-    pub family: String,
-    /// The client; absent for a Unix socket.
-    pub remote_address: Option<String>,
-    /// The client's port.
-    pub remote_port: Option<u16>,
-    /// The port it came in by.
-    pub local_port: Option<u16>,
-    /// Milliseconds from accept to handoff.
-    pub waited: f64,
-    /// Shut it down before it is closed, `shutDown`: a copy may lie unread at a worker that is stuck.
-    pub reissued: bool,
-}
+use crate::{descriptor, table};
 
 /// Where a receiver stands.
 #[napi(object)]
@@ -50,6 +29,18 @@ pub struct ReceiverPhase {
     pub message: Option<String>,
 }
 
+/// Why a connection stays with the worker that would hand it back.
+#[napi(object)]
+pub struct HandBackRefusal {
+    /// What is against it.
+    #[napi(ts_type = "'ended' | 'version' | 'unknown' | 'system'")]
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// system: the call that failed.
+    pub error: Option<SystemError>,
+}
+
 /// Receives connections on the event loop of its environment.
 #[napi]
 pub struct NativeReceiver {
@@ -60,13 +51,14 @@ pub struct NativeReceiver {
 #[napi]
 impl NativeReceiver {
     /// `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
-    /// while this call lasts. `wake` is called when connections wait or the phase has changed; it keeps no loop alive.
+    /// while this call lasts. `wake` is called when connections wait, or with `true` when the phase has changed; it
+    /// keeps no loop alive.
     #[napi(constructor)]
     pub fn new(
         env: Env,
         fd: i32,
         borrowed: bool,
-        #[napi(ts_arg_type = "() => void")] wake: Function<(), ()>,
+        #[napi(ts_arg_type = "(hasChanged: boolean) => void")] wake: Function<bool, ()>,
     ) -> Result<Self> {
         let fd = if borrowed {
             descriptor::copy(fd)?
@@ -78,21 +70,44 @@ impl NativeReceiver {
                 .map_err(|error| Error::new(Status::InvalidArg, format!("the descriptor is no channel: {error}")))?,
         );
         let looking = Rc::clone(&receiver);
-        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || Seen {
-            wake: looking.read(),
-            wants_room: looking.wants_room(),
-            ended: looking.has_ended(),
+        let told = RefCell::new(receiver.phase());
+        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || {
+            let news = looking.read();
+            let phase = looking.phase();
+            let has_changed = *told.borrow() != phase;
+            if has_changed {
+                told.replace(phase);
+            }
+            Seen {
+                wake: (news || has_changed).then_some(has_changed),
+                wants_room: looking.wants_room(),
+                ended: looking.has_ended(),
+            }
         })?;
         Ok(Self { receiver, watch })
     }
 
-    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-    /// lane's outstanding credit to `min(window, room - taken)`.
+    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
+    /// outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+    /// twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
     #[napi]
-    pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<ReceivedConnection> {
-        let taken = self.receiver.exchange(lane, room, window, ended);
+    pub fn exchange(&self, lane: u16, room: u32, window: u32, mut table: Float64ArraySlice<'_>) -> u32 {
+        let rows = table::rows(&mut table);
+        let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        let taken = self.receiver.exchange(lane, room, window, 0);
         self.watch.want_room(self.receiver.wants_room());
-        taken.into_iter().map(ReceivedConnection::from).collect()
+        let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        for (row, taken) in rows.iter_mut().zip(taken) {
+            *row = table::row(taken);
+        }
+        count
+    }
+
+    /// The text of an IPv6 address in a row of `exchange`.
+    #[allow(clippy::many_single_char_names, reason = "they are the row's")]
+    #[napi]
+    pub fn ipv6_text(a: u32, b: u32, c: u32, d: u32, scope: u32) -> String {
+        ip_text(table::ipv6([a, b, c, d], scope))
     }
 
     /// Where it stands.
@@ -101,10 +116,33 @@ impl NativeReceiver {
         self.receiver.phase().into()
     }
 
+    /// Counts a lease as over; true if the parent waits for the next `exchange` to hear of it.
+    #[napi]
+    pub fn lease_ended(&self) -> bool {
+        self.receiver.lease_ended()
+    }
+
     /// Counts a turn of the event loop, for the parent's `stallTimeout`.
     #[napi]
     pub fn beat(&self) {
         self.receiver.beat();
+    }
+
+    /// Hands a connection that `exchange` has given back to the parent; null if it is on its way. The caller goes on owning
+    /// `fd`, of which this makes a copy, and then closes it without shutdown(2). The lease is over when `settled` names it.
+    #[napi]
+    pub fn hand_back(&self, id: f64, fd: i32) -> Result<Option<HandBackRefusal>> {
+        let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
+        let copy = copy.map_err(|error| HandBackError::System(system_error("fcntl", &error)));
+        let sent = copy.and_then(|copy| self.receiver.hand_back(id_of(id), copy));
+        self.watch.want_room(self.receiver.wants_room());
+        Ok(sent.err().map(HandBackRefusal::from))
+    }
+
+    /// What the parent has taken back since the last call; `wake` is called when there is something.
+    #[napi]
+    pub fn settled(&self) -> Vec<f64> {
+        self.receiver.settled().into_iter().map(count).collect()
     }
 
     /// Wants no more connections; the leases go on.
@@ -120,6 +158,14 @@ impl NativeReceiver {
         descriptor::borrow(fd, socketserver_core::channel::shut_down)
     }
 
+    /// Makes `fd`, which is taken over, the standard error of this process.
+    #[napi]
+    pub fn restore_stderr(fd: i32) -> Result<()> {
+        let kept = descriptor::adopt(fd)?;
+        socketserver_core::sys::become_stderr(&kept)
+            .map_err(|errno| Error::new(Status::GenericFailure, format!("dup2: {errno}")))
+    }
+
     /// Ends the channel.
     #[napi]
     pub fn close(&self) {
@@ -128,24 +174,19 @@ impl NativeReceiver {
     }
 }
 
-impl From<Taken> for ReceivedConnection {
-    fn from(taken: Taken) -> Self {
-        let head = taken.head;
-        let (remote_address, remote_port) = remote_parts(head.remote);
-        let family = match head.family {
-            Family::Unix => "Unix",
-            Family::Ipv4 => "IPv4",
-            Family::Ipv6 => "IPv6",
+impl From<HandBackError> for HandBackRefusal {
+    fn from(refusal: HandBackError) -> Self {
+        let message = refusal.to_string();
+        let (reason, error) = match refusal {
+            HandBackError::Ended => ("ended", None),
+            HandBackError::Version(_) => ("version", None),
+            HandBackError::Unknown => ("unknown", None),
+            HandBackError::System(error) => ("system", Some(error.into())),
         };
         Self {
-            id: count(head.id),
-            fd: descriptor::give_away(taken.fd),
-            family: family.to_owned(),
-            remote_address,
-            remote_port,
-            local_port: (head.local_port != 0).then_some(head.local_port),
-            waited: f64::from(head.waited) / 1000.0,
-            reissued: head.reissued,
+            reason: reason.to_owned(),
+            message,
+            error,
         }
     }
 }

@@ -1,17 +1,22 @@
 //! A channel with a scoreboard, as a worker of another make would use it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use nix::errno::Errno;
+use socketserver_core::channel::ChannelId;
 use socketserver_core::channel::frame::{FrameError, Writer};
 use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Refusal, RefusalReason};
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::dispatcher::board::LOOK_AFTER;
 use socketserver_core::notice::EndReason;
+use socketserver_core::receiver::Phase;
 use socketserver_core::{Notice, ProtocolError};
 
 use crate::faulty::Faulty;
 use crate::peer::{Heard, Peer};
 use crate::wait::until_true;
-use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
+use crate::world::{EventLoop, World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
 fn page(peer: &Peer) -> &Scoreboard {
     peer.page.as_ref().unwrap()
@@ -139,6 +144,67 @@ fn a_parent_that_ends_a_channel_takes_back_all_that_is_not_taken_and_nothing_tha
     }
     let stats = world.server.stats();
     assert_eq!((stats.requeued, stats.queued), (50, 0));
+}
+
+/// What was held when a channel ended, as the server tells it.
+fn held(world: &World, channel: ChannelId) -> u32 {
+    world.notice("the channel's end is told", |notice| match notice {
+        Notice::Ended {
+            channel: ended, leases, ..
+        } if *ended == channel => Some(*leases),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_a_worker_ends_because_its_channel_was_ended_has_been_cut_however_late_the_parent_looks() {
+    // The parent reads that its channel has ended, and so looks at the page for the last time, only when it is let go.
+    let stalled = Arc::new(AtomicBool::new(false));
+    let is_stalled = Arc::clone(&stalled);
+    let sys = Faulty::default().receive(move |_| is_stalled.load(Ordering::SeqCst).then_some(Err(Errno::EINTR)));
+    let world = World::on(sys, &queue_of(64));
+    let address = world.listen();
+    let worker = world.worker_by(EventLoop::attached);
+    let _clients = clients(address, 3);
+    let taken = worker.take(3);
+    world.stats("all are taken", |stats| stats.leases == 3);
+    worker.receiver.lease_ended();
+    stalled.store(true, Ordering::SeqCst);
+    world.server.end_channel(worker.channel);
+    worker.await_phase(|phase| matches!(phase, Phase::Ended(_)));
+    worker.receiver.lease_ended();
+    worker.done(1);
+    drop(taken);
+    stalled.store(false, Ordering::SeqCst);
+    assert_eq!(held(&world, worker.channel), 2);
+}
+
+#[test]
+fn a_lease_that_ended_the_moment_before_its_worker_was_killed_is_not_counted_as_cut() {
+    let world = World::new();
+    let address = world.listen();
+    for _ in 0..50 {
+        let worker = world.worker_by(EventLoop::attached);
+        let _clients = clients(address, 2);
+        let taken = worker.take(2);
+        let channel = worker.channel;
+        worker.receiver.lease_ended();
+        // Nothing more is said: its socket closes, as the kernel does for who is killed.
+        drop(worker);
+        assert_eq!(held(&world, channel), 1);
+        drop(taken);
+    }
+}
+
+#[test]
+fn without_a_scoreboard_the_next_exchange_tells_of_a_lease_that_has_ended() {
+    let world = World::new();
+    let worker = world.worker_by(EventLoop::started);
+    let _client = client(world.listen());
+    drop(worker.one());
+    assert!(worker.receiver.lease_ended());
+    worker.done(0);
+    world.stats("it is told", |stats| stats.handed_off == 1 && stats.leases == 0);
 }
 
 #[test]

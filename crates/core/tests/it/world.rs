@@ -50,10 +50,15 @@ impl World {
 
     /// A worker that has said hello.
     pub fn worker(&self) -> Worker {
+        self.worker_by(EventLoop::new)
+    }
+
+    /// The same, with a receiver of one kind.
+    pub fn worker_by(&self, make: impl FnOnce(OwnedFd) -> EventLoop) -> Worker {
         let (channel, end) = self.server.open_channel().unwrap();
         Worker {
             channel,
-            receiver: EventLoop::new(end),
+            receiver: make(end),
         }
     }
 
@@ -114,12 +119,21 @@ pub struct EventLoop(Receiver);
 
 impl EventLoop {
     pub fn new(end: OwnedFd) -> Self {
-        let receiver = if ATTACHED {
-            Receiver::attach(end)
+        if ATTACHED {
+            Self::attached(end)
         } else {
-            Receiver::start(end, || {})
-        };
-        Self(receiver.unwrap())
+            Self::started(end)
+        }
+    }
+
+    /// With a scoreboard, whichever way these tests are built.
+    pub fn attached(end: OwnedFd) -> Self {
+        Self(Receiver::attach(end).unwrap())
+    }
+
+    /// With frames, whichever way these tests are built.
+    pub fn started(end: OwnedFd) -> Self {
+        Self(Receiver::start(end, || {}).unwrap())
     }
 
     pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<Taken> {

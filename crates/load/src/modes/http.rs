@@ -39,9 +39,24 @@ pub async fn run(station: &Rc<Station>) -> io::Result<()> {
 struct Client {
     station: Rc<Station>,
     random: Random,
-    /// The connection for the next request, and the request that it answered last.
-    kept: Option<(TcpStream, Token)>,
+    /// The connection for the next request.
+    kept: Option<Kept>,
     answer: Vec<u8>,
+}
+
+/// A connection that can carry another request.
+struct Kept {
+    stream: TcpStream,
+    /// The request that it answered last.
+    last: Token,
+    /// How many it has answered.
+    answered: u64,
+}
+
+/// A request as it is sent.
+struct Request {
+    text: String,
+    body: String,
 }
 
 impl Client {
@@ -52,39 +67,49 @@ impl Client {
             self.drop_ended();
             let request = self.request(token);
             let beginning = Beginning::now();
-            let finish = self.exchange(token, request.as_bytes()).await?;
-            let verdict = judge_response(self.station.run.arguments.expect, token, &self.answer, finish.ending);
+            let mut port = None;
+            let finish = self.exchange(token, request.text.as_bytes(), &mut port).await?;
+            let expect = self.station.run.arguments.expect;
+            let verdict = judge_response(expect, token, &request.body, &self.answer, finish.ending);
             if verdict.0 != Outcome::Ok {
                 self.kept = None;
             }
             let verdict = (verdict.0, verdict.1.as_deref());
-            self.station.record(token, beginning, finish, verdict, &self.answer);
+            self.station
+                .record_at(port, token, beginning, finish, verdict, &self.answer);
             self.pause().await;
         }
         self.drop_ended();
         Ok(())
     }
 
-    fn request(&self, token: Token) -> String {
+    fn request(&self, token: Token) -> Request {
         let arguments = &self.station.run.arguments;
         let body = format!("{token}\n{}", "x".repeat(arguments.body));
-        format!(
-            "POST /{token} HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+        let answered = self.kept.as_ref().map_or(0, |kept| kept.answered);
+        let is_last = arguments.requests.is_some_and(|requests| answered + 1 >= requests);
+        let close = if is_last { "Connection: close\r\n" } else { "" };
+        let text = format!(
+            "POST /{token} HTTP/1.1\r\nHost: {}\r\nContent-Type: text/plain\r\n{close}Content-Length: {}\r\n\r\n{body}",
             arguments.target,
             body.len(),
-        )
+        );
+        Request { text, body }
     }
 
-    /// Sends a request on the kept connection or a new one, and reads its response.
-    async fn exchange(&mut self, token: Token, request: &[u8]) -> io::Result<Finish> {
+    /// Sends a request on the kept connection or a new one, and reads its response. `port` becomes the client's.
+    async fn exchange(&mut self, token: Token, request: &[u8], port: &mut Option<u16>) -> io::Result<Finish> {
         self.answer.clear();
-        let (mut stream, sent) = match self.kept.take() {
-            Some((stream, _)) => (stream, None),
-            None => match self.station.dialer.dial(request) {
+        let dribble = self.station.run.arguments.dribble;
+        let pieces = if dribble.is_some() { PIECES } else { 1 };
+        let (first, rest) = request.split_at(request.len() / pieces);
+        let (mut stream, answered, sent) = match self.kept.take() {
+            Some(Kept { stream, answered, .. }) => (stream, answered, None),
+            None => match self.station.dialer.dial(first) {
                 Ok(dialed) => {
                     self.station.tally.borrow_mut().opened += 1;
                     let (stream, sent) = dialed.register()?;
-                    (stream, Some(sent))
+                    (stream, 0, Some(sent))
                 }
                 Err(error) => {
                     // As in `converse`: a refusal must not keep other clients waiting.
@@ -93,17 +118,28 @@ impl Client {
                 }
             },
         };
+        *port = stream.local_addr().ok().map(|address| address.port());
         let answer = &mut self.answer;
         let talk = async {
             match sent {
-                None => stream.write_all(request).await?,
-                Some(sent) => send_rest(&mut stream, &request[sent..]).await?,
+                None => stream.write_all(first).await?,
+                Some(sent) => send_rest(&mut stream, &first[sent..]).await?,
+            }
+            for piece in rest.chunks(first.len().max(1)) {
+                tokio::time::sleep(dribble.unwrap_or_default()).await;
+                stream.write_all(piece).await?;
             }
             read_response(&mut stream, answer).await
         };
         let finish = settle(within(self.station.run.arguments.timeout, talk).await)?;
         match finish.ending {
-            Ending::Released => self.kept = Some((stream, token)),
+            Ending::Released => {
+                self.kept = Some(Kept {
+                    stream,
+                    last: token,
+                    answered: answered + 1,
+                });
+            }
             Ending::Timeout => abandon(&stream),
             _ => {}
         }
@@ -112,7 +148,9 @@ impl Client {
 
     /// Gives up a kept connection that the server has ended, as every client does, and notes bytes nobody asked for.
     fn drop_ended(&mut self) {
-        let Some((stream, last)) = &self.kept else { return };
+        let Some(Kept { stream, last, .. }) = &self.kept else {
+            return;
+        };
         let mut byte = [0];
         match stream.try_read(&mut byte) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -156,9 +194,19 @@ async fn read_response(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Resu
     }
 }
 
-fn judge_response(expect: Expect, token: Token, answer: &[u8], ending: Ending) -> (Outcome, Option<String>) {
+fn judge_response(
+    expect: Expect,
+    token: Token,
+    body: &str,
+    answer: &[u8],
+    ending: Ending,
+) -> (Outcome, Option<String>) {
     let owned = |(outcome, worker): (Outcome, Option<&str>)| (outcome, worker.map(str::to_owned));
-    let token = token.to_string();
+    let token = if expect == Expect::Body {
+        body.to_owned()
+    } else {
+        token.to_string()
+    };
     if answer.is_empty() || !matches!(ending, Ending::Eof | Ending::Released) {
         return owned(judge(expect, &token, answer, ending));
     }
@@ -170,6 +218,9 @@ fn judge_response(expect: Expect, token: Token, answer: &[u8], ending: Ending) -
         Parsed::Complete(_) | Parsed::Partial | Parsed::Malformed => (Outcome::Wrong, None),
     }
 }
+
+/// Of a request that is dribbled; one more for what does not divide.
+const PIECES: usize = 5;
 
 /// So that a pause at the end of the run ends with it, and no later than it must.
 const AFTER_THE_END: Duration = Duration::from_millis(1);

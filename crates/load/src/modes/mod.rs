@@ -98,6 +98,18 @@ impl Station {
         verdict: (Outcome, Option<&str>),
         answer: &[u8],
     ) {
+        self.record_at(None, token, beginning, finish, verdict, answer);
+    }
+
+    fn record_at(
+        &self,
+        port: Option<u16>,
+        token: Token,
+        beginning: Beginning,
+        finish: Finish,
+        verdict: (Outcome, Option<&str>),
+        answer: &[u8],
+    ) {
         let (outcome, worker) = verdict;
         let since = |instant: Instant| instant.saturating_duration_since(self.run.started);
         self.tally.borrow_mut().record(&Sample {
@@ -108,6 +120,7 @@ impl Station {
             outcome,
             worker,
             answer,
+            port,
         });
     }
 }

@@ -1,0 +1,100 @@
+// Node's cluster under the same disturbances. A worker is replaced as its documentation has it: another is forked, and when
+// that listens the old one is disconnected, which closes its servers and lets it exit when its connections are over.
+
+import cluster, { type Worker } from 'node:cluster'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Kill } from './verdict.js'
+import { readHoldings, workerName } from './witness.js'
+
+const directory = process.env['SOAK_NOTES'] ?? '.'
+let isOver = false
+let port = 0
+let size = 4
+const serving = new Set<Worker>()
+const done = { reloads: 0, failedReloads: 0, resizes: 0 }
+const kills: (Omit<Kill, 'ports'> & { ports: number[] })[] = []
+
+async function start(): Promise<void> {
+  const worker = cluster.fork({ SOAK_PORT: String(port) })
+  worker.on('error', () => {})
+  worker.once('exit', () => {
+    // One that was killed is replaced; one that was disconnected has been.
+    if (serving.delete(worker) && !isOver) void start()
+  })
+  await Promise.race([once(worker, 'listening'), once(worker, 'exit')])
+  if (!worker.isDead()) serving.add(worker)
+}
+
+async function leave(worker: Worker): Promise<void> {
+  if (!serving.delete(worker)) return
+  const gone = once(worker, 'exit')
+  worker.disconnect()
+  await gone
+}
+
+async function reload(): Promise<void> {
+  while (!isOver) {
+    const old = [...serving]
+    await Promise.all(old.map(start))
+    while (old.length > 0) await Promise.all(old.splice(0, 2).map(leave))
+    done.reloads += 1
+  }
+}
+
+async function resize(): Promise<void> {
+  while (!isOver) {
+    size = size === 6 ? 3 : 6
+    const missing = size - serving.size
+    await Promise.all(Array.from({ length: Math.max(0, missing) }, start))
+    if (missing < 0) await Promise.all([...serving].slice(missing).map(leave))
+    done.resizes += 1
+    await delay(10)
+  }
+}
+
+async function kill(): Promise<void> {
+  for (;;) {
+    await delay(100 + Math.random() * 400)
+    if (isOver || process.env['SOAK_KILLS'] === 'no') return
+    const ready = [...serving]
+    const victim = ready[Math.floor(Math.random() * ready.length)]
+    if (victim === undefined || ready.length < 2) continue
+    const from = Date.now()
+    const gone = once(victim, 'exit')
+    victim.process.kill('SIGKILL')
+    await gone
+    const worker = workerName({ pid: victim.process.pid })
+    const { ports, isLastOver } = readHoldings(directory, worker)
+    kills.push({ worker, from, until: Date.now(), cut: undefined, ports: [...ports], isLastOver })
+  }
+}
+
+/** A port that is free: with port 0 workers that come later would listen on another. */
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const address = probe.address()
+  probe.close()
+  await once(probe, 'close')
+  if (address === null || typeof address === 'string') throw new Error('There is no port')
+  return address.port
+}
+
+async function main(): Promise<void> {
+  cluster.setupPrimary({ exec: join(__dirname, 'worker.js') })
+  port = await freePort()
+  await Promise.all(Array.from({ length: size }, start))
+  process.send?.(port)
+  const stopped = Promise.all([reload(), resize(), kill()])
+  await once(process, 'message')
+  isOver = true
+  await stopped
+  process.send?.({ ...done, kills })
+  for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGKILL')
+  process.disconnect()
+}
+
+void main()
