@@ -172,7 +172,7 @@ impl Books {
         match order {
             Some(order) => order.write(frames),
             // If the socket is full, the parent has frames of ours to read, and looks when it does.
-            None if scoreboard.is_wanted() => frames.nudge(),
+            None if scoreboard.take_wanted() => frames.nudge(),
             None => return (taken, None),
         }
         (taken, Some(Due { order }))
@@ -291,7 +291,7 @@ impl Books {
     pub(super) fn write_refusals(&mut self) {
         self.frames.clear();
         self.frames.refuse(self.refusals.iter().copied());
-        if std::mem::take(&mut self.gave_back) && self.scoreboard.as_ref().is_some_and(Scoreboard::is_wanted) {
+        if std::mem::take(&mut self.gave_back) && self.scoreboard.as_ref().is_some_and(Scoreboard::take_wanted) {
             self.frames.nudge();
         }
     }

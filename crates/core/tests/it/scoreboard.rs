@@ -41,7 +41,7 @@ fn grant(peer: &Peer, credit: u64) {
 }
 
 fn ring(peer: &Peer) {
-    if page(peer).is_wanted() {
+    if page(peer).take_wanted() {
         peer.say(Writer::nudge);
     }
 }
@@ -146,6 +146,20 @@ fn a_parent_that_ends_a_channel_takes_back_all_that_is_not_taken_and_nothing_tha
     assert_eq!((stats.requeued, stats.queued), (50, 0));
 }
 
+#[test]
+fn a_lease_that_ends_says_whether_the_parent_waits_and_leaves_it_to_the_next_exchange_to_tell() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker_by(EventLoop::attached);
+    let clients = clients(address, 31);
+    // As many as it wants, so that the last one waits, and the parent for its credit.
+    let taken = worker.take(30);
+    world.await_queued(1);
+    until_true("the parent waits", || worker.receiver.lease_ended());
+    drop(taken);
+    assert!(is_of(&worker.one(), &clients[30]));
+}
+
 /// What was held when a channel ended, as the server tells it.
 fn held(world: &World, channel: ChannelId) -> u32 {
     world.notice("the channel's end is told", |notice| match notice {
@@ -232,7 +246,7 @@ fn a_bell_that_is_lost_is_asked_for_again_with_the_next_frame() {
     let mut peer = world.peer().join_with_scoreboard();
     let client = client(address);
     world.await_queued(1);
-    until_true("the parent waits for credit", || page(&peer).is_wanted());
+    until_true("the parent waits for credit", || page(&peer).take_wanted());
     // The bell did not fit the socket, as it was full of frames; this is the last of them.
     peer.say(|frames| frames.cancel([Credit { lane: 7, count: 1 }]));
     assert!(matches!(peer.hear(), Heard::Cancelled(_)));
