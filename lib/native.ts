@@ -10,7 +10,6 @@ export type {
   NativeReceiver,
   NativeServer,
   Notice,
-  ReceivedConnection,
   ReceiverPhase,
   SystemError,
 } from './binding/index.js'
@@ -23,7 +22,11 @@ export function openServer(settings: Binding.NativeServerSettings, wake: () => v
 }
 
 /** Opens a worker's side on descriptor `fd`, which it owns from then on, or makes its own copy of if it is `borrowed`. */
-export function openReceiver(fd: number, borrowed: boolean, wake: () => void): Binding.NativeReceiver {
+export function openReceiver(
+  fd: number,
+  borrowed: boolean,
+  wake: (hasChanged: boolean) => void,
+): Binding.NativeReceiver {
   return new binding.NativeReceiver(fd, borrowed, wake)
 }
 
@@ -45,6 +48,11 @@ export function beatsOf(server: Binding.NativeServer, channel: number): number |
 /** Ends a connection for its client, whoever else has a copy of the descriptor, which stays open. */
 export function shutDown(fd: number): void {
   binding.NativeReceiver.shutDown(fd)
+}
+
+/** The text of an IPv6 address, of which `a` is the most significant 32 bits. */
+export function ipv6Text(a: number, b: number, c: number, d: number, scope: number): string {
+  return binding.NativeReceiver.ipv6Text(a, b, c, d, scope)
 }
 
 /** What the worker of a channel that has ended held then, and how many connections it had taken. */

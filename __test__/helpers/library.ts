@@ -9,6 +9,7 @@ interface Library {
   'client/connection-listeners': typeof import('../../dist/lib/client/connection-listeners.js')
   'client/lane': typeof import('../../dist/lib/client/lane.js')
   'client/lease': typeof import('../../dist/lib/client/lease.js')
+  'client/received-connection': typeof import('../../dist/lib/client/received-connection.js')
   'client/stream-handle': typeof import('../../dist/lib/client/stream-handle.js')
   'server/address': typeof import('../../dist/lib/server/address.js')
   'server/drain': typeof import('../../dist/lib/server/drain.js')

@@ -13,14 +13,18 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 export declare class NativeReceiver {
   /**
    * `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
-   * while this call lasts. `wake` is called when connections wait or the phase has changed; it keeps no loop alive.
+   * while this call lasts. `wake` is called when connections wait, or with `true` when the phase has changed; it
+   * keeps no loop alive.
    */
-  constructor(fd: number, borrowed: boolean, wake: () => void)
+  constructor(fd: number, borrowed: boolean, wake: (hasChanged: boolean) => void)
   /**
    * Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-   * lane's outstanding credit to `min(window, room - taken)`.
+   * lane's outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+   * twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
    */
-  exchange(lane: number, room: number, window: number, ended: number): Array<ReceivedConnection>
+  exchange(lane: number, room: number, window: number, ended: number, table: Float64Array): number
+  /** The text of an IPv6 address in a row of `exchange`. */
+  static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
   phase(): ReceiverPhase
   /** Counts a lease as over where the parent sees it; false if the next `exchange` has to tell. */
@@ -167,26 +171,6 @@ export interface Notice {
   address?: ListenerAddress
   /** shed: the connection. */
   connection?: ShedConnection
-}
-
-/** A connection that is this worker's now. */
-export interface ReceivedConnection {
-  /** Unique within the server. */
-  id: number
-  /** The descriptor, which the caller owns. */
-  fd: number
-  /** The socket's kind. */
-  family: 'IPv4' | 'IPv6' | 'Unix'
-  /** The client; absent for a Unix socket. */
-  remoteAddress?: string
-  /** The client's port. */
-  remotePort?: number
-  /** The port it came in by. */
-  localPort?: number
-  /** Milliseconds from accept to handoff. */
-  waited: number
-  /** Shut it down before it is closed, `shutDown`: a copy may lie unread at a worker that is stuck. */
-  reissued: boolean
 }
 
 /** Where a receiver stands. */

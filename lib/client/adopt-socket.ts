@@ -6,7 +6,8 @@ import { Socket, type SocketConstructorOpts } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { systemError } from '../errors.js'
-import { type ReceivedConnection, shutDown } from '../native.js'
+import { shutDown } from '../native.js'
+import type { ReceivedConnection } from './received-connection.js'
 import { CONNECTED, pipeConstructor, type StreamHandle, tcpConstructor } from './stream-handle.js'
 
 /** How sockets are made of descriptors. */
@@ -71,10 +72,9 @@ function openAhead(): { open: (connection: ReceivedConnection) => StreamHandle; 
 }
 
 /** Keeps the client's address on a socket: getpeername(2) fails once the client has gone, and the parent was told at accept. */
-export function rememberPeer(socket: Socket, { family, remoteAddress, remotePort }: ReceivedConnection): void {
+export function rememberPeer(socket: Socket, connection: ReceivedConnection): void {
   // Where net keeps what getpeername(2) says. Should it stop to, this does nothing.
-  if (remoteAddress === undefined) return
-  Reflect.set(socket, '_peername', { address: remoteAddress, family, port: remotePort })
+  if (connection.family !== 'Unix') Reflect.set(socket, '_peername', connection)
 }
 
 function adoptDescriptor(connection: ReceivedConnection, options?: SocketOptions): Socket {

@@ -1,16 +1,10 @@
 // Runs in a WORKER: its one channel to the parent, shared by the clients of the process or thread.
 
 import { closeSync } from 'node:fs'
-import {
-  beat,
-  type NativeReceiver,
-  openReceiver,
-  type ReceivedConnection,
-  type ReceiverPhase,
-  restoreStderr,
-} from '../native.js'
+import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
 import type { Lane } from './lane.js'
+import { exchangeTable, ReceivedConnection } from './received-connection.js'
 
 /**
  * The receiving end of a channel, and the lanes that connections leave it by. What opens it is its hello, and that is what
@@ -22,6 +16,7 @@ export class Channel {
   #fd: number | undefined
   #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
+  readonly #table = exchangeTable()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #pulse: NodeJS.Timeout | undefined
@@ -58,7 +53,7 @@ export class Channel {
     this.#fd = undefined
     let receiver: NativeReceiver
     try {
-      receiver = openReceiver(fd, this.settings.isThread, () => this.#wake())
+      receiver = openReceiver(fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
     } catch (error) {
       if (!(error instanceof Error && error.message.includes('EPIPE'))) throw error
       this.#change({ phase: 'ended', reason: 'eof' })
@@ -85,7 +80,10 @@ export class Channel {
   /** See `NativeReceiver.exchange`. */
   exchange(port: number, room: number, window: number, ended: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
-    return this.#receiver.exchange(port, room, window, ended)
+    const count = this.#receiver.exchange(port, room, window, ended, this.#table)
+    const taken: ReceivedConnection[] = []
+    for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index))
+    return taken
   }
 
   /** Counts a lease as over at once; false if the next exchange has to tell it. */
@@ -110,9 +108,10 @@ export class Channel {
     if (this.#fd !== undefined && !this.settings.isThread) closeSync(this.#fd)
   }
 
-  #wake(): void {
+  #wake(hasChanged: boolean): void {
     if (this.#state === 'closed' || this.#receiver === undefined) return
-    this.#change(this.#receiver.phase())
+    // Asking costs as much as three connections, so not at every wake.
+    this.#change(hasChanged ? this.#receiver.phase() : this.#phase)
   }
 
   #change(phase: ReceiverPhase): void {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { ReceivedConnection } from '../native.js'
+import type { ReceivedConnection } from './received-connection.js'
 
 /** What is known of a connection beside its socket. Addresses are those at accept: they hold when the client has gone. */
 export interface ConnectionInfo {
@@ -20,6 +20,6 @@ export interface Connection extends ConnectionInfo {
 }
 
 export function connectionInfo(received: ReceivedConnection): ConnectionInfo {
-  const { id, remoteAddress, remotePort, localPort, waited } = received
-  return { id, remoteAddress, remotePort, localPort, waited }
+  const { id, address, port, localPort, waited } = received
+  return { id, remoteAddress: address, remotePort: port, localPort, waited }
 }

@@ -1,7 +1,7 @@
 import type { Server, Socket } from 'node:net'
 import { hasCode } from '../errors.js'
-import type { ReceivedConnection } from '../native.js'
 import { type Adopter, rememberPeer } from './adopt-socket.js'
+import type { ReceivedConnection } from './received-connection.js'
 import type { ServedServer, ServeHooks } from './serve.js'
 import { ServedDrain } from './served-drain.js'
 import { LISTENING, type StreamHandle, tcpConstructor } from './stream-handle.js'

@@ -1,5 +1,6 @@
-import type { ReceivedConnection, ReceiverPhase } from '../native.js'
+import type { ReceiverPhase } from '../native.js'
 import type { Channel } from './channel.js'
+import type { ReceivedConnection } from './received-connection.js'
 
 /** Whoever takes a lane's connections. */
 export interface LaneOwner {

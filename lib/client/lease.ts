@@ -6,7 +6,8 @@ import type { Socket } from 'node:net'
  */
 export function leaseUntil(event: 'close' | 'finish', socket: Socket, over: () => void): void {
   if (event === 'close') {
-    socket.once('close', over)
+    // It comes once, so this is `once` without its wrapper.
+    socket.on('close', over)
     return
   }
   const once = (): void => {

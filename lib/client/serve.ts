@@ -1,9 +1,9 @@
 import { Server as NetServer, type Socket } from 'node:net'
 import { invalidType, serverAlreadyListens } from '../errors.js'
-import type { ReceivedConnection } from '../native.js'
 import type { Adopter } from './adopt-socket.js'
 import { EmittedServer } from './emitted-server.js'
 import { HandleServer } from './handle-server.js'
+import type { ReceivedConnection } from './received-connection.js'
 
 /** A server of net, http, https, tls or http2 that gets its connections from a client. */
 export interface ServedServer {

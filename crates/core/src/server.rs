@@ -86,7 +86,10 @@ impl Server {
         };
         let thread = std::thread::Builder::new()
             .name("socketserver".into())
-            .spawn(move || runtime.block_on(house.run(inbox)))
+            .spawn(move || {
+                sys::wait_turn();
+                runtime.block_on(house.run(inbox));
+            })
             .map_err(|error| system_error("pthread_create", &error))?;
         Ok(Self {
             commands,
@@ -268,8 +271,8 @@ async fn open<S: Sys>(
     dispatcher: &mpsc::Sender<Message>,
     notices: &Notices,
 ) -> Result<(), mpsc::error::SendError<Message>> {
-    let Ok(socket) = sys::watch(socket, Interest::READABLE | Interest::WRITABLE) else {
-        // epoll is out of watches: the worker sees its channel end at once.
+    let (Ok(writing), Ok(reading)) = (socket.try_clone(), sys::watch(socket, Interest::READABLE)) else {
+        // Out of descriptors, or epoll of watches: the worker sees its channel end at once.
         notices.post(Notice::Ended {
             channel,
             reason: EndReason::Lost,
@@ -278,9 +281,8 @@ async fn open<S: Sys>(
         });
         return Ok(());
     };
-    let socket = Arc::new(socket);
-    let outlet = Outlet::new(channel, Arc::clone(&socket), dispatcher.downgrade());
-    let inlet = Inlet::new(sys.clone(), channel, socket, dispatcher.clone());
+    let outlet = Outlet::new(channel, writing, dispatcher.downgrade());
+    let inlet = Inlet::new(sys.clone(), channel, reading, dispatcher.clone());
     // The place in the inbox first: nothing that the inlet says may come before `Open`.
     let Ok(place) = dispatcher.reserve().await else {
         return Ok(());

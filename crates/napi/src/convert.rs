@@ -309,9 +309,13 @@ pub fn millis(duration: Duration) -> f64 {
 
 /// The client's address as Node prints it: with its zone where a link-local address has one.
 pub fn remote_parts(remote: Option<SocketAddr>) -> (Option<String>, Option<u16>) {
-    let text = remote.map(|address| match address {
+    (remote.map(ip_text), remote.map(|address| address.port()))
+}
+
+/// An address without its port, as Node writes it.
+pub fn ip_text(address: SocketAddr) -> String {
+    match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         other => other.ip().to_string(),
-    });
-    (text, remote.map(|address| address.port()))
+    }
 }

@@ -10,5 +10,6 @@ mod convert;
 mod descriptor;
 mod receiver;
 mod server;
+mod table;
 mod wake;
 mod watch;

@@ -1,41 +1,19 @@
 //! The worker's side.
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{Float64ArraySlice, Function};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
-use socketserver_core::channel::record::{CloseReason, Family};
-use socketserver_core::receiver::lane::Taken;
+use socketserver_core::channel::record::CloseReason;
 use socketserver_core::receiver::{End, Phase};
 
-use crate::convert::{count, remote_parts};
-use crate::descriptor;
+use crate::convert::ip_text;
 use crate::watch::{Seen, Watch};
-
-/// A connection that is this worker's now.
-#[napi(object)]
-pub struct ReceivedConnection {
-    /// Unique within the server.
-    pub id: f64,
-    /// The descriptor, which the caller owns.
-    pub fd: i32,
-    /// The socket's kind.
-    #[napi(ts_type = "'IPv4' | 'IPv6' | 'Unix'")]
-    pub family: String,
-    /// The client; absent for a Unix socket.
-    pub remote_address: Option<String>,
-    /// The client's port.
-    pub remote_port: Option<u16>,
-    /// The port it came in by.
-    pub local_port: Option<u16>,
-    /// Milliseconds from accept to handoff.
-    pub waited: f64,
-    /// Shut it down before it is closed, `shutDown`: a copy may lie unread at a worker that is stuck.
-    pub reissued: bool,
-}
+use crate::{descriptor, table};
 
 /// Where a receiver stands.
 #[napi(object)]
@@ -60,13 +38,14 @@ pub struct NativeReceiver {
 #[napi]
 impl NativeReceiver {
     /// `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
-    /// while this call lasts. `wake` is called when connections wait or the phase has changed; it keeps no loop alive.
+    /// while this call lasts. `wake` is called when connections wait, or with `true` when the phase has changed; it
+    /// keeps no loop alive.
     #[napi(constructor)]
     pub fn new(
         env: Env,
         fd: i32,
         borrowed: bool,
-        #[napi(ts_arg_type = "() => void")] wake: Function<(), ()>,
+        #[napi(ts_arg_type = "(hasChanged: boolean) => void")] wake: Function<bool, ()>,
     ) -> Result<Self> {
         let fd = if borrowed {
             descriptor::copy(fd)?
@@ -78,21 +57,44 @@ impl NativeReceiver {
                 .map_err(|error| Error::new(Status::InvalidArg, format!("the descriptor is no channel: {error}")))?,
         );
         let looking = Rc::clone(&receiver);
-        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || Seen {
-            wake: looking.read(),
-            wants_room: looking.wants_room(),
-            ended: looking.has_ended(),
+        let told = RefCell::new(receiver.phase());
+        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || {
+            let news = looking.read();
+            let phase = looking.phase();
+            let has_changed = *told.borrow() != phase;
+            if has_changed {
+                told.replace(phase);
+            }
+            Seen {
+                wake: (news || has_changed).then_some(has_changed),
+                wants_room: looking.wants_room(),
+                ended: looking.has_ended(),
+            }
         })?;
         Ok(Self { receiver, watch })
     }
 
     /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-    /// lane's outstanding credit to `min(window, room - taken)`.
+    /// lane's outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+    /// twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
     #[napi]
-    pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<ReceivedConnection> {
+    pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32, mut table: Float64ArraySlice<'_>) -> u32 {
+        let rows = table::rows(&mut table);
+        let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let taken = self.receiver.exchange(lane, room, window, ended);
         self.watch.want_room(self.receiver.wants_room());
-        taken.into_iter().map(ReceivedConnection::from).collect()
+        let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        for (row, taken) in rows.iter_mut().zip(taken) {
+            *row = table::row(taken);
+        }
+        count
+    }
+
+    /// The text of an IPv6 address in a row of `exchange`.
+    #[allow(clippy::many_single_char_names, reason = "they are the row's")]
+    #[napi]
+    pub fn ipv6_text(a: u32, b: u32, c: u32, d: u32, scope: u32) -> String {
+        ip_text(table::ipv6([a, b, c, d], scope))
     }
 
     /// Where it stands.
@@ -139,28 +141,6 @@ impl NativeReceiver {
     pub fn close(&self) {
         self.watch.stop();
         self.receiver.close();
-    }
-}
-
-impl From<Taken> for ReceivedConnection {
-    fn from(taken: Taken) -> Self {
-        let head = taken.head;
-        let (remote_address, remote_port) = remote_parts(head.remote);
-        let family = match head.family {
-            Family::Unix => "Unix",
-            Family::Ipv4 => "IPv4",
-            Family::Ipv6 => "IPv6",
-        };
-        Self {
-            id: count(head.id),
-            fd: descriptor::give_away(taken.fd),
-            family: family.to_owned(),
-            remote_address,
-            remote_port,
-            local_port: (head.local_port != 0).then_some(head.local_port),
-            waited: f64::from(head.waited) / 1000.0,
-            reissued: head.reissued,
-        }
     }
 }
 

@@ -21,8 +21,8 @@ use napi::{Env, Error, Result, Status, sys};
 
 /// What the owner of a socket has made of it.
 pub struct Seen {
-    /// JavaScript should look.
-    pub wake: bool,
+    /// JavaScript should look, and is given this.
+    pub wake: Option<bool>,
     /// Call again when there is room to write, not only when there is something to read.
     pub wants_room: bool,
     /// Nothing will come any more.
@@ -54,7 +54,7 @@ impl Watch {
     pub fn start(
         env: &Env,
         socket: BorrowedFd<'_>,
-        wake: &Function<(), ()>,
+        wake: &Function<bool, ()>,
         look: impl Fn() -> Seen + 'static,
     ) -> Result<Self> {
         let mut uv_loop = ptr::null_mut();
@@ -147,7 +147,7 @@ impl Inner {
 
     /// Calls into JavaScript as libuv's own callbacks do: ticks and microtasks run afterwards, and what is thrown is an
     /// uncaught exception.
-    fn call(&self) {
+    fn call(&self, value: bool) {
         // SAFETY: on the thread of `env`, outside of any other call into it; every value is checked before it is used.
         unsafe {
             let mut scope = ptr::null_mut();
@@ -155,11 +155,13 @@ impl Inner {
                 return;
             }
             let (mut wake, mut receiver, mut result) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            let mut argument = ptr::null_mut();
             sys::napi_get_reference_value(self.env, self.wake, &raw mut wake);
             sys::napi_get_global(self.env, &raw mut receiver);
-            if !wake.is_null() && !receiver.is_null() {
-                let status =
-                    sys::napi_make_callback(self.env, self.context, receiver, wake, 0, ptr::null(), &raw mut result);
+            sys::napi_get_boolean(self.env, value, &raw mut argument);
+            if !wake.is_null() && !receiver.is_null() && !argument.is_null() {
+                let (context, arguments) = (self.context, &raw const argument);
+                let status = sys::napi_make_callback(self.env, context, receiver, wake, 1, arguments, &raw mut result);
                 let mut thrown = ptr::null_mut();
                 if status == sys::Status::napi_pending_exception
                     && sys::napi_get_and_clear_last_exception(self.env, &raw mut thrown) == sys::Status::napi_ok
@@ -187,7 +189,7 @@ unsafe extern "C" fn ready(poll: *mut UvPoll, status: c_int, _events: c_int) {
     while status < 0 && !seen.ended {
         let next = (inner.look)();
         seen = Seen {
-            wake: seen.wake || next.wake,
+            wake: seen.wake.max(next.wake),
             ..next
         };
     }
@@ -198,8 +200,8 @@ unsafe extern "C" fn ready(poll: *mut UvPoll, status: c_int, _events: c_int) {
     } else {
         inner.want_room(seen.wants_room);
     }
-    if seen.wake {
-        inner.call();
+    if let Some(value) = seen.wake {
+        inner.call(value);
     }
 }
 

@@ -1,7 +1,6 @@
 //! The parent's reading end of one channel: a worker's frames become the dispatcher's events.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
@@ -20,7 +19,7 @@ use crate::sys::Sys;
 pub struct Inlet<S> {
     sys: S,
     channel: ChannelId,
-    socket: Arc<AsyncFd<OwnedFd>>,
+    socket: AsyncFd<OwnedFd>,
     dispatcher: mpsc::Sender<Message>,
     reader: Reader,
     greeted: bool,
@@ -28,7 +27,7 @@ pub struct Inlet<S> {
 
 impl<S: Sys> Inlet<S> {
     /// The reading end of `socket`.
-    pub fn new(sys: S, channel: ChannelId, socket: Arc<AsyncFd<OwnedFd>>, dispatcher: mpsc::Sender<Message>) -> Self {
+    pub fn new(sys: S, channel: ChannelId, socket: AsyncFd<OwnedFd>, dispatcher: mpsc::Sender<Message>) -> Self {
         Self {
             sys,
             channel,
@@ -47,12 +46,11 @@ impl<S: Sys> Inlet<S> {
     }
 
     async fn read(&mut self) -> Result<(), ProtocolError> {
-        let socket = Arc::clone(&self.socket);
         loop {
-            let Ok(mut ready) = socket.readable().await else {
+            let Ok(mut ready) = self.socket.readable().await else {
                 return Ok(());
             };
-            match self.reader.fill(&self.sys, socket.as_fd()) {
+            match self.reader.fill(&self.sys, self.socket.as_fd()) {
                 Ok(Fill::Nothing) => ready.clear_ready(),
                 Ok(Fill::End) => return self.reader.finish(),
                 Ok(Fill::Some) => {

@@ -2,25 +2,28 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use super::Message;
 use crate::channel::ChannelId;
-use crate::sys::Sys;
+use crate::sys::{self, Sys};
 
 /// A worker that leaves this many bytes of answers unread is not one.
 const MAX_UNREAD: usize = 64 * 1024;
+
+/// When to try again if the kernel cannot tell when there is room.
+const ROOM: Duration = Duration::from_millis(10);
 
 /// Sends frames to one worker.
 #[derive(Debug)]
 pub struct Outlet {
     channel: ChannelId,
-    socket: Arc<AsyncFd<OwnedFd>>,
+    /// A descriptor of its own, as a socket is watched for reading by one and for room by another.
+    socket: Arc<OwnedFd>,
     dispatcher: mpsc::WeakSender<Message>,
     unsent: Vec<u8>,
     room: Room,
@@ -38,10 +41,10 @@ enum Room {
 impl Outlet {
     /// The writing end of `socket`. `dispatcher` is told [`Message::Writable`] when it has room again.
     #[must_use]
-    pub fn new(channel: ChannelId, socket: Arc<AsyncFd<OwnedFd>>, dispatcher: mpsc::WeakSender<Message>) -> Self {
+    pub fn new(channel: ChannelId, socket: OwnedFd, dispatcher: mpsc::WeakSender<Message>) -> Self {
         Self {
             channel,
-            socket,
+            socket: Arc::new(socket),
             dispatcher,
             unsent: Vec::new(),
             room: Room::Some,
@@ -109,27 +112,22 @@ impl Outlet {
         if self.room == Room::None {
             return Err(Errno::EAGAIN);
         }
-        // Through `try_io`, so that a full socket clears the readiness that the watching task waits for.
-        let sent = self.socket.try_io(Interest::WRITABLE, |socket| {
-            Ok(sys.send(socket.as_fd(), bytes, descriptors)?)
-        });
-        let errno = match sent {
-            Ok(sent) => return Ok(sent),
-            Err(error) => error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw),
-        };
-        if errno == Errno::EAGAIN {
+        let sent = sys.send(self.socket.as_fd(), bytes, descriptors);
+        if sent == Err(Errno::EAGAIN) {
             self.room = Room::None;
             self.watch();
         }
-        Err(errno)
+        sent
     }
 
     fn watch(&self) {
         let (channel, socket, dispatcher) = (self.channel, Arc::clone(&self.socket), self.dispatcher.clone());
         tokio::spawn(async move {
-            if socket.writable().await.is_ok()
-                && let Some(dispatcher) = dispatcher.upgrade()
-            {
+            if sys::room(socket.as_fd()).await.is_err() {
+                // epoll is out of watches.
+                tokio::time::sleep(ROOM).await;
+            }
+            if let Some(dispatcher) = dispatcher.upgrade() {
                 // Fails only if the dispatcher has ended.
                 let _ = dispatcher.send(Message::Writable(channel)).await;
             }

@@ -1,7 +1,6 @@
 //! The parent's writing end on a socket that is full, short, or gone.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use nix::errno::Errno;
@@ -12,8 +11,7 @@ use socketserver_core::channel::{Fill, Reader, pair};
 use socketserver_core::dispatcher::Message;
 use socketserver_core::dispatcher::outlet::Outlet;
 use socketserver_core::notice::EndReason;
-use socketserver_core::sys::{self, Os, Sys};
-use tokio::io::Interest;
+use socketserver_core::sys::{Os, Sys};
 use tokio::sync::mpsc;
 
 use crate::faulty::Faulty;
@@ -21,13 +19,11 @@ use crate::peer::{Heard, Peer};
 use crate::wait::{BOUND, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
 
-/// An outlet whose socket is known to have room, with its inbox and the other end of its channel.
-async fn outlet() -> (Outlet, mpsc::Sender<Message>, mpsc::Receiver<Message>, OwnedFd) {
+/// An outlet with its inbox and the other end of its channel.
+fn outlet() -> (Outlet, mpsc::Sender<Message>, mpsc::Receiver<Message>, OwnedFd) {
     let (ours, theirs) = pair().unwrap();
-    let socket = Arc::new(sys::watch(ours, Interest::READABLE | Interest::WRITABLE).unwrap());
-    socket.writable().await.unwrap().retain_ready();
     let (inbox, messages) = mpsc::channel(16);
-    (Outlet::new(1, socket, inbox.downgrade()), inbox, messages, theirs)
+    (Outlet::new(1, ours, inbox.downgrade()), inbox, messages, theirs)
 }
 
 fn connection_frame() -> Writer {
@@ -52,7 +48,7 @@ async fn writable(messages: &mut mpsc::Receiver<Message>) {
 
 #[tokio::test]
 async fn a_full_socket_takes_nothing_of_a_handoff_and_is_waited_for() {
-    let (mut outlet, _inbox, mut messages, theirs) = outlet().await;
+    let (mut outlet, _inbox, mut messages, theirs) = outlet();
     let mut said = Writer::new();
     said.drain();
     let mut told = 0;
@@ -76,7 +72,7 @@ async fn a_full_socket_takes_nothing_of_a_handoff_and_is_waited_for() {
 
 #[tokio::test]
 async fn a_frame_that_is_cut_short_is_finished_and_its_descriptors_go_once() {
-    let (mut outlet, _inbox, _messages, theirs) = outlet().await;
+    let (mut outlet, _inbox, _messages, theirs) = outlet();
     let sys = Faulty::default().send(|_| Some(Ok(1)));
     let frame = connection_frame();
     assert_eq!(outlet.hand_off(&sys, frame.bytes(), &[theirs.as_fd()]), Ok(()));
@@ -86,7 +82,7 @@ async fn a_frame_that_is_cut_short_is_finished_and_its_descriptors_go_once() {
 
 #[tokio::test]
 async fn nothing_is_sent_before_the_rest_of_a_frame() {
-    let (mut outlet, _inbox, mut messages, theirs) = outlet().await;
+    let (mut outlet, _inbox, mut messages, theirs) = outlet();
     let sys = Faulty::default().send(|call| match call {
         0 => Some(Ok(10)),
         1 => Some(Err(Errno::EAGAIN)),
@@ -113,7 +109,7 @@ async fn nothing_is_sent_before_the_rest_of_a_frame() {
 
 #[tokio::test]
 async fn an_error_after_the_descriptors_have_gone_ends_the_channel_and_undoes_nothing() {
-    let (mut outlet, _inbox, _messages, theirs) = outlet().await;
+    let (mut outlet, _inbox, _messages, theirs) = outlet();
     let sys = Faulty::default().send(|call| Some(if call == 0 { Ok(10) } else { Err(Errno::ENOBUFS) }));
     let frame = connection_frame();
     assert_eq!(
@@ -124,7 +120,7 @@ async fn an_error_after_the_descriptors_have_gone_ends_the_channel_and_undoes_no
 
 #[tokio::test]
 async fn a_worker_that_reads_no_answers_ends() {
-    let (mut outlet, _inbox, _messages, _theirs) = outlet().await;
+    let (mut outlet, _inbox, _messages, _theirs) = outlet();
     let mut said = Writer::new();
     said.recall(0..64);
     let mut told = 0;
@@ -140,7 +136,7 @@ async fn a_worker_that_reads_no_answers_ends() {
 
 #[tokio::test]
 async fn a_peer_that_has_gone_is_epipe() {
-    let (mut outlet, _inbox, _messages, theirs) = outlet().await;
+    let (mut outlet, _inbox, _messages, theirs) = outlet();
     let spare = theirs.try_clone().unwrap();
     drop(theirs);
     outlet.shut();

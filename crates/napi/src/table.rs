@@ -1,0 +1,69 @@
+//! How connections cross into JavaScript: as rows of numbers in one array that is used again and again.
+//!
+//! Making an object of each here, property by property, cost two to three microseconds a connection, of which a worker
+//! has some forty in all, and collecting them cost another one.
+
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use napi::bindgen_prelude::Float64ArraySlice;
+use socketserver_core::receiver::lane::Taken;
+
+use crate::convert::count;
+use crate::descriptor;
+
+/// `id, fd, waited, local port, remote port, family, reissued, a, b, c, d, scope`. The descriptor is the reader's from
+/// then on. `waited` is in milliseconds. A local port of 0 is none. The family is 4, 6, or 0 for a Unix socket, whose
+/// client has neither port nor address. `reissued` is 1 if the connection has to be shut down before it is closed,
+/// because a copy may lie unread at a worker that is stuck. The address is 32 bits in `a`, or 128 in `a` to `d`, the
+/// first the most significant.
+pub type Row = [f64; 12];
+
+/// The whole rows that a table has.
+#[allow(
+    unsafe_code,
+    reason = "napi cannot know that nobody else writes to the array meanwhile"
+)]
+pub fn rows<'a>(table: &'a mut Float64ArraySlice<'_>) -> &'a mut [Row] {
+    // SAFETY: JavaScript of this environment runs again only when the call that brought the table has returned, and the
+    // client does not share the table's memory with other threads.
+    let numbers = unsafe { table.as_mut() };
+    numbers.as_chunks_mut().0
+}
+
+/// Hands a connection over.
+pub fn row(taken: Taken) -> Row {
+    let head = taken.head;
+    let (family, [a, b, c, d], scope) = match head.remote {
+        None => (0, [0; 4], 0),
+        Some(SocketAddr::V4(v4)) => (4, [v4.ip().to_bits(), 0, 0, 0], 0),
+        Some(SocketAddr::V6(v6)) => (6, words(*v6.ip()), v6.scope_id()),
+    };
+    let remote_port = head.remote.map_or(0, |address| address.port());
+    [
+        count(head.id),
+        f64::from(descriptor::give_away(taken.fd)),
+        f64::from(head.waited) / 1000.0,
+        f64::from(head.local_port),
+        f64::from(remote_port),
+        f64::from(family),
+        f64::from(u8::from(head.reissued)),
+        f64::from(a),
+        f64::from(b),
+        f64::from(c),
+        f64::from(d),
+        f64::from(scope),
+    ]
+}
+
+/// The address that a row has as four numbers.
+pub fn ipv6([a, b, c, d]: [u32; 4], scope: u32) -> SocketAddr {
+    let bits = [b, c, d]
+        .iter()
+        .fold(u128::from(a), |bits, word| bits << 32 | u128::from(*word));
+    SocketAddrV6::new(Ipv6Addr::from_bits(bits), 0, 0, scope).into()
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "each is its 32 lowest bits")]
+fn words(address: Ipv6Addr) -> [u32; 4] {
+    [96, 64, 32, 0].map(|shift| (address.to_bits() >> shift) as u32)
+}
