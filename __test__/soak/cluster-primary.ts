@@ -19,6 +19,8 @@ const kills: (Omit<Kill, 'ports'> & { ports: number[] })[] = []
 
 async function start(): Promise<void> {
   const worker = cluster.fork({ SOAK_PORT: String(port) })
+  // Of a message to one that has just been killed; unheard, it would end this process.
+  worker.process.on('error', () => {})
   worker.on('error', () => {})
   worker.once('exit', () => {
     // One that was killed is replaced; one that was disconnected has been.
@@ -31,7 +33,7 @@ async function start(): Promise<void> {
 async function leave(worker: Worker): Promise<void> {
   if (!serving.delete(worker)) return
   const gone = once(worker, 'exit')
-  worker.disconnect()
+  if (worker.isConnected()) worker.disconnect()
   await gone
 }
 
