@@ -39,6 +39,14 @@ export declare class NativeReceiver {
    * twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
    */
   exchange(lane: number, room: number, window: number, table: Float64Array): number
+  /**
+   * In a thread: makes `handle`, a stream of Node's own, the owner of a connection's descriptor by its method `open`, and
+   * returns what that does. One call, so that the thread cannot be ended in between: then there would be two owners,
+   * or none.
+   */
+  adoptBy(handle: object, fd: number): number
+  /** In a thread: leaves a connection's descriptor to the caller, who has to close it. */
+  release(fd: number): void
   /** The text of an IPv6 address in a row of `exchange`. */
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
