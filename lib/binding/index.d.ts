@@ -39,6 +39,14 @@ export declare class NativeReceiver {
    * twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
    */
   exchange(lane: number, room: number, window: number, table: Float64Array): number
+  /**
+   * In a thread: makes `handle`, a stream of Node's own, the owner of a connection's descriptor by its method `open`, and
+   * returns what that does. One call, so that the thread cannot be ended in between: then there would be two owners,
+   * or none.
+   */
+  adoptBy(handle: object, fd: number): number
+  /** In a thread: leaves a connection's descriptor to the caller, who has to close it. */
+  release(fd: number): void
   /** The text of an IPv6 address in a row of `exchange`. */
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
@@ -237,7 +245,7 @@ export interface NativeStats {
   requeued: number
   /** Connections that a worker had taken and handed back. */
   handedBack: number
-  /** Connections that waited too long. */
+  /** Connections given up. */
   shed: number
   /** Connections that wait now. */
   queued: number
@@ -263,7 +271,7 @@ export interface Notice {
   channel?: number
   /** joined: as the worker says. */
   pid?: number
-  /** ended: left, lost, dismissed or protocol; shed: timeout. */
+  /** ended: left, lost, dismissed or protocol; shed: timeout or destroyed. */
   reason?: string
   /** ended: the leases that the worker held then. */
   leases?: number
@@ -331,7 +339,7 @@ export interface Settled {
   error?: SystemError
 }
 
-/** A connection that waited too long. */
+/** A connection that was given up. */
 export interface ShedConnection {
   /** Unique within its server. */
   id: number

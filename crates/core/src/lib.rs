@@ -19,6 +19,7 @@ pub mod listener;
 pub mod acceptor;
 pub mod connection;
 pub mod queue;
+pub mod reserve;
 
 pub mod dispatcher;
 

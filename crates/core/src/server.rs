@@ -8,14 +8,14 @@ use std::thread::JoinHandle;
 use tokio::io::Interest;
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
 use crate::config::{Config, ListenSpec};
-use crate::connection::Connection;
 use crate::dispatcher::inlet::Inlet;
 use crate::dispatcher::outlet::Outlet;
-use crate::dispatcher::state::{Event, State};
+use crate::dispatcher::state::Event;
 use crate::dispatcher::{Dispatcher, Message};
 use crate::error::{ListenError, SystemError, system_error};
 use crate::listener::{Lender, Listener, ListenerAddress};
@@ -80,7 +80,7 @@ impl Server {
             .map_err(|error| system_error("epoll_create1", &error))?;
         let house = House {
             sys,
-            state: State::new(config),
+            config: *config,
             gate: gate.clone(),
             stats: Arc::clone(&stats),
             notices: Arc::clone(&notices),
@@ -209,7 +209,7 @@ impl Drop for Server {
 /// What the server's thread is built from.
 struct House<S> {
     sys: S,
-    state: State<Connection>,
+    config: Config,
     gate: Gate,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
@@ -230,14 +230,20 @@ impl<S: Sys> House<S> {
             notices: Arc::clone(&self.notices),
         };
         let mut acceptors = Vec::new();
+        let mut accepting: Vec<AbortHandle> = Vec::new();
         let notices = Arc::clone(&self.notices);
-        tokio::spawn(Dispatcher::new(self.sys.clone(), self.state, inbox, self.stats, self.notices).run());
+        let pairing =
+            tokio::spawn(Dispatcher::new(self.sys.clone(), &self.config, inbox, self.stats, self.notices).run());
         while let Some(command) = commands.recv().await {
             let sent = match command {
                 Command::Listen(listener) => {
                     let (socket, place) = listener.into_parts();
                     match sys::watch_listener(socket) {
-                        Ok(socket) => acceptors.push(tokio::spawn(acceptor.clone().run(socket, place))),
+                        Ok(socket) => {
+                            let task = tokio::spawn(acceptor.clone().run(socket, place));
+                            accepting.push(task.abort_handle());
+                            acceptors.push(task);
+                        }
                         Err(errno) => {
                             let (address, error) = (
                                 place.address().clone(),
@@ -267,7 +273,13 @@ impl<S: Sys> House<S> {
                     });
                     sent
                 }
-                Command::Destroy => return,
+                Command::Destroy => {
+                    accepting.iter().for_each(AbortHandle::abort);
+                    // What waits is given up, and counted. Either fails only if the dispatcher has ended.
+                    let _ = dispatcher.send(Message::Destroy).await;
+                    let _ = pairing.await;
+                    return;
+                }
             };
             if sent.is_err() {
                 return;

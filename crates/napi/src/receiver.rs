@@ -1,15 +1,17 @@
 //! The worker's side.
 
 use std::cell::RefCell;
-use std::os::fd::AsFd;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use napi::bindgen_prelude::{Float64ArraySlice, Function};
+use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
 use socketserver_core::channel::record::CloseReason;
 use socketserver_core::error::system_error;
+use socketserver_core::receiver::lane::Taken;
 use socketserver_core::receiver::{End, HandBackError, Phase};
 
 use crate::convert::{SystemError, count, id_of, ip_text};
@@ -46,6 +48,9 @@ pub struct HandBackRefusal {
 pub struct NativeReceiver {
     receiver: Rc<Receiver>,
     watch: Watch,
+    /// In a thread: the descriptors of connections that JavaScript has in its hands as numbers. A thread can be ended
+    /// between any two of its instructions, and its process lives on: what nobody has adopted by then is closed with this.
+    kept: Option<RefCell<HashMap<RawFd, OwnedFd>>>,
 }
 
 #[napi]
@@ -83,7 +88,8 @@ impl NativeReceiver {
                 wants: wants(&looking),
             }
         })?;
-        Ok(Self { receiver, watch })
+        let kept = borrowed.then(RefCell::default);
+        Ok(Self { receiver, watch, kept })
     }
 
     /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
@@ -97,9 +103,32 @@ impl NativeReceiver {
         self.watch.want(wants(&self.receiver));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
-            *row = table::row(taken);
+            let Taken { head, fd } = taken;
+            *row = table::row(&head, self.lend(fd));
         }
         count
+    }
+
+    /// In a thread: makes `handle`, a stream of Node's own, the owner of a connection's descriptor by its method `open`, and
+    /// returns what that does. One call, so that the thread cannot be ended in between: then there would be two owners,
+    /// or none.
+    #[napi(ts_args_type = "handle: object, fd: number")]
+    pub fn adopt_by(&self, handle: Object<'_>, fd: i32) -> Result<i32> {
+        let open: Function<i32, Option<i32>> = handle.get_named_property("open")?;
+        let error = open.apply(handle, fd)?.unwrap_or(0);
+        if error == 0 {
+            self.release(fd);
+        }
+        Ok(error)
+    }
+
+    /// In a thread: leaves a connection's descriptor to the caller, who has to close it.
+    #[napi]
+    pub fn release(&self, fd: i32) {
+        let kept = self.kept.as_ref().and_then(|kept| kept.borrow_mut().remove(&fd));
+        if let Some(fd) = kept {
+            descriptor::give_away(fd);
+        }
     }
 
     /// The text of an IPv6 address in a row of `exchange`.
@@ -194,6 +223,20 @@ impl From<HandBackError> for HandBackRefusal {
             reason: reason.to_owned(),
             message,
             error,
+        }
+    }
+}
+
+impl NativeReceiver {
+    /// The number of a descriptor that JavaScript is to adopt.
+    fn lend(&self, fd: OwnedFd) -> RawFd {
+        match &self.kept {
+            None => descriptor::give_away(fd),
+            Some(kept) => {
+                let number = fd.as_raw_fd();
+                kept.borrow_mut().insert(number, fd);
+                number
+            }
         }
     }
 }
