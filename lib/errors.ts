@@ -23,6 +23,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
   /** The parent has died or has cut the channel: no connection will come any more. */
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'
+  /** `handBack()` of a connection that has been read from, written to, ended or handed back already: it stays. */
+  | 'ERR_SOCKETSERVER_CONNECTION_USED'
   /** `client.serve()` while the client serves another server. */
   | 'ERR_SOCKETSERVER_ALREADY_SERVING'
 

@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
-import type { ConnectionInfo } from './client/connection.js'
+import type { Connection } from './client/connection.js'
 import type { DrainInfo } from './client/ending.js'
 import type { ListenAddress } from './server/address.js'
 import type { CutInfo, ShedInfo, StallInfo } from './server/stats.js'
@@ -33,7 +33,7 @@ export interface ServerEvents {
 /** The events of a client, with their arguments. */
 export interface ClientEvents {
   /** A connection has come; while there is a listener, and `concurrency` allows, they come unasked. */
-  connection: [socket: Socket, info: ConnectionInfo]
+  connection: [socket: Socket, connection: Connection]
   /** This worker is to end what idles: the server drains, has retired this worker, or has died. Told once. */
   drain: [info: DrainInfo]
   /** Something failed that the client lives with. Without a listener it becomes a process warning. */

@@ -5,6 +5,7 @@ import { SocketServerError } from './errors.js'
 
 export type {
   ChannelEnd,
+  HandBackRefusal,
   ListenerAddress,
   ListenOutcome,
   NativeReceiver,

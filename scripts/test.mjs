@@ -4,6 +4,7 @@
 //     npm test                                         everything
 //     npm test -- integration/http                     only the TypeScript tests whose path begins so
 //     npm test -- integration/http --match='*upgrade*' what follows goes to ava
+//     npm test -- benchmarks/test/*.mjs                 the tests of the benchmark, which need no compiling
 //     npm test -- --prebuilt                           no Rust: the binary that lies in lib/binding is tested
 
 import { existsSync } from 'node:fs'
@@ -72,7 +73,7 @@ async function usePrebuilt() {
  * @param {string} arg
  */
 export function pattern(arg) {
-  if (arg.startsWith('-') || (existsSync(join(root, arg)) && arg.startsWith('build/'))) return arg
+  if (arg.startsWith('-') || (existsSync(join(root, arg)) && /^(build|benchmarks)\//.test(arg))) return arg
   const path = arg.replace(/^(\.\/)?(__test__\/)?/, '').replace(/(\.test)?(\.[mc]?[tj]s)?$/, '')
   return `build/test/${path}${path.endsWith('/') || path.endsWith('*') ? '**' : '*'}`
 }

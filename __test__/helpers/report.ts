@@ -14,12 +14,12 @@ export function obey(commands: Record<string, () => void>): void {
 }
 
 /** In a fixture: tries something that should fail, and tells the test how it did. */
-export async function attempt(event: string, what: () => unknown): Promise<void> {
+export async function attempt(event: string, what: () => unknown, details: object = {}): Promise<void> {
   try {
     await what()
-    report(event, { code: 'none' })
+    report(event, { ...details, code: 'none' })
   } catch (error) {
     const { name, code, message } = Object(error)
-    report(event, { name, code, message })
+    report(event, { ...details, name, code, message })
   }
 }

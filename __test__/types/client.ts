@@ -33,6 +33,7 @@ client.accept({ signal: 'SIGTERM' })
 
 expectTypeOf<Connection>().toExtend<ConnectionInfo>()
 expectTypeOf<Connection['socket']>().toEqualTypeOf<Socket>()
+expectTypeOf<Connection['handBack']>().toEqualTypeOf<() => Promise<void>>()
 expectTypeOf<ConnectionInfo>().toExtend<{
   id: number
   remoteAddress: string | undefined
@@ -52,9 +53,9 @@ client.leases = 0
 expectTypeOf(client.close()).toEqualTypeOf<Promise<void>>()
 expectTypeOf(client.ref().unref()).toEqualTypeOf<Client>()
 
-client.on('connection', (socket, info) => {
+client.on('connection', (socket, connection) => {
   expectTypeOf(socket).toEqualTypeOf<Socket>()
-  expectTypeOf(info).toEqualTypeOf<ConnectionInfo>()
+  expectTypeOf(connection).toEqualTypeOf<Connection>()
 })
 client.once('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>())
 client.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())

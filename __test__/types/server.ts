@@ -88,6 +88,7 @@ expectTypeOf<ServerStats>().toExtend<{
   accepted: number
   handedOff: number
   requeued: number
+  handedBack: number
   shed: number
   queued: number
   maxQueued: number

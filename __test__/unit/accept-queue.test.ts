@@ -73,5 +73,5 @@ test('a call that has been served no longer listens to its signal', async (t) =>
 
 function connection(id: number): Connection {
   const nowhere = { remoteAddress: undefined, remotePort: undefined, localPort: undefined }
-  return { id, socket: new Socket(), waited: 0, ...nowhere }
+  return { id, socket: new Socket(), waited: 0, ...nowhere, handBack: () => Promise.resolve() }
 }

@@ -18,11 +18,11 @@ export declare class NativeReceiver {
    */
   constructor(fd: number, borrowed: boolean, wake: (hasChanged: boolean) => void)
   /**
-   * Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-   * lane's outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+   * Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
+   * outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
    * twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
    */
-  exchange(lane: number, room: number, window: number, ended: number, table: Float64Array): number
+  exchange(lane: number, room: number, window: number, table: Float64Array): number
   /**
    * In a thread: makes `handle`, a stream of Node's own, the owner of a connection's descriptor by its method `open`, and
    * returns what that does. One call, so that the thread cannot be ended in between: then there would be two owners,
@@ -35,10 +35,17 @@ export declare class NativeReceiver {
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
   phase(): ReceiverPhase
-  /** Counts a lease as over where the parent sees it; false if the next `exchange` has to tell. */
+  /** Counts a lease as over; true if the parent waits for the next `exchange` to hear of it. */
   leaseEnded(): boolean
   /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
   beat(): void
+  /**
+   * Hands a connection that `exchange` has given back to the parent; null if it is on its way. The caller goes on owning
+   * `fd`, of which this makes a copy, and then closes it without shutdown(2). The lease is over when `settled` names it.
+   */
+  handBack(id: number, fd: number): HandBackRefusal | null
+  /** What the parent has taken back since the last call; `wake` is called when there is something. */
+  settled(): Array<number>
   /** Wants no more connections; the leases go on. */
   leave(): void
   /** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
@@ -97,6 +104,16 @@ export interface ChannelStats {
   beats: number
 }
 
+/** Why a connection stays with the worker that would hand it back. */
+export interface HandBackRefusal {
+  /** What is against it. */
+  reason: 'ended' | 'version' | 'unknown' | 'system'
+  /** In words. */
+  message: string
+  /** system: the call that failed. */
+  error?: SystemError
+}
+
 /** Where a listener listens. */
 export interface ListenerAddress {
   /** `IPv4`, `IPv6` or `Unix`. */
@@ -135,6 +152,8 @@ export interface NativeStats {
   handedOff: number
   /** Times that a connection went back to the queue. */
   requeued: number
+  /** Connections that a worker had taken and handed back. */
+  handedBack: number
   /** Connections that waited too long. */
   shed: number
   /** Connections that wait now. */
@@ -172,7 +191,7 @@ export interface Notice {
   /** step: the connection. */
   id?: number
   /** step: how far it has come. */
-  step?: 'accepted' | 'handed-off' | 'taken'
+  step?: 'accepted' | 'handed-off' | 'taken' | 'handed-back'
   /** accept-error, worker-limit: the errno. */
   error?: SystemError
   /** accept-error: the listener. */

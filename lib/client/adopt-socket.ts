@@ -93,7 +93,7 @@ function openHandle(connection: ReceivedConnection): StreamHandle {
  */
 function shutDownBeforeClose(handle: object, { fd }: ReceivedConnection): void {
   let isOpen = true
-  for (const name of ['close', 'reset']) {
+  for (const name of CLOSING) {
     const method: unknown = Reflect.get(handle, name)
     if (typeof method !== 'function') continue
     Reflect.set(handle, name, (...args: unknown[]): unknown => {
@@ -105,6 +105,16 @@ function shutDownBeforeClose(handle: object, { fd }: ReceivedConnection): void {
   }
 }
 
+/** Parts a socket from its connection, of which somebody else has a copy: the socket closes, and nothing else ends. */
+export function detach(socket: Socket): void {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  if (typeof handle === 'object' && handle !== null) {
+    // What `shutDownBeforeClose` has put before those of the prototype.
+    for (const name of CLOSING) Reflect.deleteProperty(handle, name)
+  }
+  socket.destroy()
+}
+
 /** Closes what nobody owns now; that it could not be closed is less to say than why it could not be adopted. */
 function closeDescriptor(connection: ReceivedConnection): void {
   try {
@@ -113,3 +123,5 @@ function closeDescriptor(connection: ReceivedConnection): void {
     // It was none, which open() has said already.
   }
 }
+
+const CLOSING = ['close', 'reset']

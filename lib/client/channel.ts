@@ -3,8 +3,10 @@
 import { closeSync } from 'node:fs'
 import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
+import { closedError, lostError } from './ending.js'
 import type { Lane } from './lane.js'
 import { exchangeTable, ReceivedConnection } from './received-connection.js'
+import { Returns } from './returns.js'
 
 /**
  * The receiving end of a channel, and the lanes that connections leave it by. What opens it is its hello, and that is what
@@ -17,6 +19,7 @@ export class Channel {
   #receiver: NativeReceiver | undefined
   readonly #lanes = new Set<Lane>()
   readonly #table = exchangeTable()
+  readonly #returns = new Returns()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #pulse: NodeJS.Timeout | undefined
@@ -78,18 +81,25 @@ export class Channel {
   }
 
   /** See `NativeReceiver.exchange`. */
-  exchange(port: number, room: number, window: number, ended: number): ReceivedConnection[] {
+  exchange(port: number, room: number, window: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
     const keeper = this.settings.isThread ? this.#receiver : undefined
-    const count = this.#receiver.exchange(port, room, window, ended, this.#table)
+    const count = this.#receiver.exchange(port, room, window, this.#table)
     const taken: ReceivedConnection[] = []
     for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index, keeper))
     return taken
   }
 
-  /** Counts a lease as over at once; false if the next exchange has to tell it. */
+  /** Counts a lease as over; true if the parent waits for the next exchange to hear of it. */
   leaseEnded(): boolean {
     return this.#state !== 'closed' && this.#receiver !== undefined && this.#receiver.leaseEnded()
+  }
+
+  /** Hands a connection back to the parent; resolves when that has it. Throws if it stays here. */
+  handBack(connection: ReceivedConnection): Promise<void> {
+    if (this.#phase.phase === 'ended') throw lostError()
+    if (this.#state === 'closed' || this.#receiver === undefined) throw closedError()
+    return this.#returns.begin(this.#receiver, connection)
   }
 
   /** A lane takes nothing any more. When none does, what has come and was not taken goes back to the parent at once. */
@@ -111,6 +121,7 @@ export class Channel {
 
   #wake(hasChanged: boolean): void {
     if (this.#state === 'closed' || this.#receiver === undefined) return
+    if (!this.#returns.isEmpty) this.#returns.settle(this.#receiver)
     // Asking costs as much as three connections, so not at every wake.
     this.#change(hasChanged ? this.#receiver.phase() : this.#phase)
   }
@@ -121,6 +132,7 @@ export class Channel {
     // First what has come, then what has changed: a channel that is over may still hold connections.
     for (const lane of this.#lanes) lane.pump()
     if (!hasChanged) return
+    if (phase.phase === 'ended') this.#returns.end()
     for (const lane of this.#lanes) lane.phaseChanged(phase)
   }
 }

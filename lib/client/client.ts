@@ -1,14 +1,14 @@
 // Runs in a WORKER. The parent's counterparts are server/server.ts and server/worker-handle.ts.
 
 import { EventEmitter } from 'node:events'
-import type { Server as NetServer } from 'node:net'
+import type { Server as NetServer, Socket } from 'node:net'
 import { debug } from '../diagnostics.js'
 import { hasCode, SocketServerError } from '../errors.js'
 import { type ClientEvents, report } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import type { ReceiverPhase } from '../native.js'
 import { AcceptQueue } from './accept-queue.js'
-import { type Adopter, createAdopter } from './adopt-socket.js'
+import { type Adopter, createAdopter, detach } from './adopt-socket.js'
 import type { Channel } from './channel.js'
 import {
   type AcceptOptions,
@@ -17,13 +17,14 @@ import {
   parseServeOptions,
   type ServeOptions,
 } from './client-options.js'
-import { type Connection, connectionInfo } from './connection.js'
+import { type Connection, HeldConnection } from './connection.js'
 import { ConnectionListeners } from './connection-listeners.js'
 import { closedError, type DrainInfo, lostError, retiredError } from './ending.js'
 import { Lane } from './lane.js'
 import { Leases } from './leases.js'
 import { leaveProcess } from './leave-process.js'
 import type { ReceivedConnection } from './received-connection.js'
+import { assertUntouched } from './returns.js'
 import { type ServedServer, serveOn } from './serve.js'
 import { uncaught } from './uncaught.js'
 
@@ -39,7 +40,7 @@ export class Client extends EventEmitter<ClientEvents> {
   readonly #accepts = new AcceptQueue(() => this.#lane.pumpSoon())
   /** Taken for a listener that left before its turn came; they go to whoever asks next. */
   readonly #surplus: ReceivedConnection[] = []
-  readonly #leases = new Leases(() => this.#leaseOver())
+  readonly #leases = new Leases((isHandedBack) => this.#leaseOver(isHandedBack))
   #state: 'open' | 'closing' | 'closed' = 'open'
   /** Why there are no more connections, once that is so. */
   #ending: () => SocketServerError = closedError
@@ -196,7 +197,7 @@ export class Client extends EventEmitter<ClientEvents> {
     if (this.#accepts.length > 0) {
       const socket = this.#adopter.adopt(connection)
       this.#leases.begin('finish', socket, connection)
-      this.#accepts.give({ socket, ...connectionInfo(connection) })
+      this.#accepts.give(new HeldConnection(socket, connection, this.#handBack))
     } else if (this.#served !== undefined) {
       const socket = this.#served.receive(connection)
       if (socket === undefined) this.#leases.over(connection)
@@ -204,14 +205,25 @@ export class Client extends EventEmitter<ClientEvents> {
     } else if (this.listenerCount('connection') > 0) {
       const socket = this.#adopter.adopt(connection)
       this.#leases.begin('close', socket, connection)
-      uncaught(() => this.emit('connection', socket, connectionInfo(connection)))
+      const held = new HeldConnection(socket, connection, this.#handBack)
+      uncaught(() => this.emit('connection', socket, held))
     } else {
       this.#surplus.push(connection)
     }
   }
 
-  #leaseOver(): void {
-    this.#lane.leaseEnded()
+  /** One function for all connections; see there. */
+  readonly #handBack = async (socket: Socket, connection: ReceivedConnection): Promise<void> => {
+    assertUntouched(socket)
+    const returned = this.#channel.handBack(connection)
+    // From here on it is not this worker's: its lease is over with the parent's word, not when this socket closes.
+    const over = this.#leases.handBack(connection, returned)
+    detach(socket)
+    await over
+  }
+
+  #leaseOver(isHandedBack: boolean): void {
+    this.#lane.leaseEnded(isHandedBack)
     this.#closeIfDone()
   }
 

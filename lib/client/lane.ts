@@ -25,8 +25,6 @@ export class Lane {
   readonly #owner: LaneOwner
   #concurrency = Number.POSITIVE_INFINITY
   #leases = 0
-  /** Leases that are over and are still to be reported, where they could not be counted at once. */
-  #ended = 0
   /** What the parent may still send, as of the last exchange. */
   #credit = 0
   #isStopped = false
@@ -73,12 +71,13 @@ export class Lane {
     this.#channel.remove(this)
   }
 
-  leaseEnded(): void {
+  /** `isReported`: that it is over has been told already, as it was handed back. */
+  leaseEnded(isReported = false): void {
     this.#leases -= 1
-    if (!this.#channel.leaseEnded()) this.#ended += 1
+    const isAwaited = !isReported && this.#channel.leaseEnded()
     // Credit that is waited for goes out with whatever else ends in this turn of the loop; a mere count has time.
     if (this.#window(this.#room()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
-    else this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()
+    else if (isAwaited) this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()
   }
 
   /** Pumps once the running code has had its say: many accept() in a row are one exchange. */
@@ -116,9 +115,7 @@ export class Lane {
     for (;;) {
       const room = this.#room()
       const window = this.#window(room)
-      const ended = this.#ended
-      this.#ended = 0
-      const taken = this.#channel.exchange(this.port, room, window, ended)
+      const taken = this.#channel.exchange(this.port, room, window)
       this.#leases += taken.length
       this.#credit = Math.min(window, room - taken.length)
       for (const connection of taken) this.#owner.receive(connection)

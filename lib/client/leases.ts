@@ -11,10 +11,12 @@ export class Leases {
    * of collection went into that (measured).
    */
   readonly #held: Held[] = []
-  readonly #onOver: () => void
+  readonly #onOver: (isHandedBack: boolean) => void
+  /** Handed back to the parent, and their sockets not closed yet: that is not the end of these leases. */
+  readonly #returning = new Set<number>()
 
   /** `onOver` is called for each that is over. */
-  constructor(onOver: () => void) {
+  constructor(onOver: (isHandedBack: boolean) => void) {
     this.#onOver = onOver
   }
 
@@ -29,7 +31,7 @@ export class Leases {
     this.#held.push(held)
     leaseUntil(until, socket, () => {
       this.#forget(held)
-      this.over(connection)
+      if (!this.#returning.delete(connection.id)) this.over(connection)
     })
   }
 
@@ -37,7 +39,19 @@ export class Leases {
   over({ id }: ReceivedConnection): void {
     if (debug.enabled) debug('connection %d is over', id)
     if (diagnostics.connectionOver.hasSubscribers) diagnostics.connectionOver.publish({ id })
-    this.#onOver()
+    this.#onOver(false)
+  }
+
+  /** One goes back to the parent, and is over when that has it, or has gone. */
+  async handBack({ id }: ReceivedConnection, returned: Promise<void>): Promise<void> {
+    this.#returning.add(id)
+    try {
+      await returned
+    } finally {
+      if (debug.enabled) debug('connection %d is handed back', id)
+      if (diagnostics.connectionOver.hasSubscribers) diagnostics.connectionOver.publish({ id })
+      this.#onOver(true)
+    }
   }
 
   /** Ends all: sends what has been written and then the end, and closes what has not closed soon after that. */

@@ -57,7 +57,8 @@ function channelEnded(notice: Notice, worker: SupervisedWorker, reader: NoticeRe
 
 /** For `NODE_DEBUG`; what the worker does with the connection it says itself, under the same number. */
 function tellStep({ id, step }: Notice, worker: SupervisedWorker | undefined): void {
-  if (step === 'handed-off') debug('connection %d is handed to %s', id, describe(worker))
+  if (step === 'handed-back') debug('connection %d is handed back by %s', id, describe(worker))
+  else if (step === 'handed-off') debug('connection %d is handed to %s', id, describe(worker))
   else debug('connection %d is %s', id, step)
 }
 

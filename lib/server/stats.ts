@@ -8,6 +8,8 @@ export interface ServerStats {
   handedOff: number
   /** Times a connection went back to the queue, as its worker died, refused it or did not take it in time. */
   requeued: number
+  /** Connections so far that a worker had taken and handed back; each is handed off once more. */
+  handedBack: number
   /** Connections given up so far: they waited for longer than `queueTimeout`, or were waiting at `destroy()`. */
   shed: number
   /** Connections that wait for a worker now. */

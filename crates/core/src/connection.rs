@@ -1,14 +1,15 @@
 //! One accepted connection: moved by value through the pipeline, closed by its drop.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{SockType, SockaddrStorage, UnixAddr, getsockname, getsockopt, setsockopt, sockopt};
 
+use crate::channel::ChannelId;
 use crate::channel::record::{ConnectionHead, Family};
-use crate::queue::{Slot, Waiting};
+use crate::queue::{Giver, Slot, Waiting};
 
 /// Names a connection within its server: 1 is the first that was accepted, and a lower id came earlier.
 pub type ConnectionId = u64;
@@ -23,6 +24,51 @@ pub struct Connection {
     accepted_at: Instant,
     slot: Option<Slot>,
     reissued: bool,
+    giver: Option<Giver>,
+}
+
+/// What is remembered of a connection that a worker has taken, for it may hand it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Past {
+    id: ConnectionId,
+    remote: Option<SocketAddr>,
+    local_port: u16,
+    accepted_at: Instant,
+}
+
+impl Past {
+    /// Whether a descriptor can be of that connection: of a connected stream socket of its address and port. One that has
+    /// been reset may not know its address any more (macOS), and is good enough to be closed by whoever gets it.
+    #[must_use]
+    pub fn fits(&self, fd: BorrowedFd<'_>) -> bool {
+        if getsockopt(&fd, sockopt::SockType) != Ok(SockType::Stream)
+            || getsockopt(&fd, sockopt::AcceptConn) != Ok(false)
+        {
+            return false;
+        }
+        if self.remote.is_none() {
+            // Accepted, it has its listener's name; the end of a channel, which must not travel on one, has none.
+            return getsockname::<UnixAddr>(fd.as_raw_fd()).is_ok_and(|name| is_named(&name));
+        }
+        let Ok(local) = getsockname::<SockaddrStorage>(fd.as_raw_fd()) else {
+            return true;
+        };
+        match self.remote {
+            None => false,
+            Some(SocketAddr::V4(_)) => local.as_sockaddr_in().is_some_and(|v4| v4.port() == self.local_port),
+            Some(SocketAddr::V6(_)) => local.as_sockaddr_in6().is_some_and(|v6| v6.port() == self.local_port),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_named(name: &UnixAddr) -> bool {
+    !name.is_unnamed()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_named(name: &UnixAddr) -> bool {
+    name.path().is_some_and(|path| !path.as_os_str().is_empty())
 }
 
 impl Connection {
@@ -44,6 +90,23 @@ impl Connection {
             accepted_at,
             slot: Some(slot),
             reissued: false,
+            giver: None,
+        }
+    }
+
+    /// One that a worker has handed back. Its age goes on; it needs no place in the queue, as what was accepted is never
+    /// turned away. That worker may have a copy of it for another moment.
+    #[must_use]
+    pub fn returned(past: Past, fd: OwnedFd) -> Self {
+        Self {
+            id: past.id,
+            fd,
+            remote: past.remote,
+            local_port: past.local_port,
+            accepted_at: past.accepted_at,
+            slot: None,
+            reissued: true,
+            giver: None,
         }
     }
 
@@ -99,6 +162,8 @@ impl AsFd for Connection {
 }
 
 impl Waiting for Connection {
+    type Past = Past;
+
     fn id(&self) -> ConnectionId {
         self.id
     }
@@ -117,5 +182,22 @@ impl Waiting for Connection {
 
     fn come_back(&mut self) {
         self.reissued = true;
+    }
+
+    fn past(&self) -> Past {
+        Past {
+            id: self.id,
+            remote: self.remote,
+            local_port: self.local_port,
+            accepted_at: self.accepted_at,
+        }
+    }
+
+    fn giver(&self) -> Option<Giver> {
+        self.giver
+    }
+
+    fn handed_back(&mut self, by: ChannelId, at: Instant) {
+        self.giver = Some(Giver { channel: by, at });
     }
 }

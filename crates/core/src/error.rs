@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use thiserror::Error;
 
-use crate::channel::frame::FrameError;
+use crate::channel::frame::{FrameError, OLDEST_VERSION};
 
 /// A system call that failed, with its name and errno, as Node's own errors carry them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -25,6 +25,15 @@ impl SystemError {
     #[must_use]
     pub fn code(&self) -> String {
         format!("{:?}", self.errno)
+    }
+}
+
+/// Names the call that an error of the standard library came from.
+#[must_use]
+pub fn system_error(syscall: &'static str, error: &std::io::Error) -> SystemError {
+    SystemError {
+        syscall,
+        errno: crate::sys::errno_of(error),
     }
 }
 
@@ -70,18 +79,30 @@ pub enum ProtocolError {
     #[error("a second hello")]
     SecondHello,
     /// No version in common.
-    #[error("the peer speaks versions {theirs_min} to {theirs_max}, this side speaks {ours}")]
+    #[error("the peer speaks versions {theirs_min} to {theirs_max}, this side speaks {OLDEST_VERSION} to {ours}")]
     Version {
         /// The oldest version that the peer speaks.
         theirs_min: u16,
         /// The newest version that the peer speaks.
         theirs_max: u16,
-        /// The version of this side.
+        /// The newest version of this side.
         ours: u16,
     },
     /// An ack or a refusal of a connection that the peer does not hold.
     #[error("connection {id} is not under way on this channel")]
     UnknownConnection {
+        /// The id that the peer named.
+        id: u64,
+    },
+    /// The return of a connection that is not leased to the peer, or was so too long ago.
+    #[error("connection {id} is not leased on this channel")]
+    NotLeased {
+        /// The id that the peer named.
+        id: u64,
+    },
+    /// A returned connection's descriptor is of something else.
+    #[error("the descriptor returned for connection {id} is not of that connection")]
+    NotTheConnection {
         /// The id that the peer named.
         id: u64,
     },

@@ -63,7 +63,7 @@ pub enum Notice {
         id: ConnectionId,
         /// How far.
         step: Step,
-        /// The channel that it was handed to.
+        /// The channel that it was handed to, or back from.
         channel: Option<ChannelId>,
     },
     /// A drain is complete.
@@ -79,6 +79,8 @@ pub enum Step {
     HandedOff,
     /// That worker has taken it.
     Taken,
+    /// That worker has handed it back.
+    HandedBack,
 }
 
 /// What a worker without descriptors meets: its recvmsg(2) succeeds, and the descriptor is gone (MSG_CTRUNC).

@@ -3,7 +3,7 @@
 //! The bound lies before it, not in it: an acceptor needs a [`Slot`] from the [`Gate`] before it may accept, so what
 //! has nowhere to wait stays in the kernel's backlog. A connection that comes back (its worker died or refused it)
 //! takes its old place and needs no slot, so what was accepted is never turned away; the handoff window of the
-//! channels bounds how many those can be.
+//! channels and the leases of the workers bound how many those can be.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::channel::ChannelId;
 use crate::connection::ConnectionId;
 
 /// Hands out the queue's places.
@@ -58,9 +59,27 @@ pub trait Waiting {
     fn leave_queue(&mut self);
     /// A worker has been sent it and has not taken it.
     fn come_back(&mut self);
+    /// What is remembered of it once a worker has taken it.
+    type Past: std::fmt::Debug;
+    /// That.
+    fn past(&self) -> Self::Past;
+    /// Who handed it back last, if anybody has.
+    fn giver(&self) -> Option<Giver>;
+    /// A worker that had taken it has handed it back.
+    fn handed_back(&mut self, by: ChannelId, at: Instant);
 }
 
-/// First come, first served, with one line a port, as a worker may ask for the connections of one port only.
+/// Who has handed a connection back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Giver {
+    /// Its channel.
+    pub channel: ChannelId,
+    /// When.
+    pub at: Instant,
+}
+
+/// First come, first served, with one line a port, as a worker may ask for the connections of one port only; and one a
+/// worker of what it has handed back, which is for others first.
 #[derive(Debug)]
 pub struct Queue<C> {
     lines: Vec<Line<C>>,
@@ -69,8 +88,26 @@ pub struct Queue<C> {
 
 #[derive(Debug)]
 struct Line<C> {
-    lane: u16,
+    place: Place,
     waiting: VecDeque<C>,
+}
+
+/// Names a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The local port.
+    pub lane: u16,
+    /// Who has handed its connections back; `None` for those that nobody has.
+    pub giver: Option<ChannelId>,
+}
+
+impl Place {
+    fn of<C: Waiting>(connection: &C) -> Self {
+        Self {
+            lane: connection.lane(),
+            giver: connection.giver().map(|giver| giver.channel),
+        }
+    }
 }
 
 impl<C: Waiting> Queue<C> {
@@ -85,14 +122,18 @@ impl<C: Waiting> Queue<C> {
 
     /// Puts a connection in its place by its id: at the tail if it is new, at the head if it comes back.
     pub fn put(&mut self, connection: C) {
-        let lane = connection.lane();
-        let index = self.lines.iter().position(|line| line.lane == lane).unwrap_or_else(|| {
-            self.lines.push(Line {
-                lane,
-                waiting: VecDeque::new(),
+        let place = Place::of(&connection);
+        let index = self
+            .lines
+            .iter()
+            .position(|line| line.place == place)
+            .unwrap_or_else(|| {
+                self.lines.push(Line {
+                    place,
+                    waiting: VecDeque::new(),
+                });
+                self.lines.len() - 1
             });
-            self.lines.len() - 1
-        });
         let line = &mut self.lines[index];
         let id = connection.id();
         if line.waiting.back().is_none_or(|last| last.id() < id) {
@@ -104,24 +145,40 @@ impl<C: Waiting> Queue<C> {
         self.length += 1;
     }
 
-    /// The lane of the connection that has waited longest among the lanes for which `served` holds.
-    pub fn first(&self, mut served: impl FnMut(u16) -> bool) -> Option<u16> {
-        let mut first: Option<(ConnectionId, u16)> = None;
+    /// The line whose head has the lowest id among those whose head is `served`.
+    pub fn first(&self, mut served: impl FnMut(&C) -> bool) -> Option<Place> {
+        let mut first: Option<(ConnectionId, Place)> = None;
         for line in &self.lines {
             let Some(head) = line.waiting.front() else {
                 continue;
             };
-            if first.is_none_or(|(id, _)| head.id() < id) && served(line.lane) {
-                first = Some((head.id(), line.lane));
+            if first.is_none_or(|(id, _)| head.id() < id) && served(head) {
+                first = Some((head.id(), line.place));
             }
         }
-        first.map(|(_, lane)| lane)
+        first.map(|(_, place)| place)
     }
 
-    /// Takes the head of a lane's line. Its place in the queue is free from then on.
-    pub fn take(&mut self, lane: u16) -> Option<C> {
-        let line = self.lines.iter_mut().find(|line| line.lane == lane)?;
-        let mut connection = line.waiting.pop_front()?;
+    /// The head of a line.
+    #[must_use]
+    pub fn head(&self, place: Place) -> Option<&C> {
+        self.lines.iter().find(|line| line.place == place)?.waiting.front()
+    }
+
+    /// The heads of the lines of what was handed back.
+    pub fn given_back(&self) -> impl Iterator<Item = &C> {
+        let lines = self.lines.iter().filter(|line| line.place.giver.is_some());
+        lines.filter_map(|line| line.waiting.front())
+    }
+
+    /// Takes the head of a line. Its place in the queue is free from then on.
+    pub fn take(&mut self, place: Place) -> Option<C> {
+        let index = self.lines.iter().position(|line| line.place == place)?;
+        let mut connection = self.lines[index].waiting.pop_front()?;
+        // There are as many of these as there were workers, and more.
+        if place.giver.is_some() && self.lines[index].waiting.is_empty() {
+            self.lines.swap_remove(index);
+        }
         self.length -= 1;
         connection.leave_queue();
         Some(connection)
@@ -129,11 +186,11 @@ impl<C: Waiting> Queue<C> {
 
     /// Takes one that has waited for `limit` or longer at `now`.
     pub fn take_expired(&mut self, limit: Duration, now: Instant) -> Option<C> {
-        let lane = self.lines.iter().find_map(|line| {
+        let place = self.lines.iter().find_map(|line| {
             let head = line.waiting.front()?;
-            (now.saturating_duration_since(head.since()) >= limit).then_some(line.lane)
+            (now.saturating_duration_since(head.since()) >= limit).then_some(line.place)
         })?;
-        self.take(lane)
+        self.take(place)
     }
 
     /// When the one that has waited longest was accepted.
@@ -143,14 +200,6 @@ impl<C: Waiting> Queue<C> {
             .iter()
             .filter_map(|line| line.waiting.front().map(Waiting::since))
             .min()
-    }
-
-    /// The lanes in which something waits.
-    pub fn lanes(&self) -> impl Iterator<Item = u16> + '_ {
-        self.lines
-            .iter()
-            .filter(|line| !line.waiting.is_empty())
-            .map(|line| line.lane)
     }
 
     /// How many wait.

@@ -9,6 +9,7 @@
 pub mod lane;
 
 mod books;
+mod returns;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,9 +24,11 @@ use nix::sys::socket::{Shutdown, SockType, UnixAddr, getsockname, getsockopt, sh
 use self::books::Books;
 pub use self::books::{End, Phase};
 use self::lane::Taken;
-use crate::channel::frame::{VERSION, Writer};
+pub use self::returns::HandBackError;
+use crate::channel::frame::{OLDEST_VERSION, VERSION, Writer};
 use crate::channel::record::Hello;
 use crate::channel::{Fill, Reader, prepare};
+use crate::connection::ConnectionId;
 use crate::error::{ProtocolError, SystemError};
 use crate::sys::{Os, Sys};
 
@@ -145,6 +148,10 @@ impl<S: Sys> Receiver<S> {
     pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<Taken> {
         self.shared.bell.answer();
         let mut books = self.shared.lock();
+        if books.returns.next().is_some() {
+            // What could not be sent now may be later.
+            (books, _) = self.shared.send_returns(books);
+        }
         if books.has_scoreboard() {
             let (taken, due) = books.exchange_by_scoreboard(lane, room, window, ended);
             if let Some(due) = due
@@ -174,9 +181,9 @@ impl<S: Sys> Receiver<S> {
         matches!(self.shared.lock().phase, Phase::Ended(_))
     }
 
-    /// Counts a lease as over where the parent sees it, now, so that the count is right even if this worker is killed the
-    /// next moment; the next exchange wakes the parent if it waits for that. False if there is no such place: then the next
-    /// exchange has to tell. A lease that ends after the channel does not count.
+    /// Counts a lease as over: where the parent sees it, now, so that the count is right even if this worker is killed the
+    /// next moment, or, if there is no such place, to be told by the next exchange. True if the parent waits for that
+    /// exchange. A lease that ends after the channel does not count.
     pub fn lease_ended(&self) -> bool {
         self.shared.lock().lease_ended()
     }
@@ -184,6 +191,35 @@ impl<S: Sys> Receiver<S> {
     /// Tells the parent that the worker's event loop turns. It sees so only on a channel with a scoreboard.
     pub fn beat(&self) {
         self.shared.lock().beat();
+    }
+
+    /// Hands a connection that `exchange` has given back to the parent, where it waits in its old place for another worker.
+    /// Nothing of it may have been read. `fd` is a copy of its descriptor; close all others without shutdown(2). Its lease
+    /// is over when [`Receiver::settled`] names it, and is not to be counted as ended. An error leaves everything as it is.
+    pub fn hand_back(&self, id: ConnectionId, fd: OwnedFd) -> Result<(), HandBackError> {
+        let mut books = self.shared.lock();
+        if matches!(books.phase, Phase::Ended(_)) {
+            return Err(HandBackError::Ended);
+        }
+        books.returns.check(id)?;
+        books.returns.add(id, fd);
+        match self.shared.send_returns(books) {
+            (_, Ok(())) => Ok(()),
+            (mut books, Err(errno)) => {
+                books.returns.withdraw(id);
+                Err(if errno == Errno::EPIPE {
+                    HandBackError::Ended
+                } else {
+                    SystemError::of("sendmsg")(errno).into()
+                })
+            }
+        }
+    }
+
+    /// What the parent has taken back of that since the last call.
+    pub fn settled(&self) -> Vec<ConnectionId> {
+        self.shared.bell.answer();
+        self.shared.lock().returns.settled()
     }
 
     /// Wants no more connections: what waits goes back, as does what is still under way. The leases go on.
@@ -244,7 +280,7 @@ impl<S: Sys> Shared<S> {
         let mut hello = Writer::new();
         let pid = std::process::id();
         hello.hello(Hello {
-            oldest: VERSION,
+            oldest: OLDEST_VERSION,
             newest: VERSION,
             pid,
             scoreboard: attached,
@@ -287,6 +323,11 @@ impl<S: Sys> Shared<S> {
         let news = books.take_in(reader)?;
         if books.must_speak() {
             self.refuse_and(books, |_| {});
+            books = self.lock();
+        }
+        if books.returns.next().is_some() {
+            // An error is the parent's end, which is read next, or over some time (ETOOMANYREFS, unix(7)).
+            let _ = self.send_returns(books);
         }
         Ok(if news { Took::News } else { Took::Frames })
     }
@@ -352,8 +393,12 @@ impl<S: Sys> Shared<S> {
     /// Sends what an attached receiver had to put off; true if that makes an exchange possible again.
     fn flush(&self) -> bool {
         let mut books = self.lock();
-        let blocked = books.wants_room();
-        blocked && self.flush_books(&mut books)
+        if !books.wants_room() || !self.flush_books(&mut books) {
+            return false;
+        }
+        // As above.
+        let _ = self.send_returns(books);
+        true
     }
 
     fn flush_books(&self, books: &mut Books) -> bool {
@@ -365,6 +410,35 @@ impl<S: Sys> Shared<S> {
         }
         books.unblock();
         true
+    }
+
+    /// Sends what goes back, each in a message of its own, as a descriptor travels with the first byte of one.
+    fn send_returns<'a>(&'a self, mut books: MutexGuard<'a, Books>) -> (MutexGuard<'a, Books>, Result<(), Errno>) {
+        while books.unsent().is_empty()
+            && let Books { frames, returns, .. } = &mut *books
+            && let Some((id, fd)) = returns.next()
+        {
+            frames.clear();
+            frames.give_back(*id);
+            match self.sys.send(self.socket.as_fd(), frames.bytes(), &[fd.as_fd()]) {
+                Ok(sent) => {
+                    returns.next_is_sent();
+                    if books.is_attached() && sent < books.frames.bytes().len() {
+                        books.put_off_rest(sent);
+                    } else {
+                        self.send_rest(&books.frames.bytes()[sent..]);
+                    }
+                }
+                Err(Errno::EAGAIN) if books.block() => break,
+                Err(Errno::EAGAIN) => {
+                    drop(books);
+                    self.wait_for_room();
+                    books = self.lock();
+                }
+                Err(errno) => return (books, Err(errno)),
+            }
+        }
+        (books, Ok(()))
     }
 
     /// The rest of a message that was cut: nobody else may send before it. Linux takes a small message whole or not at

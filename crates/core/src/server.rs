@@ -17,12 +17,12 @@ use crate::dispatcher::inlet::Inlet;
 use crate::dispatcher::outlet::Outlet;
 use crate::dispatcher::state::{Event, State};
 use crate::dispatcher::{Dispatcher, Message};
-use crate::error::{ListenError, SystemError};
+use crate::error::{ListenError, SystemError, system_error};
 use crate::listener::{Listener, ListenerAddress};
 use crate::notice::{EndReason, Notice, Notices};
 use crate::queue::Gate;
 use crate::stats::{ChannelStats, Snapshot, Stats};
-use crate::sys::{self, Os, Sys, errno_of};
+use crate::sys::{self, Os, Sys};
 
 /// A running server. Dropping it destroys it.
 #[derive(Debug)]
@@ -290,11 +290,4 @@ async fn open<S: Sys>(
     let reader = tokio::spawn(inlet.run()).abort_handle();
     place.send(Message::Open(channel, Box::new(outlet), reader));
     Ok(())
-}
-
-fn system_error(syscall: &'static str, error: &std::io::Error) -> SystemError {
-    SystemError {
-        syscall,
-        errno: errno_of(error),
-    }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use crate::channel::ChannelId;
 use crate::channel::scoreboard::{SLOTS, Scoreboard};
-use crate::dispatcher::state::Counts;
+use crate::dispatcher::state::{Counts, Standing};
 
 /// What a server counts.
 #[derive(Debug, Default)]
 pub struct Stats {
     accepted: AtomicU64,
     requeued: AtomicU64,
+    handed_back: AtomicU64,
     shed: AtomicU64,
     max_queued: AtomicU64,
     queued: AtomicU64,
@@ -36,14 +37,16 @@ struct Channels {
 pub struct ChannelStats {
     leases: AtomicU32,
     handed_off: AtomicU64,
+    handed_back: AtomicU64,
     page: OnceLock<Arc<Scoreboard>>,
 }
 
 impl ChannelStats {
     /// What the dispatcher knows.
-    pub fn publish(&self, leases: u32, handed_off: u64) {
-        self.leases.store(leases, Relaxed);
-        self.handed_off.store(handed_off, Relaxed);
+    pub fn publish(&self, standing: Standing) {
+        self.leases.store(standing.leases, Relaxed);
+        self.handed_off.store(standing.handed_off, Relaxed);
+        self.handed_back.store(standing.handed_back, Relaxed);
     }
 
     /// The page on which the worker itself counts, as the dispatcher looks only when it has a reason.
@@ -59,7 +62,8 @@ impl ChannelStats {
             // Ended first: one that has ended has been taken before.
             Some(page) => {
                 let ended = page.ended();
-                self.handed_off().saturating_sub(ended)
+                let over = ended.saturating_add(self.handed_back.load(Relaxed));
+                self.handed_off().saturating_sub(over)
             }
             None => self.leases.load(Relaxed).into(),
         }
@@ -93,6 +97,8 @@ pub struct Snapshot {
     pub handed_off: u64,
     /// Times that a connection went back to the queue.
     pub requeued: u64,
+    /// Connections that a worker had taken and handed back.
+    pub handed_back: u64,
     /// Connections that waited too long.
     pub shed: u64,
     /// Connections that wait now.
@@ -120,6 +126,7 @@ impl Stats {
     pub fn publish(&self, counts: Counts, queued: usize, workers: u64) {
         self.accepted.store(counts.accepted, Relaxed);
         self.requeued.store(counts.requeued, Relaxed);
+        self.handed_back.store(counts.handed_back, Relaxed);
         self.shed.store(counts.shed, Relaxed);
         self.max_queued.store(counts.max_queued, Relaxed);
         self.queued.store(queued as u64, Relaxed);
@@ -181,6 +188,7 @@ impl Stats {
             accepted: self.accepted.load(Relaxed),
             handed_off,
             requeued: self.requeued.load(Relaxed),
+            handed_back: self.handed_back.load(Relaxed),
             shed: self.shed.load(Relaxed),
             queued: self.queued.load(Relaxed),
             max_queued: self.max_queued.load(Relaxed),

@@ -143,11 +143,6 @@ pub fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, Errno>
     watched.map_err(|error| errno_of(&error.into_parts().1))
 }
 
-/// `dup2(2)`: makes a copy of `kept` the standard error of this process, in place of what that was.
-pub fn become_stderr(kept: &OwnedFd) -> Result<(), Errno> {
-    nix::unistd::dup2_stderr(kept)
-}
-
 /// Waits until a socket of ours takes more. It is watched only meanwhile: each message that the other side reads makes
 /// room, and would wake this side to be told so.
 #[allow(unsafe_code, reason = "see `watch`")]
@@ -156,6 +151,11 @@ pub async fn room(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE) };
     let watched = watched.map_err(|error| errno_of(&error.into_parts().1))?;
     watched.writable().await.map(drop).map_err(|error| errno_of(&error))
+}
+
+/// `dup2(2)`: makes a copy of `kept` the standard error of this process, in place of what that was.
+pub fn become_stderr(kept: &OwnedFd) -> Result<(), Errno> {
+    nix::unistd::dup2_stderr(kept)
 }
 
 /// The errno of an I/O error; EIO for one that no system call made.

@@ -65,7 +65,7 @@ pub struct Notice {
     /// step: the connection.
     pub id: Option<f64>,
     /// step: how far it has come.
-    #[napi(ts_type = "'accepted' | 'handed-off' | 'taken'")]
+    #[napi(ts_type = "'accepted' | 'handed-off' | 'taken' | 'handed-back'")]
     pub step: Option<String>,
     /// accept-error, worker-limit: the errno.
     pub error: Option<SystemError>,
@@ -99,6 +99,8 @@ pub struct NativeStats {
     pub handed_off: f64,
     /// Times that a connection went back to the queue.
     pub requeued: f64,
+    /// Connections that a worker had taken and handed back.
+    pub handed_back: f64,
     /// Connections that waited too long.
     pub shed: f64,
     /// Connections that wait now.
@@ -258,6 +260,7 @@ impl From<CoreNotice> for Notice {
                         Step::Accepted => "accepted",
                         Step::HandedOff => "handed-off",
                         Step::Taken => "taken",
+                        Step::HandedBack => "handed-back",
                     }
                     .to_owned(),
                 ),
@@ -277,6 +280,7 @@ impl NativeStats {
             accepted: count(now.accepted),
             handed_off: count(now.handed_off),
             requeued: count(now.requeued),
+            handed_back: count(now.handed_back),
             shed: count(now.shed),
             queued: count(now.queued),
             max_queued: count(now.max_queued),
@@ -301,6 +305,16 @@ impl NativeStats {
 #[allow(clippy::cast_precision_loss, reason = "see above")]
 pub fn count(count: u64) -> f64 {
     count as f64
+}
+
+/// A count that JavaScript gives back as it got it.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a whole number below 2^53, from `count`"
+)]
+pub fn id_of(count: f64) -> u64 {
+    count as u64
 }
 
 pub fn millis(duration: Duration) -> f64 {

@@ -1,8 +1,7 @@
 //! The worker's side.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
@@ -10,10 +9,12 @@ use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
 use socketserver_core::channel::record::CloseReason;
+use socketserver_core::error::system_error;
 use socketserver_core::receiver::lane::Taken;
-use socketserver_core::receiver::{End, Phase};
+use socketserver_core::receiver::{End, HandBackError, Phase};
 
-use crate::convert::ip_text;
+use crate::convert::{SystemError, count, id_of, ip_text};
+use crate::descriptor::Kept;
 use crate::watch::{Seen, Watch};
 use crate::{descriptor, table};
 
@@ -30,14 +31,26 @@ pub struct ReceiverPhase {
     pub message: Option<String>,
 }
 
+/// Why a connection stays with the worker that would hand it back.
+#[napi(object)]
+pub struct HandBackRefusal {
+    /// What is against it.
+    #[napi(ts_type = "'ended' | 'version' | 'unknown' | 'system'")]
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// system: the call that failed.
+    pub error: Option<SystemError>,
+}
+
 /// Receives connections on the event loop of its environment.
 #[napi]
 pub struct NativeReceiver {
     receiver: Rc<Receiver>,
     watch: Watch,
-    /// In a thread: the descriptors of connections that JavaScript has in its hands as numbers. A thread can be ended
-    /// between any two of its instructions, and its process lives on: what nobody has adopted by then is closed with this.
-    kept: Option<RefCell<HashMap<RawFd, OwnedFd>>>,
+    /// In a thread: it can be ended between any two of its instructions, and its process lives on. The connections that it
+    /// has in its hands as numbers then, and that nobody has adopted, are closed with this.
+    kept: Option<Kept>,
 }
 
 #[napi]
@@ -76,23 +89,27 @@ impl NativeReceiver {
                 ended: looking.has_ended(),
             }
         })?;
-        let kept = borrowed.then(RefCell::default);
+        let kept = borrowed.then(Kept::default);
         Ok(Self { receiver, watch, kept })
     }
 
-    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; tells ended leases; brings the
-    /// lane's outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
+    /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
+    /// outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
     /// twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
     #[napi]
-    pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32, mut table: Float64ArraySlice<'_>) -> u32 {
+    pub fn exchange(&self, lane: u16, room: u32, window: u32, mut table: Float64ArraySlice<'_>) -> u32 {
         let rows = table::rows(&mut table);
         let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
-        let taken = self.receiver.exchange(lane, room, window, ended);
+        let taken = self.receiver.exchange(lane, room, window, 0);
         self.watch.want_room(self.receiver.wants_room());
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
             let Taken { head, fd } = taken;
-            *row = table::row(&head, self.lend(fd));
+            let number = match &self.kept {
+                Some(kept) => kept.keep(fd),
+                None => descriptor::give_away(fd),
+            };
+            *row = table::row(&head, number);
         }
         count
     }
@@ -113,9 +130,8 @@ impl NativeReceiver {
     /// In a thread: leaves a connection's descriptor to the caller, who has to close it.
     #[napi]
     pub fn release(&self, fd: i32) {
-        let kept = self.kept.as_ref().and_then(|kept| kept.borrow_mut().remove(&fd));
-        if let Some(fd) = kept {
-            descriptor::give_away(fd);
+        if let Some(kept) = &self.kept {
+            kept.give_away(fd);
         }
     }
 
@@ -132,7 +148,7 @@ impl NativeReceiver {
         self.receiver.phase().into()
     }
 
-    /// Counts a lease as over where the parent sees it; false if the next `exchange` has to tell.
+    /// Counts a lease as over; true if the parent waits for the next `exchange` to hear of it.
     #[napi]
     pub fn lease_ended(&self) -> bool {
         self.receiver.lease_ended()
@@ -142,6 +158,23 @@ impl NativeReceiver {
     #[napi]
     pub fn beat(&self) {
         self.receiver.beat();
+    }
+
+    /// Hands a connection that `exchange` has given back to the parent; null if it is on its way. The caller goes on owning
+    /// `fd`, of which this makes a copy, and then closes it without shutdown(2). The lease is over when `settled` names it.
+    #[napi]
+    pub fn hand_back(&self, id: f64, fd: i32) -> Result<Option<HandBackRefusal>> {
+        let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
+        let copy = copy.map_err(|error| HandBackError::System(system_error("fcntl", &error)));
+        let sent = copy.and_then(|copy| self.receiver.hand_back(id_of(id), copy));
+        self.watch.want_room(self.receiver.wants_room());
+        Ok(sent.err().map(HandBackRefusal::from))
+    }
+
+    /// What the parent has taken back since the last call; `wake` is called when there is something.
+    #[napi]
+    pub fn settled(&self) -> Vec<f64> {
+        self.receiver.settled().into_iter().map(count).collect()
     }
 
     /// Wants no more connections; the leases go on.
@@ -173,16 +206,19 @@ impl NativeReceiver {
     }
 }
 
-impl NativeReceiver {
-    /// The number of a descriptor that JavaScript is to adopt.
-    fn lend(&self, fd: OwnedFd) -> RawFd {
-        match &self.kept {
-            None => descriptor::give_away(fd),
-            Some(kept) => {
-                let number = fd.as_raw_fd();
-                kept.borrow_mut().insert(number, fd);
-                number
-            }
+impl From<HandBackError> for HandBackRefusal {
+    fn from(refusal: HandBackError) -> Self {
+        let message = refusal.to_string();
+        let (reason, error) = match refusal {
+            HandBackError::Ended => ("ended", None),
+            HandBackError::Version(_) => ("version", None),
+            HandBackError::Unknown => ("unknown", None),
+            HandBackError::System(error) => ("system", Some(error.into())),
+        };
+        Self {
+            reason: reason.to_owned(),
+            message,
+            error,
         }
     }
 }

@@ -38,6 +38,7 @@ fn to_parent(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
         ToParent::Cancel(credit) => again.cancel(credit.collect::<Result<Vec<_>, _>>()?),
         ToParent::Leave => again.leave(),
         ToParent::Nudge => again.nudge(),
+        ToParent::Return(id) => again.give_back(id),
     }
     Ok(Some(((again, size), size)))
 }
@@ -55,6 +56,7 @@ fn to_worker(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
         ToWorker::Drain => again.drain(),
         ToWorker::Retire => again.retire(),
         ToWorker::Close(reason) => again.close(reason),
+        ToWorker::Returned(returned) => again.returned(returned.collect::<Result<Vec<_>, _>>()?),
     }
     Ok(Some(((again, size), size)))
 }
@@ -77,14 +79,12 @@ fn read(bytes: &[u8], pieces: &[(u8, u8)], decode: Decode) {
         loop {
             match reader.next(decode) {
                 Ok(Some(((again, _), descriptors))) => {
-                    // As a worker does it; the parent asks whether there is any.
-                    if again.bytes()[4] == 0x82 {
+                    // As worker and parent do it.
+                    if [0x82, 0x09].contains(&again.bytes()[4]) {
                         let declared = usize::from(again.bytes()[6]);
                         if descriptors.claim(declared).is_err() {
                             break 'all;
                         }
-                    } else {
-                        let _ = descriptors.any();
                     }
                     cut.push(again.bytes().to_vec());
                 }

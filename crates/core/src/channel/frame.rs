@@ -5,11 +5,17 @@
 
 use thiserror::Error;
 
-use super::record::{CloseReason, ConnectionHead, Credit, Hello, Record, Records, Refusal, Welcome};
+use super::record::{CloseReason, ConnectionHead, Credit, Hello, Record, Records, Refusal, Returned, Welcome};
 use crate::connection::ConnectionId;
 
-/// The version that this code speaks.
-pub const VERSION: u16 = 1;
+/// The newest version that this code speaks.
+pub const VERSION: u16 = 2;
+/// The oldest version that this code speaks.
+pub const OLDEST_VERSION: u16 = 1;
+/// The version since which a worker may return what it has acked.
+pub const RETURNS_SINCE: u16 = 2;
+/// The kind of [`ToParent::Return`].
+pub(crate) const RETURN_KIND: u8 = kind::RETURN;
 /// The bytes before a frame's records.
 pub const HEADER: usize = 8;
 /// The records that one frame may hold, and so the descriptors that one message may carry. With 40 bytes a record a
@@ -17,6 +23,13 @@ pub const HEADER: usize = 8;
 pub const MAX_RECORDS: usize = 64;
 /// The largest frame.
 pub const MAX_FRAME: usize = HEADER + MAX_RECORDS * ConnectionHead::SIZE;
+
+/// The version that a peer that speaks `oldest` to `newest` and this code speak with each other: the newest that both know.
+#[must_use]
+pub fn common_version(oldest: u16, newest: u16) -> Option<u16> {
+    let version = newest.min(VERSION);
+    (version >= oldest.max(OLDEST_VERSION)).then_some(version)
+}
 
 /// Bytes that are no frame.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -75,6 +88,9 @@ pub enum ToParent<'a> {
     Leave,
     /// There is news on the scoreboard, and the parent has asked for it.
     Nudge,
+    /// This one, whose descriptor travels with the frame, was mine, and goes to somebody else unread. Since version
+    /// [`RETURNS_SINCE`].
+    Return(ConnectionId),
 }
 
 /// What the parent says.
@@ -94,6 +110,8 @@ pub enum ToWorker<'a> {
     Retire,
     /// The channel is over; what has not been acked is withdrawn.
     Close(CloseReason),
+    /// What has become of connections that the worker has returned. Since version [`RETURNS_SINCE`].
+    Returned(Records<'a, Returned>),
 }
 
 pub(super) mod kind {
@@ -105,6 +123,7 @@ pub(super) mod kind {
     pub const CANCEL: u8 = 0x06;
     pub const LEAVE: u8 = 0x07;
     pub const NUDGE: u8 = 0x08;
+    pub const RETURN: u8 = 0x09;
     pub const WELCOME: u8 = 0x81;
     pub const CONNECTION: u8 = 0x82;
     pub const RECALL: u8 = 0x83;
@@ -112,6 +131,7 @@ pub(super) mod kind {
     pub const DRAIN: u8 = 0x85;
     pub const RETIRE: u8 = 0x86;
     pub const CLOSE: u8 = 0x87;
+    pub const RETURNED: u8 = 0x88;
 }
 
 /// A frame cut out of a stream, not yet read.
@@ -212,6 +232,7 @@ impl<'a> ToParent<'a> {
             kind::ENDED => Some(Shape::one::<u32>()),
             kind::CREDIT | kind::CANCEL => Some(Shape::many::<Credit>()),
             kind::LEAVE | kind::NUDGE => Some(Shape::none()),
+            kind::RETURN => Some(Shape::one::<ConnectionId>()),
             _ => None,
         })?;
         let Some(cut) = cut else { return Ok(None) };
@@ -223,6 +244,7 @@ impl<'a> ToParent<'a> {
             kind::CREDIT => Self::Credit(Records::new(cut.records)),
             kind::CANCEL => Self::Cancel(Records::new(cut.records)),
             kind::LEAVE => Self::Leave,
+            kind::RETURN => Self::Return(cut.one()?),
             _ => Self::Nudge,
         };
         Ok(Some((frame, cut.size)))
@@ -239,6 +261,7 @@ impl<'a> ToWorker<'a> {
             kind::CANCELLED => Some(Shape::many::<Credit>()),
             kind::DRAIN | kind::RETIRE => Some(Shape::none()),
             kind::CLOSE => Some(Shape::one::<CloseReason>()),
+            kind::RETURNED => Some(Shape::many::<Returned>()),
             _ => None,
         })?;
         let Some(cut) = cut else { return Ok(None) };
@@ -249,6 +272,7 @@ impl<'a> ToWorker<'a> {
             kind::CANCELLED => Self::Cancelled(Records::new(cut.records)),
             kind::DRAIN => Self::Drain,
             kind::RETIRE => Self::Retire,
+            kind::RETURNED => Self::Returned(Records::new(cut.records)),
             _ => Self::Close(cut.one()?),
         };
         Ok(Some((frame, cut.size)))
@@ -325,6 +349,11 @@ impl Writer {
         self.frames::<ConnectionId>(kind::NUDGE, []);
     }
 
+    /// See [`ToParent::Return`]: the descriptor has to travel with its first byte.
+    pub fn give_back(&mut self, id: ConnectionId) {
+        self.frames(kind::RETURN, [id]);
+    }
+
     /// See [`ToWorker::Welcome`].
     pub fn welcome(&mut self, welcome: Welcome) {
         self.frames(kind::WELCOME, [welcome]);
@@ -358,6 +387,11 @@ impl Writer {
     /// See [`ToWorker::Close`].
     pub fn close(&mut self, reason: CloseReason) {
         self.frames(kind::CLOSE, [reason]);
+    }
+
+    /// See [`ToWorker::Returned`].
+    pub fn returned(&mut self, returned: impl IntoIterator<Item = Returned>) {
+        self.frames(kind::RETURNED, returned);
     }
 
     /// One frame for each [`MAX_RECORDS`] records; one without records if there are none and the kind has none.

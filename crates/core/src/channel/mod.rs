@@ -141,11 +141,23 @@ impl Reader {
         }
     }
 
+    /// Whether descriptors have arrived, or would have, that no frame has claimed.
+    #[must_use]
+    pub fn has_unclaimed(&self) -> bool {
+        !self.descriptors.waiting.is_empty() || self.descriptors.truncated
+    }
+
+    /// Whether the beginning of a frame is there whose rest has not come.
+    #[must_use]
+    pub fn is_within_frame(&self) -> bool {
+        self.start < self.end
+    }
+
     /// Between two fills nothing may be left over but the beginning of a frame: a descriptor that no frame claims is
     /// one too many, or a hostile peer could fill this process with them. Not to be asked frame by frame: the kernel
     /// glues a message without descriptors to the next one with (unix(7)), so they may arrive before their frame.
     pub fn check_descriptors(&mut self) -> Result<(), ProtocolError> {
-        let within_frame = self.start < self.end;
+        let within_frame = self.is_within_frame();
         if !within_frame {
             self.descriptors.truncated = false;
         }
@@ -167,11 +179,5 @@ impl Descriptors {
             return Err(ProtocolError::MissingDescriptors { declared, received });
         }
         Ok(self.waiting.drain(..received))
-    }
-
-    /// Whether any has arrived, or would have.
-    #[must_use]
-    pub fn any(&self) -> bool {
-        !self.waiting.is_empty() || self.truncated
     }
 }

@@ -105,6 +105,24 @@ pub enum RefusalReason {
     Unwanted,
 }
 
+/// What has become of a connection that a worker has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Returned {
+    /// Which.
+    pub id: ConnectionId,
+    /// What.
+    pub outcome: ReturnOutcome,
+}
+
+/// Whether a returned connection has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReturnOutcome {
+    /// It waits in its old place.
+    TakenBack,
+    /// Its descriptor did not arrive, as the parent was at its limit of open files: it is to be sent once more.
+    SendAgain,
+}
+
 /// Why the parent ends a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
@@ -312,6 +330,30 @@ impl Record for Refusal {
             other => return Err(FrameError::Reason(other)),
         };
         Ok(Self { id, reason })
+    }
+}
+
+impl Record for Returned {
+    const SIZE: usize = 12;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let outcome: u32 = match self.outcome {
+            ReturnOutcome::TakenBack => 1,
+            ReturnOutcome::SendAgain => 2,
+        };
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend_from_slice(&outcome.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        let id = fields.u64();
+        let outcome = match fields.u32() {
+            1 => ReturnOutcome::TakenBack,
+            2 => ReturnOutcome::SendAgain,
+            other => return Err(FrameError::Reason(other)),
+        };
+        Ok(Self { id, outcome })
     }
 }
 

@@ -154,13 +154,19 @@ impl Scoreboard {
         }
     }
 
-    /// Worker: whether the parent waits for news, which it is then to be sent.
+    /// Worker: whether the parent waits for news.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         // With the fence in `want`: of a worker that writes and then looks, and a parent that asks and then looks, one
         // sees the other.
         fence(Ordering::SeqCst);
-        self.page().wanted.load(Ordering::Relaxed) != 0 && self.page().wanted.swap(0, Ordering::Relaxed) != 0
+        self.page().wanted.load(Ordering::Relaxed) != 0
+    }
+
+    /// Worker: whether the parent waits for news, which whoever asks has to send now: it says so once.
+    #[must_use]
+    pub fn take_wanted(&self) -> bool {
+        self.is_wanted() && self.page().wanted.swap(0, Ordering::Relaxed) != 0
     }
 
     /// Parent: asks for a frame with the next news, or no longer does. Look again after asking.
@@ -299,9 +305,10 @@ mod tests {
     #[test]
     fn a_worker_is_told_once_that_it_is_wanted() {
         let (parent, worker) = both_sides();
-        assert!(!worker.is_wanted());
+        assert!(!worker.is_wanted() && !worker.take_wanted());
         parent.want(true);
-        assert!(worker.is_wanted() && !worker.is_wanted());
+        assert!(worker.is_wanted() && worker.take_wanted());
+        assert!(!worker.is_wanted() && !worker.take_wanted());
     }
 
     #[test]

@@ -79,6 +79,12 @@ impl CreditBook {
         self.on(port) > 0 || self.on(ANY) > 0
     }
 
+    /// Whether credit for a connection that came in by `port` has ever been granted, used up or not.
+    #[must_use]
+    pub fn serves(&self, port: u16) -> bool {
+        self.entries.iter().any(|entry| entry.lane == port || entry.lane == ANY)
+    }
+
     /// Forgets all of it.
     pub fn clear(&mut self) {
         self.entries.clear();

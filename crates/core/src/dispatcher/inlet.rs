@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Message;
 use super::state::Event;
-use crate::channel::frame::ToParent;
+use crate::channel::frame::{FrameError, RETURN_KIND, RETURNS_SINCE, ToParent, common_version};
 use crate::channel::{ChannelId, Fill, Reader};
 use crate::connection::Connection;
 use crate::error::ProtocolError;
@@ -22,7 +22,8 @@ pub struct Inlet<S> {
     socket: AsyncFd<OwnedFd>,
     dispatcher: mpsc::Sender<Message>,
     reader: Reader,
-    greeted: bool,
+    /// What it said in its hello: the version that it will be answered in, 0 if there is none.
+    version: Option<u16>,
 }
 
 impl<S: Sys> Inlet<S> {
@@ -34,7 +35,7 @@ impl<S: Sys> Inlet<S> {
             socket,
             dispatcher,
             reader: Reader::new(),
-            greeted: false,
+            version: None,
         }
     }
 
@@ -54,11 +55,15 @@ impl<S: Sys> Inlet<S> {
                 Ok(Fill::Nothing) => ready.clear_ready(),
                 Ok(Fill::End) => return self.reader.finish(),
                 Ok(Fill::Some) => {
-                    for message in self.messages()? {
+                    let mut messages = Vec::new();
+                    let read = self.messages(&mut messages);
+                    // What it said before its error holds: an ack among that is of a connection that it may be reading.
+                    for message in messages {
                         if self.dispatcher.send(message).await.is_err() {
                             return Ok(());
                         }
                     }
+                    read?;
                 }
                 Err(Errno::EINTR) => {}
                 Err(_) => return Ok(()),
@@ -66,29 +71,55 @@ impl<S: Sys> Inlet<S> {
         }
     }
 
-    fn messages(&mut self) -> Result<Vec<Message>, ProtocolError> {
+    fn messages(&mut self, messages: &mut Vec<Message>) -> Result<(), ProtocolError> {
         let channel = self.channel;
-        let (mut messages, mut events) = (Vec::new(), Vec::new());
-        while let Some((frame, descriptors)) = self.reader.next(ToParent::decode)? {
-            if descriptors.any() {
-                return Err(ProtocolError::SurplusDescriptors);
-            }
+        let mut events = Vec::new();
+        let read = loop {
+            // Descriptors are counted at the end: the kernel glues a message without any to the next one with, unix(7).
+            let (frame, descriptors) = match self.reader.next(ToParent::decode) {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
             match frame {
-                ToParent::Hello(_) if self.greeted => return Err(ProtocolError::SecondHello),
+                ToParent::Hello(_) if self.version.is_some() => break Err(ProtocolError::SecondHello),
                 ToParent::Hello(hello) => {
-                    self.greeted = true;
+                    self.version = Some(common_version(hello.oldest, hello.newest).unwrap_or(0));
                     messages.push(Message::Hello(channel, hello));
                 }
-                _ if !self.greeted => return Err(ProtocolError::NoHello),
+                _ if self.version.is_none() => break Err(ProtocolError::NoHello),
                 ToParent::Nudge => messages.push(Message::Nudge(channel)),
-                frame => add_events(&mut events, channel, frame)?,
+                ToParent::Return(_) if self.version < Some(RETURNS_SINCE) => {
+                    break Err(FrameError::Kind(RETURN_KIND).into());
+                }
+                ToParent::Return(id) => {
+                    let fd = match descriptors.claim(1) {
+                        Ok(mut claimed) => claimed.next(),
+                        Err(error) => break Err(error),
+                    };
+                    // After the frames before it: an ack of this one may be among them.
+                    flush(&mut events, channel, messages);
+                    messages.push(Message::Returned(channel, id, fd));
+                }
+                frame => {
+                    if let Err(error) = add_events(&mut events, channel, frame) {
+                        break Err(error);
+                    }
+                }
             }
+        };
+        flush(&mut events, channel, messages);
+        read?;
+        if !self.reader.is_within_frame() && self.reader.has_unclaimed() {
+            return Err(ProtocolError::SurplusDescriptors);
         }
-        self.reader.check_descriptors()?;
-        if !events.is_empty() {
-            messages.push(Message::Frames(channel, events));
-        }
-        Ok(messages)
+        self.reader.check_descriptors()
+    }
+}
+
+fn flush(events: &mut Vec<Event<Connection>>, channel: ChannelId, messages: &mut Vec<Message>) {
+    if !events.is_empty() {
+        messages.push(Message::Frames(channel, std::mem::take(events)));
     }
 }
 
@@ -121,7 +152,7 @@ fn add_events(
             }
         }
         ToParent::Leave => events.push(Event::Retired(channel)),
-        ToParent::Nudge => {}
+        ToParent::Nudge | ToParent::Return(_) => {}
     }
     Ok(())
 }

@@ -21,15 +21,24 @@ pub const REST: Duration = Duration::from_millis(100);
 /// its limit it takes one for each that it closes.
 const EPISODE: Duration = Duration::from_secs(10);
 
+/// A worker may hand a connection back until it has taken so many others: the parent remembers what it needs for that.
+pub const RETURNABLE: usize = 1024;
+
+/// How long a worker is not given again what it has handed back, while another may come to take it.
+pub const NOT_AGAIN: Duration = Duration::from_millis(100);
+
 /// A channel's ledger.
 #[derive(Debug)]
-pub struct Ledger<C> {
+pub struct Ledger<C: Waiting> {
     pub(super) credit: CreditBook,
     pub(super) phase: Phase,
     pub(super) fitness: Fitness,
     pub(super) leases: u32,
     pub(super) handed_off: u64,
+    pub(super) handed_back: u64,
     under_way: VecDeque<UnderWay<C>>,
+    /// The last that the worker has taken and not handed back.
+    taken: VecDeque<(ConnectionId, C::Past)>,
     /// When the worker last was out of descriptors.
     exhausted_at: Option<Instant>,
 }
@@ -75,6 +84,8 @@ pub enum Fitness {
 pub enum Rank {
     /// Preferred.
     First,
+    /// It has handed this one back before: others first.
+    Again,
     /// If nobody else has credit.
     Last,
     /// Not now.
@@ -89,7 +100,9 @@ impl<C: Waiting> Ledger<C> {
             fitness: Fitness::Ready,
             leases: 0,
             handed_off: 0,
+            handed_back: 0,
             under_way: VecDeque::new(),
+            taken: VecDeque::new(),
             exhausted_at: None,
         }
     }
@@ -137,6 +150,11 @@ impl<C: Waiting> Ledger<C> {
         let one = self.remove(id)?;
         self.leases += 1;
         self.handed_off += 1;
+        // The worker counts in the order in which it takes, this side as it comes to know: they differ by a window at most.
+        if self.taken.len() == RETURNABLE + WINDOW {
+            self.taken.pop_front();
+        }
+        self.taken.push_back((id, one.connection.past()));
         // It had a descriptor to spare, and its event loop turns. A full socket stays full until it is writable.
         if self.fitness != Fitness::Blocked {
             self.fitness = Fitness::Ready;
@@ -172,6 +190,27 @@ impl<C: Waiting> Ledger<C> {
         if let Fitness::Resting(until) = &mut self.fitness {
             *until = now;
         }
+        Ok(())
+    }
+
+    /// What is remembered of a connection that the worker has taken.
+    pub(super) fn past(&self, id: ConnectionId) -> Option<&C::Past> {
+        let taken = self.taken.iter().rev();
+        taken
+            .filter(|_| self.leases > 0)
+            .find(|one| one.0 == id)
+            .map(|one| &one.1)
+    }
+
+    /// A worker hands back what it has taken, and its lease is over.
+    pub(super) fn hand_back(&mut self, id: ConnectionId, now: Instant) -> Result<(), ProtocolError> {
+        let place = self.taken.iter().rposition(|one| one.0 == id);
+        let place = place
+            .filter(|_| self.leases > 0)
+            .ok_or(ProtocolError::NotLeased { id })?;
+        self.end(1, now)?;
+        self.taken.remove(place);
+        self.handed_back += 1;
         Ok(())
     }
 

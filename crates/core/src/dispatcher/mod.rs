@@ -8,6 +8,7 @@ pub mod ledger;
 mod news;
 pub mod outlet;
 pub mod policy;
+mod returns;
 pub mod state;
 
 use std::collections::HashMap;
@@ -21,9 +22,9 @@ use tokio::task::AbortHandle;
 
 use self::board::Board;
 use self::outlet::Outlet;
-use self::state::{Action, Event, SendTrouble, State};
+use self::state::{Action, Event, SendTrouble, Standing, State};
 use crate::channel::ChannelId;
-use crate::channel::frame::{VERSION, Writer};
+use crate::channel::frame::{VERSION, Writer, common_version};
 use crate::channel::record::{CloseReason, Hello, Welcome};
 use crate::channel::scoreboard::{NO_SLOT, Scoreboard};
 use crate::connection::{Connection, ConnectionId};
@@ -44,6 +45,8 @@ pub enum Message {
     Hello(ChannelId, Hello),
     /// A worker has news on its scoreboard.
     Nudge(ChannelId),
+    /// A worker returns a connection; without its descriptor if that did not arrive.
+    Returned(ChannelId, ConnectionId, Option<OwnedFd>),
     /// A worker's frames, all of one read.
     Frames(ChannelId, Vec<Event<Connection>>),
     /// A channel's stream has ended.
@@ -80,6 +83,8 @@ struct Line {
     reader: AbortHandle,
     stats: Arc<ChannelStats>,
     board: Option<Board>,
+    /// What it is to send again, and when to say so.
+    missed: Vec<(Instant, ConnectionId)>,
     /// Its worker has said hello and been welcomed: nothing is said on a channel before.
     greeted: bool,
     leaving: bool,
@@ -150,6 +155,7 @@ impl<S: Sys> Dispatcher<S> {
             now = self.sys.now();
             // Before the messages: what a worker has written before it sent a frame is true before that frame.
             self.read_boards(now);
+            self.ask_again(now);
             for message in turn.drain(..) {
                 self.take(message, now);
             }
@@ -169,7 +175,8 @@ impl<S: Sys> Dispatcher<S> {
             .channels
             .values()
             .filter_map(|line| line.board.as_ref()?.look_at(now));
-        self.state.deadline(now).into_iter().chain(looks).min()
+        let due = self.state.deadline(now).into_iter().chain(looks);
+        due.chain(self.next_to_ask_again()).min()
     }
 
     fn take(&mut self, message: Message, now: Instant) {
@@ -197,6 +204,7 @@ impl<S: Sys> Dispatcher<S> {
                         reader,
                         stats,
                         board: None,
+                        missed: Vec::new(),
                         greeted: false,
                         leaving: false,
                         ending: None,
@@ -230,6 +238,7 @@ impl<S: Sys> Dispatcher<S> {
                     }
                 }
             }
+            Message::Returned(channel, id, fd) => self.take_returned(channel, id, fd, now),
             Message::End(channel, Ok(())) => {
                 let leaving = self.channels.get(&channel).is_some_and(|line| line.leaving);
                 self.end(
@@ -267,7 +276,7 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     fn greet(&mut self, channel: ChannelId, hello: Hello, now: Instant) {
-        if !(hello.oldest..=hello.newest).contains(&VERSION) {
+        let Some(version) = common_version(hello.oldest, hello.newest) else {
             let error = ProtocolError::Version {
                 theirs_min: hello.oldest,
                 theirs_max: hello.newest,
@@ -279,7 +288,7 @@ impl<S: Sys> Dispatcher<S> {
                 Some(CloseReason::Version(VERSION)),
                 now,
             );
-        }
+        };
         let mut page = if hello.scoreboard {
             Scoreboard::create().ok()
         } else {
@@ -294,7 +303,7 @@ impl<S: Sys> Dispatcher<S> {
         let mut welcome = |page: Option<&OwnedFd>| {
             self.frames.clear();
             self.frames.welcome(Welcome {
-                version: VERSION,
+                version,
                 channel,
                 scoreboard: page.is_some(),
             });
@@ -442,7 +451,7 @@ impl<S: Sys> Dispatcher<S> {
         }
         let reason = earlier.unwrap_or(reason);
         drop(line);
-        let (leases, handed_off) = self.state.held(channel);
+        let Standing { leases, handed_off, .. } = self.state.standing(channel);
         self.stats.close_channel(channel, handed_off);
         let _ = self.state.apply(Event::Lost(channel), now, &mut self.actions);
         self.again = true;
@@ -462,10 +471,10 @@ impl<S: Sys> Dispatcher<S> {
 
     fn publish(&mut self) {
         let mut workers = 0;
-        for (channel, leases, handed_off, joined) in self.state.channels() {
-            workers += u64::from(joined);
+        for (channel, standing) in self.state.channels() {
+            workers += u64::from(standing.has_joined);
             if let Some(line) = self.channels.get(&channel) {
-                line.stats.publish(leases, handed_off);
+                line.stats.publish(standing);
             }
         }
         self.stats.publish(self.state.counts(), self.state.queued(), workers);

@@ -47,8 +47,10 @@ impl<S: Sys> Dispatcher<S> {
         asked
     }
 
-    /// Takes back what a worker has left lying: at once by the scoreboard, else by asking for it.
+    /// Takes back what a worker has left lying: at once by the scoreboard, else by asking for it, which nobody waits for, as
+    /// a worker without a thread for it may not answer.
     pub(super) fn recall(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
+        self.again = true;
         let Some(board) = self.board(channel) else {
             return self.tell(channel, |frames| frames.recall(ids));
         };
@@ -59,7 +61,6 @@ impl<S: Sys> Dispatcher<S> {
                 .state
                 .apply(Event::Refused(channel, Refusal { id, reason }), now, &mut self.actions);
         }
-        self.again = true;
     }
 
     /// The last look at a scoreboard: what its worker has taken is the worker's, the rest can no longer be taken.

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::ledger::{Fitness, Ledger, Phase, Rank, UnderWay};
+use super::ledger::{Fitness, Ledger, NOT_AGAIN, Phase, Rank, UnderWay};
 use super::policy::{Candidate, Policy};
 use crate::channel::ChannelId;
 use crate::channel::record::{Credit, Refusal};
 use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::error::ProtocolError;
-use crate::queue::{Queue, Waiting};
+use crate::queue::{Place, Queue, Waiting};
 
 /// How long a worker may leave a connection untaken while another has credit, before it is asked to give it back.
 /// Far above what an event loop at work needs for a turn, far below what a client notices.
@@ -41,6 +41,8 @@ pub enum Event<C> {
     Acked(ChannelId, ConnectionId),
     /// A worker gives one back.
     Refused(ChannelId, Refusal),
+    /// A worker hands back one that it had taken.
+    HandedBack(ChannelId, C),
     /// So many leases of a worker are over.
     Ended(ChannelId, u32),
     /// A worker wants no more, or is to be given no more.
@@ -87,7 +89,7 @@ pub enum Action<C> {
 
 /// The whole state of a server, but for its sockets.
 #[derive(Debug)]
-pub struct State<C> {
+pub struct State<C: Waiting> {
     queue: Queue<C>,
     channels: BTreeMap<ChannelId, Ledger<C>>,
     policy: Policy,
@@ -118,10 +120,36 @@ pub struct Counts {
     pub handed_off: u64,
     /// Times that a connection went back to the queue.
     pub requeued: u64,
+    /// Connections that a worker had taken and handed back.
+    pub handed_back: u64,
     /// Connections that waited too long.
     pub shed: u64,
     /// The most that ever waited.
     pub max_queued: u64,
+}
+
+/// How a channel stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Leases that its worker holds.
+    pub leases: u32,
+    /// Its acks.
+    pub handed_off: u64,
+    /// What it has handed back of these.
+    pub handed_back: u64,
+    /// Whether its worker has said hello.
+    pub has_joined: bool,
+}
+
+impl Standing {
+    fn of<C: Waiting>(ledger: &Ledger<C>) -> Self {
+        Self {
+            leases: ledger.leases,
+            handed_off: ledger.handed_off,
+            handed_back: ledger.handed_back,
+            has_joined: ledger.phase > Phase::Joining,
+        }
+    }
 }
 
 impl<C: Waiting> State<C> {
@@ -172,6 +200,15 @@ impl<C: Waiting> State<C> {
                 }
                 self.put_back(connection);
             }
+            Event::HandedBack(channel, mut connection) => {
+                let Some(ledger) = self.channels.get_mut(&channel) else {
+                    return Ok(());
+                };
+                ledger.hand_back(connection.id(), now)?;
+                self.counts.handed_back += 1;
+                connection.handed_back(channel, now);
+                self.put(connection);
+            }
             Event::Ended(channel, ended) => {
                 if let Some(ledger) = self.channels.get_mut(&channel) {
                     ledger.end(ended, now)?;
@@ -211,10 +248,13 @@ impl<C: Waiting> State<C> {
         Ok(())
     }
 
-    /// Does what time and the events so far call for: sheds, recalls, hands off.
+    /// Does what time and the events so far call for: sheds, then recalls or hands off. After a recall it has to be called
+    /// again: what can be taken back at once is older than what waits, and goes first.
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed(now, actions);
-        self.recall(now, actions);
+        if self.recall(now, actions) {
+            return;
+        }
         self.hand_off(now, actions);
         if self.drain == Drain::Finishing && self.queue.is_empty() && self.channels.values().all(Ledger::is_idle) {
             self.drain = Drain::Done;
@@ -233,11 +273,18 @@ impl<C: Waiting> State<C> {
             _ => None,
         });
         let held = self.held_until.filter(|_| !self.queue.is_empty());
+        let again = self.queue.given_back().filter_map(|connection| {
+            let giver = connection.giver()?;
+            let ledger = self.channels.get(&giver.channel)?;
+            let waits = ledger.rank(connection.lane(), now) != Rank::None && !self.may_have_again(connection, now);
+            waits.then_some(giver.at + NOT_AGAIN)
+        });
         let recall = self.channels.iter().filter_map(|(&channel, ledger)| {
-            let wanted = |one: &&UnderWay<C>| self.another_is_ready(channel, one.connection.lane(), now);
+            let wanted = |one: &&UnderWay<C>| self.another_is_ready(channel, &one.connection, now);
             ledger.untaken().find(wanted).map(|one| one.sent_at + RECALL_AFTER)
         });
-        shed.into_iter().chain(resting).chain(held).chain(recall).min()
+        let due = shed.into_iter().chain(resting).chain(held);
+        due.chain(again).chain(recall).min()
     }
 
     /// A connection that is under way, to be sent.
@@ -245,6 +292,12 @@ impl<C: Waiting> State<C> {
     pub fn under_way(&self, channel: ChannelId, id: ConnectionId) -> Option<(&C, u16)> {
         let one = self.channels.get(&channel)?.under_way(id)?;
         Some((&one.connection, one.lane))
+    }
+
+    /// What is remembered of a connection that a worker has taken, while it may still hand it back.
+    #[must_use]
+    pub fn past(&self, channel: ChannelId, id: ConnectionId) -> Option<&C::Past> {
+        self.channels.get(&channel)?.past(id)
     }
 
     /// How many wait.
@@ -259,20 +312,17 @@ impl<C: Waiting> State<C> {
         self.counts
     }
 
-    /// Each channel with its leases, its acks, and whether its worker has joined.
-    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, u32, u64, bool)> + '_ {
-        let row = |(&channel, ledger): (&ChannelId, &Ledger<C>)| {
-            (channel, ledger.leases, ledger.handed_off, ledger.phase > Phase::Joining)
-        };
-        self.channels.iter().map(row)
+    /// How each channel stands.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, Standing)> + '_ {
+        self.channels
+            .iter()
+            .map(|(&channel, ledger)| (channel, Standing::of(ledger)))
     }
 
-    /// The leases and the acks of a channel.
+    /// How a channel stands.
     #[must_use]
-    pub fn held(&self, channel: ChannelId) -> (u32, u64) {
-        self.channels
-            .get(&channel)
-            .map_or((0, 0), |ledger| (ledger.leases, ledger.handed_off))
+    pub fn standing(&self, channel: ChannelId) -> Standing {
+        self.channels.get(&channel).map(Standing::of).unwrap_or_default()
     }
 
     /// Whether each step of a connection is to be told.
@@ -321,21 +371,25 @@ impl<C: Waiting> State<C> {
         }
     }
 
-    fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+    /// Says whether there is something.
+    fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) -> bool {
+        let mut any = false;
         let channels: Vec<ChannelId> = self.channels.keys().copied().collect();
         // One after the other: who has just been found to be stalled is no reason to recall anything from the next.
         for channel in channels {
             let untaken = self.channels.get(&channel).into_iter().flat_map(Ledger::untaken);
             let ids: Vec<ConnectionId> = untaken
                 .take_while(|one| now.saturating_duration_since(one.sent_at) >= RECALL_AFTER)
-                .filter(|one| self.another_is_ready(channel, one.connection.lane(), now))
+                .filter(|one| self.another_is_ready(channel, &one.connection, now))
                 .map(|one| one.connection.id())
                 .collect();
             if !ids.is_empty() {
                 self.with(channel, |ledger| ledger.recall(&ids));
                 actions.push(Action::Recall(channel, ids));
+                any = true;
             }
         }
+        any
     }
 
     fn hand_off(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
@@ -344,21 +398,20 @@ impl<C: Waiting> State<C> {
         }
         self.held_until = None;
         loop {
-            let channels = &self.channels;
-            let served = |lane| channels.values().any(|ledger| ledger.rank(lane, now) != Rank::None);
-            let Some(lane) = self.queue.first(served) else {
+            let served = |connection: &C| self.ranks(connection, now).any(|(.., rank)| rank != Rank::None);
+            let Some(place) = self.queue.first(served) else {
                 return;
             };
-            let Some(channel) = self.pick(lane, now) else {
+            let Some(channel) = self.pick(place, now) else {
                 return;
             };
             let Some(ledger) = self.channels.get_mut(&channel) else {
                 return;
             };
-            let Some(paid_by) = ledger.credit.spend(lane) else {
+            let Some(paid_by) = ledger.credit.spend(place.lane) else {
                 return;
             };
-            let Some(connection) = self.queue.take(lane) else {
+            let Some(connection) = self.queue.take(place) else {
                 return;
             };
             let id = connection.id();
@@ -374,23 +427,48 @@ impl<C: Waiting> State<C> {
         }
     }
 
-    fn pick(&mut self, lane: u16, now: Instant) -> Option<ChannelId> {
-        [Rank::First, Rank::Last].into_iter().find_map(|rank| {
-            let ranked = self
-                .channels
-                .iter()
-                .filter(|(_, ledger)| ledger.rank(lane, now) == rank);
-            self.policy.pick(ranked.map(|(&channel, ledger)| Candidate {
+    fn pick(&mut self, place: Place, now: Instant) -> Option<ChannelId> {
+        let mut policy = self.policy.clone();
+        let head = self.queue.head(place)?;
+        let picked = [Rank::First, Rank::Again, Rank::Last].into_iter().find_map(|wanted| {
+            let ranked = self.ranks(head, now).filter(|&(.., rank)| rank == wanted);
+            policy.pick(ranked.map(|(channel, ledger, _)| Candidate {
                 channel,
                 busy: ledger.busy(),
             }))
+        });
+        self.policy = policy;
+        picked
+    }
+
+    /// How the channels rank for a connection.
+    fn ranks<'a>(&'a self, connection: &'a C, now: Instant) -> impl Iterator<Item = (ChannelId, &'a Ledger<C>, Rank)> {
+        let giver = connection.giver().map(|giver| giver.channel);
+        self.channels.iter().map(move |(&channel, ledger)| {
+            let rank = match ledger.rank(connection.lane(), now) {
+                Rank::First if giver == Some(channel) => Rank::Again,
+                rank => rank,
+            };
+            let withheld = rank != Rank::None && giver == Some(channel) && !self.may_have_again(connection, now);
+            (channel, ledger, if withheld { Rank::None } else { rank })
         })
     }
 
-    fn another_is_ready(&self, channel: ChannelId, lane: u16, now: Instant) -> bool {
-        self.channels
-            .iter()
-            .any(|(&other, ledger)| other != channel && ledger.rank(lane, now) == Rank::First)
+    /// Whether the worker that has handed a connection back may be given it once more: if nobody else takes connections
+    /// of its port, or nobody has for a while. Without that while, a worker that hands back because all are busy would be
+    /// given it again and again as fast as it can.
+    fn may_have_again(&self, connection: &C, now: Instant) -> bool {
+        let Some(giver) = connection.giver() else { return true };
+        let lane = connection.lane();
+        let serves = |(&channel, ledger): (&ChannelId, &Ledger<C>)| {
+            channel != giver.channel && ledger.phase == Phase::Open && ledger.credit.serves(lane)
+        };
+        now.saturating_duration_since(giver.at) >= NOT_AGAIN || !self.channels.iter().any(serves)
+    }
+
+    fn another_is_ready(&self, channel: ChannelId, connection: &C, now: Instant) -> bool {
+        self.ranks(connection, now)
+            .any(|(other, _, rank)| other != channel && matches!(rank, Rank::First | Rank::Again))
     }
 
     /// Back in its old place, because a worker did not take it.

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::lane::{Lane, Order, Taken};
-use crate::channel::frame::{ToWorker, VERSION, Writer};
+use super::returns::Returns;
+use crate::channel::frame::{ToWorker, VERSION, Writer, common_version};
 use crate::channel::record::{CloseReason, ConnectionHead, Records, Refusal, RefusalReason, Welcome};
 use crate::channel::scoreboard::{Claim, Scoreboard};
 use crate::channel::{Descriptors, Reader};
@@ -50,6 +51,7 @@ pub(super) struct Books {
     pub(super) phase: Phase,
     /// What is to be sent next.
     pub(super) frames: Writer,
+    pub(super) returns: Returns,
     lanes: Vec<Lane>,
     scoreboard: Option<Scoreboard>,
     /// Refusals that have not been sent yet.
@@ -84,6 +86,7 @@ impl Books {
         Self {
             phase: Phase::Joining,
             frames: Writer::new(),
+            returns: Returns::default(),
             lanes: Vec::new(),
             scoreboard: None,
             refusals: Vec::new(),
@@ -103,19 +106,20 @@ impl Books {
         }
     }
 
-    /// Counts a lease as over on the scoreboard, at once and without a word. False if there is no scoreboard, so that the
-    /// next exchange has to tell.
+    /// Counts a lease as over; true if the parent waits for the next exchange to hear of it.
     ///
     /// Not once the channel is over: what a worker ends because its time is up has been cut, and the parent takes its last
     /// look at the page at about this moment.
-    pub(super) fn lease_ended(&self) -> bool {
-        let Some(scoreboard) = &self.scoreboard else {
+    pub(super) fn lease_ended(&mut self) -> bool {
+        if matches!(self.phase, Phase::Ended(_)) {
             return false;
-        };
-        if !matches!(self.phase, Phase::Ended(_)) {
-            scoreboard.add(0, 1, 0);
         }
-        true
+        let Some(scoreboard) = &self.scoreboard else {
+            self.ended += 1;
+            return true;
+        };
+        scoreboard.add(0, 1, 0);
+        scoreboard.is_wanted()
     }
 
     /// An exchange of which the scoreboard says nearly all. What only a frame can say is left in `frames`.
@@ -137,6 +141,7 @@ impl Books {
             lanes,
             scoreboard: Some(scoreboard),
             frames,
+            returns,
             ..
         } = self
         else {
@@ -144,6 +149,7 @@ impl Books {
         };
         let lane = Lane::of(lanes, lane);
         let taken = lane.take_claimed(room, scoreboard);
+        returns.took(taken.iter().map(|one| one.head.id));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         let order = if may_ask {
             lane.order(window.min(MAX_WINDOW).min(room - count))
@@ -166,7 +172,7 @@ impl Books {
         match order {
             Some(order) => order.write(frames),
             // If the socket is full, the parent has frames of ours to read, and looks when it does.
-            None if scoreboard.is_wanted() => frames.nudge(),
+            None if scoreboard.take_wanted() => frames.nudge(),
             None => return (taken, None),
         }
         (taken, Some(Due { order }))
@@ -214,6 +220,7 @@ impl Books {
         lane.placed(order);
         let taken = lane.take(room);
         lane.drop_waiting();
+        self.returns.took(taken.iter().map(|one| one.head.id));
         taken
     }
 
@@ -258,6 +265,7 @@ impl Books {
             // Withdrawn, or never to be served: the parent has its copies.
             self.lanes.iter_mut().for_each(Lane::drop_waiting);
         }
+        self.returns.end();
         self.phase = Phase::Ended(end);
     }
 
@@ -283,7 +291,7 @@ impl Books {
     pub(super) fn write_refusals(&mut self) {
         self.frames.clear();
         self.frames.refuse(self.refusals.iter().copied());
-        if std::mem::take(&mut self.gave_back) && self.scoreboard.as_ref().is_some_and(Scoreboard::is_wanted) {
+        if std::mem::take(&mut self.gave_back) && self.scoreboard.as_ref().is_some_and(Scoreboard::take_wanted) {
             self.frames.nudge();
         }
     }
@@ -329,19 +337,26 @@ impl Books {
                 }
             }
             ToWorker::Close(reason) => self.phase = Phase::Ended(End::Closed(reason)),
+            ToWorker::Returned(answers) => {
+                for answer in answers {
+                    self.returns.answer(answer?)?;
+                }
+            }
         }
         Ok(true)
     }
 
     fn welcome(&mut self, welcome: Welcome, descriptors: &mut Descriptors) -> Result<(), ProtocolError> {
-        if self.phase != Phase::Joining || welcome.version != VERSION {
+        let version = common_version(welcome.version, welcome.version);
+        let Some(version) = version.filter(|_| self.phase == Phase::Joining) else {
             let (theirs_min, theirs_max) = (welcome.version, welcome.version);
             return Err(ProtocolError::Version {
                 theirs_min,
                 theirs_max,
                 ours: VERSION,
             });
-        }
+        };
+        self.returns.agree_on(version);
         if welcome.scoreboard {
             // The parent counts on it from now on, so without it there is no going on.
             let memory = descriptors.claim(1)?.next().ok_or(ProtocolError::NoScoreboard)?;
@@ -406,6 +421,14 @@ impl Books {
             unsent.extend(self.frames.bytes());
         }
         self.refused();
+    }
+
+    /// Puts the rest of what could be sent of `frames` before everything else.
+    pub(super) fn put_off_rest(&mut self, sent: usize) {
+        self.block();
+        if let Output::Blocked(unsent) = &mut self.output {
+            unsent.extend(&self.frames.bytes()[sent..]);
+        }
     }
 
     /// What has to be sent first.

@@ -125,8 +125,8 @@ fn a_stuck_worker_gives_back_what_it_has_not_taken_within_milliseconds() {
     assert!(is_of(&taken, &client));
     answer(taken, "by the other");
     assert_eq!(answer_to(client), "by the other");
-    let stats = world.stats("the ack is counted", |stats| stats.handed_off == 1);
-    assert_eq!(stats.requeued, 1);
+    // The worker counts what it takes before the server has written down what it did in that turn.
+    world.stats("all is counted", |stats| stats.handed_off == 1 && stats.requeued == 1);
     // What it had been given is gone, and nothing of it reaches the stuck one when it wakes up.
     assert!(stuck.receiver.exchange(0, 1, 1, 0).is_empty());
 }

@@ -17,6 +17,7 @@ mod credit;
 mod drain;
 mod faults;
 mod fd_leaks;
+mod hand_back;
 mod handoff;
 mod props;
 mod protocol_document;

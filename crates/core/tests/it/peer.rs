@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use socketserver_core::channel::ancillary;
 use socketserver_core::channel::frame::{ToWorker, VERSION, Writer};
-use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Hello};
+use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Hello, Returned};
 use socketserver_core::channel::scoreboard::Scoreboard;
 use socketserver_core::channel::{ChannelId, Fill, Reader};
 use socketserver_core::sys::Os;
@@ -30,6 +30,7 @@ pub enum Heard {
     Drain,
     Retire,
     Close(CloseReason),
+    Returned(Vec<Returned>),
     End,
 }
 
@@ -97,6 +98,7 @@ impl Peer {
                     ToWorker::Drain => Heard::Drain,
                     ToWorker::Retire => Heard::Retire,
                     ToWorker::Close(reason) => Heard::Close(reason),
+                    ToWorker::Returned(returned) => Heard::Returned(returned.map(Result::unwrap).collect()),
                 };
             }
             match self.reader.fill(&Os, self.socket.as_fd()).unwrap() {
@@ -105,6 +107,13 @@ impl Peer {
                 Fill::Nothing => panic!("the parent says nothing within {BOUND:?}"),
             }
         }
+    }
+
+    /// Returns a connection with a descriptor.
+    pub fn give_back(&self, id: u64, fd: BorrowedFd<'_>) {
+        let mut frames = Writer::new();
+        frames.give_back(id);
+        self.send(frames.bytes(), &[fd]);
     }
 
     /// Grants credit for one and hears of it.

@@ -4,13 +4,14 @@ use std::fmt::Write;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use socketserver_core::channel::frame::{MAX_FRAME, MAX_RECORDS, VERSION, Writer};
+use socketserver_core::channel::frame::{MAX_FRAME, MAX_RECORDS, OLDEST_VERSION, RETURNS_SINCE, VERSION, Writer};
 use socketserver_core::channel::record::{
-    CloseReason, ConnectionHead, Credit, Family, Hello, Record, Refusal, RefusalReason, Welcome,
+    CloseReason, ConnectionHead, Credit, Family, Hello, Record, Refusal, RefusalReason, ReturnOutcome, Returned,
+    Welcome,
 };
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::dispatcher::credit::{MAX_CREDIT, MAX_LANES};
-use socketserver_core::dispatcher::ledger::WINDOW;
+use socketserver_core::dispatcher::ledger::{NOT_AGAIN, RETURNABLE, WINDOW};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 
@@ -78,8 +79,12 @@ const CONNECTION: &[(usize, &str)] = &[
 const CREDIT: &[(usize, &str)] = &[(4, "count"), (4, "lane")];
 
 fn session() -> Vec<Line> {
+    [beginning(), handing_back(), end()].into_iter().flatten().collect()
+}
+
+fn beginning() -> Vec<Line> {
     let hello = Hello {
-        oldest: VERSION,
+        oldest: OLDEST_VERSION,
         newest: VERSION,
         pid: 12345,
         scoreboard: false,
@@ -100,7 +105,7 @@ fn session() -> Vec<Line> {
             "HELLO, one record of 16 bytes",
             &[
                 (4, "\"SSRV\""),
-                (4, "versions 1 to 1"),
+                (4, "versions 1 to 2"),
                 (4, "process 12345"),
                 (4, "no flags"),
             ],
@@ -109,7 +114,7 @@ fn session() -> Vec<Line> {
             'P',
             |frames| frames.welcome(welcome),
             "WELCOME",
-            &[(4, "\"SSRV\""), (4, "version 1, no flags"), (4, "channel 1")],
+            &[(4, "\"SSRV\""), (4, "version 2, no flags"), (4, "channel 1")],
         ),
         line(
             'W',
@@ -156,15 +161,48 @@ fn session() -> Vec<Line> {
             "ENDED: connection 7 is done",
             &[(4, "leases")],
         ),
+    ]
+}
+
+fn handing_back() -> Vec<Line> {
+    let returned = Returned {
+        id: 9,
+        outcome: ReturnOutcome::TakenBack,
+    };
+    vec![
+        line(
+            'P',
+            |frames| frames.connection([v6(9)]),
+            "CONNECTION 9, with one descriptor",
+            CONNECTION,
+        ),
+        line('W', |frames| frames.ack([9]), "ACK", &[(8, "id")]),
         line(
             'W',
-            |frames| frames.cancel([Credit { lane: 8080, count: 2 }]),
+            |frames| frames.give_back(9),
+            "RETURN, with the descriptor: it is for another worker",
+            &[(8, "id")],
+        ),
+        line(
+            'P',
+            |frames| frames.returned([returned]),
+            "RETURNED: close your copy",
+            &[(8, "id"), (4, "taken back")],
+        ),
+    ]
+}
+
+fn end() -> Vec<Line> {
+    vec![
+        line(
+            'W',
+            |frames| frames.cancel([Credit { lane: 8080, count: 1 }]),
             "CANCEL: what is left on port 8080",
             CREDIT,
         ),
         line(
             'P',
-            |frames| frames.cancelled([Credit { lane: 8080, count: 2 }]),
+            |frames| frames.cancelled([Credit { lane: 8080, count: 1 }]),
             "CANCELLED: all of it was unused",
             CREDIT,
         ),
@@ -249,10 +287,19 @@ fn the_limits_are_the_codes() {
         ),
         ("credit of a channel", MAX_CREDIT.into()),
         ("lanes of a channel, over its life", MAX_LANES as u64),
+        (
+            "connections taken since, after which one can no longer be returned",
+            RETURNABLE as u64,
+        ),
     ] {
         let row = format!("| {what} | {limit} |");
         assert!(DOCUMENT.contains(&row), "{row}");
     }
+    assert!(DOCUMENT.contains(&format!(
+        "# The protocol of a channel, versions {OLDEST_VERSION} and {VERSION}\n"
+    )));
+    assert_eq!(RETURNS_SINCE, VERSION);
+    assert!(DOCUMENT.contains(&format!("for {} ms", NOT_AGAIN.as_millis())));
     assert_eq!(ConnectionHead::SIZE, 40);
     assert!(DOCUMENT.contains("8 + 64 × 40 = 2568"));
 }

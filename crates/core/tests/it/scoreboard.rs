@@ -41,7 +41,7 @@ fn grant(peer: &Peer, credit: u64) {
 }
 
 fn ring(peer: &Peer) {
-    if page(peer).is_wanted() {
+    if page(peer).take_wanted() {
         peer.say(Writer::nudge);
     }
 }
@@ -146,6 +146,20 @@ fn a_parent_that_ends_a_channel_takes_back_all_that_is_not_taken_and_nothing_tha
     assert_eq!((stats.requeued, stats.queued), (50, 0));
 }
 
+#[test]
+fn a_lease_that_ends_says_whether_the_parent_waits_and_leaves_it_to_the_next_exchange_to_tell() {
+    let world = World::new();
+    let address = world.listen();
+    let worker = world.worker_by(EventLoop::attached);
+    let clients = clients(address, 31);
+    // As many as it wants, so that the last one waits, and the parent for its credit.
+    let taken = worker.take(30);
+    world.await_queued(1);
+    until_true("the parent waits", || worker.receiver.lease_ended());
+    drop(taken);
+    assert!(is_of(&worker.one(), &clients[30]));
+}
+
 /// What was held when a channel ended, as the server tells it.
 fn held(world: &World, channel: ChannelId) -> u32 {
     world.notice("the channel's end is told", |notice| match notice {
@@ -168,11 +182,11 @@ fn what_a_worker_ends_because_its_channel_was_ended_has_been_cut_however_late_th
     let _clients = clients(address, 3);
     let taken = worker.take(3);
     world.stats("all are taken", |stats| stats.leases == 3);
-    assert!(worker.receiver.lease_ended());
+    worker.receiver.lease_ended();
     stalled.store(true, Ordering::SeqCst);
     world.server.end_channel(worker.channel);
     worker.await_phase(|phase| matches!(phase, Phase::Ended(_)));
-    assert!(worker.receiver.lease_ended());
+    worker.receiver.lease_ended();
     worker.done(1);
     drop(taken);
     stalled.store(false, Ordering::SeqCst);
@@ -188,7 +202,7 @@ fn a_lease_that_ended_the_moment_before_its_worker_was_killed_is_not_counted_as_
         let _clients = clients(address, 2);
         let taken = worker.take(2);
         let channel = worker.channel;
-        assert!(worker.receiver.lease_ended());
+        worker.receiver.lease_ended();
         // Nothing more is said: its socket closes, as the kernel does for who is killed.
         drop(worker);
         assert_eq!(held(&world, channel), 1);
@@ -197,13 +211,13 @@ fn a_lease_that_ended_the_moment_before_its_worker_was_killed_is_not_counted_as_
 }
 
 #[test]
-fn a_worker_without_a_scoreboard_has_to_tell_of_a_lease_that_ends() {
+fn without_a_scoreboard_the_next_exchange_tells_of_a_lease_that_has_ended() {
     let world = World::new();
     let worker = world.worker_by(EventLoop::started);
     let _client = client(world.listen());
     drop(worker.one());
-    assert!(!worker.receiver.lease_ended());
-    worker.done(1);
+    assert!(worker.receiver.lease_ended());
+    worker.done(0);
     world.stats("it is told", |stats| stats.handed_off == 1 && stats.leases == 0);
 }
 
@@ -232,7 +246,7 @@ fn a_bell_that_is_lost_is_asked_for_again_with_the_next_frame() {
     let mut peer = world.peer().join_with_scoreboard();
     let client = client(address);
     world.await_queued(1);
-    until_true("the parent waits for credit", || page(&peer).is_wanted());
+    until_true("the parent waits for credit", || page(&peer).take_wanted());
     // The bell did not fit the socket, as it was full of frames; this is the last of them.
     peer.say(|frames| frames.cancel([Credit { lane: 7, count: 1 }]));
     assert!(matches!(peer.hear(), Heard::Cancelled(_)));

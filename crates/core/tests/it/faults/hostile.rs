@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use socketserver_core::ProtocolError;
-use socketserver_core::channel::frame::{FrameError, Writer};
+use socketserver_core::channel::frame::{FrameError, VERSION, Writer};
 use socketserver_core::channel::record::{CloseReason, Credit, Hello, Refusal, RefusalReason, Welcome};
 use socketserver_core::notice::EndReason;
 
@@ -274,7 +274,7 @@ fn what_was_acked_before_the_error_stays_acked() {
 #[test]
 fn no_version_in_common_is_told_with_the_parents_own() {
     let world = World::new();
-    for (oldest, newest) in [(2, 9), (0, 0), (2, 1)] {
+    for (oldest, newest) in [(VERSION + 1, 9), (0, 0), (2, 1)] {
         let mut peer = world.peer();
         peer.say(|frames| {
             frames.hello(Hello {
@@ -289,30 +289,36 @@ fn no_version_in_common_is_told_with_the_parents_own() {
             EndReason::Protocol(ProtocolError::Version {
                 theirs_min: oldest,
                 theirs_max: newest,
-                ours: 1
+                ours: VERSION
             })
         );
         let words = peer.last_words();
         assert!(
-            matches!(words[..], [Heard::Close(CloseReason::Version(1))]),
+            matches!(words[..], [Heard::Close(CloseReason::Version(VERSION))]),
             "{words:?}"
         );
     }
 }
 
 #[test]
-fn a_newer_worker_is_welcome_if_it_speaks_the_parents_version_too() {
+fn a_worker_is_welcome_in_the_newest_version_that_both_speak() {
     let world = World::new();
-    let mut peer = world.peer();
-    peer.say(|frames| {
-        frames.hello(Hello {
-            oldest: 1,
-            newest: 9,
-            pid: 1,
-            scoreboard: false,
+    for (newest, spoken) in [(9, VERSION), (VERSION, VERSION), (1, 1)] {
+        let mut peer = world.peer();
+        peer.say(|frames| {
+            frames.hello(Hello {
+                oldest: 1,
+                newest,
+                pid: 1,
+                scoreboard: false,
+            });
         });
-    });
-    assert!(matches!(peer.hear(), Heard::Welcome(1)));
+        let welcome = peer.hear();
+        assert!(
+            matches!(welcome, Heard::Welcome(version) if version == spoken),
+            "{welcome:?}"
+        );
+    }
 }
 
 #[test]

@@ -96,6 +96,7 @@ impl Parent {
                     })),
                     ToParent::Leave => words.push("leave".into()),
                     ToParent::Nudge => words.push("nudge".into()),
+                    ToParent::Return(id) => words.push(format!("return {id}")),
                 }
             }
             if self.reader.fill(&Os, self.socket.as_fd()) != Ok(Fill::Some) {
@@ -397,7 +398,7 @@ fn a_welcome_to_another_version_ends_the_channel() {
     parent.say(
         |frames| {
             frames.welcome(Welcome {
-                version: 2,
+                version: VERSION + 1,
                 channel: 1,
                 scoreboard: false,
             });
@@ -405,8 +406,8 @@ fn a_welcome_to_another_version_ends_the_channel() {
         0,
     );
     let error = ProtocolError::Version {
-        theirs_min: 2,
-        theirs_max: 2,
+        theirs_min: VERSION + 1,
+        theirs_max: VERSION + 1,
         ours: VERSION,
     };
     assert_eq!(await_end(&receiver), End::Protocol(error));

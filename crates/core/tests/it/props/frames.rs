@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use proptest::prelude::*;
 use socketserver_core::channel::frame::{MAX_RECORDS, ToParent, ToWorker, Writer};
 use socketserver_core::channel::record::{
-    CloseReason, ConnectionHead, Credit, Family, Hello, Refusal, RefusalReason, Welcome,
+    CloseReason, ConnectionHead, Credit, Family, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
 
 /// A frame of either direction that owns its records.
@@ -19,6 +19,7 @@ enum Frame {
     Cancel(Vec<Credit>),
     Leave,
     Nudge,
+    Return(u64),
     Welcome(Welcome),
     Connection(Vec<ConnectionHead>),
     Recall(Vec<u64>),
@@ -26,6 +27,7 @@ enum Frame {
     Drain,
     Retire,
     Close(CloseReason),
+    Returned(Vec<Returned>),
 }
 
 impl Frame {
@@ -39,6 +41,7 @@ impl Frame {
             Self::Cancel(credit) => frames.cancel(credit),
             Self::Leave => frames.leave(),
             Self::Nudge => frames.nudge(),
+            Self::Return(id) => frames.give_back(id),
             Self::Welcome(welcome) => frames.welcome(welcome),
             Self::Connection(heads) => frames.connection(heads),
             Self::Recall(ids) => frames.recall(ids),
@@ -46,6 +49,7 @@ impl Frame {
             Self::Drain => frames.drain(),
             Self::Retire => frames.retire(),
             Self::Close(reason) => frames.close(reason),
+            Self::Returned(returned) => frames.returned(returned),
         }
     }
 
@@ -61,6 +65,7 @@ impl Frame {
             ToParent::Cancel(credit) => Self::Cancel(credit.collect::<Result<_, _>>().ok()?),
             ToParent::Leave => Self::Leave,
             ToParent::Nudge => Self::Nudge,
+            ToParent::Return(id) => Self::Return(id),
         };
         Some((frame, size))
     }
@@ -76,6 +81,7 @@ impl Frame {
             ToWorker::Drain => Self::Drain,
             ToWorker::Retire => Self::Retire,
             ToWorker::Close(reason) => Self::Close(reason),
+            ToWorker::Returned(returned) => Self::Returned(returned.collect::<Result<_, _>>().ok()?),
         };
         Some((frame, size))
     }
@@ -106,6 +112,11 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         RefusalReason::Unwanted,
     ]);
     (any::<u64>(), reason).prop_map(|(id, reason)| Refusal { id, reason })
+}
+
+fn returned() -> impl Strategy<Value = Returned> {
+    let outcome = prop::sample::select(vec![ReturnOutcome::TakenBack, ReturnOutcome::SendAgain]);
+    (any::<u64>(), outcome).prop_map(|(id, outcome)| Returned { id, outcome })
 }
 
 fn remote() -> impl Strategy<Value = Option<SocketAddr>> {
@@ -160,6 +171,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         many(credit()).prop_map(Frame::Cancel),
         Just(Frame::Leave),
         Just(Frame::Nudge),
+        any::<u64>().prop_map(Frame::Return),
         any::<(u16, u32, bool)>().prop_map(|(version, channel, scoreboard)| Frame::Welcome(Welcome {
             version,
             channel,
@@ -171,6 +183,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         Just(Frame::Drain),
         Just(Frame::Retire),
         close.prop_map(Frame::Close),
+        many(returned()).prop_map(Frame::Returned),
     ]
 }
 

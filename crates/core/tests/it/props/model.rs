@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use socketserver_core::channel::ChannelId;
 use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
-use socketserver_core::dispatcher::ledger::{REST, WINDOW};
+use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, WINDOW};
 use socketserver_core::dispatcher::state::{Action, Event, HOLD, RECALL_AFTER, SendTrouble, State};
-use socketserver_core::queue::Waiting;
+use socketserver_core::queue::{Giver, Waiting};
 use socketserver_core::{Config, PolicyName};
 
 /// What stands in for a connection. Its token is dropped with it.
@@ -19,6 +19,7 @@ pub struct Conn {
     lane: u16,
     since: Instant,
     waits: bool,
+    giver: Option<Giver>,
     _token: Arc<()>,
 }
 
@@ -40,10 +41,36 @@ impl Waiting for Conn {
     }
 
     fn come_back(&mut self) {}
+
+    type Past = (u64, u16, Instant);
+
+    fn past(&self) -> Self::Past {
+        (self.id, self.lane, self.since)
+    }
+
+    fn giver(&self) -> Option<Giver> {
+        self.giver
+    }
+
+    fn handed_back(&mut self, by: ChannelId, at: Instant) {
+        self.giver = Some(Giver { channel: by, at });
+    }
 }
 
-/// What is known of a connection: its lane and when it was accepted.
-type Known = (u16, Instant);
+/// What is known of a connection: its lane, when it was accepted, and who has handed it back.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    lane: u16,
+    since: Instant,
+    giver: Option<Giver>,
+}
+
+impl Known {
+    /// Connections of one line are served in their order.
+    fn line(&self) -> (u16, Option<ChannelId>) {
+        (self.lane, self.giver.map(|giver| giver.channel))
+    }
+}
 
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 enum Phase {
@@ -59,6 +86,8 @@ struct Channel {
     credit: BTreeMap<u16, u32>,
     under_way: BTreeMap<u64, Sent>,
     leases: u32,
+    /// What it has taken and may hand back.
+    taken: BTreeMap<u64, Known>,
     blocked: bool,
     rests_until: Option<Instant>,
     /// Told of once an episode.
@@ -87,6 +116,8 @@ pub struct Model {
     listeners_closed: bool,
     drained: bool,
     gone: BTreeSet<u64>,
+    /// What is recalled comes back at once, as by a scoreboard.
+    pub takes_back: bool,
     /// What happens to the next handoffs: not sent, for this reason.
     pub failures: Vec<SendTrouble>,
 }
@@ -106,6 +137,7 @@ impl Model {
             listeners_closed: false,
             drained: false,
             gone: BTreeSet::new(),
+            takes_back: false,
             failures: Vec::new(),
         }
     }
@@ -122,6 +154,13 @@ impl Model {
         self.channels[&channel].leases
     }
 
+    /// What it may hand back.
+    pub fn taken(&self, channel: ChannelId) -> Vec<u64> {
+        let one = &self.channels[&channel];
+        let taken = one.taken.keys().filter(|_| one.leases > 0);
+        taken.copied().collect()
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         self.state.deadline(self.now)
     }
@@ -132,12 +171,18 @@ impl Model {
         }
         let id = self.next_id;
         self.next_id += 1;
-        self.waiting.insert(id, (lane, self.now));
+        let known = Known {
+            lane,
+            since: self.now,
+            giver: None,
+        };
+        self.waiting.insert(id, known);
         let connection = Conn {
             id,
             lane,
             since: self.now,
             waits: true,
+            giver: None,
             _token: Arc::clone(&self.token),
         };
         self.tell(Event::Accepted(connection));
@@ -166,9 +211,12 @@ impl Model {
     }
 
     pub fn cancel(&mut self, channel: ChannelId, credit: Credit) {
-        let held = self.channel(channel).credit.entry(credit.lane).or_default();
-        let expected = credit.count.min(*held);
-        *held -= expected;
+        let held = self.channel(channel).credit.get_mut(&credit.lane);
+        let expected = held.map_or(0, |held| {
+            let expected = credit.count.min(*held);
+            *held -= expected;
+            expected
+        });
         let actions = self.apply(Event::Cancel(channel, credit));
         let [Action::Cancelled(to, answer)] = actions[..] else {
             panic!("{actions:?} answers a cancel");
@@ -181,6 +229,7 @@ impl Model {
         let one = self.channel(channel);
         let sent = one.under_way.remove(&id).unwrap();
         one.leases += 1;
+        one.taken.insert(id, sent.known);
         one.stalled = false;
         if !one.blocked {
             one.rests_until = None;
@@ -190,7 +239,7 @@ impl Model {
         let Some(Action::Release(connection, waited)) = actions.pop() else {
             panic!("an ack releases nothing");
         };
-        assert_eq!((connection.id, waited), (id, sent.at - sent.known.1));
+        assert_eq!((connection.id, waited), (id, sent.at - sent.known.since));
         assert!(!connection.waits);
         self.gone.insert(id);
         drop((connection, actions));
@@ -228,6 +277,32 @@ impl Model {
             one.rests_until = Some(now);
         }
         self.tell(Event::Ended(channel, leases));
+    }
+
+    pub fn hand_back(&mut self, channel: ChannelId, id: u64) {
+        let now = self.now;
+        let one = self.channel(channel);
+        let mut known = one.taken.remove(&id).unwrap();
+        one.leases -= 1;
+        if one.rests_until.is_some() {
+            one.rests_until = Some(now);
+        }
+        assert_eq!(self.state.past(channel, id), Some(&(id, known.lane, known.since)));
+        let connection = Conn {
+            id,
+            lane: known.lane,
+            since: known.since,
+            waits: true,
+            giver: None,
+            _token: Arc::clone(&self.token),
+        };
+        known.giver = Some(Giver { channel, at: now });
+        self.gone.remove(&id);
+        self.waiting.insert(id, known);
+        self.tell(Event::HandedBack(channel, connection));
+        self.channels
+            .values()
+            .for_each(|one| assert!(!one.taken.contains_key(&id)));
     }
 
     pub fn lose(&mut self, channel: ChannelId) {
@@ -279,6 +354,17 @@ impl Model {
                 },
             ),
             Event::Ended(channel, one.leases + 1),
+            Event::HandedBack(
+                channel,
+                Conn {
+                    id: 0,
+                    lane: 80,
+                    since: self.now,
+                    waits: true,
+                    giver: None,
+                    _token: Arc::clone(&self.token),
+                },
+            ),
         ];
         for lie in lies {
             assert!(self.state.apply(lie, self.now, &mut Vec::new()).is_err());
@@ -319,12 +405,13 @@ impl Model {
             self.held_until = None;
         }
         let mut handed_off = Vec::new();
+        let mut recalled = Vec::new();
         for action in actions {
             match action {
                 Action::HandOff(channel, ids) => handed_off.extend(ids.into_iter().map(|id| (id, channel))),
                 Action::Recall(channel, ids) => {
-                    assert!(handed_off.is_empty(), "recalls come before handoffs");
                     self.check_recall(channel, &ids);
+                    recalled.extend(ids.into_iter().map(|id| (id, channel)));
                 }
                 Action::Shed(connection) => self.check_shed(&connection),
                 Action::Drained => {
@@ -333,6 +420,16 @@ impl Model {
                 }
                 other => panic!("{other:?} without a cause"),
             }
+        }
+        assert!(
+            recalled.is_empty() || handed_off.is_empty(),
+            "what comes back goes first"
+        );
+        if !recalled.is_empty() {
+            if self.takes_back {
+                self.take_back(&recalled);
+            }
+            return false;
         }
         // In the order of arrival, whoever is given them.
         handed_off.sort_unstable();
@@ -344,21 +441,18 @@ impl Model {
 
     fn check_handoff(&mut self, id: u64, channel: ChannelId) {
         let known = self.waiting[&id];
-        let lane = known.0;
+        let lane = known.lane;
         assert!(self.held_until.is_none(), "{id} was sent while all sends are held");
-        assert!(self.may_be_given(channel, lane), "{channel} may not be given {id}");
-        let stalled = self.channels[&channel].stalled;
-        assert!(
-            !stalled
-                || !self
-                    .channels
-                    .iter()
-                    .any(|(&other, one)| !one.stalled && self.may_be_given(other, lane)),
-            "{channel} is stalled and another is not"
-        );
-        let earlier = self.waiting.iter().take_while(|(other, _)| **other < id);
-        for (other, (lane, _)) in earlier {
-            assert!(!self.may_be_given(channel, *lane), "{other} came before {id}");
+        assert!(self.may_have(channel, &known), "{channel} may not be given {id}");
+        let rank = self.rank(channel, &known);
+        for &other in self.channels.keys().filter(|other| self.may_have(**other, &known)) {
+            assert!(
+                self.rank(other, &known) >= rank,
+                "{id} was rather for {other} than for {channel}"
+            );
+        }
+        for (other, known) in self.heads().take_while(|one| one.0 < id) {
+            assert!(!self.may_have(channel, known), "{other} came before {id}");
         }
         let now = self.now;
         let paid_by = self.state.under_way(channel, id).unwrap().1;
@@ -418,7 +512,7 @@ impl Model {
             assert!(!sent.recalled, "{id} is recalled twice");
             assert!(self.now - sent.at >= RECALL_AFTER, "{id} is recalled too early");
             assert!(
-                self.another_is_ready(channel, sent.known.0),
+                self.another_is_ready(channel, &sent.known),
                 "nobody else could take {id}"
             );
         }
@@ -429,9 +523,18 @@ impl Model {
         one.stalled |= !one.blocked && one.rests_until.is_none();
     }
 
+    fn take_back(&mut self, recalled: &[(u64, ChannelId)]) {
+        for &(id, channel) in recalled {
+            let sent = self.channel(channel).under_way.remove(&id).unwrap();
+            self.waiting.insert(id, sent.known);
+            let reason = RefusalReason::Recalled;
+            assert!(self.apply(Event::Refused(channel, Refusal { id, reason })).is_empty());
+        }
+    }
+
     fn check_shed(&mut self, connection: &Conn) {
         let known = self.waiting.remove(&connection.id).unwrap();
-        assert!(self.now - known.1 >= self.timeout.unwrap());
+        assert!(self.now - known.since >= self.timeout.unwrap());
         assert!(!connection.waits);
         self.gone.insert(connection.id);
     }
@@ -453,12 +556,14 @@ impl Model {
             usize::try_from(self.next_id).unwrap() - 1
         );
         // Nobody waits who could be served.
-        for (id, (lane, since)) in &self.waiting {
+        for (id, known) in self.heads() {
             let held = self.held_until.is_some();
-            let served = self.channels.keys().any(|&channel| self.may_be_given(channel, *lane));
+            let served = self.channels.keys().any(|&channel| self.may_have(channel, known));
             assert!(held || !served, "{id} could be served");
+        }
+        for (id, known) in &self.waiting {
             assert!(
-                self.timeout.is_none_or(|limit| self.now - *since < limit),
+                self.timeout.is_none_or(|limit| self.now - known.since < limit),
                 "{id} is overdue"
             );
         }
@@ -467,7 +572,7 @@ impl Model {
             for (id, sent) in &one.under_way {
                 let overdue = !sent.recalled && self.now - sent.at >= RECALL_AFTER;
                 assert!(
-                    !overdue || !self.another_is_ready(channel, sent.known.0),
+                    !overdue || !self.another_is_ready(channel, &sent.known),
                     "{id} lies with {channel}"
                 );
             }
@@ -492,16 +597,25 @@ impl Model {
     fn check_wakes(&self, deadline: Option<Instant>) {
         let mut due = Vec::new();
         if let Some(limit) = self.timeout {
-            due.extend(self.waiting.values().map(|(_, since)| *since + limit));
+            due.extend(self.waiting.values().map(|known| known.since + limit));
         }
         if !self.waiting.is_empty() {
             due.extend(self.held_until);
             let rests = self.channels.values().filter_map(|one| one.rests_until);
             due.extend(rests.filter(|until| *until > self.now));
         }
+        for (_, known) in self.heads() {
+            if let Some(Giver { channel, at }) = known.giver
+                && self.channels.contains_key(&channel)
+                && self.may_be_given(channel, known.lane)
+                && !self.may_have(channel, known)
+            {
+                due.push(at + NOT_AGAIN);
+            }
+        }
         for (&channel, one) in &self.channels {
             let wanted = one.under_way.values().filter(|sent| !sent.recalled);
-            let wanted = wanted.filter(|sent| self.another_is_ready(channel, sent.known.0));
+            let wanted = wanted.filter(|sent| self.another_is_ready(channel, &sent.known));
             due.extend(wanted.map(|sent| sent.at + RECALL_AFTER));
         }
         assert_eq!(deadline, due.into_iter().min());
@@ -517,9 +631,41 @@ impl Model {
             && (credit(lane) || credit(0))
     }
 
-    fn another_is_ready(&self, channel: ChannelId, lane: u16) -> bool {
+    /// The heads of all lines, in the order of arrival.
+    fn heads(&self) -> impl Iterator<Item = (u64, &Known)> {
+        let mut lines = Vec::new();
+        self.waiting.iter().filter_map(move |(&id, known)| {
+            let is_head = !lines.contains(&known.line());
+            lines.push(known.line());
+            is_head.then_some((id, known))
+        })
+    }
+
+    /// Who has handed it back may have it again after a while, or if nobody else comes to take such.
+    fn may_have(&self, channel: ChannelId, known: &Known) -> bool {
+        let serves = |one: &Channel| {
+            one.phase == Phase::Open && (one.credit.contains_key(&known.lane) || one.credit.contains_key(&0))
+        };
+        let mut others = self.channels.iter().filter(|&(&other, _)| other != channel);
+        let withheld = known.giver.is_some_and(|giver| {
+            giver.channel == channel && self.now - giver.at < NOT_AGAIN && others.any(|(_, one)| serves(one))
+        });
+        !withheld && self.may_be_given(channel, known.lane)
+    }
+
+    /// Lower ones first.
+    fn rank(&self, channel: ChannelId, known: &Known) -> u8 {
+        let gave = known.giver.is_some_and(|giver| giver.channel == channel);
+        if self.channels[&channel].stalled {
+            2
+        } else {
+            u8::from(gave)
+        }
+    }
+
+    fn another_is_ready(&self, channel: ChannelId, known: &Known) -> bool {
         self.channels
             .iter()
-            .any(|(&other, one)| other != channel && !one.stalled && self.may_be_given(other, lane))
+            .any(|(&other, one)| other != channel && !one.stalled && self.may_have(other, known))
     }
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::channel::record::{Credit, RefusalReason};
-use socketserver_core::dispatcher::ledger::WINDOW;
-use socketserver_core::dispatcher::state::SendTrouble;
+use socketserver_core::dispatcher::ledger::{NOT_AGAIN, WINDOW};
+use socketserver_core::dispatcher::state::{HOLD, RECALL_AFTER, SendTrouble};
 
 use super::model::Model;
 
@@ -22,6 +22,7 @@ enum Step {
     Ack(Index, Index),
     Refuse(Index, Index, RefusalReason),
     End(Index, Index),
+    HandBack(Index, Index),
     Lose(Index),
     Lie(Index),
     Retire(Index),
@@ -61,12 +62,13 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (index(), index()).prop_map(|(channel, which)| Step::Ack(channel, which)),
         5 => (index(), index(), reason).prop_map(|(channel, which, reason)| Step::Refuse(channel, which, reason)),
         5 => (index(), index()).prop_map(|(channel, leases)| Step::End(channel, leases)),
+        4 => (index(), index()).prop_map(|(channel, which)| Step::HandBack(channel, which)),
         1 => index().prop_map(Step::Lose),
         1 => index().prop_map(Step::Lie),
         1 => index().prop_map(Step::Retire),
         2 => index().prop_map(Step::Writable),
         2 => trouble.prop_map(Step::Fail),
-        4 => (0_u64..30).prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
+        4 => prop_oneof![4 => 0_u64..30, 1 => Just(100)].prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
         4 => Just(Step::PassToDeadline),
         1 => Just(Step::Drain),
         1 => Just(Step::CloseListeners),
@@ -108,6 +110,14 @@ fn play(model: &mut Model, step: &Step, next_channel: &mut u32) {
                 model.end(channel, u32::try_from(leases.index(held + 1)).unwrap());
             }
         }
+        Step::HandBack(channel, which) => {
+            if let Some(channel) = pick(channel) {
+                let taken = model.taken(channel);
+                if !taken.is_empty() {
+                    model.hand_back(channel, *which.get(&taken));
+                }
+            }
+        }
         Step::Lose(channel) => pick(channel).into_iter().for_each(|channel| model.lose(channel)),
         Step::Lie(channel) => pick(channel).into_iter().for_each(|channel| model.lie(channel)),
         Step::Retire(channel) => pick(channel).into_iter().for_each(|channel| model.retire(channel)),
@@ -138,9 +148,11 @@ proptest! {
         steps in prop::collection::vec(step(), 1..150),
         round_robin in any::<bool>(),
         timeout in prop::option::of(20_u64..60),
+        takes_back in any::<bool>(),
     ) {
         let policy = if round_robin { PolicyName::RoundRobin } else { PolicyName::LeastBusy };
         let mut model = Model::new(policy, timeout.map(Duration::from_millis));
+        model.takes_back = takes_back;
         let mut next_channel = 1;
         for step in [Step::Open, Step::Open].into_iter().chain(steps) {
             play(&mut model, &step, &mut next_channel);
@@ -164,6 +176,107 @@ fn what_comes_back_takes_its_old_place() {
     model.lose(1);
     model.grant(2, Credit { lane: 0, count: 4 });
     assert_eq!(model.under_way(2), [1, 2, 3, 4]);
+}
+
+/// Workers that have joined and asked for so many.
+fn workers(credit: &[u32]) -> Model {
+    let mut model = Model::new(PolicyName::LeastBusy, None);
+    for (channel, &count) in (1..).zip(credit) {
+        model.open(channel);
+        model.join(channel);
+        if count > 0 {
+            model.grant(channel, Credit { lane: 0, count });
+        }
+    }
+    model
+}
+
+#[test]
+fn what_is_taken_back_goes_before_what_came_later() {
+    let mut model = workers(&[2, 0]);
+    model.takes_back = true;
+    (0..3).for_each(|_| model.accept(80));
+    model.pass(RECALL_AFTER);
+    model.grant(2, Credit { lane: 0, count: 1 });
+    assert_eq!(model.under_way(2), [1]);
+    model.grant(2, Credit { lane: 0, count: 2 });
+    assert_eq!(model.under_way(2), [1, 2, 3]);
+}
+
+#[test]
+fn what_is_handed_back_goes_to_another_before_what_came_later() {
+    let mut model = workers(&[3, 1]);
+    (0..5).for_each(|_| model.accept(80));
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![1, 3, 4], vec![2]));
+    model.ack(1, 1);
+    model.hand_back(1, 1);
+    model.grant(1, Credit { lane: 0, count: 1 });
+    model.grant(2, Credit { lane: 0, count: 1 });
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![3, 4, 5], vec![1, 2]));
+}
+
+#[test]
+fn who_hands_back_is_given_it_again_at_once_if_nobody_else_is_there() {
+    let mut model = workers(&[2, 0]);
+    model.accept(80);
+    model.ack(1, 1);
+    // The other has asked for nothing yet.
+    model.hand_back(1, 1);
+    assert_eq!(model.under_way(1), [1]);
+}
+
+#[test]
+fn who_hands_back_is_given_it_again_after_a_while_if_the_others_are_busy() {
+    let mut model = workers(&[3, 1]);
+    (0..2).for_each(|_| model.accept(80));
+    model.ack(1, 1);
+    model.ack(2, 2);
+    model.hand_back(1, 1);
+    model.pass(NOT_AGAIN * 9 / 10);
+    assert!(model.under_way(1).is_empty());
+    // What came later need not wait for that.
+    model.accept(80);
+    assert_eq!(model.under_way(1), [3]);
+    model.pass(NOT_AGAIN / 10);
+    assert_eq!(model.under_way(1), [1, 3]);
+}
+
+#[test]
+fn who_hands_back_comes_after_another_that_is_ready_too_however_long_it_has_waited() {
+    let mut model = workers(&[2, 2]);
+    model.accept(80);
+    model.ack(1, 1);
+    // Nobody can be sent anything for longer than it is withheld from the one.
+    model.failures = vec![SendTrouble::TooManyUnderWay; 11];
+    model.hand_back(1, 1);
+    (0..11).for_each(|_| model.pass(HOLD));
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![], vec![1]));
+}
+
+#[test]
+fn what_a_worker_has_handed_back_is_for_anybody_once_that_one_is_gone() {
+    let mut model = workers(&[1, 0]);
+    model.accept(80);
+    model.ack(1, 1);
+    model.hand_back(1, 1);
+    model.lose(1);
+    model.grant(2, Credit { lane: 80, count: 1 });
+    assert_eq!(model.under_way(2), [1]);
+}
+
+#[test]
+fn what_has_been_handed_back_too_late_is_shed() {
+    let mut model = Model::new(PolicyName::LeastBusy, Some(Duration::from_millis(50)));
+    for channel in 1..=2 {
+        model.open(channel);
+        model.join(channel);
+        model.grant(channel, Credit { lane: 0, count: 2 });
+    }
+    model.accept(80);
+    model.ack(1, 1);
+    model.pass(Duration::from_millis(50));
+    model.hand_back(1, 1);
+    assert!(model.under_way(2).is_empty());
 }
 
 #[test]

@@ -1,0 +1,68 @@
+// What a short connection costs: connect, a line, its answer, close, as fast as that goes.
+
+import { everyColumn, underLoad } from '../harness/figures.mjs'
+import { hasReusePort, peers } from '../harness/peer.mjs'
+
+const WORKERS = 2
+
+/** @type {import('../harness/types.js').Case} */
+export const cost = {
+  name: 'cost',
+  title: 'Cost of a short connection',
+  groups: (options) => [64, 8].map((clients) => group(options, clients)),
+}
+
+/**
+ * @param {import('../harness/options.mjs').Options} options
+ * @param {number} clients
+ * @returns {import('../harness/types.js').Group}
+ */
+function group(options, clients) {
+  const says = `with ${clients} clients`
+  const ours = { subject: 'processes', by: /** @type {const} */ ('ratio') }
+  return {
+    name: `${clients}-clients`,
+    title: `${clients} clients at a time, ${WORKERS} workers`,
+    subjects: compared(options).map((peer) => ({
+      name: peer.name,
+      label: peer.label,
+      measure: (context) =>
+        underLoad(context, peer, {
+          mode: 'closed',
+          options: { clients, seconds: options.quick ? 0.6 : 3 },
+          warmUp: { seconds: options.quick ? 0.3 : 1 },
+        }),
+    })),
+    columns: everyColumn,
+    base: 'shared',
+    ratios: [
+      { figure: 'cpu', title: 'CPU' },
+      { figure: 'rate', title: 'conn/s' },
+    ],
+    targets: [
+      { says: `CPU ${says}, here / SCHED_NONE`, figure: 'cpu', against: 'shared', atMost: 1.1, ...ours },
+      { says: `CPU ${says}, here / SCHED_RR`, figure: 'cpu', against: 'round-robin', atMost: 0.3, ...ours },
+      { says: `conn/s ${says}, here / SCHED_NONE`, figure: 'rate', against: 'shared', atLeast: 0.95, ...ours },
+      { says: `conn/s ${says}, here / SCHED_RR`, figure: 'rate', against: 'round-robin', atLeast: 3, ...ours },
+    ],
+    chart: {
+      figure: 'cpu',
+      title: `Server CPU per connection, ${clients} clients at a time, microseconds`,
+      file: `cost-${clients}-clients`,
+    },
+  }
+}
+
+/** @param {import('../harness/options.mjs').Options} options */
+function compared(options) {
+  const wanted = { behaviour: /** @type {const} */ ('short'), workers: WORKERS }
+  return [
+    peers.single(wanted),
+    peers.roundRobin(wanted),
+    peers.shared(wanted),
+    ...(hasReusePort(options) ? [peers.reusePort(wanted)] : []),
+    ...(options.socketservertcl === undefined ? [] : [peers.socketservertcl(wanted)]),
+    peers.processes(wanted),
+    peers.threads(wanted),
+  ]
+}

@@ -1,0 +1,183 @@
+//! The core alone, Rust to Rust: what a handoff costs the parent and the worker together, on one core.
+//!
+//!     cargo bench                              one by one and in batches, several rounds, against the targets
+//!     cargo bench -- --count 2000 --batch 1    one run and no report, for callgrind: see benchmarks/instructions.mjs
+//!
+//! A handoff begins where an acceptor ends: with a connection that has its place in the queue. The dispatcher decides,
+//! sends the descriptor and keeps its copy; the receiver reads, claims, and closes its own; the dispatcher sees the claim
+//! and closes the copy. Both run in turn on one thread, so that neither waits for the other and every turn is counted;
+//! what waking two processes costs is what the benchmarks in `benchmarks/` measure.
+
+#![expect(clippy::unwrap_used, reason = "a panic is what fails a benchmark")]
+
+use std::hint::black_box;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use socketserver_core::channel;
+use socketserver_core::connection::Connection;
+use socketserver_core::dispatcher::inlet::Inlet;
+use socketserver_core::dispatcher::outlet::Outlet;
+use socketserver_core::dispatcher::state::{Event, State};
+use socketserver_core::dispatcher::{Dispatcher, Message};
+use socketserver_core::notice::Notices;
+use socketserver_core::queue::Gate;
+use socketserver_core::receiver::Phase;
+use socketserver_core::stats::Stats;
+use socketserver_core::sys::{Os, watch};
+use socketserver_core::{Config, PolicyName, Receiver};
+use tokio::io::Interest;
+use tokio::sync::mpsc;
+use tokio::task::coop::unconstrained;
+
+/// Handoffs in one message, and the handoffs a second that one core should make of them.
+const TARGETS: [(u32, f64); 2] = [(1, 300_000.0), (BATCH, 1_000_000.0)];
+/// As many as `lib/client/lane.ts` lets be on their way to a worker.
+const BATCH: u32 = 32;
+const ROUNDS: usize = 9;
+const HANDOFFS: u32 = 100_000;
+/// Connections made ahead at a time, outside of what is measured.
+const STOCK: u32 = 512;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str| {
+        let place = arguments.iter().position(|argument| argument == name)?;
+        Some(arguments.get(place + 1)?.parse().expect("a number"))
+    };
+    if let (Some(count), Some(batch)) = (number("--count"), number("--batch")) {
+        measure(count, batch);
+        return;
+    }
+    println!("Handoffs on one core, parent and worker together; median of {ROUNDS} rounds (least to most)");
+    for (batch, target) in TARGETS {
+        let mut rates: Vec<f64> = (0..ROUNDS)
+            .map(|_| f64::from(HANDOFFS) / measure(HANDOFFS, batch).as_secs_f64())
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        let median = rates[ROUNDS / 2];
+        println!(
+            "{batch:>3} in a message: {median:>9.0} a second ({:.0} to {:.0}), {:.2} us each; at least {target:.0}: {}",
+            rates[0],
+            rates[ROUNDS - 1],
+            1e6 / median,
+            if median >= target { "reached" } else { "not reached" },
+        );
+    }
+}
+
+/// Processor time of `count` handoffs, `batch` in a message.
+fn measure(count: u32, batch: u32) -> Duration {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let gate = Gate::new(STOCK as usize);
+        let (sender, inbox) = mpsc::channel(STOCK as usize);
+        let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
+        let state = State::new(&Config::new(STOCK, None, PolicyName::LeastBusy).unwrap());
+        // By hand and not as a task, to be counted by itself; without tokio's budget, which ends with each task's turn.
+        let mut dispatcher = pin!(unconstrained(Dispatcher::new(Os, state, inbox, stats, notices).run()));
+        let receiver = join(&sender, dispatcher.as_mut()).await;
+        receiver.exchange(0, u32::MAX, batch, 0);
+
+        let source = Source::new();
+        let (mut id, mut ended, mut spent) = (0, 0, Duration::ZERO);
+        while id < u64::from(count) {
+            let mut stock = Vec::with_capacity(STOCK as usize);
+            while stock.len() < STOCK as usize && id < u64::from(count) {
+                id += 1;
+                let slot = gate.enter().await.unwrap();
+                let fd = source.connection.try_clone().unwrap();
+                let connection = Connection::new(id, fd, Some(source.remote), source.port, Instant::now(), slot);
+                stock.push(Message::Event(Event::Accepted(connection)));
+            }
+            let mut stock = stock.into_iter();
+            let began = processor_time();
+            while stock.len() > 0 {
+                let mut sent = 0;
+                for message in stock.by_ref().take(batch as usize) {
+                    sender.try_send(message).unwrap();
+                    sent += 1;
+                }
+                parent_turn(dispatcher.as_mut());
+                let taken = worker_turn(&receiver, batch, ended);
+                assert_eq!(taken, sent, "what is sent arrives at once");
+                ended = taken;
+            }
+            // Sees the last claims, and closes those copies.
+            sender.try_send(Message::Nudge(CHANNEL)).unwrap();
+            parent_turn(dispatcher.as_mut());
+            spent += processor_time() - began;
+        }
+        spent
+    })
+}
+
+/// Inlined nowhere, as the name by which callgrind knows the parent's half.
+#[inline(never)]
+fn parent_turn(dispatcher: Pin<&mut impl Future<Output = ()>>) {
+    let _ = black_box(dispatcher.poll(&mut Context::from_waker(Waker::noop())));
+}
+
+/// Likewise the worker's: what its event loop does when the channel is readable, and the closing of its connections.
+#[inline(never)]
+fn worker_turn(receiver: &Receiver, window: u32, ended: u32) -> u32 {
+    receiver.read();
+    let taken = receiver.exchange(0, u32::MAX, window, ended);
+    u32::try_from(black_box(taken).len()).unwrap()
+}
+
+/// Opens a channel and waits until its worker has been welcomed.
+async fn join(sender: &mpsc::Sender<Message>, mut dispatcher: Pin<&mut impl Future<Output = ()>>) -> Receiver {
+    let (ours, workers) = channel::pair().unwrap();
+    let socket = Arc::new(watch(ours, Interest::READABLE | Interest::WRITABLE).unwrap());
+    let outlet = Outlet::new(CHANNEL, Arc::clone(&socket), sender.downgrade());
+    let inlet = tokio::spawn(Inlet::new(Os, CHANNEL, socket, sender.clone()).run());
+    let open = Message::Open(CHANNEL, Box::new(outlet), inlet.abort_handle());
+    sender.send(open).await.unwrap();
+    let receiver = Receiver::attach(workers).unwrap();
+    while receiver.phase() == Phase::Joining {
+        tokio::task::yield_now().await;
+        parent_turn(dispatcher.as_mut());
+        receiver.read();
+    }
+    receiver
+}
+
+const CHANNEL: u32 = 1;
+
+/// A TCP connection to be copied: what it is makes a difference to the kernel, where it leads to does not.
+struct Source {
+    connection: OwnedFd,
+    remote: SocketAddr,
+    port: u16,
+    _client: TcpStream,
+}
+
+impl Source {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        let (connection, remote) = listener.accept().unwrap();
+        Self {
+            connection: connection.into(),
+            remote,
+            port: address.port(),
+            _client: client,
+        }
+    }
+}
+
+/// User and system time of this process so far: unlike the wall's clock it does not run while another program has the
+/// core.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap().into()
+}

@@ -1,0 +1,77 @@
+//! What workers hand back: a connection that has been taken returns to its old place, with the descriptor that the worker
+//! has sent.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use super::Dispatcher;
+use super::ledger::REST;
+use super::state::Event;
+use crate::channel::ChannelId;
+use crate::channel::record::{CloseReason, ReturnOutcome, Returned};
+use crate::connection::{Connection, ConnectionId};
+use crate::error::ProtocolError;
+use crate::notice::{EndReason, Step};
+use crate::sys::Sys;
+
+impl<S: Sys> Dispatcher<S> {
+    /// A worker returns a connection; `fd` is missing if this process is at its limit of open files. The worker keeps its
+    /// copy until it is told that this side has one (on macOS one that is closed too early is lost, unix(4)).
+    pub(super) fn take_returned(&mut self, channel: ChannelId, id: ConnectionId, fd: Option<OwnedFd>, now: Instant) {
+        let Some(line) = self.channels.get_mut(&channel) else {
+            return;
+        };
+        if let Some(board) = &mut line.board {
+            // As with every frame: a bell that did not fit the socket beside it is lost.
+            board.nudged();
+        }
+        // It is not to be sent again before it has been asked for.
+        let is_missed = line.missed.iter().any(|&(_, missed)| missed == id);
+        let taken = match (self.state.past(channel, id).filter(|_| !is_missed), fd) {
+            (None, _) => Err(ProtocolError::NotLeased { id }),
+            (Some(past), Some(fd)) if past.fits(fd.as_fd()) => Ok(Some(Connection::returned(*past, fd))),
+            (Some(_), Some(_)) => Err(ProtocolError::NotTheConnection { id }),
+            (Some(_), None) => Ok(None),
+        };
+        let taken = taken.and_then(|connection| {
+            let Some(connection) = connection else { return Ok(false) };
+            self.state
+                .apply(Event::HandedBack(channel, connection), now, &mut self.actions)
+                .map(|()| true)
+        });
+        match taken {
+            Ok(true) => {
+                self.step(id, Step::HandedBack, Some(channel));
+                self.answer_return(channel, id, ReturnOutcome::TakenBack);
+            }
+            Ok(false) => {
+                if let Some(line) = self.channels.get_mut(&channel) {
+                    line.missed.push((now + REST, id));
+                }
+            }
+            Err(error) => self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now),
+        }
+    }
+
+    /// Asks workers to send again what did not arrive a while ago: at once it would not arrive either.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        for (&channel, line) in &mut self.channels {
+            let missed = line.missed.extract_if(.., |&mut (at, _)| at <= now);
+            due.extend(missed.map(|(_, id)| (channel, id)));
+        }
+        for (channel, id) in due {
+            self.answer_return(channel, id, ReturnOutcome::SendAgain);
+        }
+    }
+
+    /// When [`Dispatcher::ask_again`] has something to do.
+    pub(super) fn next_to_ask_again(&self) -> Option<Instant> {
+        let missed = self.channels.values().flat_map(|line| &line.missed);
+        missed.map(|&(at, _)| at).min()
+    }
+
+    fn answer_return(&mut self, channel: ChannelId, id: ConnectionId, outcome: ReturnOutcome) {
+        self.tell(channel, |frames| frames.returned([Returned { id, outcome }]));
+    }
+}
