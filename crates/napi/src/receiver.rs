@@ -15,7 +15,7 @@ use socketserver_core::receiver::{End, HandBackError, Phase};
 
 use crate::convert::{SystemError, count, id_of, ip_text};
 use crate::descriptor::Kept;
-use crate::watch::{Seen, Watch};
+use crate::watch::{Seen, Wants, Watch};
 use crate::{descriptor, table};
 
 /// Where a receiver stands.
@@ -76,7 +76,7 @@ impl NativeReceiver {
         );
         let looking = Rc::clone(&receiver);
         let told = RefCell::new(receiver.phase());
-        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || {
+        let watch = Watch::start(&env, receiver.as_fd(), &wake, wants(&receiver), move || {
             let news = looking.read();
             let phase = looking.phase();
             let has_changed = *told.borrow() != phase;
@@ -85,8 +85,7 @@ impl NativeReceiver {
             }
             Seen {
                 wake: (news || has_changed).then_some(has_changed),
-                wants_room: looking.wants_room(),
-                ended: looking.has_ended(),
+                wants: wants(&looking),
             }
         })?;
         let kept = borrowed.then(Kept::default);
@@ -101,7 +100,7 @@ impl NativeReceiver {
         let rows = table::rows(&mut table);
         let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let taken = self.receiver.exchange(lane, room, window, 0);
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
             let Taken { head, fd } = taken;
@@ -167,7 +166,7 @@ impl NativeReceiver {
         let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
         let copy = copy.map_err(|error| HandBackError::System(system_error("fcntl", &error)));
         let sent = copy.and_then(|copy| self.receiver.hand_back(id_of(id), copy));
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         Ok(sent.err().map(HandBackRefusal::from))
     }
 
@@ -181,7 +180,7 @@ impl NativeReceiver {
     #[napi]
     pub fn leave(&self) {
         self.receiver.leave();
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
     }
 
     /// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
@@ -203,6 +202,14 @@ impl NativeReceiver {
     pub fn close(&self) {
         self.watch.stop();
         self.receiver.close();
+    }
+}
+
+/// The end of a channel stays readable for ever.
+fn wants(receiver: &Receiver) -> Wants {
+    Wants {
+        data: !receiver.has_ended(),
+        room: !receiver.has_ended() && receiver.wants_room(),
     }
 }
 
