@@ -7,7 +7,9 @@
     reason = "Node knows descriptors as numbers only"
 )]
 
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use napi::{Error, Result, Status};
 
@@ -50,6 +52,26 @@ pub fn borrow_all<T>(numbers: &[RawFd], call: impl FnOnce(&[BorrowedFd<'_>]) -> 
 /// Gives a descriptor to JavaScript, which has to close it.
 pub fn give_away(fd: OwnedFd) -> RawFd {
     fd.into_raw_fd()
+}
+
+/// Descriptors that JavaScript knows by their numbers and that are still ours.
+#[derive(Debug, Default)]
+pub struct Kept(RefCell<HashMap<RawFd, OwnedFd>>);
+
+impl Kept {
+    /// Keeps one, and tells its number.
+    pub fn keep(&self, fd: OwnedFd) -> RawFd {
+        let number = fd.as_raw_fd();
+        self.0.borrow_mut().insert(number, fd);
+        number
+    }
+
+    /// Leaves one to whoever has its number, and has to close it.
+    pub fn give_away(&self, number: RawFd) {
+        if let Some(fd) = self.0.borrow_mut().remove(&number) {
+            give_away(fd);
+        }
+    }
 }
 
 fn negative(number: RawFd) -> Error {

@@ -1,8 +1,7 @@
 //! The worker's side.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
@@ -15,6 +14,7 @@ use socketserver_core::receiver::lane::Taken;
 use socketserver_core::receiver::{End, HandBackError, Phase};
 
 use crate::convert::{SystemError, count, id_of, ip_text};
+use crate::descriptor::Kept;
 use crate::watch::{Seen, Wants, Watch};
 use crate::{descriptor, table};
 
@@ -48,9 +48,9 @@ pub struct HandBackRefusal {
 pub struct NativeReceiver {
     receiver: Rc<Receiver>,
     watch: Watch,
-    /// In a thread: the descriptors of connections that JavaScript has in its hands as numbers. A thread can be ended
-    /// between any two of its instructions, and its process lives on: what nobody has adopted by then is closed with this.
-    kept: Option<RefCell<HashMap<RawFd, OwnedFd>>>,
+    /// In a thread: it can be ended between any two of its instructions, and its process lives on. The connections that it
+    /// has in its hands as numbers then, and that nobody has adopted, are closed with this.
+    kept: Option<Kept>,
 }
 
 #[napi]
@@ -88,7 +88,7 @@ impl NativeReceiver {
                 wants: wants(&looking),
             }
         })?;
-        let kept = borrowed.then(RefCell::default);
+        let kept = borrowed.then(Kept::default);
         Ok(Self { receiver, watch, kept })
     }
 
@@ -104,7 +104,11 @@ impl NativeReceiver {
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
             let Taken { head, fd } = taken;
-            *row = table::row(&head, self.lend(fd));
+            let number = match &self.kept {
+                Some(kept) => kept.keep(fd),
+                None => descriptor::give_away(fd),
+            };
+            *row = table::row(&head, number);
         }
         count
     }
@@ -125,9 +129,8 @@ impl NativeReceiver {
     /// In a thread: leaves a connection's descriptor to the caller, who has to close it.
     #[napi]
     pub fn release(&self, fd: i32) {
-        let kept = self.kept.as_ref().and_then(|kept| kept.borrow_mut().remove(&fd));
-        if let Some(fd) = kept {
-            descriptor::give_away(fd);
+        if let Some(kept) = &self.kept {
+            kept.give_away(fd);
         }
     }
 
@@ -223,20 +226,6 @@ impl From<HandBackError> for HandBackRefusal {
             reason: reason.to_owned(),
             message,
             error,
-        }
-    }
-}
-
-impl NativeReceiver {
-    /// The number of a descriptor that JavaScript is to adopt.
-    fn lend(&self, fd: OwnedFd) -> RawFd {
-        match &self.kept {
-            None => descriptor::give_away(fd),
-            Some(kept) => {
-                let number = fd.as_raw_fd();
-                kept.borrow_mut().insert(number, fd);
-                number
-            }
         }
     }
 }

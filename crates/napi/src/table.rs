@@ -4,7 +4,6 @@
 //! has some forty in all, and collecting them cost another one.
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::os::fd::RawFd;
 
 use napi::bindgen_prelude::Float64ArraySlice;
 use socketserver_core::channel::record::ConnectionHead;
@@ -31,7 +30,7 @@ pub fn rows<'a>(table: &'a mut Float64ArraySlice<'_>) -> &'a mut [Row] {
 }
 
 /// A connection, with its descriptor's number.
-pub fn row(head: &ConnectionHead, fd: RawFd) -> Row {
+pub fn row(head: &ConnectionHead, fd: i32) -> Row {
     let (family, [a, b, c, d], scope) = match head.remote {
         None => (0, [0; 4], 0),
         Some(SocketAddr::V4(v4)) => (4, [v4.ip().to_bits(), 0, 0, 0], 0),
