@@ -23,7 +23,7 @@ use socketserver_core::channel::{ChannelId, pair as channel_pair};
 use socketserver_core::connection::Connection;
 use socketserver_core::dispatcher::inlet::Inlet;
 use socketserver_core::dispatcher::outlet::Outlet;
-use socketserver_core::dispatcher::state::{Event, State};
+use socketserver_core::dispatcher::state::Event;
 use socketserver_core::dispatcher::{Dispatcher, Message};
 use socketserver_core::notice::Notices;
 use socketserver_core::queue::Gate;
@@ -109,9 +109,9 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
         let gate = Gate::new(STOCK as usize);
         let (sender, inbox) = mpsc::channel(STOCK as usize);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
-        let state = State::new(&Config::new(STOCK, None, PolicyName::LeastBusy).unwrap());
+        let config = Config::new(STOCK, None, PolicyName::LeastBusy).unwrap();
         // By hand and not as a task, to be counted by itself; without tokio's budget, which ends with each task's turn.
-        let mut dispatcher = pin!(unconstrained(Dispatcher::new(Os, state, inbox, stats, notices).run()));
+        let mut dispatcher = pin!(unconstrained(Dispatcher::new(Os, &config, inbox, stats, notices).run()));
         let mut crew = Vec::new();
         for channel in 1..=workers {
             let receiver = join(&sender, dispatcher.as_mut(), channel).await;

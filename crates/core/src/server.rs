@@ -2,23 +2,23 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::io::Interest;
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
 use crate::config::{Config, ListenSpec};
-use crate::connection::Connection;
 use crate::dispatcher::inlet::Inlet;
 use crate::dispatcher::outlet::Outlet;
-use crate::dispatcher::state::{Event, State};
+use crate::dispatcher::state::Event;
 use crate::dispatcher::{Dispatcher, Message};
 use crate::error::{ListenError, SystemError, system_error};
-use crate::listener::{Listener, ListenerAddress};
+use crate::listener::{Lender, Listener, ListenerAddress};
 use crate::notice::{EndReason, Notice, Notices};
 use crate::queue::Gate;
 use crate::stats::{ChannelStats, Snapshot, Stats};
@@ -30,6 +30,7 @@ pub struct Server {
     commands: mpsc::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
     phase: Mutex<Phase>,
+    lenders: Mutex<Vec<Lender>>,
     next_channel: AtomicU32,
     gate: Gate,
     stats: Arc<Stats>,
@@ -79,7 +80,7 @@ impl Server {
             .map_err(|error| system_error("epoll_create1", &error))?;
         let house = House {
             sys,
-            state: State::new(config),
+            config: *config,
             gate: gate.clone(),
             stats: Arc::clone(&stats),
             notices: Arc::clone(&notices),
@@ -95,6 +96,7 @@ impl Server {
             commands,
             thread: Mutex::new(Some(thread)),
             phase: Mutex::new(Phase::Running),
+            lenders: Mutex::default(),
             next_channel: AtomicU32::new(1),
             gate,
             stats,
@@ -109,8 +111,14 @@ impl Server {
         }
         let listener = Listener::open(spec)?;
         let address = listener.address().clone();
+        self.lenders().push(listener.lender());
         self.command(Command::Listen(listener));
         Ok(address)
+    }
+
+    /// Copies of the sockets that it listens on, in the order of listening. Socket files are from then on left alone.
+    pub fn listening_sockets(&self) -> Result<Vec<OwnedFd>, SystemError> {
+        self.lenders().iter().filter_map(Lender::copy).collect()
     }
 
     /// Opens a channel; the worker's end is for a new worker.
@@ -177,6 +185,10 @@ impl Server {
         }
     }
 
+    fn lenders(&self) -> MutexGuard<'_, Vec<Lender>> {
+        self.lenders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn phase(&self) -> Phase {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,7 +209,7 @@ impl Drop for Server {
 /// What the server's thread is built from.
 struct House<S> {
     sys: S,
-    state: State<Connection>,
+    config: Config,
     gate: Gate,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
@@ -218,14 +230,20 @@ impl<S: Sys> House<S> {
             notices: Arc::clone(&self.notices),
         };
         let mut acceptors = Vec::new();
+        let mut accepting: Vec<AbortHandle> = Vec::new();
         let notices = Arc::clone(&self.notices);
-        tokio::spawn(Dispatcher::new(self.sys.clone(), self.state, inbox, self.stats, self.notices).run());
+        let pairing =
+            tokio::spawn(Dispatcher::new(self.sys.clone(), &self.config, inbox, self.stats, self.notices).run());
         while let Some(command) = commands.recv().await {
             let sent = match command {
                 Command::Listen(listener) => {
                     let (socket, place) = listener.into_parts();
-                    match sys::watch(socket, Interest::READABLE) {
-                        Ok(socket) => acceptors.push(tokio::spawn(acceptor.clone().run(socket, place))),
+                    match sys::watch_listener(socket) {
+                        Ok(socket) => {
+                            let task = tokio::spawn(acceptor.clone().run(socket, place));
+                            accepting.push(task.abort_handle());
+                            acceptors.push(task);
+                        }
                         Err(errno) => {
                             let (address, error) = (
                                 place.address().clone(),
@@ -255,7 +273,13 @@ impl<S: Sys> House<S> {
                     });
                     sent
                 }
-                Command::Destroy => return,
+                Command::Destroy => {
+                    accepting.iter().for_each(AbortHandle::abort);
+                    // What waits is given up, and counted. Either fails only if the dispatcher has ended.
+                    let _ = dispatcher.send(Message::Destroy).await;
+                    let _ = pairing.await;
+                    return;
+                }
             };
             if sent.is_err() {
                 return;

@@ -25,6 +25,7 @@ pub struct Board {
     held: u64,
     ended: u64,
     granted: u64,
+    beats: u64,
     wanted: bool,
 }
 
@@ -45,6 +46,7 @@ impl Board {
             held: 0,
             ended: 0,
             granted: 0,
+            beats: 0,
             wanted: false,
         }
     }
@@ -109,6 +111,11 @@ impl Board {
             0 => {}
             count => events.push(Event::Credit(channel, Credit { lane: ANY, count })),
         }
+        let beats = self.page.beats();
+        if beats != self.beats {
+            self.beats = beats;
+            events.push(Event::Alive(channel));
+        }
         (self.ended, self.granted) = (ended, granted);
         Ok(())
     }
@@ -167,4 +174,23 @@ fn bits(mut word: u64) -> impl Iterator<Item = u8> {
         word &= word - 1;
         Some(lowest)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_of_the_event_loop_is_told_once() {
+        let (page, memory) = Scoreboard::create().unwrap();
+        let worker = Scoreboard::open(&memory).unwrap();
+        let mut board = Board::new(Arc::new(page));
+        let mut events = Vec::new();
+        worker.beat();
+        board.news(7, &mut events).unwrap();
+        assert!(matches!(events[..], [Event::Alive(7)]), "{events:?}");
+        events.clear();
+        board.news(7, &mut events).unwrap();
+        assert!(events.is_empty(), "{events:?}");
+    }
 }

@@ -14,7 +14,7 @@ pub mod state;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tokio::sync::mpsc;
@@ -27,6 +27,7 @@ use crate::channel::ChannelId;
 use crate::channel::frame::{VERSION, Writer, common_version};
 use crate::channel::record::{CloseReason, Hello, Welcome};
 use crate::channel::scoreboard::{NO_SLOT, Scoreboard};
+use crate::config::Config;
 use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
 use crate::notice::{EndReason, Notice, Notices, Step};
@@ -57,6 +58,8 @@ pub enum Message {
     Retire(ChannelId),
     /// The owner wants a channel to end now.
     Dismiss(ChannelId),
+    /// The owner wants everything to end now. Nothing is accepted any more.
+    Destroy,
 }
 
 /// The driver: performs what the rules decide.
@@ -64,12 +67,16 @@ pub enum Message {
 pub struct Dispatcher<S> {
     sys: S,
     state: State<Connection>,
+    /// Whether each step of a connection is to be told.
+    tells_steps: bool,
     channels: HashMap<ChannelId, Line>,
     inbox: mpsc::Receiver<Message>,
     actions: Vec<Action<Connection>>,
     events: Vec<Event<Connection>>,
     frames: Writer,
     again: bool,
+    /// It ends, by this time at the latest.
+    ends_by: Option<Instant>,
     /// Told at the end of the turn, when the counters say the same.
     outbox: Vec<Notice>,
     stats: Arc<Stats>,
@@ -115,11 +122,15 @@ impl Drop for Line {
 /// connections, while a lone one is never delayed.
 const TURN: usize = 64;
 
+/// How long a server that ends at once waits for the ends of its channels, to know what their workers had taken. On Linux
+/// they are there at once; on macOS they are the workers' own.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 impl<S: Sys> Dispatcher<S> {
-    /// A dispatcher that listens to `inbox`.
+    /// A dispatcher that listens to `inbox`, without channels and connections.
     pub fn new(
         sys: S,
-        state: State<Connection>,
+        config: &Config,
         inbox: mpsc::Receiver<Message>,
         stats: Arc<Stats>,
         notices: Arc<Notices>,
@@ -127,20 +138,22 @@ impl<S: Sys> Dispatcher<S> {
         let (channels, actions, events, frames) = (HashMap::new(), Vec::new(), Vec::new(), Writer::new());
         Self {
             sys,
-            state,
+            state: State::new(config),
+            tells_steps: config.tells_steps(),
             channels,
             inbox,
             actions,
             events,
             frames,
             again: false,
+            ends_by: None,
             outbox: Vec::new(),
             stats,
             notices,
         }
     }
 
-    /// Works until all senders of its inbox are gone.
+    /// Works until it is destroyed, or all senders of its inbox are gone.
     pub async fn run(mut self) {
         let mut turn = Vec::with_capacity(TURN);
         let mut now = self.sys.now();
@@ -166,7 +179,14 @@ impl<S: Sys> Dispatcher<S> {
                 }
                 self.read_boards(now);
             }
+            let is_over = self.ends_by.is_some_and(|by| self.channels.is_empty() || now >= by);
+            if is_over {
+                self.give_up(now);
+            }
             self.publish();
+            if is_over {
+                return;
+            }
         }
     }
 
@@ -176,7 +196,7 @@ impl<S: Sys> Dispatcher<S> {
             .values()
             .filter_map(|line| line.board.as_ref()?.look_at(now));
         let due = self.state.deadline(now).into_iter().chain(looks);
-        due.chain(self.next_to_ask_again()).min()
+        due.chain(self.next_to_ask_again()).chain(self.ends_by).min()
     }
 
     fn take(&mut self, message: Message, now: Instant) {
@@ -268,6 +288,13 @@ impl<S: Sys> Dispatcher<S> {
                 self.mark_leaving(channel);
                 let _ = self.state.apply(Event::Retired(channel), now, &mut self.actions);
                 self.tell(channel, Writer::retire);
+            }
+            Message::Destroy => {
+                self.ends_by = Some(now + LAST_WORDS);
+                let all: Vec<ChannelId> = self.channels.keys().copied().collect();
+                for channel in all {
+                    self.finish(channel, EndReason::Dismissed, Some(CloseReason::Ended), now);
+                }
             }
             Message::Dismiss(channel) => {
                 self.finish(channel, EndReason::Dismissed, Some(CloseReason::Dismissed), now);
@@ -361,9 +388,10 @@ impl<S: Sys> Dispatcher<S> {
                 self.step(connection.id(), Step::Taken, None);
                 drop(connection);
             }
-            Action::Shed(connection) => {
+            Action::Shed(connection, reason) => {
                 self.outbox.push(Notice::Shed {
                     id: connection.id(),
+                    reason,
                     remote: connection.remote(),
                     local_port: connection.local_port(),
                     waited: now.saturating_duration_since(connection.since()),
@@ -410,7 +438,7 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     fn step(&mut self, id: ConnectionId, step: Step, channel: Option<ChannelId>) {
-        if self.state.tells_steps() {
+        if self.tells_steps {
             self.outbox.push(Notice::Step { id, step, channel });
         }
     }
@@ -455,12 +483,26 @@ impl<S: Sys> Dispatcher<S> {
         self.stats.close_channel(channel, handed_off);
         let _ = self.state.apply(Event::Lost(channel), now, &mut self.actions);
         self.again = true;
+        if self.ends_by.is_some() {
+            // Who ends all channels at once need not be told of each.
+            return;
+        }
         self.outbox.push(Notice::Ended {
             channel,
             reason,
             leases,
             handed_off,
         });
+    }
+
+    /// Resets what no worker has taken.
+    fn give_up(&mut self, now: Instant) {
+        let all: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for channel in all {
+            self.end(channel, EndReason::Dismissed, None, now);
+        }
+        let _ = self.state.apply(Event::Destroyed, now, &mut self.actions);
+        self.perform(now);
     }
 
     fn mark_leaving(&mut self, channel: ChannelId) {

@@ -14,6 +14,7 @@ use crate::channel::record::{Credit, Refusal};
 use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::error::ProtocolError;
+use crate::notice::ShedReason;
 use crate::queue::{Place, Queue, Waiting};
 
 /// How long a worker may leave a connection untaken while another has credit, before it is asked to give it back.
@@ -43,6 +44,8 @@ pub enum Event<C> {
     Refused(ChannelId, Refusal),
     /// A worker hands back one that it had taken.
     HandedBack(ChannelId, C),
+    /// A worker's event loop turns.
+    Alive(ChannelId),
     /// So many leases of a worker are over.
     Ended(ChannelId, u32),
     /// A worker wants no more, or is to be given no more.
@@ -57,6 +60,8 @@ pub enum Event<C> {
     ListenersClosed,
     /// Finish what there is, then say so.
     Drain,
+    /// Give up what waits.
+    Destroyed,
 }
 
 /// Why a handoff was not sent.
@@ -79,8 +84,8 @@ pub enum Action<C> {
     Cancelled(ChannelId, Credit),
     /// It is the worker's now: close our copy. It had waited so long.
     Release(C, Duration),
-    /// It has waited too long: reset it.
-    Shed(C),
+    /// Reset it.
+    Shed(C, ShedReason),
     /// A worker has just run out of descriptors.
     OutOfDescriptors(ChannelId),
     /// Everything is finished.
@@ -97,7 +102,6 @@ pub struct State<C: Waiting> {
     drain: Drain,
     held_until: Option<Instant>,
     counts: Counts,
-    tells_steps: bool,
 }
 
 /// How far a drain has come.
@@ -122,7 +126,7 @@ pub struct Counts {
     pub requeued: u64,
     /// Connections that a worker had taken and handed back.
     pub handed_back: u64,
-    /// Connections that waited too long.
+    /// Connections given up.
     pub shed: u64,
     /// The most that ever waited.
     pub max_queued: u64,
@@ -164,7 +168,6 @@ impl<C: Waiting> State<C> {
             drain: Drain::No,
             held_until: None,
             counts: Counts::default(),
-            tells_steps: config.tells_steps(),
         }
     }
 
@@ -209,6 +212,7 @@ impl<C: Waiting> State<C> {
                 connection.handed_back(channel, now);
                 self.put(connection);
             }
+            Event::Alive(channel) => self.with(channel, Ledger::lives),
             Event::Ended(channel, ended) => {
                 if let Some(ledger) = self.channels.get_mut(&channel) {
                     ledger.end(ended, now)?;
@@ -237,6 +241,14 @@ impl<C: Waiting> State<C> {
             Event::ListenersClosed => {
                 if self.drain == Drain::Accepting {
                     self.drain = Drain::Finishing;
+                }
+            }
+            Event::Destroyed => {
+                while let Some(place) = self.queue.first(|_| true)
+                    && let Some(connection) = self.queue.take(place)
+                {
+                    self.counts.shed += 1;
+                    actions.push(Action::Shed(connection, ShedReason::Destroyed));
                 }
             }
             Event::Drain => {
@@ -269,7 +281,7 @@ impl<C: Waiting> State<C> {
             .queue_timeout
             .and_then(|limit| self.queue.oldest().map(|since| since + limit));
         let resting = self.channels.values().filter_map(|ledger| match ledger.fitness {
-            Fitness::Resting(until) if !self.queue.is_empty() && until > now => Some(until),
+            Fitness::Resting(until) | Fitness::Stalled(until) if !self.queue.is_empty() && until > now => Some(until),
             _ => None,
         });
         let held = self.held_until.filter(|_| !self.queue.is_empty());
@@ -325,12 +337,6 @@ impl<C: Waiting> State<C> {
         self.channels.get(&channel).map(Standing::of).unwrap_or_default()
     }
 
-    /// Whether each step of a connection is to be told.
-    #[must_use]
-    pub fn tells_steps(&self) -> bool {
-        self.tells_steps
-    }
-
     /// Whether a drain has been asked for.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -367,7 +373,7 @@ impl<C: Waiting> State<C> {
         let Some(limit) = self.queue_timeout else { return };
         while let Some(connection) = self.queue.take_expired(limit, now) {
             self.counts.shed += 1;
-            actions.push(Action::Shed(connection));
+            actions.push(Action::Shed(connection, ShedReason::Timeout));
         }
     }
 
@@ -387,7 +393,7 @@ impl<C: Waiting> State<C> {
                 .map(|one| one.connection.id())
                 .collect();
             if !ids.is_empty() {
-                self.with(channel, |ledger| ledger.recall(&ids));
+                self.with(channel, |ledger| ledger.recall(&ids, now));
                 actions.push(Action::Recall(channel, ids));
                 any = true;
             }
@@ -433,7 +439,8 @@ impl<C: Waiting> State<C> {
     fn pick(&mut self, place: Place, now: Instant) -> Option<ChannelId> {
         let mut policy = self.policy.clone();
         let head = self.queue.head(place)?;
-        let picked = [Rank::First, Rank::Again, Rank::Last].into_iter().find_map(|wanted| {
+        let ranks = [Rank::First, Rank::Again, Rank::Last, Rank::Unlikely];
+        let picked = ranks.into_iter().find_map(|wanted| {
             let ranked = self.ranks(head, now).filter(|&(.., rank)| rank == wanted);
             policy.pick(ranked.map(|(channel, ledger, _)| Candidate {
                 channel,
@@ -452,7 +459,11 @@ impl<C: Waiting> State<C> {
                 Rank::First if giver == Some(channel) => Rank::Again,
                 rank => rank,
             };
-            let withheld = rank != Rank::None && giver == Some(channel) && !self.may_have_again(connection, now);
+            let withheld = match rank {
+                Rank::None => true,
+                Rank::Unlikely if self.another_serves(channel, connection.lane()) => true,
+                _ => giver == Some(channel) && !self.may_have_again(connection, now),
+            };
             (channel, ledger, if withheld { Rank::None } else { rank })
         })
     }
@@ -461,12 +472,15 @@ impl<C: Waiting> State<C> {
     /// of its port, or nobody has for a while. Without that while, a worker that hands back because all are busy would be
     /// given it again and again as fast as it can.
     fn may_have_again(&self, connection: &C, now: Instant) -> bool {
-        let Some(giver) = connection.giver() else { return true };
-        let lane = connection.lane();
-        let serves = |(&channel, ledger): (&ChannelId, &Ledger<C>)| {
-            channel != giver.channel && ledger.phase == Phase::Open && ledger.credit.serves(lane)
-        };
-        now.saturating_duration_since(giver.at) >= NOT_AGAIN || !self.channels.iter().any(serves)
+        connection.giver().is_none_or(|giver| {
+            now.saturating_duration_since(giver.at) >= NOT_AGAIN
+                || !self.another_serves(giver.channel, connection.lane())
+        })
+    }
+
+    fn another_serves(&self, channel: ChannelId, lane: u16) -> bool {
+        let mut others = self.channels.iter().filter(|&(&other, _)| other != channel);
+        others.any(|(_, ledger)| ledger.serves(lane))
     }
 
     fn another_is_ready(&self, channel: ChannelId, connection: &C, now: Instant) -> bool {
