@@ -36,7 +36,8 @@ linuxTest(
     const { pid, restarts } = Object(await parent.json())
     t.true(restarts >= 3)
     const own = openOn(parent.process.pid ?? 0, 2)
-    t.is(openOn(pid, 2), own, 'once it is ready it writes there by itself')
+    // Right after its hello, by which the parent knows that it is ready.
+    await until(() => openOn(pid, 2) === own)
     t.is(readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length, 1)
     t.true(isRunning(pid))
   },

@@ -7,7 +7,7 @@ mod lobby;
 pub mod name;
 mod place;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -155,7 +155,9 @@ impl<S: Sys> Share<S> {
     }
 
     fn accept(&self, listener: &AsyncFd<OwnedFd>) -> Result<OwnedFd, Errno> {
-        let accepted = listener.try_io(Interest::READABLE, |listener| accept_one(&self.sys, listener));
+        let accepted = listener.try_io(Interest::READABLE, |listener| {
+            accept_one(listener, || self.sys.accept(listener.as_fd()))
+        });
         // `try_io` says WouldBlock without an errno where it knows that nothing is there.
         let accepted = accepted.map_err(|error| error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw))?;
         Ok(accepted.fd)

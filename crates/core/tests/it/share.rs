@@ -234,7 +234,7 @@ fn a_server_that_ends_takes_its_paths_along() {
     }
     let worker = worker(&world, &folder.file("one"));
     world.server.destroy();
-    worker.await_phase(|phase| *phase == Phase::Ended(End::Gone));
+    worker.await_phase(|phase| *phase == Phase::Ended(End::Closed(CloseReason::Ended)));
     assert_eq!(folder.names(), [""; 0]);
 }
 
