@@ -12,6 +12,8 @@ import { Unmeasured } from '../harness/unmeasured.mjs'
 /** Milliseconds: 90 of 100 services take 10, the others 110; see `peers/service.mjs`. */
 const MEAN_SERVICE = 20
 const LOAD = 0.8
+/** Milliseconds after which a connection that has no answer is a failure and not a long wait. */
+const LONGEST = 30_000
 
 /** @type {import('../harness/types.js').Case} */
 export const tails = {
@@ -83,7 +85,7 @@ async function served(context, peer, wanted, seconds) {
     load({
       mode: 'open',
       port: server.port,
-      options: { rate, seconds, seed, timeout: 0, 'save-arrivals': schedule },
+      options: { rate, seconds, seed, timeout: LONGEST, 'save-arrivals': schedule },
       least: (rate * seconds) / 2,
     }),
   )

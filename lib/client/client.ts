@@ -59,7 +59,6 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#adopter = adopter
     this.#lane = new Lane(port, channel, {
       demand: () => this.#demand(),
-      prepare: adopter.prepare,
       receive: (connection) => this.#receive(connection),
       exhausted: () => this.#orphaned(),
       phaseChanged: (phase) => this.#phaseChanged(phase),

@@ -93,7 +93,7 @@ impl Trouble {
 
 impl<S: Sys> Acceptor<S> {
     /// Accepts until the server drains, then takes what the backlog still holds and closes the listener.
-    pub async fn run(mut self, listener: AsyncFd<OwnedFd>, place: Place) {
+    pub async fn run(mut self, listener: AsyncFd<Arc<OwnedFd>>, place: Place) {
         let mut rest = FIRST_REST;
         let mut reserve = Reserve::new();
         let mut last_shortage: Option<Instant> = None;
@@ -113,7 +113,7 @@ impl<S: Sys> Acceptor<S> {
             let Ok(way) = self.dispatcher.reserve().await else {
                 return;
             };
-            let mut accept_one = |listener: &OwnedFd| {
+            let mut accept_one = |listener: &Arc<OwnedFd>| {
                 if reserve.is_all_that_is_left(listener) {
                     return Err(Errno::EMFILE);
                 }
@@ -121,7 +121,7 @@ impl<S: Sys> Acceptor<S> {
                 reserve.note(accepted.fd.as_fd());
                 Ok(accepted)
             };
-            let mut accept = |listener: &OwnedFd| match accept_one(listener) {
+            let mut accept = |listener: &Arc<OwnedFd>| match accept_one(listener) {
                 // Linux says EMFILE before it looks whether anybody waits (accept(2) takes the descriptor first).
                 Err(errno) if Trouble::of(errno) == Trouble::Shortage && nobody_waits(listener) => {
                     Err(Errno::EAGAIN.into())
@@ -177,7 +177,7 @@ impl<S: Sys> Acceptor<S> {
 }
 
 /// Whether a listener's backlog is empty.
-fn nobody_waits(listener: &OwnedFd) -> bool {
+pub(crate) fn nobody_waits(listener: &OwnedFd) -> bool {
     poll(
         &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
         PollTimeout::ZERO,

@@ -29,6 +29,11 @@ pub mod receiver;
 
 pub mod server;
 
+// Beside that: streams of bytes and descriptors, for any purpose.
+pub mod kind;
+pub mod stream;
+pub mod unix_socket;
+
 pub mod error;
 pub mod notice;
 pub mod stats;
@@ -40,3 +45,5 @@ pub use listener::ListenerAddress;
 pub use notice::Notice;
 pub use receiver::Receiver;
 pub use server::Server;
+pub use stream::Stream;
+pub use unix_socket::UnixListener;

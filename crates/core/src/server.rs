@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::io::Interest;
@@ -18,7 +18,7 @@ use crate::dispatcher::outlet::Outlet;
 use crate::dispatcher::state::Event;
 use crate::dispatcher::{Dispatcher, Message};
 use crate::error::{ListenError, SystemError, system_error};
-use crate::listener::{Listener, ListenerAddress};
+use crate::listener::{Lender, Listener, ListenerAddress};
 use crate::notice::{EndReason, Notice, Notices};
 use crate::queue::Gate;
 use crate::stats::{ChannelStats, Snapshot, Stats};
@@ -30,6 +30,7 @@ pub struct Server {
     commands: mpsc::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
     phase: Mutex<Phase>,
+    lenders: Mutex<Vec<Lender>>,
     next_channel: AtomicU32,
     gate: Gate,
     stats: Arc<Stats>,
@@ -95,6 +96,7 @@ impl Server {
             commands,
             thread: Mutex::new(Some(thread)),
             phase: Mutex::new(Phase::Running),
+            lenders: Mutex::default(),
             next_channel: AtomicU32::new(1),
             gate,
             stats,
@@ -109,8 +111,14 @@ impl Server {
         }
         let listener = Listener::open(spec)?;
         let address = listener.address().clone();
+        self.lenders().push(listener.lender());
         self.command(Command::Listen(listener));
         Ok(address)
+    }
+
+    /// Copies of the sockets that it listens on, in the order of listening. Socket files are from then on left alone.
+    pub fn listening_sockets(&self) -> Result<Vec<OwnedFd>, SystemError> {
+        self.lenders().iter().filter_map(Lender::copy).collect()
     }
 
     /// Opens a channel; the worker's end is for a new worker.
@@ -177,6 +185,10 @@ impl Server {
         }
     }
 
+    fn lenders(&self) -> MutexGuard<'_, Vec<Lender>> {
+        self.lenders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn phase(&self) -> Phase {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -226,7 +238,7 @@ impl<S: Sys> House<S> {
             let sent = match command {
                 Command::Listen(listener) => {
                     let (socket, place) = listener.into_parts();
-                    match sys::watch(socket, Interest::READABLE) {
+                    match sys::watch_listener(socket) {
                         Ok(socket) => {
                             let task = tokio::spawn(acceptor.clone().run(socket, place));
                             accepting.push(task.abort_handle());

@@ -28,16 +28,30 @@ pub fn copy(number: RawFd) -> Result<OwnedFd> {
 /// Lends a descriptor that JavaScript owns, for one call.
 pub fn borrow<T>(number: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T> {
     if number < 0 {
-        return Err(Error::new(
-            Status::InvalidArg,
-            format!("file descriptor {number}: negative"),
-        ));
+        return Err(negative(number));
     }
     // SAFETY: not -1, and the caller keeps it open during this synchronous call.
     Ok(call(unsafe { BorrowedFd::borrow_raw(number) }))
 }
 
+/// Lends several, for one call.
+pub fn borrow_all<T>(numbers: &[RawFd], call: impl FnOnce(&[BorrowedFd<'_>]) -> T) -> Result<T> {
+    if let Some(number) = numbers.iter().find(|number| **number < 0) {
+        return Err(negative(*number));
+    }
+    // SAFETY: none is -1, and the caller keeps them open during this synchronous call.
+    let borrowed: Vec<_> = numbers
+        .iter()
+        .map(|number| unsafe { BorrowedFd::borrow_raw(*number) })
+        .collect();
+    Ok(call(&borrowed))
+}
+
 /// Gives a descriptor to JavaScript, which has to close it.
 pub fn give_away(fd: OwnedFd) -> RawFd {
     fd.into_raw_fd()
+}
+
+fn negative(number: RawFd) -> Error {
+    Error::new(Status::InvalidArg, format!("file descriptor {number}: negative"))
 }

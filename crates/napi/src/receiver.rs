@@ -1,19 +1,21 @@
 //! The worker's side.
 
 use std::cell::RefCell;
-use std::os::fd::AsFd;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
-use napi::bindgen_prelude::{Float64ArraySlice, Function};
+use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
 use socketserver_core::channel::record::CloseReason;
 use socketserver_core::error::system_error;
+use socketserver_core::receiver::lane::Taken;
 use socketserver_core::receiver::{End, HandBackError, Phase};
 
 use crate::convert::{SystemError, count, id_of, ip_text};
-use crate::watch::{Seen, Watch};
+use crate::watch::{Seen, Wants, Watch};
 use crate::{descriptor, table};
 
 /// Where a receiver stands.
@@ -46,6 +48,9 @@ pub struct HandBackRefusal {
 pub struct NativeReceiver {
     receiver: Rc<Receiver>,
     watch: Watch,
+    /// In a thread: the descriptors of connections that JavaScript has in its hands as numbers. A thread can be ended
+    /// between any two of its instructions, and its process lives on: what nobody has adopted by then is closed with this.
+    kept: Option<RefCell<HashMap<RawFd, OwnedFd>>>,
 }
 
 #[napi]
@@ -71,7 +76,7 @@ impl NativeReceiver {
         );
         let looking = Rc::clone(&receiver);
         let told = RefCell::new(receiver.phase());
-        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || {
+        let watch = Watch::start(&env, receiver.as_fd(), &wake, wants(&receiver), move || {
             let news = looking.read();
             let phase = looking.phase();
             let has_changed = *told.borrow() != phase;
@@ -80,11 +85,11 @@ impl NativeReceiver {
             }
             Seen {
                 wake: (news || has_changed).then_some(has_changed),
-                wants_room: looking.wants_room(),
-                ended: looking.has_ended(),
+                wants: wants(&looking),
             }
         })?;
-        Ok(Self { receiver, watch })
+        let kept = borrowed.then(RefCell::default);
+        Ok(Self { receiver, watch, kept })
     }
 
     /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
@@ -95,12 +100,35 @@ impl NativeReceiver {
         let rows = table::rows(&mut table);
         let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let taken = self.receiver.exchange(lane, room, window, 0);
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
-            *row = table::row(taken);
+            let Taken { head, fd } = taken;
+            *row = table::row(&head, self.lend(fd));
         }
         count
+    }
+
+    /// In a thread: makes `handle`, a stream of Node's own, the owner of a connection's descriptor by its method `open`, and
+    /// returns what that does. One call, so that the thread cannot be ended in between: then there would be two owners,
+    /// or none.
+    #[napi(ts_args_type = "handle: object, fd: number")]
+    pub fn adopt_by(&self, handle: Object<'_>, fd: i32) -> Result<i32> {
+        let open: Function<i32, Option<i32>> = handle.get_named_property("open")?;
+        let error = open.apply(handle, fd)?.unwrap_or(0);
+        if error == 0 {
+            self.release(fd);
+        }
+        Ok(error)
+    }
+
+    /// In a thread: leaves a connection's descriptor to the caller, who has to close it.
+    #[napi]
+    pub fn release(&self, fd: i32) {
+        let kept = self.kept.as_ref().and_then(|kept| kept.borrow_mut().remove(&fd));
+        if let Some(fd) = kept {
+            descriptor::give_away(fd);
+        }
     }
 
     /// The text of an IPv6 address in a row of `exchange`.
@@ -135,7 +163,7 @@ impl NativeReceiver {
         let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
         let copy = copy.map_err(|error| HandBackError::System(system_error("fcntl", &error)));
         let sent = copy.and_then(|copy| self.receiver.hand_back(id_of(id), copy));
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         Ok(sent.err().map(HandBackRefusal::from))
     }
 
@@ -149,7 +177,7 @@ impl NativeReceiver {
     #[napi]
     pub fn leave(&self) {
         self.receiver.leave();
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
     }
 
     /// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
@@ -174,6 +202,14 @@ impl NativeReceiver {
     }
 }
 
+/// The end of a channel stays readable for ever.
+fn wants(receiver: &Receiver) -> Wants {
+    Wants {
+        data: !receiver.has_ended(),
+        room: !receiver.has_ended() && receiver.wants_room(),
+    }
+}
+
 impl From<HandBackError> for HandBackRefusal {
     fn from(refusal: HandBackError) -> Self {
         let message = refusal.to_string();
@@ -187,6 +223,20 @@ impl From<HandBackError> for HandBackRefusal {
             reason: reason.to_owned(),
             message,
             error,
+        }
+    }
+}
+
+impl NativeReceiver {
+    /// The number of a descriptor that JavaScript is to adopt.
+    fn lend(&self, fd: OwnedFd) -> RawFd {
+        match &self.kept {
+            None => descriptor::give_away(fd),
+            Some(kept) => {
+                let number = fd.as_raw_fd();
+                kept.borrow_mut().insert(number, fd);
+                number
+            }
         }
     }
 }

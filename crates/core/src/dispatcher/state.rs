@@ -313,12 +313,15 @@ impl<C: Waiting> State<C> {
     /// Says whether there is something.
     fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) -> bool {
         let mut any = false;
-        let channels: Vec<ChannelId> = self.channels.keys().copied().collect();
+        let overdue = |one: &UnderWay<C>| now.saturating_duration_since(one.sent_at) >= RECALL_AFTER;
+        let slow = |ledger: &Ledger<C>| ledger.untaken().next().is_some_and(overdue);
+        let channels = self.channels.iter().filter(|(_, ledger)| slow(ledger));
+        let channels: Vec<ChannelId> = channels.map(|(&channel, _)| channel).collect();
         // One after the other: who has just been found to be stalled is no reason to recall anything from the next.
         for channel in channels {
             let untaken = self.channels.get(&channel).into_iter().flat_map(Ledger::untaken);
             let ids: Vec<ConnectionId> = untaken
-                .take_while(|one| now.saturating_duration_since(one.sent_at) >= RECALL_AFTER)
+                .take_while(|one| overdue(one))
                 .filter(|one| self.another_is_ready(channel, &one.connection, now))
                 .map(|one| one.connection.id())
                 .collect();

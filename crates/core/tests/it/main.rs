@@ -19,6 +19,8 @@ mod faults;
 mod fd_leaks;
 mod hand_back;
 mod handoff;
+mod lending;
 mod props;
 mod protocol_document;
 mod scoreboard;
+mod stream;
