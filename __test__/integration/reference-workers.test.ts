@@ -7,7 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Server } from '@socketserver/node'
 import test, { type ExecutionContext } from 'ava'
-import { ask } from '../helpers/caller.js'
+import { ask, call } from '../helpers/caller.js'
 import { linuxSerial } from '../helpers/conditional-test.js'
 import { frame } from '../helpers/frames.js'
 import { buildWorkers, type Command, type Language } from '../helpers/reference-workers.js'
@@ -16,6 +16,8 @@ import { SteadyLoad } from '../helpers/steady-load.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
+
+const LANGUAGES: readonly Language[] = ['node', 'python', 'c', 'go', 'rust']
 
 let commands: Map<Language, Command> = new Map()
 
@@ -135,8 +137,39 @@ test.serial('when the server closes, all end with it', async (t) => {
   for (const worker of workers.values()) t.is(await worker.exit(), 0, `${worker.name}: ${worker.errors}`)
 })
 
+for (const language of LANGUAGES) {
+  test.serial(
+    `${language}: acks before it reads, finishes that when it is told to end, and loses no more when it is killed`,
+    async (t) => {
+      if (isLeftOut(t, language)) return
+      const path = join(temporaryDirectory(t), 'ctl')
+      const server = startServer(t)
+      const port = await listen(server)
+      await server.share(path)
+      const first = start(t, language, path)
+      const silent = call(t, port)
+      await until(() => server.stats().leases === 1)
+      first.process.kill('SIGTERM')
+      // It may still take this one, or leave it to the next.
+      const beside = ask(port, 'beside\n')
+      silent.say('at last\n')
+      t.is(await silent.answer(), `${first.name} at last\n`)
+      t.is(await first.exit(), 0, first.errors)
+      const next = start(t, language, path)
+      t.true([`${first.name} beside\n`, `${next.name} beside\n`].includes(await beside))
+      t.is(server.stats().cut, 0)
+      await until(() => server.stats().leases === 0)
+      const held = call(t, port)
+      await until(() => server.stats().leases === 1)
+      next.process.kill('SIGKILL')
+      t.is(await held.answer().catch(() => ''), '')
+      await until(() => server.stats().cut === 1)
+    },
+  )
+}
+
 // The worker in Node is connect(), which has tests of its own.
-const OTHERS: readonly Language[] = ['python', 'c', 'go', 'rust']
+const OTHERS = LANGUAGES.filter((language) => language !== 'node')
 
 /** What one worker does when a server says this, a byte at a time, and then ends the stream unless the worker is to go first. */
 async function told(
