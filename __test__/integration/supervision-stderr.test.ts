@@ -38,7 +38,7 @@ linuxTest(
     const own = openOn(parent.process.pid ?? 0, 2)
     // Right after its hello, by which the parent knows that it is ready.
     await until(() => openOn(pid, 2) === own)
-    t.is(readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length, 1)
+    await until(() => readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length === 1)
     t.true(isRunning(pid))
   },
 )
