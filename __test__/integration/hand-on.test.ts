@@ -33,7 +33,7 @@ test('another process takes the listening socket over, and answers who was in th
   t.like(JSON.parse(await waits.answer()), { localPort: port })
   t.like(JSON.parse(await ask(port)), { localPort: port })
   // What the old one had accepted went with it.
-  t.is(await queued.answer(), '')
+  await t.throwsAsync(queued.answer(), { code: 'ECONNRESET' })
   successor.process.kill('SIGTERM')
   t.is(await successor.exit(), 0)
   t.true(await refuses(port))

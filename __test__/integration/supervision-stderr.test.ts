@@ -13,9 +13,13 @@ import { until } from '../helpers/until.js'
 
 const WORDS = 'the configuration is wrong'
 
-/** What a descriptor of a process is open on. */
+/** What a descriptor of a process is open on; nothing if it has just been closed. */
 function openOn(pid: number, fd: number | string): string {
-  return readlinkSync(`/proc/${pid}/fd/${fd}`)
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`)
+  } catch {
+    return ''
+  }
 }
 
 linuxTest(

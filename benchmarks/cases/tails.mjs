@@ -19,7 +19,7 @@ const LONGEST = 30_000
 export const tails = {
   name: 'tails',
   title: 'Tails: one connection at a time each, service 10 ms or (one in ten) 110 ms, 80 % load, Poisson arrivals',
-  groups: (options) => [group(options, 4, options.quick ? 3 : 15), group(options, 16, options.quick ? 2 : 10)],
+  groups: (options) => [group(options, 4, options.quick ? 3 : 12), group(options, 16, options.quick ? 2 : 8)],
 }
 
 /**
@@ -32,9 +32,8 @@ function group(options, workers, seconds) {
   const wanted = { behaviour: /** @type {const} */ ('service'), workers, oneAtATime: true }
   const compared = [
     peers.roundRobin,
-    peers.shared,
     // The short run keeps to what the aims compare.
-    ...(hasReusePort(options) && !options.quick ? [peers.reusePort] : []),
+    ...(options.quick ? [] : [peers.shared, ...(hasReusePort(options) ? [peers.reusePort] : [])]),
     peers.processes,
   ]
   const ours = { subject: 'processes' }

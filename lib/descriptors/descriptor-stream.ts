@@ -1,13 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import {
-  AbortError,
-  hasCode,
-  illegalConstructor,
-  SocketServerError,
-  type SystemFailure,
-  systemError,
-} from '../errors.js'
-import { adoptStream, connectStream, kindOf, type NativeStream, streamPair } from '../native.js'
+import { hasCode, illegalConstructor, SocketServerError, type SystemFailure, systemError } from '../errors.js'
+import { adoptStream, kindOf, type NativeStream, streamPair } from '../native.js'
+import { connectWhenThereIsRoom } from './connecting.js'
 import { adoptable, type DescriptorOwner, relinquish } from './descriptor.js'
 import type { DescriptorSource } from './descriptor-source.js'
 import { Occupation } from './occupation.js'
@@ -65,17 +58,9 @@ export class DescriptorStream {
    * EACCES ...). Where the backlog of who listens is full it waits for a place in it, on Linux.
    */
   static async connect(path: string, options: DescriptorConnectOptions = {}): Promise<DescriptorStream> {
-    const { bytes, shown } = socketName('path', path)
+    const name = socketName('path', path)
     const signal = parseSignal(options)
-    for (;;) {
-      if (signal?.aborted) throw new AbortError(signal.reason)
-      const { stream, error } = connectStream(bytes)
-      if (stream !== undefined) return new DescriptorStream(stream)
-      if (error === undefined) throw new TypeError('The binding returned neither a stream nor an error')
-      if (error.code !== 'EAGAIN') throw systemError(error, error.syscall, { address: shown })
-      // The kernel tells nobody when there is room again (connect(2)).
-      await delay(CONNECT_INTERVAL, undefined, { signal })
-    }
+    return new DescriptorStream(await connectWhenThereIsRoom(name, signal))
   }
 
   /**
@@ -255,6 +240,3 @@ function sendError(error: SystemFailure & { syscall: string }, numbers: readonly
   const closed = error.code === 'EBADF' ? numbers.find((fd) => kindOf(fd).error !== undefined) : undefined
   return systemError(error, error.syscall, closed === undefined ? {} : { note: `(descriptor ${closed})` })
 }
-
-/** Milliseconds between two tries; a hundred a second cost nothing. */
-const CONNECT_INTERVAL = 10

@@ -13,6 +13,7 @@ mod owned_descriptor;
 mod receiver;
 mod server;
 mod stream;
+mod stream_outcome;
 mod table;
 mod unix_listener;
 mod wake;

@@ -11,7 +11,7 @@ use socketserver_core::UnixListener;
 
 use crate::convert::SystemError;
 use crate::descriptor;
-use crate::stream::StreamOutcome;
+use crate::stream_outcome::StreamOutcome;
 use crate::watch::{Seen, Wants, Watch};
 
 /// Accepts streams when somebody waits for one.

@@ -2,8 +2,10 @@
 
 pub mod ancillary;
 pub mod frame;
+pub mod head;
 pub mod record;
 pub mod scoreboard;
+pub mod writer;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};

@@ -2,10 +2,16 @@
 //! one owner of all state, spoken to by a closed set of [`Message`]s.
 
 pub mod board;
+mod choice;
 pub mod credit;
+mod ending;
+pub mod event;
+mod greeting;
 pub mod inlet;
 pub mod ledger;
+mod line;
 mod news;
+pub mod opening;
 pub mod outlet;
 pub mod policy;
 mod returns;
@@ -20,19 +26,19 @@ use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use self::board::Board;
+use self::line::Line;
 use self::outlet::Outlet;
-use self::state::{Action, Event, SendTrouble, Standing, State};
+use self::state::{Action, Event, SendTrouble, State};
 use crate::channel::ChannelId;
-use crate::channel::frame::{VERSION, Writer, common_version};
-use crate::channel::record::{CloseReason, Hello, Welcome};
-use crate::channel::scoreboard::{NO_SLOT, Scoreboard};
+use crate::channel::frame::{VERSION, Writer};
+use crate::channel::record::{CloseReason, Hello};
+use crate::channel::scoreboard::NO_SLOT;
 use crate::config::Config;
 use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
 use crate::notice::{EndReason, Notice, Notices, Step};
 use crate::queue::Waiting;
-use crate::stats::{ChannelStats, Stats};
+use crate::stats::Stats;
 use crate::sys::Sys;
 
 /// What the dispatcher is told.
@@ -81,41 +87,6 @@ pub struct Dispatcher<S> {
     outbox: Vec<Notice>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
-}
-
-/// A channel's socket and what belongs to it.
-#[derive(Debug)]
-struct Line {
-    outlet: Box<Outlet>,
-    reader: AbortHandle,
-    stats: Arc<ChannelStats>,
-    board: Option<Board>,
-    /// What it is to send again, and when to say so.
-    missed: Vec<(Instant, ConnectionId)>,
-    /// Its worker has said hello and been welcomed: nothing is said on a channel before.
-    greeted: bool,
-    leaving: bool,
-    /// Nothing goes in or out any more, but what the worker had said before is still to be read.
-    ending: Option<EndReason>,
-}
-
-impl Line {
-    /// Says the last word and shuts the socket.
-    fn part<S: Sys>(&mut self, sys: &S, farewell: Option<CloseReason>, frames: &mut Writer) {
-        if let Some(farewell) = farewell {
-            frames.clear();
-            frames.close(farewell);
-            // The peer reads it or it does not: the channel is over either way.
-            let _ = self.outlet.tell(sys, frames.bytes());
-        }
-        self.outlet.shut();
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.reader.abort();
-    }
 }
 
 /// Messages taken in one turn: what comes in a burst is decided together, so that one frame carries several
@@ -302,68 +273,6 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    fn greet(&mut self, channel: ChannelId, hello: Hello, now: Instant) {
-        let Some(version) = common_version(hello.oldest, hello.newest) else {
-            let error = ProtocolError::Version {
-                theirs_min: hello.oldest,
-                theirs_max: hello.newest,
-                ours: VERSION,
-            };
-            return self.end(
-                channel,
-                EndReason::Protocol(error),
-                Some(CloseReason::Version(VERSION)),
-                now,
-            );
-        };
-        let mut page = if hello.scoreboard {
-            Scoreboard::create().ok()
-        } else {
-            None
-        };
-        let draining = self.state.is_draining();
-        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.ending.is_none()) else {
-            return;
-        };
-        line.greeted = true;
-        let leaving = line.leaving;
-        let mut welcome = |page: Option<&OwnedFd>| {
-            self.frames.clear();
-            self.frames.welcome(Welcome {
-                version,
-                channel,
-                scoreboard: page.is_some(),
-            });
-            if draining {
-                self.frames.drain();
-            }
-            if leaving {
-                self.frames.retire();
-            }
-            let memory: Vec<_> = page.iter().map(|memory| memory.as_fd()).collect();
-            line.outlet.hand_off(&self.sys, self.frames.bytes(), &memory)
-        };
-        let mut sent = welcome(page.as_ref().map(|(_, memory)| memory));
-        if sent == Err(Errno::ETOOMANYREFS) {
-            // Its user has too many descriptors under way elsewhere, which is no reason to turn it away: frames will do.
-            page = None;
-            sent = welcome(None);
-        }
-        if sent.is_err() {
-            return self.finish(channel, EndReason::Lost, None, now);
-        }
-        if let Some((page, _)) = page {
-            let page = Arc::new(page);
-            line.stats.share(Arc::clone(&page));
-            line.board = Some(Board::new(page));
-        }
-        let _ = self.state.apply(Event::Joined(channel), now, &mut self.actions);
-        self.outbox.push(Notice::Joined {
-            channel,
-            pid: hello.pid,
-        });
-    }
-
     /// Does what the rules call for, and again if some of it failed, until nothing is left.
     fn perform(&mut self, now: Instant) {
         loop {
@@ -399,6 +308,10 @@ impl<S: Sys> Dispatcher<S> {
                 connection.reset();
             }
             Action::OutOfDescriptors(channel) => self.outbox.push(Notice::WorkerLimit { channel }),
+            Action::Unanswered(channel) => {
+                let reason = EndReason::Protocol(ProtocolError::Unanswered);
+                self.finish(channel, reason, Some(CloseReason::Protocol), now);
+            }
             Action::Drained => self.outbox.push(Notice::Drained),
         }
     }
@@ -453,56 +366,6 @@ impl<S: Sys> Dispatcher<S> {
         if line.outlet.tell(&self.sys, self.frames.bytes()).is_err() {
             self.finish(channel, EndReason::Lost, None, self.sys.now());
         }
-    }
-
-    /// Ends a channel whose worker may have said something that has not been read yet. An ack among that settles whose
-    /// a connection is, so nothing goes back to the queue before the inlet has read to the end.
-    fn finish(&mut self, channel: ChannelId, reason: EndReason, farewell: Option<CloseReason>, now: Instant) {
-        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.ending.is_none()) else {
-            return;
-        };
-        line.ending = Some(reason);
-        line.part(&self.sys, farewell, &mut self.frames);
-        let _ = self.state.apply(Event::Retired(channel), now, &mut self.actions);
-    }
-
-    fn end(&mut self, channel: ChannelId, reason: EndReason, farewell: Option<CloseReason>, now: Instant) {
-        let Some(mut line) = self.channels.remove(&channel) else {
-            return;
-        };
-        if let Some(board) = &mut line.board {
-            self.settle(channel, board, now);
-        }
-        let earlier = line.ending.take();
-        if earlier.is_none() {
-            line.part(&self.sys, farewell, &mut self.frames);
-        }
-        let reason = earlier.unwrap_or(reason);
-        drop(line);
-        let Standing { leases, handed_off, .. } = self.state.standing(channel);
-        self.stats.close_channel(channel, handed_off);
-        let _ = self.state.apply(Event::Lost(channel), now, &mut self.actions);
-        self.again = true;
-        if self.ends_by.is_some() {
-            // Who ends all channels at once need not be told of each.
-            return;
-        }
-        self.outbox.push(Notice::Ended {
-            channel,
-            reason,
-            leases,
-            handed_off,
-        });
-    }
-
-    /// Resets what no worker has taken.
-    fn give_up(&mut self, now: Instant) {
-        let all: Vec<ChannelId> = self.channels.keys().copied().collect();
-        for channel in all {
-            self.end(channel, EndReason::Dismissed, None, now);
-        }
-        let _ = self.state.apply(Event::Destroyed, now, &mut self.actions);
-        self.perform(now);
     }
 
     fn mark_leaving(&mut self, channel: ChannelId) {

@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+pub use super::event::{Action, Event, SendTrouble};
 use super::ledger::{Fitness, Ledger, NOT_AGAIN, Phase, Rank, UnderWay};
-use super::policy::{Candidate, Policy};
+use super::policy::Policy;
 use crate::channel::ChannelId;
-use crate::channel::record::{Credit, Refusal};
 use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::error::ProtocolError;
 use crate::notice::ShedReason;
-use crate::queue::{Place, Queue, Waiting};
+use crate::queue::{Queue, Waiting};
 
 /// How long a worker may leave a connection untaken while another has credit, before it is asked to give it back.
 /// Far above what an event loop at work needs for a turn, far below what a client notices.
@@ -25,79 +25,12 @@ pub const RECALL_AFTER: Duration = Duration::from_millis(5);
 /// the user's limit over all processes (unix(7)), so one that arrives makes room.
 pub const HOLD: Duration = Duration::from_millis(10);
 
-/// What has happened.
-#[derive(Debug)]
-pub enum Event<C> {
-    /// The acceptor has accepted one.
-    Accepted(C),
-    /// A channel exists; its worker has not said hello yet.
-    Opened(ChannelId),
-    /// Its worker has said hello.
-    Joined(ChannelId),
-    /// A worker grants credit.
-    Credit(ChannelId, Credit),
-    /// A worker takes unused credit back.
-    Cancel(ChannelId, Credit),
-    /// A worker has taken a connection.
-    Acked(ChannelId, ConnectionId),
-    /// A worker gives one back.
-    Refused(ChannelId, Refusal),
-    /// A worker hands back one that it had taken.
-    HandedBack(ChannelId, C),
-    /// A worker's event loop turns.
-    Alive(ChannelId),
-    /// So many leases of a worker are over.
-    Ended(ChannelId, u32),
-    /// A worker wants no more, or is to be given no more.
-    Retired(ChannelId),
-    /// The channel is over: nothing can be sent or received on it any more.
-    Lost(ChannelId),
-    /// A channel's socket has room again.
-    Writable(ChannelId),
-    /// These could not be sent.
-    NotSent(ChannelId, Vec<ConnectionId>, SendTrouble),
-    /// All listeners are closed and their backlogs empty.
-    ListenersClosed,
-    /// Finish what there is, then say so.
-    Drain,
-    /// Give up what waits.
-    Destroyed,
-}
-
-/// Why a handoff was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendTrouble {
-    /// The socket is full.
-    Full,
-    /// ETOOMANYREFS: too many descriptors of this user are under way.
-    TooManyUnderWay,
-}
-
-/// What is to be done, in this order.
-#[derive(Debug)]
-pub enum Action<C> {
-    /// Send these, which are under way from now on, in one frame.
-    HandOff(ChannelId, Vec<ConnectionId>),
-    /// Ask for these back.
-    Recall(ChannelId, Vec<ConnectionId>),
-    /// Answer a cancel.
-    Cancelled(ChannelId, Credit),
-    /// It is the worker's now: close our copy. It had waited so long.
-    Release(C, Duration),
-    /// Reset it.
-    Shed(C, ShedReason),
-    /// A worker has just run out of descriptors.
-    OutOfDescriptors(ChannelId),
-    /// Everything is finished.
-    Drained,
-}
-
 /// The whole state of a server, but for its sockets.
 #[derive(Debug)]
 pub struct State<C: Waiting> {
-    queue: Queue<C>,
-    channels: BTreeMap<ChannelId, Ledger<C>>,
-    policy: Policy,
+    pub(super) queue: Queue<C>,
+    pub(super) channels: BTreeMap<ChannelId, Ledger<C>>,
+    pub(super) policy: Policy,
     queue_timeout: Option<Duration>,
     drain: Drain,
     held_until: Option<Instant>,
@@ -219,7 +152,7 @@ impl<C: Waiting> State<C> {
                 }
             }
             Event::Retired(channel) => self.with(channel, |ledger| {
-                ledger.phase = Phase::Retired;
+                ledger.phase = ledger.phase.max(Phase::Retired);
                 ledger.credit.clear();
             }),
             Event::Lost(channel) => {
@@ -264,6 +197,7 @@ impl<C: Waiting> State<C> {
     /// again: what can be taken back at once is older than what waits, and goes first.
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed(now, actions);
+        self.condemn(now, actions);
         if self.recall(now, actions) {
             return;
         }
@@ -295,8 +229,9 @@ impl<C: Waiting> State<C> {
             let wanted = |one: &&UnderWay<C>| self.another_is_ready(channel, &one.connection, now);
             ledger.untaken().find(wanted).map(|one| one.sent_at + RECALL_AFTER)
         });
+        let answers = self.channels.values().filter_map(Ledger::answer_due);
         let due = shed.into_iter().chain(resting).chain(held);
-        due.chain(again).chain(recall).min()
+        due.chain(again).chain(recall).chain(answers).min()
     }
 
     /// A connection that is under way, to be sent.
@@ -377,6 +312,15 @@ impl<C: Waiting> State<C> {
         }
     }
 
+    fn condemn(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        for (&channel, ledger) in &mut self.channels {
+            if ledger.answer_due().is_some_and(|due| due <= now) {
+                ledger.phase = Phase::Condemned;
+                actions.push(Action::Unanswered(channel));
+            }
+        }
+    }
+
     /// Says whether there is something.
     fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) -> bool {
         let mut any = false;
@@ -434,58 +378,6 @@ impl<C: Waiting> State<C> {
                 None => actions.push(Action::HandOff(channel, vec![id])),
             }
         }
-    }
-
-    fn pick(&mut self, place: Place, now: Instant) -> Option<ChannelId> {
-        let mut policy = self.policy.clone();
-        let head = self.queue.head(place)?;
-        let ranks = [Rank::First, Rank::Again, Rank::Last, Rank::Unlikely];
-        let picked = ranks.into_iter().find_map(|wanted| {
-            let ranked = self.ranks(head, now).filter(|&(.., rank)| rank == wanted);
-            policy.pick(ranked.map(|(channel, ledger, _)| Candidate {
-                channel,
-                busy: ledger.busy(),
-            }))
-        });
-        self.policy = policy;
-        picked
-    }
-
-    /// How the channels rank for a connection.
-    fn ranks<'a>(&'a self, connection: &'a C, now: Instant) -> impl Iterator<Item = (ChannelId, &'a Ledger<C>, Rank)> {
-        let giver = connection.giver().map(|giver| giver.channel);
-        self.channels.iter().map(move |(&channel, ledger)| {
-            let rank = match ledger.rank(connection.lane(), now) {
-                Rank::First if giver == Some(channel) => Rank::Again,
-                rank => rank,
-            };
-            let withheld = match rank {
-                Rank::None => true,
-                Rank::Unlikely if self.another_serves(channel, connection.lane()) => true,
-                _ => giver == Some(channel) && !self.may_have_again(connection, now),
-            };
-            (channel, ledger, if withheld { Rank::None } else { rank })
-        })
-    }
-
-    /// Whether the worker that has handed a connection back may be given it once more: if nobody else takes connections
-    /// of its port, or nobody has for a while. Without that while, a worker that hands back because all are busy would be
-    /// given it again and again as fast as it can.
-    fn may_have_again(&self, connection: &C, now: Instant) -> bool {
-        connection.giver().is_none_or(|giver| {
-            now.saturating_duration_since(giver.at) >= NOT_AGAIN
-                || !self.another_serves(giver.channel, connection.lane())
-        })
-    }
-
-    fn another_serves(&self, channel: ChannelId, lane: u16) -> bool {
-        let mut others = self.channels.iter().filter(|&(&other, _)| other != channel);
-        others.any(|(_, ledger)| ledger.serves(lane))
-    }
-
-    fn another_is_ready(&self, channel: ChannelId, connection: &C, now: Instant) -> bool {
-        self.ranks(connection, now)
-            .any(|(other, _, rank)| other != channel && matches!(rank, Rank::First | Rank::Again))
     }
 
     /// Back in its old place, because a worker did not take it.
