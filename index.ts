@@ -4,6 +4,22 @@ export { connect } from './lib/client/connect.js'
 export type { Connection, ConnectionInfo } from './lib/client/connection.js'
 export type { DrainInfo } from './lib/client/ending.js'
 export type { JoinedInfo, LostInfo } from './lib/client/service.js'
+export {
+  Descriptor,
+  type DescriptorKind,
+  type DescriptorOwner,
+  type DescriptorSocketOptions,
+} from './lib/descriptors/descriptor.js'
+export { DescriptorListener } from './lib/descriptors/descriptor-listener.js'
+export type { DescriptorSource } from './lib/descriptors/descriptor-source.js'
+export { DescriptorStream } from './lib/descriptors/descriptor-stream.js'
+export type { Received } from './lib/descriptors/received.js'
+export type {
+  DescriptorAcceptOptions,
+  DescriptorConnectOptions,
+  DescriptorListenOptions,
+  ReceiveOptions,
+} from './lib/descriptors/stream-options.js'
 export { type ErrorDetails, SocketServerError, type SocketServerErrorCode } from './lib/errors.js'
 export type { ClientEvents, ServerEvents } from './lib/events.js'
 export type { ListenAddress, PathAddress, TcpAddress } from './lib/server/address.js'

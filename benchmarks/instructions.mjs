@@ -15,7 +15,11 @@ import { number } from './harness/table.mjs'
 const RECORD = join(root, 'benchmarks', 'instructions.json')
 const COUNTS = /** @type {const} */ ([2000, 4000])
 const HALVES = /** @type {const} */ ({ parent: 'handoff::parent_turn', worker: 'handoff::worker_turn' })
-const BATCHES = [1, 32]
+const CASES = [
+  { batch: 1, workers: 1 },
+  { batch: 32, workers: 1 },
+  { batch: 1, workers: 64 },
+]
 
 /** @typedef {Record<string, number>} Counted instructions by what is counted */
 
@@ -27,10 +31,13 @@ async function instructions(args) {
   /** @type {Counted} */
   const counted = {}
   await step('Counting', async () => {
-    for (const batch of BATCHES) {
+    for (const { batch, workers } of CASES) {
       for (const [half, name] of Object.entries(HALVES)) {
-        const [few, many] = [await count(program, COUNTS[0], batch, name), await count(program, COUNTS[1], batch, name)]
-        counted[`${half}, ${batch} in a message`] = Math.round((many - few) / (COUNTS[1] - COUNTS[0]))
+        const of = (/** @type {number} */ handoffs) => count(program, { count: handoffs, batch, workers }, name)
+        const [few, many] = [await of(COUNTS[0]), await of(COUNTS[1])]
+        counted[`${half}, ${batch} in a message, ${workers} ${workers === 1 ? 'worker' : 'workers'}`] = Math.round(
+          (many - few) / (COUNTS[1] - COUNTS[0]),
+        )
       }
     }
   })
@@ -39,7 +46,7 @@ async function instructions(args) {
   for (const [what, now] of Object.entries(counted)) {
     const then = before.instructions[what]
     const change = then === undefined ? 'not recorded' : `recorded ${number(then, 0)}, ${percent(now / then - 1)}`
-    console.log(`  ${what.padEnd(24)}${number(now, 0).padStart(7)}   ${change}`)
+    console.log(`  ${what.padEnd(36)}${number(now, 0).padStart(7)}   ${change}`)
   }
   const { output } = await capture('rustc', ['--version'])
   const compiled = { rustc: output.trim(), arch: process.arch }
@@ -62,11 +69,10 @@ async function built() {
  * Instructions within one function and what it calls.
  *
  * @param {string} program
- * @param {number} handoffs
- * @param {number} batch
+ * @param {Record<string, number>} settings
  * @param {string} name
  */
-async function count(program, handoffs, batch, name) {
+async function count(program, settings, name) {
   const { output, code } = await capture('valgrind', [
     '--tool=callgrind',
     '--callgrind-out-file=/dev/null',
@@ -74,7 +80,7 @@ async function count(program, handoffs, batch, name) {
     '--collect-atstart=no',
     `--toggle-collect=${name}*`,
     program,
-    ...['--count', String(handoffs), '--batch', String(batch)],
+    ...Object.entries(settings).flatMap(([option, value]) => [`--${option}`, String(value)]),
   ])
   const collected = /Collected : (\d+)/.exec(output)?.[1]
   if (code !== 0 || collected === undefined) throw new Failed(`callgrind could not count ${name}:\n${output}`)

@@ -10,6 +10,7 @@ import { build } from '../scripts/build.mjs'
 import { setup } from '../scripts/setup.mjs'
 import { Failed, main, run, step } from '../scripts/steps.mjs'
 import { cases } from './cases/index.mjs'
+import { saveMarkdown } from './harness/markdown.mjs'
 import { measureGroup } from './harness/measure.mjs'
 import { HELP, parseOptions, STATED_FOR } from './harness/options.mjs'
 import { Progress } from './harness/progress.mjs'
@@ -46,11 +47,12 @@ async function bench(args) {
       progress.tell(`${caseName}, ${group.title}`, group, subject, round, found),
     )
     const summary = summarize(group, measured)
-    results.push({ caseName, group, summary })
+    results.push({ caseName, title, group, summary })
     progress.clear()
     console.log(`${results.at(-2)?.caseName === caseName ? '' : `\n## ${title}\n\n`}${table(group, summary)}`)
   }
   if (options.json !== undefined) saveJson(options.json, begun, results)
+  if (options.markdown !== undefined) saveMarkdown(options.markdown, begun, results)
   if (options.svg !== undefined) savePictures(options.svg, begun, results)
   conclude(results)
 }

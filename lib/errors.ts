@@ -7,7 +7,7 @@ import { inspect } from 'node:util'
 export type SocketServerErrorCode =
   /** `connect()` where no server started this process, or where its channel cannot be used. */
   | 'ERR_SOCKETSERVER_NO_PARENT'
-  /** The server, pool or client is draining or closed and takes nothing new. */
+  /** The server, pool, client, stream or descriptor is draining or closed and takes nothing new. */
   | 'ERR_SOCKETSERVER_CLOSED'
   /** A worker could not be started, or exited before it was ready. */
   | 'ERR_SOCKETSERVER_WORKER_EXITED'
@@ -29,6 +29,10 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_CONNECTION_USED'
   /** `client.serve()` while the client serves another server. */
   | 'ERR_SOCKETSERVER_ALREADY_SERVING'
+  /** Descriptors were sent to this process that it could not take: mostly, as it is at its limit of open files. */
+  | 'ERR_SOCKETSERVER_DESCRIPTORS_LOST'
+  /** A descriptor is of another kind than what it is to become. */
+  | 'ERR_SOCKETSERVER_DESCRIPTOR_KIND'
 
 /** What a {@link SocketServerError} carries beside its code and message. */
 export interface ErrorDetails {
@@ -54,6 +58,8 @@ export interface ErrorDetails {
   signal?: NodeJS.Signals | undefined
   /** The last lines of its standard error; of a process that inherits that from this one from its second try on. */
   stderr?: string | undefined
+  /** The bytes whose descriptors are lost. */
+  data?: Buffer | undefined
 }
 
 /** The one class of errors of this package. Bad options are Node's own `TypeError` and `RangeError` instead. */
@@ -70,6 +76,7 @@ export class SocketServerError extends Error {
   declare readonly exitCode?: number | undefined
   declare readonly signal?: NodeJS.Signals | undefined
   declare readonly stderr?: string | undefined
+  declare readonly data?: Buffer | undefined
 
   static {
     nameErrors(this, 'SocketServerError')
@@ -153,8 +160,17 @@ class InvalidArgumentValue extends TypeError {
   readonly code = 'ERR_INVALID_ARG_VALUE'
 }
 
+class IllegalConstructor extends TypeError {
+  readonly code = 'ERR_ILLEGAL_CONSTRUCTOR'
+}
+
 class OutOfRange extends RangeError {
   readonly code = 'ERR_OUT_OF_RANGE'
+}
+
+/** Node's ERR_ILLEGAL_CONSTRUCTOR, for classes whose objects come from their static methods. */
+export function illegalConstructor(): TypeError {
+  return new IllegalConstructor('Illegal constructor')
 }
 
 /** Node's ERR_INVALID_ARG_TYPE; `expected` completes "must be ...". */

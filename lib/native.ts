@@ -5,12 +5,17 @@ import { SocketServerError } from './errors.js'
 
 export type {
   ChannelEnd,
+  DescriptorsOutcome,
   HandBackRefusal,
   ListenerAddress,
   ListenOutcome,
+  NativeDescriptor,
   NativeReceiver,
   NativeServer,
+  NativeStream,
+  NativeUnixListener,
   Notice,
+  ReceiveOutcome,
   ReceiverPhase,
   SystemError,
 } from './binding/index.js'
@@ -57,6 +62,46 @@ export function beatsOf(server: Binding.NativeServer, channel: number): number |
 /** Ends a connection for its client, whoever else has a copy of the descriptor, which stays open. */
 export function shutDown(fd: number): void {
   binding.NativeReceiver.shutDown(fd)
+}
+
+/** Takes over a descriptor, which has to be open. */
+export function adoptDescriptor(fd: number): Binding.NativeDescriptor {
+  return binding.NativeDescriptor.adopt(fd)
+}
+
+/** Makes a copy of a descriptor that somebody else owns. */
+export function copyDescriptor(fd: number): Binding.DescriptorOutcome {
+  return binding.NativeDescriptor.copyOf(fd)
+}
+
+/** What a descriptor is of. */
+export function kindOf(fd: number): Binding.KindOutcome {
+  return binding.NativeDescriptor.kindOf(fd)
+}
+
+/** Makes a stream of bytes and descriptors. */
+export function streamPair(): Binding.PairOutcome {
+  return binding.NativeStream.pair()
+}
+
+/** Connects such a stream. EAGAIN: the backlog there is full. */
+export function connectStream(name: Uint8Array): Binding.StreamOutcome {
+  return binding.NativeStream.connect(name)
+}
+
+/** Takes over a descriptor as such a stream. */
+export function adoptStream(fd: number): Binding.NativeStream {
+  return binding.NativeStream.adopt(fd)
+}
+
+/** Listens for such streams. */
+export function bindUnixListener(name: Uint8Array, mode: number, backlog: number): Binding.UnixListenerOutcome {
+  return binding.NativeUnixListener.bind(name, mode, backlog)
+}
+
+/** Takes over a descriptor that listens for such streams. */
+export function adoptUnixListener(fd: number): Binding.NativeUnixListener {
+  return binding.NativeUnixListener.adopt(fd)
 }
 
 /** The text of an IPv6 address, of which `a` is the most significant 32 bits. */

@@ -68,9 +68,13 @@ linuxTest('when its parent has died a worker keeps the connection, and can use i
 })
 
 test('what was handed back after queueTimeout is shed, as its age counts from its accept', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hand-back-used', { server: { queueTimeout: 80 } })
+  const { server, pool, reports, port } = await serve(t, 'hand-back-used', {
+    server: { queueTimeout: 1000 },
+    env: { ...process.env, DELAY: '1000' },
+  })
   const shed = new Promise((resolve) => server.once('shed', resolve))
   pool.workers[0]?.process.send('later, untouched')
+  await reports.next('asked')
   await t.throwsAsync(ask(port, ''), { code: 'ECONNRESET' })
   t.like(await reports.next('tried'), { code: 'none' })
   t.like(await shed, { id: 1, reason: 'timeout' })

@@ -33,6 +33,14 @@ export class Caller {
     return this
   }
 
+  /** Waits until the kernel has connected it, to a backlog at least. */
+  async connected(): Promise<void> {
+    await until(() => {
+      if (this.#error !== undefined) throw this.#error
+      return !this.socket.connecting
+    })
+  }
+
   /** Waits until it has heard this. */
   async heard(text: string): Promise<void> {
     await until(() => {

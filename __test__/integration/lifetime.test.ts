@@ -142,6 +142,22 @@ test('destroy() ends what waits and what is held, and kills the workers, now', a
   await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
 })
 
+test('destroy() resets what waits, counts it and tells of it', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const callers = [call(t, port), call(t, port), call(t, port)]
+  await until(() => server.stats().queued === 3)
+  const told: ShedInfo[] = []
+  server.on('shed', (info) => told.push(info))
+  server.destroy()
+  for (const caller of callers) await t.throwsAsync(caller.answer(), { code: 'ECONNRESET' })
+  t.deepEqual(
+    told.map(({ id, reason, localPort }) => ({ id, reason, localPort })),
+    [1, 2, 3].map((id) => ({ id, reason: 'destroyed', localPort: port })),
+  )
+  t.like(server.stats(), { accepted: 3, shed: 3, queued: 0 })
+})
+
 test('destroy() overtakes a close() that waits', async (t) => {
   const { server, reports, port } = await serve(t, 'one-at-a-time')
   call(t, port)

@@ -4,7 +4,7 @@ import { run } from '../helpers/program.js'
 test('import and require share one copy, with the same names', async (t) => {
   const program = run(t, 'both-systems')
   t.deepEqual(await program.json(), {
-    names: ['SocketServerError', 'connect', 'createServer'],
+    names: ['Descriptor', 'DescriptorListener', 'DescriptorStream', 'SocketServerError', 'connect', 'createServer'],
     imported: true,
     byDefault: true,
     again: true,

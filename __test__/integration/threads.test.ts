@@ -86,6 +86,24 @@ for (const [name, word, exitCode] of ENDS) {
   )
 }
 
+linuxSerial(
+  'a thread that is ended with a connection in its hands that is no socket yet takes that along',
+  async (t) => {
+    const { server, pool, port } = await startThreads(t, 'exit-before-adopting', { restart: { minDelay: 1 } })
+    server.on('error', () => {})
+    t.regex(await ask(port, 'warm\n'), /warm/)
+    await until(() => server.stats().leases === 0)
+    const before = descriptors()
+    for (let round = 1; round <= 3; round++) {
+      t.is(await ask(port, 'taken\n').catch(() => ''), '')
+      await until(() => server.stats().cut === round && pool.workers.some(({ state }) => state === 'ready'))
+      t.regex(await ask(port, 'next\n'), /next/)
+      await until(() => server.stats().leases === 0)
+    }
+    await until(() => descriptors() <= before)
+  },
+)
+
 linuxSerial('terminate() on a thread loses what it held and nothing else', async (t) => {
   const { server, pool, port, reports } = await startThreads(t, 'end-when-told', { workers: 2 })
   let before = Number.POSITIVE_INFINITY

@@ -17,21 +17,29 @@ const serving = new Set<Worker>()
 const done = { reloads: 0, failedReloads: 0, resizes: 0 }
 const kills: (Omit<Kill, 'ports'> & { ports: number[] })[] = []
 
+/** Not `events.once`, which an `error` rejects: of a message to a worker that has just been killed there is one. */
+function happens(worker: Worker, event: 'exit' | 'listening'): Promise<void> {
+  return new Promise((resolve) => {
+    worker.once(event, () => resolve())
+  })
+}
+
 async function start(): Promise<void> {
   const worker = cluster.fork({ SOAK_PORT: String(port) })
+  // Unheard, one would end this process.
   worker.on('error', () => {})
   worker.once('exit', () => {
     // One that was killed is replaced; one that was disconnected has been.
     if (serving.delete(worker) && !isOver) void start()
   })
-  await Promise.race([once(worker, 'listening'), once(worker, 'exit')])
+  await Promise.race([happens(worker, 'listening'), happens(worker, 'exit')])
   if (!worker.isDead()) serving.add(worker)
 }
 
 async function leave(worker: Worker): Promise<void> {
   if (!serving.delete(worker)) return
-  const gone = once(worker, 'exit')
-  worker.disconnect()
+  const gone = happens(worker, 'exit')
+  if (worker.isConnected()) worker.disconnect()
   await gone
 }
 
@@ -63,7 +71,7 @@ async function kill(): Promise<void> {
     const victim = ready[Math.floor(Math.random() * ready.length)]
     if (victim === undefined || ready.length < 2) continue
     const from = Date.now()
-    const gone = once(victim, 'exit')
+    const gone = happens(victim, 'exit')
     victim.process.kill('SIGKILL')
     await gone
     const worker = workerName({ pid: victim.process.pid })

@@ -10,6 +10,14 @@ const { createAdopter } = library('client/adopt-socket')
 const { ConnectionListeners } = library('client/connection-listeners')
 const { leaseUntil } = library('client/lease')
 const { pipeConstructor, tcpConstructor } = library('client/stream-handle')
+const { exchangeTable, ReceivedConnection } = library('client/received-connection')
+
+function connectionOn(fd: number): InstanceType<typeof ReceivedConnection> {
+  const table = exchangeTable()
+  table.set([1, fd, 0, 80, 5000, 4, 0, 0x7f000001])
+  return new ReceivedConnection(table, 0)
+}
+
 const tick = (): Promise<void> => new Promise((resolve) => queueMicrotask(resolve))
 
 test('this Node has the handles that make adopting cheap', (t) => {
@@ -21,15 +29,13 @@ test('this Node has the handles that make adopting cheap', (t) => {
 test('a descriptor that no socket can be made of is an error, and closed', (t) => {
   const fd = openSync(__filename, 'r')
   const { adopt } = createAdopter({ handles: 'fd' })
-  t.throws(() => Reflect.apply(adopt, undefined, [{ id: 1, fd, family: 'IPv4', waited: 0 }]), {
-    code: 'ERR_INVALID_FD_TYPE',
-  })
+  t.throws(() => adopt(connectionOn(fd)), { code: 'ERR_INVALID_FD_TYPE' })
   t.throws(() => fstatSync(fd), { code: 'EBADF' })
 })
 
 test('a handle that does not open is the error of the system', (t) => {
   const { adopt } = createAdopter({ handles: 'tcp' })
-  const error = t.throws(() => Reflect.apply(adopt, undefined, [{ id: 1, fd: 98_765, family: 'IPv4', waited: 0 }]))
+  const error = t.throws(() => adopt(connectionOn(98_765)))
   t.like(error, { code: 'EBADF', syscall: 'open', message: 'open EBADF: the descriptor cannot be adopted' })
 })
 

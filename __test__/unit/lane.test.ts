@@ -65,7 +65,6 @@ function world(): World {
         owner.wanted -= 1
         owner.worst = Math.max(owner.worst, lane.leases)
       },
-      prepare: undefined,
       exhausted: () => {},
       phaseChanged: () => {},
     },

@@ -32,7 +32,7 @@ test('a listener that is told only where has the defaults of net', (t) => {
   const path = { kind: 'path', path: '/a', readableAll: false, writableAll: false, backlog: 511, signal: undefined }
   t.deepEqual(parseListenTarget('/a', undefined), path)
   t.deepEqual(parseListenTarget({ path: '/a' }, undefined), path)
-  t.deepEqual(parseListenTarget({ fd: 3 }, undefined), { kind: 'fd', fd: 3, signal: undefined })
+  t.deepEqual(parseListenTarget({ fd: 3 }, undefined), { kind: 'fd', fd: 3, descriptor: undefined, signal: undefined })
 })
 
 test('of several places, a descriptor comes before a port, and a port before a path, as in net', (t) => {

@@ -43,6 +43,31 @@ test('a row is read in its place', (t) => {
   })
 })
 
+test('a keeper owns the descriptor until a handle or the caller does', (t) => {
+  const table = exchangeTable()
+  table.set([1, 20, 0, 80, 5000, 4, 0, 0x7f000001], 0)
+  const calls: unknown[] = []
+  const handle = { open: (fd: number) => void calls.push(['open', fd]), close: () => {} }
+  const keeper = {
+    adoptBy: (adopter: unknown, fd: number) => {
+      calls.push(['adoptBy', adopter === handle, fd])
+      return -9
+    },
+    release: (fd: number) => void calls.push(['release', fd]),
+  }
+  const kept = new ReceivedConnection(table, 0, keeper)
+  t.is(kept.adoptBy(handle), -9)
+  t.is(kept.release(), 20)
+  const own = new ReceivedConnection(table, 0)
+  t.is(own.adoptBy(handle), 0)
+  t.is(own.release(), 20)
+  t.deepEqual(calls, [
+    ['adoptBy', true, 20],
+    ['release', 20],
+    ['open', 20],
+  ])
+})
+
 test('what has been read from a row outlives the row', (t) => {
   const table = exchangeTable()
   table.set([1, 20, 0, 80, 5000, 6, 0, 0x20010db8, 0, 0, 1, 0], 0)

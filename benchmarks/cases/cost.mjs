@@ -23,13 +23,13 @@ function group(options, clients) {
   return {
     name: `${clients}-clients`,
     title: `${clients} clients at a time, ${WORKERS} workers`,
-    subjects: compared(options).map((peer) => ({
+    subjects: compared(options, clients).map((peer) => ({
       name: peer.name,
       label: peer.label,
       measure: (context) =>
         underLoad(context, peer, {
           mode: 'closed',
-          options: { clients, seconds: options.quick ? 0.6 : 3 },
+          options: { clients, seconds: options.quick ? 0.5 : 3 },
           warmUp: { seconds: options.quick ? 0.3 : 1 },
         }),
     })),
@@ -53,9 +53,14 @@ function group(options, clients) {
   }
 }
 
-/** @param {import('../harness/options.mjs').Options} options */
-function compared(options) {
+/**
+ * @param {import('../harness/options.mjs').Options} options
+ * @param {number} clients
+ */
+function compared(options, clients) {
   const wanted = { behaviour: /** @type {const} */ ('short'), workers: WORKERS }
+  // The second table of a short run keeps to what the aims compare.
+  if (options.quick && clients < 64) return [peers.roundRobin(wanted), peers.shared(wanted), peers.processes(wanted)]
   return [
     peers.single(wanted),
     peers.roundRobin(wanted),

@@ -26,7 +26,7 @@ export const stuck = {
       measure: (/** @type {import('../harness/types.js').Context} */ context) =>
         underLoad(context, peer, {
           mode: 'open',
-          options: { rate: RATE, seconds: options.quick ? 2 : 6, seed: 1 + context.round },
+          options: { rate: RATE, seconds: options.quick ? 1.2 : 5, seed: 1 + context.round },
           warmUp: { seconds: options.quick ? 0.3 : 1 },
         }),
     })

@@ -14,6 +14,7 @@ import { Failed } from '../../scripts/steps.mjs'
  * @property {string} node the executable that runs the peers
  * @property {string} version its version, without the v
  * @property {string | undefined} json where the results go as JSON
+ * @property {string | undefined} markdown where the tables go as Markdown
  * @property {string | undefined} svg folder for the pictures
  * @property {boolean} prebuilt whether nothing is built first
  * @property {string | undefined} socketservertcl where its library and Tclx are, folders with a colon between them
@@ -25,8 +26,9 @@ Measures what a connection costs here and in Node's own ways, in turn within one
 
   --quick         short rounds and few of them: under two minutes for everything, to see that it works
   --rounds N      how often each is measured [5; with --quick 2]
-  --node PATH     the Node that runs the servers [the one that runs this]; the aims are stated for Node ${'24'}
+  --node PATH     the Node that runs the servers [the one that runs this]; the aims are stated for Node 24
   --json FILE     writes the results as JSON
+  --markdown FILE writes the tables as Markdown
   --svg FOLDER    draws the pictures
   --prebuilt      builds nothing first
   --help
@@ -58,6 +60,7 @@ export function parseOptions(args, known) {
     node,
     version: versionOf(node),
     json: values.json === undefined ? undefined : resolve(values.json),
+    markdown: values.markdown === undefined ? undefined : resolve(values.markdown),
     svg: values.svg === undefined ? undefined : resolve(values.svg),
     prebuilt: values.prebuilt ?? false,
     socketservertcl: folders(process.env['SOCKETSERVERTCL']),
@@ -75,6 +78,7 @@ function parse(args) {
         rounds: { type: 'string' },
         node: { type: 'string' },
         json: { type: 'string' },
+        markdown: { type: 'string' },
         svg: { type: 'string' },
         prebuilt: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },

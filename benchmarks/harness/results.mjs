@@ -8,6 +8,7 @@ import { chart } from './chart.mjs'
 /**
  * @typedef {object} GroupResult
  * @property {string} caseName
+ * @property {string} title of the case
  * @property {import('./types.js').Group} group
  * @property {ReturnType<typeof import('./summary.mjs').summarize>} summary
  */

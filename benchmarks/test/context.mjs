@@ -15,6 +15,7 @@ export const options = {
   node: process.execPath,
   version: process.versions.node,
   json: undefined,
+  markdown: undefined,
   svg: undefined,
   prebuilt: true,
   socketservertcl: undefined,

@@ -9,6 +9,22 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Owns a descriptor until it is closed, given away or collected. */
+export declare class NativeDescriptor {
+  /** Takes over a descriptor, which has to be open. */
+  static adopt(fd: number): NativeDescriptor
+  /** Makes a copy of a descriptor that somebody else owns. */
+  static copyOf(fd: number): DescriptorOutcome
+  /** What a descriptor is of. */
+  static kindOf(fd: number): KindOutcome
+  /** Its number; -1 once it is closed or given away. */
+  get fd(): number
+  /** Gives it away: the caller has to close it. -1 if there is none. */
+  release(): number
+  /** Closes it. */
+  close(): void
+}
+
 /** Receives connections on the event loop of its environment. */
 export declare class NativeReceiver {
   /**
@@ -25,6 +41,14 @@ export declare class NativeReceiver {
    * twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
    */
   exchange(lane: number, room: number, window: number, table: Float64Array): number
+  /**
+   * In a thread: makes `handle`, a stream of Node's own, the owner of a connection's descriptor by its method `open`, and
+   * returns what that does. One call, so that the thread cannot be ended in between: then there would be two owners,
+   * or none.
+   */
+  adoptBy(handle: object, fd: number): number
+  /** In a thread: leaves a connection's descriptor to the caller, who has to close it. */
+  release(fd: number): void
   /** The text of an IPv6 address in a row of `exchange`. */
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
@@ -60,6 +84,8 @@ export declare class NativeServer {
   listenPath(path: string, backlog: number, readableAll: boolean, writableAll: boolean): ListenOutcome
   /** Listens on an inherited socket, which is the server's from then on. */
   listenFd(fd: number): ListenOutcome
+  /** Copies of the sockets that it listens on, in the order of listening. Their files are from then on left alone. */
+  listeningSockets(): DescriptorsOutcome
   /** Lets programs join as workers at a path. */
   share(settings: NativeShareSettings): ShareOutcome
   /** Nobody joins there any more; the path is gone when this returns. */
@@ -84,6 +110,53 @@ export declare class NativeServer {
   destroy(): void
 }
 
+/**
+ * One end of an AF_UNIX stream. It is not watched before somebody waits, so that one that is never used stays as
+ * blocking as it was: the flag belongs to everybody who has a copy.
+ */
+export declare class NativeStream {
+  /** Two ends of a new stream. */
+  static pair(): PairOutcome
+  /** Connects to a path or, on Linux, an abstract name, which begins with NUL. EAGAIN: the backlog there is full. */
+  static connect(name: Uint8Array): StreamOutcome
+  /** Takes over a connected AF_UNIX stream socket. */
+  static adopt(fd: number): NativeStream
+  /** Sets what is called when somebody waits and there is something to `receive`, or something has `settled`. */
+  attach(wake: () => void): void
+  /** Its number; -1 once it is closed. */
+  get fd(): number
+  /** Sends bytes, and descriptors with the first of them. Both are the caller's again when this returns. */
+  send(data: Uint8Array, descriptors: Array<number>): SendOutcome
+  /** What has settled since the last call. */
+  settled(): Array<Settled>
+  /** Receives what there is, at most `size` bytes. */
+  receive(size: number): ReceiveOutcome
+  /** Nobody waits for data any more. */
+  rest(): void
+  /** Sends nothing more; the peer sees the end. Null, or why that could not be done. */
+  end(): SystemError | null
+  /** Closes it. What waits is not sent. */
+  close(): void
+}
+
+/** Accepts streams when somebody waits for one. */
+export declare class NativeUnixListener {
+  /** Binds to a path, with these permissions, or on Linux to an abstract name, which begins with NUL; and listens. */
+  static bind(name: Uint8Array, mode: number, backlog: number): UnixListenerOutcome
+  /** Takes over an AF_UNIX socket that listens. */
+  static adopt(fd: number): NativeUnixListener
+  /** Sets what is called when somebody waits and there may be something to `accept`. */
+  attach(wake: () => void): void
+  /** Its number; -1 once it is closed. */
+  get fd(): number
+  /** Accepts one; null if nobody has connected, and then `wake` will be called once. */
+  accept(): StreamOutcome | null
+  /** Nobody waits any more. */
+  rest(): void
+  /** Stops listening, and removes the path if it made one. */
+  close(): void
+}
+
 /** A new channel. */
 export interface ChannelEnd {
   /** Its number. */
@@ -103,6 +176,22 @@ export interface ChannelStats {
 }
 
 /** Either the one or the other. */
+export interface DescriptorOutcome {
+  /** The descriptor. */
+  descriptor?: NativeDescriptor
+  /** Why there is none. */
+  error?: SystemError
+}
+
+/** Either the one or the other. */
+export interface DescriptorsOutcome {
+  /** The descriptors. */
+  descriptors?: Array<NativeDescriptor>
+  /** Why there are none. */
+  error?: SystemError
+}
+
+/** Either the one or the other. */
 export interface DialOutcome {
   /** The worker's end of a channel, which the caller owns. */
   fd?: number
@@ -117,6 +206,16 @@ export interface HandBackRefusal {
   /** In words. */
   message: string
   /** system: the call that failed. */
+  error?: SystemError
+}
+
+/** What a descriptor is of, or why that cannot be told. */
+export interface KindOutcome {
+  /** Its kind. */
+  kind?: 'file' | 'directory' | 'pipe' | 'device' | 'stream' | 'listener' | 'datagram' | 'other'
+  /** Whether it is an AF_UNIX stream or listener. */
+  isUnix: boolean
+  /** EBADF, if it is not open. */
   error?: SystemError
 }
 
@@ -176,7 +275,7 @@ export interface NativeStats {
   requeued: number
   /** Connections that a worker had taken and handed back. */
   handedBack: number
-  /** Connections that waited too long. */
+  /** Connections given up. */
   shed: number
   /** Connections that wait now. */
   queued: number
@@ -210,7 +309,10 @@ export interface Notice {
   uid?: number
   /** admitted, refused: the group. */
   gid?: number
-  /** ended: left, lost, dismissed or protocol; shed: timeout; refused: not-allowed, full, late, version or protocol. */
+  /**
+   * ended: left, lost, dismissed or protocol; shed: timeout or destroyed; refused: not-allowed, full, late, version or
+   * protocol.
+   */
   reason?: string
   /** ended: the leases that the worker held then. */
   leases?: number
@@ -230,6 +332,28 @@ export interface Notice {
   connection?: ShedConnection
 }
 
+/** Both ends, or neither. */
+export interface PairOutcome {
+  /** One end. */
+  left?: NativeStream
+  /** The other. */
+  right?: NativeStream
+  /** Why there are none. */
+  error?: SystemError
+}
+
+/** What has come. */
+export interface ReceiveOutcome {
+  /** `nothing`: `wake` will be called once. */
+  kind: 'nothing' | 'data' | 'truncated' | 'end' | 'error'
+  /** data, truncated: at least one byte. */
+  data?: Buffer
+  /** data: what was sent along. */
+  descriptors?: Array<NativeDescriptor>
+  /** error: which; truncated: the limit that this process is at, if it is at one. */
+  error?: SystemError
+}
+
 /** Where a receiver stands. */
 export interface ReceiverPhase {
   /** Only ever moves down this list. */
@@ -242,6 +366,22 @@ export interface ReceiverPhase {
   refusal?: 'version' | 'not-allowed' | 'full' | 'late'
 }
 
+/** What has become of something that was to be sent. Neither: the kernel has all of it. */
+export interface SendOutcome {
+  /** It waits, and `settled` will name this ticket. */
+  ticket?: number
+  /** It has failed. */
+  error?: SystemError
+}
+
+/** What has become of something that waited. */
+export interface Settled {
+  /** Of the call of `send`. */
+  ticket: number
+  /** Absent: the kernel has taken all of it. */
+  error?: SystemError
+}
+
 /** Either the one or the other. */
 export interface ShareOutcome {
   /** The number of the shared path. */
@@ -250,7 +390,7 @@ export interface ShareOutcome {
   error?: SystemError
 }
 
-/** A connection that waited too long. */
+/** A connection that was given up. */
 export interface ShedConnection {
   /** Unique within its server. */
   id: number
@@ -264,6 +404,14 @@ export interface ShedConnection {
   waited: number
 }
 
+/** Either the one or the other. */
+export interface StreamOutcome {
+  /** The stream. */
+  stream?: NativeStream
+  /** Why there is none. */
+  error?: SystemError
+}
+
 /** A failed system call, in Node's terms. */
 export interface SystemError {
   /** `EADDRINUSE` and its like. */
@@ -274,6 +422,14 @@ export interface SystemError {
   syscall: string
   /** The system's words, in lower case. */
   message: string
+}
+
+/** Either the one or the other. */
+export interface UnixListenerOutcome {
+  /** The listener. */
+  listener?: NativeUnixListener
+  /** Why there is none. */
+  error?: SystemError
 }
 
 /** Milliseconds. */

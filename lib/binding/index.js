@@ -778,5 +778,8 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.NativeDescriptor = nativeBinding.NativeDescriptor
 module.exports.NativeReceiver = nativeBinding.NativeReceiver
 module.exports.NativeServer = nativeBinding.NativeServer
+module.exports.NativeStream = nativeBinding.NativeStream
+module.exports.NativeUnixListener = nativeBinding.NativeUnixListener

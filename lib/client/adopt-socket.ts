@@ -4,7 +4,6 @@
 import { closeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { getSystemErrorName } from 'node:util'
-import { isMainThread } from 'node:worker_threads'
 import { systemError } from '../errors.js'
 import { shutDown } from '../native.js'
 import type { ReceivedConnection } from './received-connection.js'
@@ -16,8 +15,6 @@ export interface Adopter {
   adopt(connection: ReceivedConnection, options?: SocketOptions): Socket
   /** The same, one layer below, for Node's servers; undefined where this Node offers no handles. */
   readonly open: ((connection: ReceivedConnection) => StreamHandle) | undefined
-  /** Makes Node the owner of these descriptors ahead of time; undefined where there is no need. */
-  readonly prepare: ((connections: readonly ReceivedConnection[]) => void) | undefined
 }
 
 /** Options that a `net.Server` gives to the sockets it makes. */
@@ -32,41 +29,12 @@ export interface SocketOptions {
  * this Node has no such handles. `fd`: `new net.Socket({ fd })`, documented.
  */
 export function createAdopter({ handles }: { handles: 'tcp' | 'fd' }): Adopter {
-  const adoptFd: Adopter = { adopt: adoptDescriptor, open: undefined, prepare: undefined }
-  if (handles === 'fd' || tcpConstructor() === undefined) return adoptFd
-  const { open, prepare } = isMainThread ? { open: openHandle, prepare: undefined } : openAhead()
+  if (handles === 'fd' || tcpConstructor() === undefined) return { adopt: adoptDescriptor, open: undefined }
   return {
-    open,
-    prepare,
+    open: openHandle,
     adopt: (connection, options) => {
-      const handle = open(connection)
+      const handle = openHandle(connection)
       return make(connection, { ...options, handle }, () => handle.close())
-    },
-  }
-}
-
-/**
- * For a thread: if a handler ends it by `process.exit()`, Node closes its handles but not descriptors that are still
- * numbers, and the process lives on with them. So all that came together become handles before the first is handled.
- */
-function openAhead(): { open: (connection: ReceivedConnection) => StreamHandle; prepare: Adopter['prepare'] } {
-  const ahead = new Map<number, StreamHandle | Error>()
-  return {
-    prepare: (connections) => {
-      if (connections.length < 2) return
-      for (const connection of connections) {
-        try {
-          ahead.set(connection.id, openHandle(connection))
-        } catch (error) {
-          ahead.set(connection.id, error instanceof Error ? error : new Error(String(error)))
-        }
-      }
-    },
-    open: (connection) => {
-      const found = ahead.get(connection.id)
-      ahead.delete(connection.id)
-      if (found instanceof Error) throw found
-      return found ?? openHandle(connection)
     },
   }
 }
@@ -78,7 +46,8 @@ export function rememberPeer(socket: Socket, connection: ReceivedConnection): vo
 }
 
 function adoptDescriptor(connection: ReceivedConnection, options?: SocketOptions): Socket {
-  return make(connection, { ...options, fd: connection.fd }, () => closeDescriptor(connection))
+  const fd = connection.release()
+  return make(connection, { ...options, fd }, () => closeDescriptor(connection))
 }
 
 function make(connection: ReceivedConnection, options: MakeOptions, abandon: () => void): Socket {
@@ -107,7 +76,7 @@ function openHandle(connection: ReceivedConnection): StreamHandle {
     throw new TypeError(`This Node has no handle for a connection of family ${connection.family}`)
   }
   const handle = new Handle(CONNECTED)
-  const error = handle.open(connection.fd) ?? 0
+  const error = connection.adoptBy(handle)
   if (error !== 0) {
     handle.close()
     closeDescriptor(connection)
@@ -147,9 +116,9 @@ export function detach(socket: Socket): void {
 }
 
 /** Closes what nobody owns now; that it could not be closed is less to say than why it could not be adopted. */
-function closeDescriptor({ fd }: ReceivedConnection): void {
+function closeDescriptor(connection: ReceivedConnection): void {
   try {
-    closeSync(fd)
+    closeSync(connection.release())
   } catch {
     // It was none, which open() has said already.
   }

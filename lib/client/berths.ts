@@ -21,8 +21,6 @@ export interface Berth {
 export interface BerthsOwner {
   /** How many it would take now; Infinity while it takes them as they come. */
   demand(): number
-  /** Is shown all that have been taken at once, before the first of them is handled. Must not throw. */
-  prepare: ((taken: readonly ReceivedConnection[]) => void) | undefined
   /** Gets one. Must not throw. */
   receive(connection: ReceivedConnection, berth: Berth): void
   /** The lease of one is over. */
@@ -69,7 +67,6 @@ export class Berths {
     const owner = this.#owner
     const lane: Lane = new Lane(this.port, channel, {
       demand: () => owner.demand(),
-      prepare: owner.prepare,
       receive: (connection) => {
         if (this.#berths.size > 1) this.#divide()
         owner.receive(connection, berth)

@@ -81,9 +81,10 @@ export class Channel {
   /** See `NativeReceiver.exchange`. */
   exchange(port: number, room: number, window: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
+    const keeper = this.settings.isThread ? this.#receiver : undefined
     const count = this.#receiver.exchange(port, room, window, this.#table)
     const taken: ReceivedConnection[] = []
-    for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index))
+    for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index, keeper))
     return taken
   }
 

@@ -58,7 +58,6 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#adopter = adopter
     this.#berths = new Berths(port, {
       demand: () => this.#demand(),
-      prepare: adopter.prepare,
       receive: (connection, berth) => this.#receive(connection, berth),
       leaseOver: () => this.#closeIfDone(),
       exhausted: (berth, phase) => this.#exhausted(berth, phase),

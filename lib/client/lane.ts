@@ -6,8 +6,6 @@ import type { ReceivedConnection } from './received-connection.js'
 export interface LaneOwner {
   /** How many it would take now; Infinity while it takes them as they come. */
   demand(): number
-  /** Is shown all that have been taken at once, before the first of them is handled. Must not throw. */
-  prepare: ((taken: readonly ReceivedConnection[]) => void) | undefined
   /** Gets one. Must not throw. */
   receive(connection: ReceivedConnection): void
   /** The channel is over and this lane has given all it held. */
@@ -120,7 +118,6 @@ export class Lane {
       const taken = this.#channel.exchange(this.port, room, window)
       this.#leases += taken.length
       this.#credit = Math.min(window, room - taken.length)
-      this.#owner.prepare?.(taken)
       for (const connection of taken) this.#owner.receive(connection)
       if (taken.length < room) return true
       if (taken.length === 0 || this.#room() === 0) return this.#owner.demand() === 0

@@ -1,4 +1,11 @@
 import { ipv6Text } from '../native.js'
+import type { StreamHandle } from './stream-handle.js'
+
+/** Who owns descriptors in a thread, which can be ended at any moment while its process lives on: see `NativeReceiver`. */
+export interface DescriptorKeeper {
+  adoptBy(handle: StreamHandle, fd: number): number
+  release(fd: number): void
+}
 
 /**
  * A connection that is this worker's now, made of a row of the table that `NativeReceiver.exchange` fills. Nearly nobody
@@ -9,7 +16,7 @@ import { ipv6Text } from '../native.js'
 export class ReceivedConnection {
   /** Unique within the server. */
   readonly id: number
-  /** The descriptor, which whoever has this owns. */
+  /** The descriptor. It belongs to this until `adoptBy` or `release`. */
   readonly fd: number
   /** Milliseconds from accept to handoff. */
   readonly waited: number
@@ -21,9 +28,11 @@ export class ReceivedConnection {
   /** To be shut down before it is closed: a copy may lie unread at a worker that is stuck. */
   readonly reissued: boolean
   readonly #words: number | readonly number[]
+  readonly #keeper: DescriptorKeeper | undefined
 
-  /** Reads row `index` of `table`. */
-  constructor(table: Float64Array, index: number) {
+  /** Reads row `index` of `table`. `keeper` owns the descriptor until it has another owner. */
+  constructor(table: Float64Array, index: number, keeper?: DescriptorKeeper) {
+    this.#keeper = keeper
     const at = index * ROW
     const family = table[at + 5]
     this.id = table[at] ?? 0
@@ -34,6 +43,17 @@ export class ReceivedConnection {
     this.family = family === 4 ? 'IPv4' : family === 6 ? 'IPv6' : 'Unix'
     this.reissued = table[at + 6] === 1
     this.#words = family === 4 ? (table[at + 7] ?? 0) : [...table.subarray(at + 7, at + ROW)]
+  }
+
+  /** Makes a handle the owner of the descriptor; returns a negative system error number if it cannot be. */
+  adoptBy(handle: StreamHandle): number {
+    return this.#keeper === undefined ? (handle.open(this.fd) ?? 0) : this.#keeper.adoptBy(handle, this.fd)
+  }
+
+  /** The descriptor, which is the caller's from then on. */
+  release(): number {
+    this.#keeper?.release(this.fd)
+    return this.fd
   }
 
   /** The client's; undefined for a Unix socket. */

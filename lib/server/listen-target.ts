@@ -1,3 +1,4 @@
+import { Descriptor } from '../descriptors/descriptor.js'
 import { invalidValue } from '../errors.js'
 import { boolean, integer, isPortNumber, optionsObject, path, port, signal, string } from '../validate.js'
 
@@ -28,9 +29,10 @@ export interface PathListenOptions extends AnyListenOptions {
   writableAll?: boolean | undefined
 }
 
-/** Adopts a descriptor that listens already, inherited from systemd for instance; the server owns it from then on. */
+/** Adopts a descriptor that listens already, inherited from systemd for instance, or received from another process; the server owns it from then on. */
 export interface FdListenOptions {
-  fd: number
+  /** Its number, or one that has been received. */
+  fd: number | Descriptor
   /** As for the other forms. */
   signal?: AbortSignal | undefined
 }
@@ -41,7 +43,7 @@ export type ListenOptions = PortListenOptions | PathListenOptions | FdListenOpti
 export type ListenTarget = { signal: AbortSignal | undefined } & (
   | { kind: 'port'; port: number; host: string | undefined; backlog: number; ipv6Only: boolean }
   | { kind: 'path'; path: string; backlog: number; readableAll: boolean; writableAll: boolean }
-  | { kind: 'fd'; fd: number }
+  | { kind: 'fd'; fd: number; descriptor: Descriptor | undefined }
 )
 
 /** Reads `listen()`'s arguments as `net` does: a string of digits is a port, any other string a path. */
@@ -55,7 +57,10 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
   const field = (key: string): string => (name === 'options' ? `options.${key}` : key)
   const abort = signal(field('signal'), options.signal)
   if (options.fd !== undefined) {
-    return { kind: 'fd', fd: integer(field('fd'), options.fd, 0, LARGEST_INT), signal: abort }
+    const descriptor = options.fd instanceof Descriptor ? options.fd : undefined
+    const fd = descriptor?.fd ?? options.fd
+    if (descriptor !== undefined && fd === -1) throw invalidValue(field('fd'), descriptor, 'is closed or handed on')
+    return { kind: 'fd', fd: integer(field('fd'), fd, 0, LARGEST_INT), descriptor, signal: abort }
   }
   const backlog = options.backlog === undefined ? 511 : integer(field('backlog'), options.backlog, 0, LARGEST_INT)
   if (options.port !== undefined) {

@@ -21,9 +21,13 @@ export async function listenOn(native: () => NativeServer, target: ListenTarget)
       const { path, backlog, readableAll, writableAll } = target
       return opened(native().listenPath(path, backlog, readableAll, writableAll), { address: path, port: -1 })
     }
-    case 'fd':
+    case 'fd': {
       checkOpen(target.fd)
-      return opened(native().listenFd(target.fd), {})
+      const address = opened(native().listenFd(target.fd), {})
+      // The number is no longer its own, or anybody's: the server listens with a copy.
+      target.descriptor?.release()
+      return address
+    }
   }
 }
 

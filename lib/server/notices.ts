@@ -35,7 +35,7 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
       if (worker) channelEnded(notice, worker, reader)
       break
     case 'shed':
-      if (notice.connection) reader.shed(shedInfo(notice.connection))
+      if (notice.connection) reader.shed(shedInfo(notice.connection, notice.reason))
       break
     case 'accept-error':
       if (notice.error) reader.failed(systemError(notice.error, notice.error.syscall, place(notice)))
@@ -86,11 +86,11 @@ function place({ address }: Notice): { address?: string; port?: number } {
   return address === undefined ? {} : errorPlace(fromNative(address))
 }
 
-function shedInfo(connection: NonNullable<Notice['connection']>): ShedInfo {
+function shedInfo(connection: NonNullable<Notice['connection']>, reason: string | undefined): ShedInfo {
   const { id, remoteAddress, remotePort, localPort, waited } = connection
   return {
     id,
-    reason: 'timeout',
+    reason: reason === 'destroyed' ? 'destroyed' : 'timeout',
     remoteAddress,
     remotePort,
     localPort,

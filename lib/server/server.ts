@@ -1,8 +1,9 @@
 // Runs in the PARENT. The worker's counterpart is client/client.ts.
 
 import { EventEmitter } from 'node:events'
+import { Descriptor } from '../descriptors/descriptor.js'
 import { debug, diagnostics } from '../diagnostics.js'
-import { SocketServerError } from '../errors.js'
+import { SocketServerError, systemError } from '../errors.js'
 import { report, type ServerEvents } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
@@ -84,6 +85,17 @@ export class Server extends EventEmitter<ServerEvents> {
   /** Where it listens, in the order of the calls. */
   addresses(): ListenAddress[] {
     return [...this.#addresses]
+  }
+
+  /**
+   * Copies of the sockets it listens on, in the order of the calls, to be sent to another process, which goes on listening
+   * with `listen({ fd })`: what the kernel's backlog holds is served by whoever accepts it first. The files of Unix sockets
+   * are from then on left where they are. Throws EMFILE, and ERR_SOCKETSERVER_CLOSED once the server drains.
+   */
+  descriptors(): Descriptor[] {
+    const { descriptors = [], error } = this.#open('descriptors()').listeningSockets()
+    if (error !== undefined) throw systemError(error, error.syscall)
+    return descriptors.map((native) => Descriptor.of(native))
   }
 
   /**

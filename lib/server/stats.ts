@@ -54,8 +54,8 @@ export interface DrainResult {
 export interface ShedInfo {
   /** The connection's id, as workers see it too. */
   id: number
-  /** It waited for longer than `queueTimeout`. */
-  reason: 'timeout'
+  /** `timeout`: it waited for longer than `queueTimeout`. `destroyed`: it waited when the server was destroyed. */
+  reason: 'timeout' | 'destroyed'
   /** Undefined for a connection to a Unix socket, as are both ports. */
   remoteAddress: string | undefined
   remotePort: number | undefined

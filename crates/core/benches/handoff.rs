@@ -1,7 +1,7 @@
 //! The core alone, Rust to Rust: what a handoff costs the parent and the worker together, on one core.
 //!
-//!     cargo bench                              one by one and in batches, several rounds, against the targets
-//!     cargo bench -- --count 2000 --batch 1    one run and no report, for callgrind: see benchmarks/instructions.mjs
+//!     cargo bench                                          one by one and in batches, against the targets
+//!     cargo bench -- --count 2000 --batch 1 --workers 1    once and without a report, for callgrind
 //!
 //! A handoff begins where an acceptor ends: with a connection that has its place in the queue. The dispatcher decides,
 //! sends the descriptor and keeps its copy; the receiver reads, claims, and closes its own; the dispatcher sees the claim
@@ -19,11 +19,11 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use socketserver_core::channel;
+use socketserver_core::channel::{ChannelId, pair as channel_pair};
 use socketserver_core::connection::Connection;
 use socketserver_core::dispatcher::inlet::Inlet;
 use socketserver_core::dispatcher::outlet::Outlet;
-use socketserver_core::dispatcher::state::{Event, State};
+use socketserver_core::dispatcher::state::Event;
 use socketserver_core::dispatcher::{Dispatcher, Message};
 use socketserver_core::notice::Notices;
 use socketserver_core::queue::Gate;
@@ -35,8 +35,33 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio::task::coop::unconstrained;
 
-/// Handoffs in one message, and the handoffs a second that one core should make of them.
-const TARGETS: [(u32, f64); 2] = [(1, 300_000.0), (BATCH, 1_000_000.0)];
+/// What is measured.
+struct Case {
+    /// Handoffs in one message.
+    batch: u32,
+    /// Workers, given connections in turn.
+    workers: u32,
+    /// Handoffs a second that one core should make at least.
+    target: Option<f64>,
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        batch: 1,
+        workers: 1,
+        target: Some(300_000.0),
+    },
+    Case {
+        batch: BATCH,
+        workers: 1,
+        target: Some(1_000_000.0),
+    },
+    Case {
+        batch: 1,
+        workers: 64,
+        target: None,
+    },
+];
 /// As many as `lib/client/lane.ts` lets be on their way to a worker.
 const BATCH: u32 = 32;
 const ROUNDS: usize = 9;
@@ -50,29 +75,32 @@ fn main() {
         let place = arguments.iter().position(|argument| argument == name)?;
         Some(arguments.get(place + 1)?.parse().expect("a number"))
     };
-    if let (Some(count), Some(batch)) = (number("--count"), number("--batch")) {
-        measure(count, batch);
+    if let (Some(count), Some(batch), Some(workers)) = (number("--count"), number("--batch"), number("--workers")) {
+        measure(count, batch, workers);
         return;
     }
     println!("Handoffs on one core, parent and worker together; median of {ROUNDS} rounds (least to most)");
-    for (batch, target) in TARGETS {
+    for Case { batch, workers, target } in CASES {
         let mut rates: Vec<f64> = (0..ROUNDS)
-            .map(|_| f64::from(HANDOFFS) / measure(HANDOFFS, batch).as_secs_f64())
+            .map(|_| f64::from(HANDOFFS) / measure(HANDOFFS, batch, workers).as_secs_f64())
             .collect();
         rates.sort_by(f64::total_cmp);
         let median = rates[ROUNDS / 2];
+        let judgement = target.map_or(String::new(), |target| {
+            let how = if median >= target { "reached" } else { "not reached" };
+            format!("; at least {target:.0}: {how}")
+        });
         println!(
-            "{batch:>3} in a message: {median:>9.0} a second ({:.0} to {:.0}), {:.2} us each; at least {target:.0}: {}",
+            "{batch:>3} in a message, {workers:>2} workers: {median:>9.0} a second ({:.0} to {:.0}), {:.2} us each{judgement}",
             rates[0],
             rates[ROUNDS - 1],
             1e6 / median,
-            if median >= target { "reached" } else { "not reached" },
         );
     }
 }
 
-/// Processor time of `count` handoffs, `batch` in a message.
-fn measure(count: u32, batch: u32) -> Duration {
+/// Processor time of `count` handoffs to `workers` in turn, `batch` in a message.
+fn measure(count: u32, batch: u32, workers: u32) -> Duration {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -81,14 +109,19 @@ fn measure(count: u32, batch: u32) -> Duration {
         let gate = Gate::new(STOCK as usize);
         let (sender, inbox) = mpsc::channel(STOCK as usize);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
-        let state = State::new(&Config::new(STOCK, None, PolicyName::LeastBusy).unwrap());
+        let config = Config::new(STOCK, None, PolicyName::LeastBusy).unwrap();
         // By hand and not as a task, to be counted by itself; without tokio's budget, which ends with each task's turn.
-        let mut dispatcher = pin!(unconstrained(Dispatcher::new(Os, state, inbox, stats, notices).run()));
-        let receiver = join(&sender, dispatcher.as_mut()).await;
-        receiver.exchange(0, u32::MAX, batch, 0);
+        let mut dispatcher = pin!(unconstrained(Dispatcher::new(Os, &config, inbox, stats, notices).run()));
+        let mut crew = Vec::new();
+        for channel in 1..=workers {
+            let receiver = join(&sender, dispatcher.as_mut(), channel).await;
+            receiver.exchange(0, u32::MAX, batch, 0);
+            crew.push((receiver, 0));
+        }
+        let mut turn = 0;
 
         let source = Source::new();
-        let (mut id, mut ended, mut spent) = (0, 0, Duration::ZERO);
+        let (mut id, mut spent) = (0, Duration::ZERO);
         while id < u64::from(count) {
             let mut stock = Vec::with_capacity(STOCK as usize);
             while stock.len() < STOCK as usize && id < u64::from(count) {
@@ -107,14 +140,16 @@ fn measure(count: u32, batch: u32) -> Duration {
                     sent += 1;
                 }
                 parent_turn(dispatcher.as_mut());
-                let taken = worker_turn(&receiver, batch, ended);
-                assert_eq!(taken, sent, "what is sent arrives at once");
-                ended = taken;
+                let (receiver, leases) = &mut crew[turn];
+                let taken = worker_turn(receiver, batch, *leases);
+                assert_eq!(taken, sent, "what is sent arrives at once, and at whose turn it is");
+                *leases = taken;
+                turn = (turn + 1) % crew.len();
             }
             // Sees the last claims, and closes those copies.
-            sender.try_send(Message::Nudge(CHANNEL)).unwrap();
+            sender.try_send(Message::Nudge(1)).unwrap();
             parent_turn(dispatcher.as_mut());
-            spent += processor_time() - began;
+            spent += processor_time().saturating_sub(began);
         }
         spent
     })
@@ -135,12 +170,16 @@ fn worker_turn(receiver: &Receiver, window: u32, ended: u32) -> u32 {
 }
 
 /// Opens a channel and waits until its worker has been welcomed.
-async fn join(sender: &mpsc::Sender<Message>, mut dispatcher: Pin<&mut impl Future<Output = ()>>) -> Receiver {
-    let (ours, workers) = channel::pair().unwrap();
-    let socket = Arc::new(watch(ours, Interest::READABLE | Interest::WRITABLE).unwrap());
-    let outlet = Outlet::new(CHANNEL, Arc::clone(&socket), sender.downgrade());
-    let inlet = tokio::spawn(Inlet::new(Os, CHANNEL, socket, sender.clone()).run());
-    let open = Message::Open(CHANNEL, Box::new(outlet), inlet.abort_handle());
+async fn join(
+    sender: &mpsc::Sender<Message>,
+    mut dispatcher: Pin<&mut impl Future<Output = ()>>,
+    channel: ChannelId,
+) -> Receiver {
+    let (ours, workers) = channel_pair().unwrap();
+    let outlet = Outlet::new(channel, ours.try_clone().unwrap(), sender.downgrade());
+    let reading = watch(ours, Interest::READABLE).unwrap();
+    let inlet = tokio::spawn(Inlet::new(Os, channel, reading, sender.clone()).run());
+    let open = Message::Open(channel, Box::new(outlet), inlet.abort_handle());
     sender.send(open).await.unwrap();
     let receiver = Receiver::attach(workers).unwrap();
     while receiver.phase() == Phase::Joining {
@@ -150,8 +189,6 @@ async fn join(sender: &mpsc::Sender<Message>, mut dispatcher: Pin<&mut impl Futu
     }
     receiver
 }
-
-const CHANNEL: u32 = 1;
 
 /// A TCP connection to be copied: what it is makes a difference to the kernel, where it leads to does not.
 struct Source {

@@ -19,6 +19,7 @@ use crate::error::SystemError;
 use crate::listener::Place;
 use crate::notice::{Notice, Notices};
 use crate::queue::Gate;
+use crate::reserve::Reserve;
 use crate::stats::Stats;
 use crate::sys::{Accepted, Sys};
 
@@ -87,7 +88,7 @@ pub(crate) enum Trouble {
     Nobody,
     /// Only this one connection is spoilt: it went away before it was accepted, or a firewall forbade it (accept(2)).
     OneConnection,
-    /// The process or the system is short of something. The connection stays in the backlog and the listener readable,
+    /// The process or the system is short of something, the process's [`Reserve`] aside. The connection stays in the backlog and the listener readable,
     /// so trying again at once would spin.
     Shortage,
     /// The listener itself is at fault.
@@ -122,8 +123,9 @@ impl Trouble {
 
 impl<S: Sys> Acceptor<S> {
     /// Accepts until the server drains, then takes what the backlog still holds and closes the listener.
-    pub async fn run(mut self, listener: AsyncFd<OwnedFd>, place: Place) {
+    pub async fn run(mut self, listener: AsyncFd<Arc<OwnedFd>>, place: Place) {
         let mut patience = Patience::new();
+        let mut reserve = Reserve::new();
         loop {
             let draining = *self.drain.borrow_and_update();
             if !draining {
@@ -136,7 +138,20 @@ impl<S: Sys> Acceptor<S> {
             let Some(slot) = self.gate.enter().await else {
                 return;
             };
-            let accept = |listener: &OwnedFd| accept_one(&self.sys, listener);
+            // And with the way there free: between accepting and counting it, nothing may come in between.
+            let Ok(way) = self.dispatcher.reserve().await else {
+                return;
+            };
+            let mut accept = |listener: &Arc<OwnedFd>| {
+                accept_one(listener, || {
+                    if reserve.is_all_that_is_left(listener) {
+                        return Err(Errno::EMFILE);
+                    }
+                    let accepted = self.sys.accept(listener.as_fd())?;
+                    reserve.note(accepted.fd.as_fd());
+                    Ok(accepted)
+                })
+            };
             let accepted = if draining {
                 // Readiness may not have been polled since the last connection came.
                 accept(listener.get_ref())
@@ -149,19 +164,12 @@ impl<S: Sys> Acceptor<S> {
                     let id = self.ids.fetch_add(1, Ordering::Relaxed);
                     let port = place.address().port();
                     let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), slot);
-                    if self
-                        .dispatcher
-                        .send(Message::Event(Event::Accepted(connection)))
-                        .await
-                        .is_err()
-                    {
-                        return;
-                    }
+                    way.send(Message::Event(Event::Accepted(connection)));
                     continue;
                 }
                 Err(error) => error,
             };
-            drop(slot);
+            drop((slot, way));
             // `try_io` says WouldBlock without an errno where it knows that nothing is there.
             let errno = error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw);
             match Trouble::of(errno) {
@@ -192,15 +200,18 @@ impl<S: Sys> Acceptor<S> {
 }
 
 /// Accepts one that waits. Linux says EMFILE before it looks whether anybody does (accept(2) takes the descriptor first).
-pub(crate) fn accept_one<S: Sys>(sys: &S, listener: &OwnedFd) -> std::io::Result<Accepted> {
-    match sys.accept(listener.as_fd()) {
+pub(crate) fn accept_one(
+    listener: &OwnedFd,
+    accept: impl FnOnce() -> Result<Accepted, Errno>,
+) -> std::io::Result<Accepted> {
+    match accept() {
         Err(errno) if Trouble::of(errno) == Trouble::Shortage && nobody_waits(listener) => Err(Errno::EAGAIN.into()),
         done => Ok(done?),
     }
 }
 
 /// Whether a listener's backlog is empty.
-fn nobody_waits(listener: &OwnedFd) -> bool {
+pub(crate) fn nobody_waits(listener: &OwnedFd) -> bool {
     poll(
         &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
         PollTimeout::ZERO,

@@ -19,6 +19,7 @@ pub mod listener;
 pub mod acceptor;
 pub mod connection;
 pub mod queue;
+pub mod reserve;
 
 pub mod dispatcher;
 
@@ -29,6 +30,11 @@ pub mod receiver;
 pub mod share;
 
 pub mod server;
+
+// Beside that: streams of bytes and descriptors, for any purpose.
+pub mod kind;
+pub mod stream;
+pub mod unix_socket;
 
 pub mod error;
 pub mod notice;
@@ -42,3 +48,5 @@ pub use notice::Notice;
 pub use receiver::Receiver;
 pub use server::Server;
 pub use share::ShareSpec;
+pub use stream::Stream;
+pub use unix_socket::UnixListener;

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -13,21 +15,28 @@ use nix::sys::socket::{
 };
 
 use crate::config::ListenSpec;
-use crate::error::SystemError;
+use crate::error::{SystemError, system_error};
 use crate::sys::errno_of;
 
 /// A listening socket. Dropping it stops listening and removes its path, if it made one.
 #[derive(Debug)]
 pub struct Listener {
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     place: Place,
+}
+
+/// Makes copies of a listener's socket for as long as it is open here. It does not keep it open.
+#[derive(Debug)]
+pub struct Lender {
+    fd: Weak<OwnedFd>,
+    is_handed_on: Option<Arc<AtomicBool>>,
 }
 
 /// Where a listener listens; dropping it removes the socket file that the listener made, if any.
 #[derive(Debug)]
 pub struct Place {
     address: ListenerAddress,
-    _path: Option<OwnPath>,
+    path: Option<OwnPath>,
 }
 
 /// Where a listener listens.
@@ -91,10 +100,33 @@ impl Listener {
         &self.place.address
     }
 
+    /// What makes copies of the socket.
+    #[must_use]
+    pub fn lender(&self) -> Lender {
+        Lender {
+            fd: Arc::downgrade(&self.fd),
+            is_handed_on: self.place.path.as_ref().map(|own| Arc::clone(&own.is_handed_on)),
+        }
+    }
+
     /// The socket, and what has to live as long.
     #[must_use]
-    pub fn into_parts(self) -> (OwnedFd, Place) {
+    pub fn into_parts(self) -> (Arc<OwnedFd>, Place) {
         (self.fd, self.place)
+    }
+}
+
+impl Lender {
+    /// A copy, for another process to listen with; `None` once the listener is closed. A socket file is from then on left
+    /// where it is, as whoever has the copy is reached by it.
+    #[must_use]
+    pub fn copy(&self) -> Option<Result<OwnedFd, SystemError>> {
+        let fd = self.fd.upgrade()?;
+        let copy = fd.try_clone().map_err(|error| system_error("fcntl", &error));
+        if let (Ok(_), Some(is_handed_on)) = (&copy, &self.is_handed_on) {
+            is_handed_on.store(true, Ordering::Relaxed);
+        }
+        Some(copy)
     }
 }
 
@@ -122,8 +154,8 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
     socket::listen(&fd, clamp(backlog)?)?;
     let address = ListenerAddress::Tcp(bound_to(&fd)?.ok_or(Errno::EAFNOSUPPORT)?);
     Ok(Listener {
-        fd,
-        place: Place { address, _path: None },
+        fd: Arc::new(fd),
+        place: Place { address, path: None },
     })
 }
 
@@ -142,10 +174,10 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
     }
     socket::listen(&fd, clamp(backlog)?)?;
     Ok(Listener {
-        fd,
+        fd: Arc::new(fd),
         place: Place {
             address: ListenerAddress::Unix(path),
-            _path: own,
+            path: own,
         },
     })
 }
@@ -165,8 +197,8 @@ fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
         ListenerAddress::Unix(name.path().map(Path::to_path_buf).unwrap_or_default())
     };
     Ok(Listener {
-        fd,
-        place: Place { address, _path: None },
+        fd: Arc::new(fd),
+        place: Place { address, path: None },
     })
 }
 
@@ -232,6 +264,8 @@ pub(crate) fn clamp(backlog: i32) -> Result<Backlog, Errno> {
 pub(crate) struct OwnPath {
     path: PathBuf,
     identity: (u64, u64),
+    /// Somebody else listens on it, too, and may go on to.
+    is_handed_on: Arc<AtomicBool>,
 }
 
 impl OwnPath {
@@ -240,6 +274,7 @@ impl OwnPath {
         Some(Self {
             path: path.to_path_buf(),
             identity,
+            is_handed_on: Arc::default(),
         })
     }
 
@@ -252,7 +287,7 @@ impl OwnPath {
 
 impl Drop for OwnPath {
     fn drop(&mut self) {
-        if Self::identity(&self.path) == Some(self.identity) {
+        if !self.is_handed_on.load(Ordering::Relaxed) && Self::identity(&self.path) == Some(self.identity) {
             // Somebody else may have removed it meanwhile, which is as well.
             let _ = std::fs::remove_file(&self.path);
         }

@@ -56,10 +56,12 @@ pub enum Notice {
         /// Connections that it had taken.
         handed_off: u64,
     },
-    /// A connection waited too long and was reset.
+    /// A connection that no worker had was reset.
     Shed {
         /// Which.
         id: ConnectionId,
+        /// Why.
+        reason: ShedReason,
         /// Its client; `None` for a Unix socket.
         remote: Option<SocketAddr>,
         /// The port it came in by; 0 for a Unix socket.
@@ -90,6 +92,15 @@ pub enum Notice {
     },
     /// A drain is complete.
     Drained,
+}
+
+/// Why a connection was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShedReason {
+    /// It had waited too long.
+    Timeout,
+    /// The server ended at once.
+    Destroyed,
 }
 
 /// How far a connection has come in this process.

@@ -6,18 +6,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio::{runtime, task};
 
 use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
 use crate::config::{Config, ListenSpec};
-use crate::connection::Connection;
-use crate::dispatcher::state::{Event, State};
+use crate::dispatcher::state::Event;
 use crate::dispatcher::{Dispatcher, Message, opening};
 use crate::error::{ListenError, SystemError, system_error};
-use crate::listener::{Listener, ListenerAddress, OwnPath};
+use crate::listener::{Lender, Listener, ListenerAddress, OwnPath};
 use crate::notice::{Notice, Notices};
 use crate::queue::Gate;
 use crate::share::{Opened, Share, ShareId, ShareSpec};
@@ -30,6 +29,7 @@ pub struct Server {
     commands: mpsc::Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
     phase: Mutex<Phase>,
+    lenders: Mutex<Vec<Lender>>,
     next_channel: Arc<AtomicU32>,
     next_share: AtomicU32,
     /// The files of the shared paths, each removed when it is no longer shared; `None` for a name without one.
@@ -85,7 +85,7 @@ impl Server {
             .map_err(|error| system_error("epoll_create1", &error))?;
         let house = House {
             sys,
-            state: State::new(config),
+            config: *config,
             gate: gate.clone(),
             channels: Arc::clone(&next_channel),
             stats: Arc::clone(&stats),
@@ -102,6 +102,7 @@ impl Server {
             commands,
             thread: Mutex::new(Some(thread)),
             phase: Mutex::new(Phase::Running),
+            lenders: Mutex::default(),
             next_channel,
             next_share: AtomicU32::new(1),
             shared: Mutex::default(),
@@ -118,8 +119,14 @@ impl Server {
         }
         let listener = Listener::open(spec)?;
         let address = listener.address().clone();
+        self.lenders().push(listener.lender());
         self.command(Command::Listen(listener));
         Ok(address)
+    }
+
+    /// Copies of the sockets that it listens on, in the order of listening. Socket files are from then on left alone.
+    pub fn listening_sockets(&self) -> Result<Vec<OwnedFd>, SystemError> {
+        self.lenders().iter().filter_map(Lender::copy).collect()
     }
 
     /// Lets programs join as workers at a path. Each that does is told by [`Notice::Admitted`].
@@ -214,6 +221,10 @@ impl Server {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lenders(&self) -> MutexGuard<'_, Vec<Lender>> {
+        self.lenders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn phase(&self) -> Phase {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,7 +245,7 @@ impl Drop for Server {
 /// What the server's thread is built from.
 struct House<S> {
     sys: S,
-    state: State<Connection>,
+    config: Config,
     gate: Gate,
     channels: Arc<AtomicU32>,
     stats: Arc<Stats>,
@@ -256,15 +267,21 @@ impl<S: Sys> House<S> {
             notices: Arc::clone(&self.notices),
         };
         let mut acceptors = Vec::new();
+        let mut accepting: Vec<AbortHandle> = Vec::new();
         let mut shares: HashMap<ShareId, task::JoinHandle<()>> = HashMap::new();
         let (stats, notices) = (Arc::clone(&self.stats), Arc::clone(&self.notices));
-        tokio::spawn(Dispatcher::new(self.sys.clone(), self.state, inbox, self.stats, self.notices).run());
+        let pairing =
+            tokio::spawn(Dispatcher::new(self.sys.clone(), &self.config, inbox, self.stats, self.notices).run());
         while let Some(command) = commands.recv().await {
             let sent = match command {
                 Command::Listen(listener) => {
                     let (socket, place) = listener.into_parts();
-                    match sys::watch(socket, Interest::READABLE) {
-                        Ok(socket) => acceptors.push(tokio::spawn(acceptor.clone().run(socket, place))),
+                    match sys::watch_listener(socket) {
+                        Ok(socket) => {
+                            let task = tokio::spawn(acceptor.clone().run(socket, place));
+                            accepting.push(task.abort_handle());
+                            acceptors.push(task);
+                        }
                         Err(errno) => {
                             let (address, error) = (
                                 place.address().clone(),
@@ -318,7 +335,13 @@ impl<S: Sys> House<S> {
                     });
                     sent
                 }
-                Command::Destroy => return,
+                Command::Destroy => {
+                    accepting.iter().for_each(AbortHandle::abort);
+                    // What waits is given up, and counted. Either fails only if the dispatcher has ended.
+                    let _ = dispatcher.send(Message::Destroy).await;
+                    let _ = pairing.await;
+                    return;
+                }
             };
             if !sent {
                 return;

@@ -100,7 +100,7 @@ pub struct Snapshot {
     pub requeued: u64,
     /// Connections that a worker had taken and handed back.
     pub handed_back: u64,
-    /// Connections that waited too long.
+    /// Connections given up: that waited too long, or when the server was destroyed.
     pub shed: u64,
     /// Connections that wait now.
     pub queued: u64,

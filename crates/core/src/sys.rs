@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -27,6 +28,11 @@ pub trait Sys: Clone + Send + Sync + 'static {
 
     /// `recvmsg(2)`, blocking or not as the socket is.
     fn receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno>;
+
+    /// `recvmsg(2)` without blocking, however the socket is.
+    fn try_receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
+        ancillary::try_receive(socket, bytes)
+    }
 
     /// Who has connected to a Unix socket, as the kernel says (unix(7), SO_PEERCRED).
     fn credentials(&self, peer: &OwnedFd) -> Result<Credentials, Errno> {
@@ -215,9 +221,19 @@ pub fn wait_turn() {}
 
 /// Watches a descriptor of ours in the current tokio runtime. Never an accepted connection: closing a descriptor does
 /// not take it out of an epoll set while another process holds a copy (epoll(7)).
-#[allow(unsafe_code, reason = "AsyncFd cannot know that its owner keeps the descriptor open")]
 pub fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, Errno> {
-    // SAFETY: an OwnedFd is open, is the same descriptor for as long as it lives, and lives in the AsyncFd.
+    register(fd, interest)
+}
+
+/// The same for a listener, whose socket can be copied as long as it is open.
+pub fn watch_listener(fd: Arc<OwnedFd>) -> Result<AsyncFd<Arc<OwnedFd>>, Errno> {
+    register(fd, Interest::READABLE)
+}
+
+#[allow(unsafe_code, reason = "AsyncFd cannot know that its owner keeps the descriptor open")]
+fn register<F: AsRawFd>(fd: F, interest: Interest) -> Result<AsyncFd<F>, Errno> {
+    // SAFETY: called with an OwnedFd alone or shared, which is open, is the same descriptor for as long as it lives, and
+    // lives in the AsyncFd.
     let watched = unsafe { AsyncFd::register_with_interest(fd, interest) };
     watched.map_err(|error| errno_of(&error.into_parts().1))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use napi_derive::napi;
 use socketserver_core::error::SystemError as CoreError;
-use socketserver_core::notice::{EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, Refused, Step};
+use socketserver_core::notice::{EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, Refused, ShedReason, Step};
 use socketserver_core::share::ShareId;
 use socketserver_core::stats::Snapshot;
 use socketserver_core::sys::Credentials;
@@ -73,7 +73,8 @@ pub struct Notice {
     pub uid: Option<u32>,
     /// admitted, refused: the group.
     pub gid: Option<u32>,
-    /// ended: left, lost, dismissed or protocol; shed: timeout; refused: not-allowed, full, late, version or protocol.
+    /// ended: left, lost, dismissed or protocol; shed: timeout or destroyed; refused: not-allowed, full, late, version or
+    /// protocol.
     pub reason: Option<String>,
     /// ended: the leases that the worker held then.
     pub leases: Option<u32>,
@@ -94,7 +95,7 @@ pub struct Notice {
     pub connection: Option<ShedConnection>,
 }
 
-/// A connection that waited too long.
+/// A connection that was given up.
 #[napi(object)]
 pub struct ShedConnection {
     /// Unique within its server.
@@ -120,7 +121,7 @@ pub struct NativeStats {
     pub requeued: f64,
     /// Connections that a worker had taken and handed back.
     pub handed_back: f64,
-    /// Connections that waited too long.
+    /// Connections given up.
     pub shed: f64,
     /// Connections that wait now.
     pub queued: f64,
@@ -283,6 +284,7 @@ impl From<CoreNotice> for Notice {
             }
             CoreNotice::Shed {
                 id,
+                reason,
                 remote,
                 local_port,
                 waited,
@@ -295,10 +297,13 @@ impl From<CoreNotice> for Notice {
                     local_port: (local_port != 0).then_some(local_port),
                     waited: millis(waited),
                 };
-                let reason = Some("timeout".to_owned());
+                let reason = match reason {
+                    ShedReason::Timeout => "timeout",
+                    ShedReason::Destroyed => "destroyed",
+                };
                 Self {
                     kind: "shed".to_owned(),
-                    reason,
+                    reason: Some(reason.to_owned()),
                     connection: Some(connection),
                     ..none
                 }

@@ -7,7 +7,9 @@
     reason = "Node knows descriptors as numbers only"
 )]
 
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use napi::{Error, Result, Status};
 
@@ -28,16 +30,50 @@ pub fn copy(number: RawFd) -> Result<OwnedFd> {
 /// Lends a descriptor that JavaScript owns, for one call.
 pub fn borrow<T>(number: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T> {
     if number < 0 {
-        return Err(Error::new(
-            Status::InvalidArg,
-            format!("file descriptor {number}: negative"),
-        ));
+        return Err(negative(number));
     }
     // SAFETY: not -1, and the caller keeps it open during this synchronous call.
     Ok(call(unsafe { BorrowedFd::borrow_raw(number) }))
 }
 
+/// Lends several, for one call.
+pub fn borrow_all<T>(numbers: &[RawFd], call: impl FnOnce(&[BorrowedFd<'_>]) -> T) -> Result<T> {
+    if let Some(number) = numbers.iter().find(|number| **number < 0) {
+        return Err(negative(*number));
+    }
+    // SAFETY: none is -1, and the caller keeps them open during this synchronous call.
+    let borrowed: Vec<_> = numbers
+        .iter()
+        .map(|number| unsafe { BorrowedFd::borrow_raw(*number) })
+        .collect();
+    Ok(call(&borrowed))
+}
+
 /// Gives a descriptor to JavaScript, which has to close it.
 pub fn give_away(fd: OwnedFd) -> RawFd {
     fd.into_raw_fd()
+}
+
+/// Descriptors that JavaScript knows by their numbers and that are still ours.
+#[derive(Debug, Default)]
+pub struct Kept(RefCell<HashMap<RawFd, OwnedFd>>);
+
+impl Kept {
+    /// Keeps one, and tells its number.
+    pub fn keep(&self, fd: OwnedFd) -> RawFd {
+        let number = fd.as_raw_fd();
+        self.0.borrow_mut().insert(number, fd);
+        number
+    }
+
+    /// Leaves one to whoever has its number, and has to close it.
+    pub fn give_away(&self, number: RawFd) {
+        if let Some(fd) = self.0.borrow_mut().remove(&number) {
+            give_away(fd);
+        }
+    }
+}
+
+fn negative(number: RawFd) -> Error {
+    Error::new(Status::InvalidArg, format!("file descriptor {number}: negative"))
 }

@@ -2,21 +2,22 @@
 
 use std::cell::RefCell;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::rc::Rc;
 
-use napi::bindgen_prelude::{Float64ArraySlice, Function};
+use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
 use socketserver_core::channel::frame::{OLDEST_VERSION, VERSION};
 use socketserver_core::channel::record::CloseReason;
 use socketserver_core::error::system_error;
+use socketserver_core::receiver::lane::Taken;
 use socketserver_core::receiver::{End, HandBackError, Phase};
-use socketserver_core::share::name::dial;
+use socketserver_core::unix_socket;
 
 use crate::convert::{SystemError, count, id_of, ip_text};
-use crate::watch::{Seen, Watch};
+use crate::descriptor::Kept;
+use crate::watch::{Seen, Wants, Watch};
 use crate::{descriptor, table};
 
 /// Either the one or the other.
@@ -61,6 +62,9 @@ pub struct HandBackRefusal {
 pub struct NativeReceiver {
     receiver: Rc<Receiver>,
     watch: Watch,
+    /// In a thread: it can be ended between any two of its instructions, and its process lives on. The connections that it
+    /// has in its hands as numbers then, and that nobody has adopted, are closed with this.
+    kept: Option<Kept>,
 }
 
 #[napi]
@@ -86,7 +90,7 @@ impl NativeReceiver {
         );
         let looking = Rc::clone(&receiver);
         let told = RefCell::new(receiver.phase());
-        let watch = Watch::start(&env, receiver.as_fd(), &wake, move || {
+        let watch = Watch::start(&env, receiver.as_fd(), &wake, wants(&receiver), move || {
             let news = looking.read();
             let phase = looking.phase();
             let has_changed = *told.borrow() != phase;
@@ -95,17 +99,17 @@ impl NativeReceiver {
             }
             Seen {
                 wake: (news || has_changed).then_some(has_changed),
-                wants_room: looking.wants_room(),
-                ended: looking.has_ended(),
+                wants: wants(&looking),
             }
         })?;
-        Ok(Self { receiver, watch })
+        let kept = borrowed.then(Kept::default);
+        Ok(Self { receiver, watch, kept })
     }
 
     /// Connects to a shared path, without waiting.
     #[napi]
     pub fn dial(path: String) -> DialOutcome {
-        match dial(Path::new(&path)) {
+        match unix_socket::connect(path.as_bytes()) {
             Ok(fd) => DialOutcome {
                 fd: Some(descriptor::give_away(fd)),
                 error: None,
@@ -125,12 +129,38 @@ impl NativeReceiver {
         let rows = table::rows(&mut table);
         let room = room.min(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let taken = self.receiver.exchange(lane, room, window, 0);
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
-            *row = table::row(taken);
+            let Taken { head, fd } = taken;
+            let number = match &self.kept {
+                Some(kept) => kept.keep(fd),
+                None => descriptor::give_away(fd),
+            };
+            *row = table::row(&head, number);
         }
         count
+    }
+
+    /// In a thread: makes `handle`, a stream of Node's own, the owner of a connection's descriptor by its method `open`, and
+    /// returns what that does. One call, so that the thread cannot be ended in between: then there would be two owners,
+    /// or none.
+    #[napi(ts_args_type = "handle: object, fd: number")]
+    pub fn adopt_by(&self, handle: Object<'_>, fd: i32) -> Result<i32> {
+        let open: Function<i32, Option<i32>> = handle.get_named_property("open")?;
+        let error = open.apply(handle, fd)?.unwrap_or(0);
+        if error == 0 {
+            self.release(fd);
+        }
+        Ok(error)
+    }
+
+    /// In a thread: leaves a connection's descriptor to the caller, who has to close it.
+    #[napi]
+    pub fn release(&self, fd: i32) {
+        if let Some(kept) = &self.kept {
+            kept.give_away(fd);
+        }
     }
 
     /// The text of an IPv6 address in a row of `exchange`.
@@ -165,7 +195,7 @@ impl NativeReceiver {
         let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
         let copy = copy.map_err(|error| HandBackError::System(system_error("fcntl", &error)));
         let sent = copy.and_then(|copy| self.receiver.hand_back(id_of(id), copy));
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
         Ok(sent.err().map(HandBackRefusal::from))
     }
 
@@ -179,7 +209,7 @@ impl NativeReceiver {
     #[napi]
     pub fn leave(&self) {
         self.receiver.leave();
-        self.watch.want_room(self.receiver.wants_room());
+        self.watch.want(wants(&self.receiver));
     }
 
     /// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
@@ -201,6 +231,14 @@ impl NativeReceiver {
     pub fn close(&self) {
         self.watch.stop();
         self.receiver.close();
+    }
+}
+
+/// The end of a channel stays readable for ever.
+fn wants(receiver: &Receiver) -> Wants {
+    Wants {
+        data: !receiver.has_ended(),
+        room: !receiver.has_ended() && receiver.wants_room(),
     }
 }
 

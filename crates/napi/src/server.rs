@@ -12,8 +12,9 @@ use socketserver_core::channel::ChannelId;
 use socketserver_core::share::Allow;
 use socketserver_core::{Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
-use crate::convert::{ListenOutcome, NativeStats, Notice, ShareOutcome, count};
+use crate::convert::{ListenOutcome, NativeStats, Notice, ShareOutcome, SystemError, count};
 use crate::descriptor;
+use crate::owned_descriptor::NativeDescriptor;
 use crate::wake::{Wake, bell};
 
 /// A server's settings; TypeScript has checked them.
@@ -65,6 +66,15 @@ pub struct ChannelStats {
     pub handed_off: f64,
     /// Turns of its event loop, if its worker counts them.
     pub beats: f64,
+}
+
+/// Either the one or the other.
+#[napi(object, object_from_js = false)]
+pub struct DescriptorsOutcome {
+    /// The descriptors.
+    pub descriptors: Option<Vec<NativeDescriptor>>,
+    /// Why there are none.
+    pub error: Option<SystemError>,
 }
 
 /// Accepts, queues and dispatches on a thread of its own.
@@ -141,6 +151,21 @@ impl NativeServer {
             drop(descriptor::adopt(fd)?);
         }
         Ok(listening.into())
+    }
+
+    /// Copies of the sockets that it listens on, in the order of listening. Their files are from then on left alone.
+    #[napi]
+    pub fn listening_sockets(&self) -> DescriptorsOutcome {
+        match self.server.listening_sockets() {
+            Ok(sockets) => DescriptorsOutcome {
+                descriptors: Some(sockets.into_iter().map(NativeDescriptor::from).collect()),
+                error: None,
+            },
+            Err(error) => DescriptorsOutcome {
+                descriptors: None,
+                error: Some(error.into()),
+            },
+        }
     }
 
     /// Lets programs join as workers at a path.

@@ -6,10 +6,9 @@
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use napi::bindgen_prelude::Float64ArraySlice;
-use socketserver_core::receiver::lane::Taken;
+use socketserver_core::channel::record::ConnectionHead;
 
 use crate::convert::count;
-use crate::descriptor;
 
 /// `id, fd, waited, local port, remote port, family, reissued, a, b, c, d, scope`. The descriptor is the reader's from
 /// then on. `waited` is in milliseconds. A local port of 0 is none. The family is 4, 6, or 0 for a Unix socket, whose
@@ -30,9 +29,8 @@ pub fn rows<'a>(table: &'a mut Float64ArraySlice<'_>) -> &'a mut [Row] {
     numbers.as_chunks_mut().0
 }
 
-/// Hands a connection over.
-pub fn row(taken: Taken) -> Row {
-    let head = taken.head;
+/// A connection, with its descriptor's number.
+pub fn row(head: &ConnectionHead, fd: i32) -> Row {
     let (family, [a, b, c, d], scope) = match head.remote {
         None => (0, [0; 4], 0),
         Some(SocketAddr::V4(v4)) => (4, [v4.ip().to_bits(), 0, 0, 0], 0),
@@ -41,7 +39,7 @@ pub fn row(taken: Taken) -> Row {
     let remote_port = head.remote.map_or(0, |address| address.port());
     [
         count(head.id),
-        f64::from(descriptor::give_away(taken.fd)),
+        f64::from(fd),
         f64::from(head.waited) / 1000.0,
         f64::from(head.local_port),
         f64::from(remote_port),

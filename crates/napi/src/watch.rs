@@ -23,10 +23,17 @@ use napi::{Env, Error, Result, Status, sys};
 pub struct Seen {
     /// JavaScript should look, and is given this.
     pub wake: Option<bool>,
-    /// Call again when there is room to write, not only when there is something to read.
-    pub wants_room: bool,
-    /// Nothing will come any more.
-    pub ended: bool,
+    /// What to be called again for.
+    pub wants: Wants,
+}
+
+/// What the owner of a socket waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Wants {
+    /// Something to read, or the end of it.
+    pub data: bool,
+    /// Room to write.
+    pub room: bool,
 }
 
 /// Watches one socket until it is dropped, stopped, or the environment ends. It keeps no event loop alive.
@@ -43,18 +50,19 @@ struct Inner {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Reading,
-    ReadingAndWriting,
+    Polling(Wants),
+    Idle,
     Stopped,
 }
 
 impl Watch {
-    /// Calls `look` on this thread whenever `socket` is readable, and then `wake` if `look` says so. The socket has to
-    /// stay open for as long as `look` lives.
+    /// Calls `look` on this thread whenever `socket` has what it `wants`, and then `wake` if `look` says so. The socket
+    /// has to stay open until this is stopped, or for as long as `look` lives.
     pub fn start(
         env: &Env,
         socket: BorrowedFd<'_>,
         wake: &Function<bool, ()>,
+        wants: Wants,
         look: impl Fn() -> Seen + 'static,
     ) -> Result<Self> {
         let mut uv_loop = ptr::null_mut();
@@ -80,7 +88,7 @@ impl Watch {
             context,
             wake: reference,
             look: Box::new(look),
-            state: Cell::new(State::Reading),
+            state: Cell::new(State::Idle),
         });
         // SAFETY: the loop is this thread's, the memory is a uv_poll_t's, and it lives until `closed`. The handle owns
         // one count of the Rc from here on.
@@ -94,16 +102,16 @@ impl Watch {
             }
             uv_handle_set_data(inner.poll.cast(), Rc::into_raw(Rc::clone(&inner)).cast_mut().cast());
             uv_unref(inner.poll.cast());
-            uv_poll_start(inner.poll, READABLE, Some(ready));
             // A handle that is left open when its worker thread ends aborts the process.
             sys::napi_add_env_cleanup_hook(inner.env, Some(environment_ends), Rc::as_ptr(&inner).cast_mut().cast());
         }
+        inner.want(wants);
         Ok(Self(inner))
     }
 
-    /// Whether to call `look` when there is room to write, too.
-    pub fn want_room(&self, wanted: bool) {
-        self.0.want_room(wanted);
+    /// Changes what to call `look` for.
+    pub fn want(&self, wants: Wants) {
+        self.0.want(wants);
     }
 
     /// Calls `look` no more.
@@ -119,16 +127,25 @@ impl Drop for Watch {
 }
 
 impl Inner {
-    fn want_room(&self, wanted: bool) {
-        let (state, events) = if wanted {
-            (State::ReadingAndWriting, READABLE | WRITABLE)
-        } else {
-            (State::Reading, READABLE)
+    fn want(&self, wants: Wants) {
+        let state = match wants {
+            Wants {
+                data: false,
+                room: false,
+            } => State::Idle,
+            wants => State::Polling(wants),
         };
-        if self.state.get() != State::Stopped && self.state.get() != state {
-            self.state.set(state);
-            // SAFETY: the handle is open, as it is not stopped, and this is its thread.
-            unsafe { uv_poll_start(self.poll, events, Some(ready)) };
+        if self.state.get() == State::Stopped || self.state.replace(state) == state {
+            return;
+        }
+        let events = (c_int::from(wants.data) * READABLE) | (c_int::from(wants.room) * WRITABLE);
+        // SAFETY: the handle is open, as it is not stopped, and this is its thread.
+        unsafe {
+            if events == 0 {
+                uv_poll_stop(self.poll);
+            } else {
+                uv_poll_start(self.poll, events, Some(ready));
+            }
         }
     }
 
@@ -183,23 +200,20 @@ unsafe extern "C" fn ready(poll: *mut UvPoll, status: c_int, _events: c_int) {
         Rc::increment_strong_count(data);
         Rc::from_raw(data)
     };
+    if status < 0 {
+        // libuv has stopped a poll that reports an error.
+        inner.state.set(State::Idle);
+    }
     let mut seen = (inner.look)();
-    // libuv has stopped a poll that reports an error, as of a parent that was killed with frames of ours unread: what it
-    // had sent before is still to be read, and nobody will say so again.
-    while status < 0 && !seen.ended {
+    // As of a parent that was killed with frames of ours unread: what it had sent before is still to be read.
+    while status < 0 && seen.wants.data {
         let next = (inner.look)();
         seen = Seen {
             wake: seen.wake.max(next.wake),
             ..next
         };
     }
-    if seen.ended {
-        // The end stays readable for ever.
-        // SAFETY: the handle is open, as it has just called.
-        unsafe { uv_poll_stop(poll) };
-    } else {
-        inner.want_room(seen.wants_room);
-    }
+    inner.want(seen.wants);
     if let Some(value) = seen.wake {
         inner.call(value);
     }

@@ -17,8 +17,6 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 
-use super::frame::MAX_RECORDS;
-
 /// What one `recvmsg` gave.
 #[derive(Debug, Default)]
 pub struct Received {
@@ -30,12 +28,15 @@ pub struct Received {
     pub truncated: bool,
 }
 
+/// The most descriptors that travel at once: Linux's SCM_MAX_FD. What macOS takes is more.
+pub const MAX_DESCRIPTORS: usize = 253;
+
 /// Sends `bytes`, with `descriptors` attached to the first of them, without blocking and without SIGPIPE.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
-    if descriptors.len() > MAX_RECORDS {
+    if descriptors.len() > MAX_DESCRIPTORS {
         return Err(Errno::EINVAL);
     }
-    let mut numbers: [RawFd; MAX_RECORDS] = [-1; MAX_RECORDS];
+    let mut numbers: [RawFd; MAX_DESCRIPTORS] = [-1; MAX_DESCRIPTORS];
     for (number, descriptor) in numbers.iter_mut().zip(descriptors) {
         *number = descriptor.as_raw_fd();
     }
@@ -50,12 +51,21 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]
 
 /// Receives bytes and descriptors; whether it blocks is up to the socket.
 pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
+    receive_with(socket, bytes, RECEIVE_FLAGS)
+}
+
+/// Receives bytes and descriptors without blocking, even where `O_NONBLOCK` is not set: others may share the flag.
+pub fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
+    receive_with(socket, bytes, RECEIVE_FLAGS.union(MsgFlags::MSG_DONTWAIT))
+}
+
+fn receive_with(socket: BorrowedFd<'_>, bytes: &mut [u8], flags: MsgFlags) -> Result<Received, Errno> {
     // Zeroed before each call, as nix hides how much of it the kernel has filled when it reports MSG_CTRUNC: the
     // descriptors that did arrive have to be found, and closed, all the same.
     let mut control = ControlBuffer([0; CONTROL_SIZE]);
     let (bytes, flags) = retry(|| {
         let mut parts = [IoSliceMut::new(bytes)];
-        let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control.0), RECEIVE_FLAGS)?;
+        let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control.0), flags)?;
         Ok((message.bytes, message.flags))
     })?;
     let descriptors = control.into_descriptors();
@@ -80,11 +90,21 @@ const RECEIVE_FLAGS: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]
 const RECEIVE_FLAGS: MsgFlags = MsgFlags::empty();
 
-/// The kernel's SCM_MAX_FD: with room for as many, truncation can only mean the limit of open files.
-const SCM_MAX_FD: usize = 253;
+/// With room for as many as the kernel passes at once, truncation can only mean the limit of open files. On macOS that
+/// is what fits a cluster of 2048 bytes (sockargs in uipc_syscalls.c).
+#[cfg(target_os = "linux")]
+const ROOM: usize = MAX_DESCRIPTORS;
+#[cfg(not(target_os = "linux"))]
+const ROOM: usize = 512;
+/// For what else an inherited socket may have been set to tell: SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD (unix(7)).
+const MORE: usize = 512;
 // SAFETY: CMSG_SPACE only computes.
-#[allow(clippy::cast_possible_truncation, reason = "253 descriptors of 4 bytes")]
-const CONTROL_SIZE: usize = unsafe { libc::CMSG_SPACE((SCM_MAX_FD * size_of::<RawFd>()) as u32) } as usize;
+#[allow(clippy::cast_possible_truncation, reason = "at most 512 descriptors of 4 bytes")]
+const CONTROL_SIZE: usize = unsafe { libc::CMSG_SPACE((ROOM * size_of::<RawFd>()) as u32) } as usize + MORE;
+
+/// SCM_PIDFD, which the libc crate lacks: one descriptor of the sender's process, where SO_PASSPIDFD is set.
+#[cfg(target_os = "linux")]
+const SCM_PIDFD: libc::c_int = 4;
 
 /// Control data begins with a `cmsghdr` and has to be aligned like one.
 #[repr(C, align(8))]
@@ -114,6 +134,14 @@ impl ControlBuffer {
                         // The kernel has just installed this descriptor for us, and nothing else owns it.
                         let number = data.add(index * size_of::<RawFd>()).cast::<RawFd>().read_unaligned();
                         descriptors.push(OwnedFd::from_raw_fd(number));
+                    }
+                }
+                #[cfg(target_os = "linux")]
+                if control.cmsg_level == libc::SOL_SOCKET && control.cmsg_type == SCM_PIDFD {
+                    let number = libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned();
+                    // Nobody here asked for it; negative if the kernel could not make it.
+                    if number >= 0 {
+                        drop(OwnedFd::from_raw_fd(number));
                     }
                 }
                 header = libc::CMSG_NXTHDR(&raw const message, header);
@@ -172,10 +200,49 @@ mod tests {
     }
 
     #[test]
-    fn more_descriptors_than_a_frame_has_records_are_not_sent() {
+    fn more_descriptors_than_the_kernel_takes_at_once_are_not_sent() {
         let (left, _right) = pair();
-        let many = [left.as_fd(); MAX_RECORDS + 1];
+        let many = [left.as_fd(); MAX_DESCRIPTORS + 1];
         assert_eq!(send(left.as_fd(), b"a", &many), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn receiving_need_not_block_where_the_socket_would() {
+        let (_left, right) = pair();
+        assert_eq!(try_receive(right.as_fd(), &mut [0]).unwrap_err(), Errno::EAGAIN);
+    }
+
+    // An inherited socket may have any option set: what it tells besides is neither leaked nor in the way.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_else_a_socket_tells_takes_no_room_and_is_not_kept() {
+        use nix::sys::socket::{setsockopt, sockopt};
+        let (left, right) = pair();
+        setsockopt(&right, sockopt::PassCred, &true).unwrap();
+        let on: libc::c_int = 1;
+        // SAFETY: the value outlives the call. SO_PASSPIDFD is there since Linux 6.5; before, this sets nothing.
+        unsafe {
+            libc::setsockopt(
+                right.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PASSPIDFD,
+                (&raw const on).cast(),
+                4,
+            );
+        }
+        let many = [left.as_fd(); MAX_DESCRIPTORS];
+        assert_eq!(send(left.as_fd(), b"a", &many), Ok(1));
+        let received = receive(right.as_fd(), &mut [0; 16]).unwrap();
+        assert_eq!(
+            (received.descriptors.len(), received.truncated),
+            (MAX_DESCRIPTORS, false)
+        );
+        // Its own is the only pidfd that a thread of this test could have been given.
+        let pidfds = std::fs::read_dir("/proc/self/fd").unwrap().filter(|entry| {
+            let target = std::fs::read_link(entry.as_ref().unwrap().path());
+            target.is_ok_and(|target| target.to_string_lossy().contains("pidfd"))
+        });
+        assert_eq!(pidfds.count(), 0);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 pub mod ancillary;
 pub mod frame;
+pub mod head;
 pub mod record;
 pub mod scoreboard;
+pub mod writer;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -21,13 +23,19 @@ pub type ChannelId = u32;
 /// The two ends of a new channel: the parent's, which never blocks, and the worker's, which does. Both are
 /// close-on-exec: a child that inherited the other end of a channel would never see it end.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), SystemError> {
-    let (parent, worker) =
-        socketpair(AddressFamily::Unix, SockType::Stream, None, pair_flags()).map_err(SystemError::of("socketpair"))?;
-    for end in [&parent, &worker] {
-        prepare(end)?;
-    }
+    let (parent, worker) = socket_pair()?;
     fcntl(&parent, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(SystemError::of("fcntl"))?;
     Ok((parent, worker))
+}
+
+/// Two connected AF_UNIX stream sockets, close-on-exec, that block.
+pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), SystemError> {
+    let (left, right) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, pair_flags()).map_err(SystemError::of("socketpair"))?;
+    for end in [&left, &right] {
+        prepare(end)?;
+    }
+    Ok((left, right))
 }
 
 #[cfg(target_os = "linux")]

@@ -20,8 +20,12 @@ pub const LOOK_AFTER: Duration = Duration::from_millis(1);
 pub struct Board {
     page: Arc<Scoreboard>,
     slots: [Option<Offer>; SLOTS],
+    /// A bit for each slot that holds something, so that a look at an idle worker is a look at one word: the dispatcher
+    /// looks at all of them in every turn, and most of 64 workers are idle.
+    held: u64,
     ended: u64,
     granted: u64,
+    beats: u64,
     wanted: bool,
 }
 
@@ -39,17 +43,19 @@ impl Board {
         Self {
             page,
             slots: [None; SLOTS],
+            held: 0,
             ended: 0,
             granted: 0,
+            beats: 0,
             wanted: false,
         }
     }
 
     /// Puts a connection in a slot, to be sent. `None` if all are taken, which the window of a channel rules out.
     pub fn offer(&mut self, id: ConnectionId, now: Instant) -> Option<u8> {
-        let index = self.slots.iter().position(Option::is_none)?;
-        let slot = u8::try_from(index).ok()?;
-        self.slots[index] = Some(Offer { id, since: now });
+        let slot = bits(!self.held).next()?;
+        self.slots[usize::from(slot)] = Some(Offer { id, since: now });
+        self.held |= 1 << slot;
         self.page.offer(slot, id);
         Some(slot)
     }
@@ -58,13 +64,13 @@ impl Board {
     /// worker has taken the others, which the next [`Board::news`] tell.
     pub fn take_back(&mut self, ids: &[ConnectionId]) -> Vec<ConnectionId> {
         let mut got = Vec::new();
-        for (slot, offer) in (0..).zip(&mut self.slots) {
-            if let Some(Offer { id, .. }) = *offer
-                && ids.contains(&id)
-                && self.page.claim(slot, id, Claim::Recalled)
-            {
+        for slot in bits(self.held) {
+            let Some(Offer { id, .. }) = self.offer_in(slot) else {
+                continue;
+            };
+            if ids.contains(&id) && self.page.claim(slot, id, Claim::Recalled) {
                 got.push(id);
-                *offer = None;
+                self.free(slot);
             }
         }
         got
@@ -73,15 +79,17 @@ impl Board {
     /// The connections in all slots.
     #[must_use]
     pub fn offered(&self) -> Vec<ConnectionId> {
-        self.slots.iter().flatten().map(|offer| offer.id).collect()
+        self.offers().map(|offer| offer.id).collect()
     }
 
     /// What the worker has written since the last call, as events.
     pub fn news(&mut self, channel: ChannelId, events: &mut Vec<Event<Connection>>) -> Result<(), ProtocolError> {
         // Before the claims: a lease that has ended has been claimed before.
         let (ended, granted) = (self.page.ended(), self.page.granted());
-        for (slot, offer) in (0..).zip(&mut self.slots) {
-            let Some(Offer { id, .. }) = *offer else { continue };
+        for slot in bits(self.held) {
+            let Some(Offer { id, .. }) = self.offer_in(slot) else {
+                continue;
+            };
             let refused = |reason| Event::Refused(channel, Refusal { id, reason });
             let event = match self.page.standing(slot, id).ok_or(ProtocolError::Scoreboard { id })? {
                 Claim::Offered => continue,
@@ -91,7 +99,7 @@ impl Board {
                 // Only this side recalls, and frees the slot as it does.
                 Claim::Recalled => return Err(ProtocolError::Scoreboard { id }),
             };
-            *offer = None;
+            self.free(slot);
             events.push(event);
         }
         let new = |now: u64, before: u64| u32::try_from(now.wrapping_sub(before)).unwrap_or(u32::MAX);
@@ -102,6 +110,11 @@ impl Board {
         match new(granted, self.granted) {
             0 => {}
             count => events.push(Event::Credit(channel, Credit { lane: ANY, count })),
+        }
+        let beats = self.page.beats();
+        if beats != self.beats {
+            self.beats = beats;
+            events.push(Event::Alive(channel));
         }
         (self.ended, self.granted) = (ended, granted);
         Ok(())
@@ -136,6 +149,48 @@ impl Board {
     }
 
     fn oldest(&self) -> Option<Instant> {
-        self.slots.iter().flatten().map(|offer| offer.since).min()
+        self.offers().map(|offer| offer.since).min()
+    }
+
+    fn offers(&self) -> impl Iterator<Item = Offer> + '_ {
+        bits(self.held).filter_map(|slot| self.offer_in(slot))
+    }
+
+    fn offer_in(&self, slot: u8) -> Option<Offer> {
+        self.slots[usize::from(slot)]
+    }
+
+    fn free(&mut self, slot: u8) {
+        self.slots[usize::from(slot)] = None;
+        self.held &= !(1 << slot);
+    }
+}
+
+/// The numbers of the bits that are set, from the lowest.
+fn bits(mut word: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        // 64 if none is set.
+        let lowest = u8::try_from(word.trailing_zeros()).ok().filter(|&bit| bit < 64)?;
+        word &= word - 1;
+        Some(lowest)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_of_the_event_loop_is_told_once() {
+        let (page, memory) = Scoreboard::create().unwrap();
+        let worker = Scoreboard::open(&memory).unwrap();
+        let mut board = Board::new(Arc::new(page));
+        let mut events = Vec::new();
+        worker.beat();
+        board.news(7, &mut events).unwrap();
+        assert!(matches!(events[..], [Event::Alive(7)]), "{events:?}");
+        events.clear();
+        board.news(7, &mut events).unwrap();
+        assert!(events.is_empty(), "{events:?}");
     }
 }

@@ -79,7 +79,8 @@ impl<S: Sys> Inlet<S> {
                         return Ok(());
                     }
                 }
-                Err(Errno::EINTR) => {}
+                // Readiness that is there is not waited for, so without this nobody else would have a turn.
+                Err(Errno::EINTR) => tokio::task::yield_now().await,
                 Err(_) => return Ok(()),
             }
         }

@@ -25,6 +25,10 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// its limit it takes one for each that it closes.
 const EPISODE: Duration = Duration::from_secs(10);
 
+/// A worker that left connections untaken and has given no sign of life since is tried with one after so long, should all
+/// others be busy then: one of another make than ours might have nothing to say, and credit to spare.
+pub const TRY_STALLED_AFTER: Duration = Duration::from_secs(1);
+
 /// A worker may hand a connection back until it has taken so many others: the parent remembers what it needs for that.
 pub const RETURNABLE: usize = 1024;
 
@@ -41,6 +45,9 @@ pub struct Ledger<C: Waiting> {
     pub(super) handed_off: u64,
     pub(super) handed_back: u64,
     under_way: VecDeque<UnderWay<C>>,
+    /// How many may be: the window, but from one upwards after the worker was out of descriptors. At its limit each more than
+    /// it can take is a descriptor sent, refused and sent elsewhere.
+    room: usize,
     /// The last that the worker has taken and not handed back.
     taken: VecDeque<(ConnectionId, C::Past)>,
     /// When the worker last was out of descriptors.
@@ -77,11 +84,12 @@ pub enum Phase {
 pub enum Fitness {
     /// Nothing is against it.
     Ready,
-    /// It left a connection untaken for too long: others first, until its event loop shows itself by an ack or credit.
-    Stalled,
+    /// It left a connection untaken for too long: nothing as long as others come to take such, until its event loop shows
+    /// itself by an ack, credit or a beat; but one, for a try, after this time.
+    Stalled(Instant),
     /// Its socket is full: nothing until it is writable again.
     Blocked,
-    /// It is out of descriptors: nothing before this time or the end of one of its leases.
+    /// It is out of descriptors: nothing before this time or the end of one of its leases, and then one.
     Resting(Instant),
 }
 
@@ -94,6 +102,8 @@ pub enum Rank {
     Again,
     /// If nobody else has credit.
     Last,
+    /// If nobody else comes to take such, now or later.
+    Unlikely,
     /// Not now.
     None,
 }
@@ -108,6 +118,7 @@ impl<C: Waiting> Ledger<C> {
             handed_off: 0,
             handed_back: 0,
             under_way: VecDeque::new(),
+            room: WINDOW,
             taken: VecDeque::new(),
             exhausted_at: None,
         }
@@ -115,11 +126,12 @@ impl<C: Waiting> Ledger<C> {
 
     /// Its rank for a connection that came in by `port`.
     pub(super) fn rank(&self, port: u16, now: Instant) -> Rank {
-        if self.phase != Phase::Open || self.under_way.len() >= WINDOW || !self.credit.covers(port) {
+        if self.phase != Phase::Open || self.under_way.len() >= self.room || !self.credit.covers(port) {
             return Rank::None;
         }
         match self.fitness {
-            Fitness::Stalled => Rank::Last,
+            Fitness::Stalled(until) if now >= until && self.under_way.is_empty() => Rank::Last,
+            Fitness::Stalled(_) => Rank::Unlikely,
             Fitness::Blocked => Rank::None,
             Fitness::Resting(until) if now < until => Rank::None,
             Fitness::Ready | Fitness::Resting(_) => Rank::First,
@@ -161,6 +173,7 @@ impl<C: Waiting> Ledger<C> {
             self.taken.pop_front();
         }
         self.taken.push_back((id, one.connection.past()));
+        self.room = (2 * self.room).min(WINDOW);
         // It had a descriptor to spare, and its event loop turns. A full socket stays full until it is writable.
         if self.fitness != Fitness::Blocked {
             self.fitness = Fitness::Ready;
@@ -180,6 +193,7 @@ impl<C: Waiting> Ledger<C> {
         let mut news = false;
         if exhausted {
             self.fitness = Fitness::Resting(now + REST);
+            self.room = 1;
             let last = self.exhausted_at.replace(now);
             news = last.is_none_or(|last| now.saturating_duration_since(last) > EPISODE);
         }
@@ -227,15 +241,25 @@ impl<C: Waiting> Ledger<C> {
         Some(one.connection)
     }
 
+    /// Whether it can be expected to take connections that came in by `port`, now or when it is less busy.
+    pub(super) fn serves(&self, port: u16) -> bool {
+        self.phase == Phase::Open && !matches!(self.fitness, Fitness::Stalled(_)) && self.credit.serves(port)
+    }
+
+    /// The worker's event loop turns.
+    pub(super) fn lives(&mut self) {
+        if matches!(self.fitness, Fitness::Stalled(_)) {
+            self.fitness = Fitness::Ready;
+        }
+    }
+
     /// Credit: only a worker's own event loop grants it, so a stalled one has come back.
     pub(super) fn grant(&mut self, credit: Credit) -> Result<(), ProtocolError> {
         if self.phase != Phase::Open {
             return Ok(());
         }
         self.credit.grant(credit)?;
-        if self.fitness == Fitness::Stalled {
-            self.fitness = Fitness::Ready;
-        }
+        self.lives();
         Ok(())
     }
 
@@ -251,8 +275,8 @@ impl<C: Waiting> Ledger<C> {
                 one.recalled_at = Some(now);
             }
         }
-        if self.fitness == Fitness::Ready {
-            self.fitness = Fitness::Stalled;
+        if matches!(self.fitness, Fitness::Ready | Fitness::Stalled(_)) {
+            self.fitness = Fitness::Stalled(now + TRY_STALLED_AFTER);
         }
     }
 

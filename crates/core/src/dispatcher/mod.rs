@@ -2,9 +2,14 @@
 //! one owner of all state, spoken to by a closed set of [`Message`]s.
 
 pub mod board;
+mod choice;
 pub mod credit;
+mod ending;
+pub mod event;
+mod greeting;
 pub mod inlet;
 pub mod ledger;
+mod line;
 mod news;
 pub mod opening;
 pub mod outlet;
@@ -15,24 +20,25 @@ pub mod state;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use self::board::Board;
+use self::line::Line;
 use self::outlet::Outlet;
-use self::state::{Action, Event, SendTrouble, Standing, State};
+use self::state::{Action, Event, SendTrouble, State};
 use crate::channel::ChannelId;
 use crate::channel::frame::{VERSION, Writer};
-use crate::channel::record::{CloseReason, Hello, Welcome};
-use crate::channel::scoreboard::{NO_SLOT, Scoreboard};
+use crate::channel::record::{CloseReason, Hello};
+use crate::channel::scoreboard::NO_SLOT;
+use crate::config::Config;
 use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
 use crate::notice::{EndReason, Notice, Notices, Step};
 use crate::queue::Waiting;
-use crate::stats::{ChannelStats, Stats};
+use crate::stats::Stats;
 use crate::sys::Sys;
 
 /// What the dispatcher is told.
@@ -58,6 +64,8 @@ pub enum Message {
     Retire(ChannelId),
     /// The owner wants a channel to end now.
     Dismiss(ChannelId),
+    /// The owner wants everything to end now. Nothing is accepted any more.
+    Destroy,
 }
 
 /// The driver: performs what the rules decide.
@@ -65,62 +73,35 @@ pub enum Message {
 pub struct Dispatcher<S> {
     sys: S,
     state: State<Connection>,
+    /// Whether each step of a connection is to be told.
+    tells_steps: bool,
     channels: HashMap<ChannelId, Line>,
     inbox: mpsc::Receiver<Message>,
     actions: Vec<Action<Connection>>,
     events: Vec<Event<Connection>>,
     frames: Writer,
     again: bool,
+    /// It ends, by this time at the latest.
+    ends_by: Option<Instant>,
     /// Told at the end of the turn, when the counters say the same.
     outbox: Vec<Notice>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
 }
 
-/// A channel's socket and what belongs to it.
-#[derive(Debug)]
-struct Line {
-    outlet: Box<Outlet>,
-    reader: AbortHandle,
-    stats: Arc<ChannelStats>,
-    board: Option<Board>,
-    /// What it is to send again, and when to say so.
-    missed: Vec<(Instant, ConnectionId)>,
-    /// Its worker has said hello and been welcomed: nothing is said on a channel before.
-    greeted: bool,
-    leaving: bool,
-    /// Nothing goes in or out any more, but what the worker had said before is still to be read.
-    ending: Option<EndReason>,
-}
-
-impl Line {
-    /// Says the last word and shuts the socket.
-    fn part<S: Sys>(&mut self, sys: &S, farewell: Option<CloseReason>, frames: &mut Writer) {
-        if let Some(farewell) = farewell {
-            frames.clear();
-            frames.close(farewell);
-            // The peer reads it or it does not: the channel is over either way.
-            let _ = self.outlet.tell(sys, frames.bytes());
-        }
-        self.outlet.shut();
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.reader.abort();
-    }
-}
-
 /// Messages taken in one turn: what comes in a burst is decided together, so that one frame carries several
 /// connections, while a lone one is never delayed.
 const TURN: usize = 64;
 
+/// How long a server that ends at once waits for the ends of its channels, to know what their workers had taken. On Linux
+/// they are there at once; on macOS they are the workers' own.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 impl<S: Sys> Dispatcher<S> {
-    /// A dispatcher that listens to `inbox`.
+    /// A dispatcher that listens to `inbox`, without channels and connections.
     pub fn new(
         sys: S,
-        state: State<Connection>,
+        config: &Config,
         inbox: mpsc::Receiver<Message>,
         stats: Arc<Stats>,
         notices: Arc<Notices>,
@@ -128,20 +109,22 @@ impl<S: Sys> Dispatcher<S> {
         let (channels, actions, events, frames) = (HashMap::new(), Vec::new(), Vec::new(), Writer::new());
         Self {
             sys,
-            state,
+            state: State::new(config),
+            tells_steps: config.tells_steps(),
             channels,
             inbox,
             actions,
             events,
             frames,
             again: false,
+            ends_by: None,
             outbox: Vec::new(),
             stats,
             notices,
         }
     }
 
-    /// Works until all senders of its inbox are gone.
+    /// Works until it is destroyed, or all senders of its inbox are gone.
     pub async fn run(mut self) {
         let mut turn = Vec::with_capacity(TURN);
         let mut now = self.sys.now();
@@ -167,7 +150,14 @@ impl<S: Sys> Dispatcher<S> {
                 }
                 self.read_boards(now);
             }
+            let is_over = self.ends_by.is_some_and(|by| self.channels.is_empty() || now >= by);
+            if is_over {
+                self.give_up(now);
+            }
             self.publish();
+            if is_over {
+                return;
+            }
         }
     }
 
@@ -177,7 +167,7 @@ impl<S: Sys> Dispatcher<S> {
             .values()
             .filter_map(|line| line.board.as_ref()?.look_at(now));
         let due = self.state.deadline(now).into_iter().chain(looks);
-        due.chain(self.next_to_ask_again()).min()
+        due.chain(self.next_to_ask_again()).chain(self.ends_by).min()
     }
 
     fn take(&mut self, message: Message, now: Instant) {
@@ -270,70 +260,17 @@ impl<S: Sys> Dispatcher<S> {
                 let _ = self.state.apply(Event::Retired(channel), now, &mut self.actions);
                 self.tell(channel, Writer::retire);
             }
+            Message::Destroy => {
+                self.ends_by = Some(now + LAST_WORDS);
+                let all: Vec<ChannelId> = self.channels.keys().copied().collect();
+                for channel in all {
+                    self.finish(channel, EndReason::Dismissed, Some(CloseReason::Ended), now);
+                }
+            }
             Message::Dismiss(channel) => {
                 self.finish(channel, EndReason::Dismissed, Some(CloseReason::Dismissed), now);
             }
         }
-    }
-
-    fn greet(&mut self, channel: ChannelId, hello: Hello, now: Instant) {
-        let version = match hello.version() {
-            Ok(version) => version,
-            Err(error) => {
-                return self.end(
-                    channel,
-                    EndReason::Protocol(error),
-                    Some(CloseReason::Version(VERSION)),
-                    now,
-                );
-            }
-        };
-        let mut page = if hello.scoreboard {
-            Scoreboard::create().ok()
-        } else {
-            None
-        };
-        let draining = self.state.is_draining();
-        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.ending.is_none()) else {
-            return;
-        };
-        line.greeted = true;
-        let leaving = line.leaving;
-        let mut welcome = |page: Option<&OwnedFd>| {
-            self.frames.clear();
-            self.frames.welcome(Welcome {
-                version,
-                channel,
-                scoreboard: page.is_some(),
-            });
-            if draining {
-                self.frames.drain();
-            }
-            if leaving {
-                self.frames.retire();
-            }
-            let memory: Vec<_> = page.iter().map(|memory| memory.as_fd()).collect();
-            line.outlet.hand_off(&self.sys, self.frames.bytes(), &memory)
-        };
-        let mut sent = welcome(page.as_ref().map(|(_, memory)| memory));
-        if sent == Err(Errno::ETOOMANYREFS) {
-            // Its user has too many descriptors under way elsewhere, which is no reason to turn it away: frames will do.
-            page = None;
-            sent = welcome(None);
-        }
-        if sent.is_err() {
-            return self.finish(channel, EndReason::Lost, None, now);
-        }
-        if let Some((page, _)) = page {
-            let page = Arc::new(page);
-            line.stats.share(Arc::clone(&page));
-            line.board = Some(Board::new(page));
-        }
-        let _ = self.state.apply(Event::Joined(channel), now, &mut self.actions);
-        self.outbox.push(Notice::Joined {
-            channel,
-            pid: hello.pid,
-        });
     }
 
     /// Does what the rules call for, and again if some of it failed, until nothing is left.
@@ -360,9 +297,10 @@ impl<S: Sys> Dispatcher<S> {
                 self.step(connection.id(), Step::Taken, None);
                 drop(connection);
             }
-            Action::Shed(connection) => {
+            Action::Shed(connection, reason) => {
                 self.outbox.push(Notice::Shed {
                     id: connection.id(),
+                    reason,
                     remote: connection.remote(),
                     local_port: connection.local_port(),
                     waited: now.saturating_duration_since(connection.since()),
@@ -413,7 +351,7 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     fn step(&mut self, id: ConnectionId, step: Step, channel: Option<ChannelId>) {
-        if self.state.tells_steps() {
+        if self.tells_steps {
             self.outbox.push(Notice::Step { id, step, channel });
         }
     }
@@ -428,42 +366,6 @@ impl<S: Sys> Dispatcher<S> {
         if line.outlet.tell(&self.sys, self.frames.bytes()).is_err() {
             self.finish(channel, EndReason::Lost, None, self.sys.now());
         }
-    }
-
-    /// Ends a channel whose worker may have said something that has not been read yet. An ack among that settles whose
-    /// a connection is, so nothing goes back to the queue before the inlet has read to the end.
-    fn finish(&mut self, channel: ChannelId, reason: EndReason, farewell: Option<CloseReason>, now: Instant) {
-        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.ending.is_none()) else {
-            return;
-        };
-        line.ending = Some(reason);
-        line.part(&self.sys, farewell, &mut self.frames);
-        let _ = self.state.apply(Event::Retired(channel), now, &mut self.actions);
-    }
-
-    fn end(&mut self, channel: ChannelId, reason: EndReason, farewell: Option<CloseReason>, now: Instant) {
-        let Some(mut line) = self.channels.remove(&channel) else {
-            return;
-        };
-        if let Some(board) = &mut line.board {
-            self.settle(channel, board, now);
-        }
-        let earlier = line.ending.take();
-        if earlier.is_none() {
-            line.part(&self.sys, farewell, &mut self.frames);
-        }
-        let reason = earlier.unwrap_or(reason);
-        drop(line);
-        let Standing { leases, handed_off, .. } = self.state.standing(channel);
-        self.stats.close_channel(channel, handed_off);
-        let _ = self.state.apply(Event::Lost(channel), now, &mut self.actions);
-        self.again = true;
-        self.outbox.push(Notice::Ended {
-            channel,
-            reason,
-            leases,
-            handed_off,
-        });
     }
 
     fn mark_leaving(&mut self, channel: ChannelId) {

@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
+use super::Dispatcher;
 use super::board::Board;
+use super::line::Line;
 use super::state::Event;
-use super::{Dispatcher, Line};
 use crate::channel::ChannelId;
 use crate::channel::record::{CloseReason, Refusal, RefusalReason};
 use crate::connection::ConnectionId;

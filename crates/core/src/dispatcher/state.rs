@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+pub use super::event::{Action, Event, SendTrouble};
 use super::ledger::{Fitness, Ledger, NOT_AGAIN, Phase, Rank, UnderWay};
-use super::policy::{Candidate, Policy};
+use super::policy::Policy;
 use crate::channel::ChannelId;
-use crate::channel::record::{Credit, Refusal};
 use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::error::ProtocolError;
-use crate::queue::{Place, Queue, Waiting};
+use crate::notice::ShedReason;
+use crate::queue::{Queue, Waiting};
 
 /// How long a worker may leave a connection untaken while another has credit, before it is asked to give it back.
 /// Far above what an event loop at work needs for a turn, far below what a client notices.
@@ -24,82 +25,16 @@ pub const RECALL_AFTER: Duration = Duration::from_millis(5);
 /// the user's limit over all processes (unix(7)), so one that arrives makes room.
 pub const HOLD: Duration = Duration::from_millis(10);
 
-/// What has happened.
-#[derive(Debug)]
-pub enum Event<C> {
-    /// The acceptor has accepted one.
-    Accepted(C),
-    /// A channel exists; its worker has not said hello yet.
-    Opened(ChannelId),
-    /// Its worker has said hello.
-    Joined(ChannelId),
-    /// A worker grants credit.
-    Credit(ChannelId, Credit),
-    /// A worker takes unused credit back.
-    Cancel(ChannelId, Credit),
-    /// A worker has taken a connection.
-    Acked(ChannelId, ConnectionId),
-    /// A worker gives one back.
-    Refused(ChannelId, Refusal),
-    /// A worker hands back one that it had taken.
-    HandedBack(ChannelId, C),
-    /// So many leases of a worker are over.
-    Ended(ChannelId, u32),
-    /// A worker wants no more, or is to be given no more.
-    Retired(ChannelId),
-    /// The channel is over: nothing can be sent or received on it any more.
-    Lost(ChannelId),
-    /// A channel's socket has room again.
-    Writable(ChannelId),
-    /// These could not be sent.
-    NotSent(ChannelId, Vec<ConnectionId>, SendTrouble),
-    /// All listeners are closed and their backlogs empty.
-    ListenersClosed,
-    /// Finish what there is, then say so.
-    Drain,
-}
-
-/// Why a handoff was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendTrouble {
-    /// The socket is full.
-    Full,
-    /// ETOOMANYREFS: too many descriptors of this user are under way.
-    TooManyUnderWay,
-}
-
-/// What is to be done, in this order.
-#[derive(Debug)]
-pub enum Action<C> {
-    /// Send these, which are under way from now on, in one frame.
-    HandOff(ChannelId, Vec<ConnectionId>),
-    /// Ask for these back.
-    Recall(ChannelId, Vec<ConnectionId>),
-    /// Answer a cancel.
-    Cancelled(ChannelId, Credit),
-    /// It is the worker's now: close our copy. It had waited so long.
-    Release(C, Duration),
-    /// It has waited too long: reset it.
-    Shed(C),
-    /// A worker has just run out of descriptors.
-    OutOfDescriptors(ChannelId),
-    /// A worker has left a recall unanswered: end its channel.
-    Unanswered(ChannelId),
-    /// Everything is finished.
-    Drained,
-}
-
 /// The whole state of a server, but for its sockets.
 #[derive(Debug)]
 pub struct State<C: Waiting> {
-    queue: Queue<C>,
-    channels: BTreeMap<ChannelId, Ledger<C>>,
-    policy: Policy,
+    pub(super) queue: Queue<C>,
+    pub(super) channels: BTreeMap<ChannelId, Ledger<C>>,
+    pub(super) policy: Policy,
     queue_timeout: Option<Duration>,
     drain: Drain,
     held_until: Option<Instant>,
     counts: Counts,
-    tells_steps: bool,
 }
 
 /// How far a drain has come.
@@ -124,7 +59,7 @@ pub struct Counts {
     pub requeued: u64,
     /// Connections that a worker had taken and handed back.
     pub handed_back: u64,
-    /// Connections that waited too long.
+    /// Connections given up.
     pub shed: u64,
     /// The most that ever waited.
     pub max_queued: u64,
@@ -166,7 +101,6 @@ impl<C: Waiting> State<C> {
             drain: Drain::No,
             held_until: None,
             counts: Counts::default(),
-            tells_steps: config.tells_steps(),
         }
     }
 
@@ -211,6 +145,7 @@ impl<C: Waiting> State<C> {
                 connection.handed_back(channel, now);
                 self.put(connection);
             }
+            Event::Alive(channel) => self.with(channel, Ledger::lives),
             Event::Ended(channel, ended) => {
                 if let Some(ledger) = self.channels.get_mut(&channel) {
                     ledger.end(ended, now)?;
@@ -239,6 +174,14 @@ impl<C: Waiting> State<C> {
             Event::ListenersClosed => {
                 if self.drain == Drain::Accepting {
                     self.drain = Drain::Finishing;
+                }
+            }
+            Event::Destroyed => {
+                while let Some(place) = self.queue.first(|_| true)
+                    && let Some(connection) = self.queue.take(place)
+                {
+                    self.counts.shed += 1;
+                    actions.push(Action::Shed(connection, ShedReason::Destroyed));
                 }
             }
             Event::Drain => {
@@ -272,7 +215,7 @@ impl<C: Waiting> State<C> {
             .queue_timeout
             .and_then(|limit| self.queue.oldest().map(|since| since + limit));
         let resting = self.channels.values().filter_map(|ledger| match ledger.fitness {
-            Fitness::Resting(until) if !self.queue.is_empty() && until > now => Some(until),
+            Fitness::Resting(until) | Fitness::Stalled(until) if !self.queue.is_empty() && until > now => Some(until),
             _ => None,
         });
         let held = self.held_until.filter(|_| !self.queue.is_empty());
@@ -329,12 +272,6 @@ impl<C: Waiting> State<C> {
         self.channels.get(&channel).map(Standing::of).unwrap_or_default()
     }
 
-    /// Whether each step of a connection is to be told.
-    #[must_use]
-    pub fn tells_steps(&self) -> bool {
-        self.tells_steps
-    }
-
     /// Whether a drain has been asked for.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -371,7 +308,7 @@ impl<C: Waiting> State<C> {
         let Some(limit) = self.queue_timeout else { return };
         while let Some(connection) = self.queue.take_expired(limit, now) {
             self.counts.shed += 1;
-            actions.push(Action::Shed(connection));
+            actions.push(Action::Shed(connection, ShedReason::Timeout));
         }
     }
 
@@ -387,12 +324,15 @@ impl<C: Waiting> State<C> {
     /// Says whether there is something.
     fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) -> bool {
         let mut any = false;
-        let channels: Vec<ChannelId> = self.channels.keys().copied().collect();
+        let overdue = |one: &UnderWay<C>| now.saturating_duration_since(one.sent_at) >= RECALL_AFTER;
+        let slow = |ledger: &Ledger<C>| ledger.untaken().next().is_some_and(overdue);
+        let channels = self.channels.iter().filter(|(_, ledger)| slow(ledger));
+        let channels: Vec<ChannelId> = channels.map(|(&channel, _)| channel).collect();
         // One after the other: who has just been found to be stalled is no reason to recall anything from the next.
         for channel in channels {
             let untaken = self.channels.get(&channel).into_iter().flat_map(Ledger::untaken);
             let ids: Vec<ConnectionId> = untaken
-                .take_while(|one| now.saturating_duration_since(one.sent_at) >= RECALL_AFTER)
+                .take_while(|one| overdue(one))
                 .filter(|one| self.another_is_ready(channel, &one.connection, now))
                 .map(|one| one.connection.id())
                 .collect();
@@ -438,50 +378,6 @@ impl<C: Waiting> State<C> {
                 None => actions.push(Action::HandOff(channel, vec![id])),
             }
         }
-    }
-
-    fn pick(&mut self, place: Place, now: Instant) -> Option<ChannelId> {
-        let mut policy = self.policy.clone();
-        let head = self.queue.head(place)?;
-        let picked = [Rank::First, Rank::Again, Rank::Last].into_iter().find_map(|wanted| {
-            let ranked = self.ranks(head, now).filter(|&(.., rank)| rank == wanted);
-            policy.pick(ranked.map(|(channel, ledger, _)| Candidate {
-                channel,
-                busy: ledger.busy(),
-            }))
-        });
-        self.policy = policy;
-        picked
-    }
-
-    /// How the channels rank for a connection.
-    fn ranks<'a>(&'a self, connection: &'a C, now: Instant) -> impl Iterator<Item = (ChannelId, &'a Ledger<C>, Rank)> {
-        let giver = connection.giver().map(|giver| giver.channel);
-        self.channels.iter().map(move |(&channel, ledger)| {
-            let rank = match ledger.rank(connection.lane(), now) {
-                Rank::First if giver == Some(channel) => Rank::Again,
-                rank => rank,
-            };
-            let withheld = rank != Rank::None && giver == Some(channel) && !self.may_have_again(connection, now);
-            (channel, ledger, if withheld { Rank::None } else { rank })
-        })
-    }
-
-    /// Whether the worker that has handed a connection back may be given it once more: if nobody else takes connections
-    /// of its port, or nobody has for a while. Without that while, a worker that hands back because all are busy would be
-    /// given it again and again as fast as it can.
-    fn may_have_again(&self, connection: &C, now: Instant) -> bool {
-        let Some(giver) = connection.giver() else { return true };
-        let lane = connection.lane();
-        let serves = |(&channel, ledger): (&ChannelId, &Ledger<C>)| {
-            channel != giver.channel && ledger.phase == Phase::Open && ledger.credit.serves(lane)
-        };
-        now.saturating_duration_since(giver.at) >= NOT_AGAIN || !self.channels.iter().any(serves)
-    }
-
-    fn another_is_ready(&self, channel: ChannelId, connection: &C, now: Instant) -> bool {
-        self.ranks(connection, now)
-            .any(|(other, _, rank)| other != channel && matches!(rank, Rank::First | Rank::Again))
     }
 
     /// Back in its old place, because a worker did not take it.

@@ -1,11 +1,13 @@
 //! The ways in which a worker, a server, or both come to an end.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 
-use socketserver_core::channel::frame::VERSION;
-use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
-use socketserver_core::notice::EndReason;
+use socketserver_core::channel::frame::{VERSION, Writer};
+use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Family, Refusal, RefusalReason};
+use socketserver_core::channel::scoreboard::NO_SLOT;
+use socketserver_core::notice::{EndReason, ShedReason};
 use socketserver_core::receiver::{End, Phase};
 use socketserver_core::{ListenError, Notice};
 
@@ -245,18 +247,92 @@ fn destroy_ends_clients_channels_and_listeners_at_once() {
 }
 
 #[test]
-fn what_has_reached_a_worker_when_its_parent_dies_is_the_workers() {
+fn what_waits_when_a_server_is_destroyed_is_reset_counted_and_told() {
+    let world = World::new();
+    let address = world.listen();
+    let clients = clients(address, 5);
+    world.await_queued(5);
+    world.server.destroy();
+    for mut client in clients {
+        let error = client.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    let stats = world.server.stats();
+    assert_eq!((stats.accepted, stats.shed, stats.queued), (5, 5, 0));
+    let such = |notice: &Notice| matches!(notice, Notice::Shed { reason: ShedReason::Destroyed, local_port, .. } if *local_port == address.port());
+    assert_eq!(world.count(such), 5);
+}
+
+#[test]
+fn what_no_worker_has_taken_when_a_server_is_destroyed_is_withdrawn_and_the_rest_is_the_workers() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();
+    let (first, mut second) = (client(address), client(address));
+    let taken = worker.one();
+    assert!(is_of(&taken, &first));
     worker.ask_and_hang(1);
-    let client = client(address);
-    world.stats("it is under way", |stats| stats.accepted == 1 && stats.queued == 0);
+    world.stats("it is under way", |stats| stats.accepted == 2 && stats.queued == 0);
     world.server.destroy();
-    worker.await_phase(|phase| *phase == Phase::Ended(End::Gone));
-    let mut taken = worker.receiver.exchange(0, 1, 1, 0);
-    answer(taken.remove(0), "by the orphan");
-    assert_eq!(answer_to(client), "by the orphan");
+    worker.await_phase(|phase| *phase == Phase::Ended(End::Closed(CloseReason::Ended)));
+    assert!(worker.receiver.exchange(0, 1, 1, 0).is_empty());
+    // Not a clean end, which reads like an empty answer.
+    assert!(second.read(&mut [0]).is_err());
+    answer(taken, "by its holder");
+    assert_eq!(answer_to(first), "by its holder");
+    let stats = world.server.stats();
+    assert_eq!((stats.handed_off, stats.shed, stats.queued), (1, 1, 0));
+    // Its own end is told by the owner's own call.
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Ended { .. })), 0);
+}
+
+#[test]
+fn a_destroyed_server_says_so_on_every_channel() {
+    let world = World::new();
+    let mut peers = [world.peer().join(), world.peer().join_with_scoreboard()];
+    world.server.destroy();
+    for peer in &mut peers {
+        let words = peer.last_words();
+        assert!(matches!(words[..], [Heard::Close(CloseReason::Ended)]), "{words:?}");
+    }
+}
+
+#[test]
+fn what_has_reached_a_worker_when_its_parent_dies_is_the_workers() {
+    // A parent that offers a connection and is gone, without a word.
+    let (ours, theirs) = socketserver_core::channel::pair().unwrap();
+    let receiver = crate::world::EventLoop::new(theirs);
+    assert!(receiver.exchange(0, 1, 1, 0).is_empty());
+    let parent = crate::peer::Peer::new(0, ours);
+    let (client, connection) = std::os::unix::net::UnixStream::pair().unwrap();
+    parent.say(|frames| {
+        frames.welcome(socketserver_core::channel::record::Welcome {
+            version: VERSION,
+            channel: 1,
+            scoreboard: false,
+        });
+    });
+    let mut frames = Writer::new();
+    frames.connection([ConnectionHead {
+        id: 1,
+        slot: NO_SLOT,
+        reissued: false,
+        waited: 0,
+        lane: 0,
+        family: Family::Unix,
+        remote: None,
+        local_port: 0,
+    }]);
+    parent.send(frames.bytes(), &[connection.as_fd()]);
+    drop((parent, connection));
+    until_true("the end is seen", || receiver.phase() == Phase::Ended(End::Gone));
+    let taken = receiver.exchange(0, 1, 1, 0).remove(0);
+    std::os::unix::net::UnixStream::from(taken.fd)
+        .write_all(b"by the orphan")
+        .unwrap();
+    let mut text = String::new();
+    { client }.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "by the orphan");
 }
 
 #[test]

@@ -101,6 +101,29 @@ fn what_has_lain_too_long_cannot_be_taken_any_more() {
 }
 
 #[test]
+fn a_worker_that_left_a_connection_lying_is_given_the_next_when_its_event_loop_turns() {
+    let world = World::new();
+    let address = world.listen();
+    let mut stuck = world.peer().join_with_scoreboard();
+    let _first = client(address);
+    grant(&stuck, 2);
+    assert!(matches!(stuck.hear(), Heard::Connections(_)));
+    // It alone could take the next, but is not asked to while another is only busy.
+    let busy = world.worker();
+    let _lease = busy.one();
+    let next = client(address);
+    world.await_queued(1);
+    assert!(still_waits(&next));
+    assert_eq!(world.server.stats().queued, 1);
+    page(&stuck).beat();
+    ring(&stuck);
+    let Heard::Connections(connections) = stuck.hear() else {
+        panic!("no connection");
+    };
+    assert_eq!(connections[0].0.remote, Some(next.local_addr().unwrap()));
+}
+
+#[test]
 fn what_is_refused_on_the_page_goes_to_another_in_its_order() {
     for claim in [Claim::Unwanted, Claim::NoDescriptor] {
         let world = World::new();

@@ -6,6 +6,7 @@ mod path;
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -15,9 +16,8 @@ use socketserver_core::channel::frame::Writer;
 use socketserver_core::channel::record::CloseReason;
 use socketserver_core::notice::{EndReason, Refused};
 use socketserver_core::receiver::{End, Phase};
-use socketserver_core::share::name::dial;
 use socketserver_core::share::{Allow, ShareId};
-use socketserver_core::{Notice, ShareSpec};
+use socketserver_core::{Notice, ShareSpec, SystemError, unix_socket};
 
 pub use self::folder::Folder;
 use crate::peer::Peer;
@@ -59,6 +59,10 @@ pub fn worker(world: &World, path: &Path) -> Worker {
 
 fn dialled(path: &Path) -> OwnedFd {
     dial(path).unwrap()
+}
+
+pub fn dial(path: &Path) -> Result<OwnedFd, SystemError> {
+    unix_socket::connect(path.as_os_str().as_bytes())
 }
 
 /// The channels of all that have been let in so far.
@@ -234,7 +238,7 @@ fn a_server_that_ends_takes_its_paths_along() {
     }
     let worker = worker(&world, &folder.file("one"));
     world.server.destroy();
-    worker.await_phase(|phase| *phase == Phase::Ended(End::Gone));
+    worker.await_phase(|phase| *phase == Phase::Ended(End::Closed(CloseReason::Ended)));
     assert_eq!(folder.names(), [""; 0]);
 }
 

@@ -14,7 +14,6 @@ use socketserver_core::notice::Notices;
 use socketserver_core::queue::Gate;
 use socketserver_core::stats::Stats;
 use socketserver_core::{ListenerAddress, Notice, sys};
-use tokio::io::Interest;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -53,7 +52,7 @@ impl Alone {
             notices: Arc::clone(&notices),
         };
         let (socket, place) = listener.into_parts();
-        let socket = sys::watch(socket, Interest::READABLE).unwrap();
+        let socket = sys::watch_listener(socket).unwrap();
         Self {
             address,
             sys,

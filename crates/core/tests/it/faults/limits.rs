@@ -1,9 +1,12 @@
 //! Whole servers and workers at their limit of open files, each in a process of its own.
 
 use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
 use nix::sys::time::TimeValLike;
 use socketserver_core::Notice;
 use socketserver_core::receiver::Phase;
@@ -109,27 +112,63 @@ fn no_channel_can_be_opened_at_the_limit_and_the_server_lives() {
     );
 }
 
+#[test]
+fn a_worker_that_shares_the_limit_is_left_descriptors_to_receive_by() {
+    alone(
+        "faults::limits::a_worker_that_shares_the_limit_is_left_descriptors_to_receive_by",
+        || {
+            // The limit that Node finds when it starts.
+            lift_limit();
+            let held: Vec<_> = (0..60).map(|_| File::open("/dev/null").unwrap()).collect();
+            let unconnected = unconnected(80);
+            limit_descriptors(40);
+            let world = World::new();
+            let address = world.listen();
+            let worker = world.worker();
+            worker.await_phase(|phase| *phase == Phase::Open);
+            let clients = connect_all(unconnected, address);
+            until_true("it pauses", || world.server.is_paused());
+            // More than there are descriptors in the reserve, and each is free only when its connection is over.
+            for client in clients {
+                let taken = worker.one();
+                assert!(is_of(&taken, &client));
+                answer(taken, "all the same");
+                assert_eq!(answer_to(client), "all the same");
+                worker.done(1);
+            }
+            drop(held);
+            let told =
+                |notice: &Notice| matches!(notice, Notice::AcceptError { error, .. } if error.code() == "EMFILE");
+            assert_eq!(world.count(told), 1);
+        },
+    );
+}
+
 /// Clients that have connected while `more` descriptors are left for their other ends.
-fn connected_below_limit(address: std::net::SocketAddr, count: usize, more: usize) -> Vec<std::net::TcpStream> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
-    use std::os::fd::AsRawFd;
-    let address = match address {
-        std::net::SocketAddr::V4(v4) => SockaddrIn::from(v4),
-        std::net::SocketAddr::V6(_) => panic!("no IPv4 address"),
-    };
+fn connected_below_limit(address: SocketAddr, count: usize, more: usize) -> Vec<TcpStream> {
     // Their own descriptors first, then the limit, then the connections.
-    let sockets: Vec<_> = (0..count)
-        .map(|_| socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap())
-        .collect();
+    let sockets = unconnected(count);
     limit_descriptors(more);
-    let mut clients = Vec::new();
-    for socket in sockets {
+    connect_all(sockets, address)
+}
+
+fn unconnected(count: usize) -> Vec<OwnedFd> {
+    let one = |_| socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    (0..count).map(one).collect()
+}
+
+fn connect_all(sockets: Vec<OwnedFd>, address: SocketAddr) -> Vec<TcpStream> {
+    let SocketAddr::V4(address) = address else {
+        panic!("{address} is no IPv4 address");
+    };
+    let address = SockaddrIn::from(address);
+    let one = |socket: OwnedFd| {
         connect(socket.as_raw_fd(), &address).unwrap();
-        let client = std::net::TcpStream::from(socket);
+        let client = TcpStream::from(socket);
         client.set_read_timeout(Some(crate::wait::BOUND)).unwrap();
-        clients.push(client);
-    }
-    clients
+        client
+    };
+    sockets.into_iter().map(one).collect()
 }
 
 /// Nobody works: the CPU time of this process grows by next to nothing while time passes.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use socketserver_core::channel::ChannelId;
 use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
-use socketserver_core::dispatcher::ledger::{ANSWER_WITHIN, NOT_AGAIN, REST, WINDOW};
+use socketserver_core::dispatcher::ledger::{ANSWER_WITHIN, NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
 use socketserver_core::dispatcher::state::{Action, Event, HOLD, RECALL_AFTER, SendTrouble, State};
+use socketserver_core::notice::ShedReason;
 use socketserver_core::queue::{Giver, Waiting};
 use socketserver_core::{Config, PolicyName};
 
@@ -86,6 +87,8 @@ struct Channel {
     phase: Phase,
     credit: BTreeMap<u16, u32>,
     under_way: BTreeMap<u64, Sent>,
+    /// How many may be, if not as many as the window.
+    room: Option<usize>,
     leases: u32,
     /// What it has taken and may hand back.
     taken: BTreeMap<u64, Known>,
@@ -93,7 +96,8 @@ struct Channel {
     rests_until: Option<Instant>,
     /// Told of once an episode.
     exhausted_at: Option<Instant>,
-    stalled: bool,
+    /// And tried with one after this time.
+    stalled_until: Option<Instant>,
 }
 
 impl Channel {
@@ -113,6 +117,15 @@ struct Sent {
     recalled: Option<Instant>,
 }
 
+/// How connections are recalled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Recall {
+    /// By asking the worker, who may answer.
+    Asks,
+    /// On the scoreboard, at once.
+    TakesBack,
+}
+
 pub struct Model {
     state: State<Conn>,
     pub now: Instant,
@@ -126,8 +139,7 @@ pub struct Model {
     listeners_closed: bool,
     drained: bool,
     gone: BTreeSet<u64>,
-    /// What is recalled comes back at once, as by a scoreboard.
-    pub takes_back: bool,
+    pub recall: Recall,
     /// What happens to the next handoffs: not sent, for this reason.
     pub failures: Vec<SendTrouble>,
 }
@@ -147,7 +159,7 @@ impl Model {
             listeners_closed: false,
             drained: false,
             gone: BTreeSet::new(),
-            takes_back: false,
+            recall: Recall::Asks,
             failures: Vec::new(),
         }
     }
@@ -215,7 +227,7 @@ impl Model {
         let one = self.channel(channel);
         if one.phase == Phase::Open {
             *one.credit.entry(credit.lane).or_default() += credit.count;
-            one.stalled = false;
+            one.stalled_until = None;
         }
         self.tell(Event::Credit(channel, credit));
     }
@@ -239,8 +251,9 @@ impl Model {
         let one = self.channel(channel);
         let sent = one.under_way.remove(&id).unwrap();
         one.leases += 1;
+        one.room = one.room.map(|room| 2 * room).filter(|room| *room < WINDOW);
         one.taken.insert(id, sent.known);
-        one.stalled = false;
+        one.stalled_until = None;
         if !one.blocked {
             one.rests_until = None;
         }
@@ -268,9 +281,10 @@ impl Model {
         if exhausted {
             one.exhausted_at = Some(now);
             one.rests_until = Some(now + REST);
+            one.room = Some(1);
             // Whoever has a descriptor limit has read this, and so has made room.
             one.blocked = false;
-            one.stalled = false;
+            one.stalled_until = None;
         }
         self.waiting.insert(id, sent.known);
         let actions = self.apply(Event::Refused(channel, Refusal { id, reason }));
@@ -315,6 +329,11 @@ impl Model {
             .for_each(|one| assert!(!one.taken.contains_key(&id)));
     }
 
+    pub fn beat(&mut self, channel: ChannelId) {
+        self.channel(channel).stalled_until = None;
+        self.tell(Event::Alive(channel));
+    }
+
     pub fn lose(&mut self, channel: ChannelId) {
         let one = self.channels.remove(&channel).unwrap();
         let back = one.under_way.into_iter().map(|(id, sent)| (id, sent.known));
@@ -344,6 +363,21 @@ impl Model {
             self.listeners_closed = true;
             self.tell(Event::ListenersClosed);
         }
+    }
+
+    /// Gives up all that waits, and that alone.
+    pub fn destroy(&mut self) {
+        let mut given_up: Vec<u64> = Vec::new();
+        for action in self.apply(Event::Destroyed) {
+            match action {
+                Action::Shed(connection, ShedReason::Destroyed) => given_up.push(connection.id),
+                other => panic!("{other:?} without a cause"),
+            }
+        }
+        assert!(given_up.iter().eq(self.waiting.keys()), "in the order of arrival");
+        self.gone.extend(given_up);
+        self.waiting.clear();
+        self.perform();
     }
 
     pub fn pass(&mut self, time: Duration) {
@@ -423,7 +457,7 @@ impl Model {
                     self.check_recall(channel, &ids);
                     recalled.extend(ids.into_iter().map(|id| (id, channel)));
                 }
-                Action::Shed(connection) => self.check_shed(&connection),
+                Action::Shed(connection, ShedReason::Timeout) => self.check_shed(&connection),
                 Action::Unanswered(channel) => {
                     let now = self.now;
                     let one = self.channel(channel);
@@ -442,12 +476,12 @@ impl Model {
             "what comes back goes first"
         );
         if !recalled.is_empty() {
-            if self.takes_back {
+            if self.recall == Recall::TakesBack {
                 self.take_back(&recalled);
             }
             return false;
         }
-        // In the order of arrival, whoever is given them.
+        // In the order of arrival, whoever is given them. Whoever is tried with one is so before that one is under way.
         handed_off.sort_unstable();
         for &(id, channel) in &handed_off {
             self.check_handoff(id, channel);
@@ -506,7 +540,7 @@ impl Model {
                 SendTrouble::Full => {
                     self.channel(channel).blocked = true;
                     self.channel(channel).rests_until = None;
-                    self.channel(channel).stalled = false;
+                    self.channel(channel).stalled_until = None;
                 }
                 SendTrouble::TooManyUnderWay => self.held_until = Some(self.now + HOLD),
             }
@@ -537,7 +571,9 @@ impl Model {
         for id in ids {
             one.under_way.get_mut(id).unwrap().recalled = Some(now);
         }
-        one.stalled |= !one.blocked && one.rests_until.is_none();
+        if !one.blocked && one.rests_until.is_none() {
+            one.stalled_until = Some(now + TRY_STALLED_AFTER);
+        }
     }
 
     fn take_back(&mut self, recalled: &[(u64, ChannelId)]) {
@@ -625,12 +661,15 @@ impl Model {
             due.extend(self.held_until);
             let rests = self.channels.values().filter_map(|one| one.rests_until);
             due.extend(rests.filter(|until| *until > self.now));
+            let stalled = self.channels.values().filter_map(|one| one.stalled_until);
+            due.extend(stalled.filter(|until| *until > self.now));
         }
         for (_, known) in self.heads() {
             if let Some(Giver { channel, at }) = known.giver
                 && self.channels.contains_key(&channel)
                 && self.may_be_given(channel, known.lane)
                 && !self.may_have(channel, known)
+                && self.now < at + NOT_AGAIN
             {
                 due.push(at + NOT_AGAIN);
             }
@@ -648,7 +687,7 @@ impl Model {
         let one = &self.channels[&channel];
         let credit = |lane| one.credit.get(&lane).is_some_and(|count| *count > 0);
         one.phase == Phase::Open
-            && one.under_way.len() < WINDOW
+            && one.under_way.len() < one.room.unwrap_or(WINDOW)
             && !one.blocked
             && one.rests_until.is_none_or(|until| self.now >= until)
             && (credit(lane) || credit(0))
@@ -664,31 +703,38 @@ impl Model {
         })
     }
 
-    /// Who has handed it back may have it again after a while, or if nobody else comes to take such.
+    /// Who has handed it back may have it again after a while, or if nobody else comes to take such. Who is stalled gets one
+    /// after a while, or anything if nobody else comes to take such.
     fn may_have(&self, channel: ChannelId, known: &Known) -> bool {
+        let one = &self.channels[&channel];
         let serves = |one: &Channel| {
-            one.phase == Phase::Open && (one.credit.contains_key(&known.lane) || one.credit.contains_key(&0))
+            let has_asked = one.credit.contains_key(&known.lane) || one.credit.contains_key(&0);
+            one.phase == Phase::Open && one.stalled_until.is_none() && has_asked
         };
-        let mut others = self.channels.iter().filter(|&(&other, _)| other != channel);
-        let withheld = known.giver.is_some_and(|giver| {
-            giver.channel == channel && self.now - giver.at < NOT_AGAIN && others.any(|(_, one)| serves(one))
-        });
-        !withheld && self.may_be_given(channel, known.lane)
+        let others = self.channels.iter().filter(|&(&other, _)| other != channel);
+        let is_alone = !others.into_iter().any(|(_, one)| serves(one));
+        let gave = known.giver.filter(|giver| giver.channel == channel);
+        let is_withheld = gave.is_some_and(|giver| self.now - giver.at < NOT_AGAIN);
+        let is_avoided = one
+            .stalled_until
+            .is_some_and(|until| self.now < until || !one.under_way.is_empty());
+        (is_alone || !is_withheld && !is_avoided) && self.may_be_given(channel, known.lane)
     }
 
     /// Lower ones first.
     fn rank(&self, channel: ChannelId, known: &Known) -> u8 {
         let gave = known.giver.is_some_and(|giver| giver.channel == channel);
-        if self.channels[&channel].stalled {
-            2
-        } else {
-            u8::from(gave)
+        let one = &self.channels[&channel];
+        match one.stalled_until {
+            Some(until) if self.now >= until && one.under_way.is_empty() => 2,
+            Some(_) => 3,
+            None => u8::from(gave),
         }
     }
 
     fn another_is_ready(&self, channel: ChannelId, known: &Known) -> bool {
         self.channels
             .iter()
-            .any(|(&other, one)| other != channel && !one.stalled && self.may_have(other, known))
+            .any(|(&other, one)| other != channel && one.stalled_until.is_none() && self.may_have(other, known))
     }
 }

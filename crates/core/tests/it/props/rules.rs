@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::channel::record::{Credit, RefusalReason};
-use socketserver_core::dispatcher::ledger::{NOT_AGAIN, WINDOW};
+use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
 use socketserver_core::dispatcher::state::{HOLD, RECALL_AFTER, SendTrouble};
 
-use super::model::Model;
+use super::model::{Model, Recall};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -23,6 +23,7 @@ enum Step {
     Refuse(Index, Index, RefusalReason),
     End(Index, Index),
     HandBack(Index, Index),
+    Beat(Index),
     Lose(Index),
     Lie(Index),
     Retire(Index),
@@ -32,6 +33,7 @@ enum Step {
     PassToDeadline,
     Drain,
     CloseListeners,
+    Destroy,
 }
 
 fn lane() -> impl Strategy<Value = u16> {
@@ -63,15 +65,17 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (index(), index(), reason).prop_map(|(channel, which, reason)| Step::Refuse(channel, which, reason)),
         5 => (index(), index()).prop_map(|(channel, leases)| Step::End(channel, leases)),
         4 => (index(), index()).prop_map(|(channel, which)| Step::HandBack(channel, which)),
+        1 => index().prop_map(Step::Beat),
         1 => index().prop_map(Step::Lose),
         1 => index().prop_map(Step::Lie),
         1 => index().prop_map(Step::Retire),
         2 => index().prop_map(Step::Writable),
         2 => trouble.prop_map(Step::Fail),
-        4 => prop_oneof![4 => 0_u64..30, 1 => Just(100)].prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
+        4 => prop_oneof![8 => 0_u64..30, 2 => Just(100), 1 => Just(1000)].prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
         4 => Just(Step::PassToDeadline),
         1 => Just(Step::Drain),
         1 => Just(Step::CloseListeners),
+        1 => Just(Step::Destroy),
     ]
 }
 
@@ -118,6 +122,7 @@ fn play(model: &mut Model, step: &Step, next_channel: &mut u32) {
                 }
             }
         }
+        Step::Beat(channel) => pick(channel).into_iter().for_each(|channel| model.beat(channel)),
         Step::Lose(channel) => pick(channel).into_iter().for_each(|channel| model.lose(channel)),
         Step::Lie(channel) => pick(channel).into_iter().for_each(|channel| model.lie(channel)),
         Step::Retire(channel) => pick(channel).into_iter().for_each(|channel| model.retire(channel)),
@@ -131,6 +136,7 @@ fn play(model: &mut Model, step: &Step, next_channel: &mut u32) {
         }
         Step::Drain => model.drain(),
         Step::CloseListeners => model.close_listeners(),
+        Step::Destroy => model.destroy(),
     }
 }
 
@@ -148,11 +154,11 @@ proptest! {
         steps in prop::collection::vec(step(), 1..150),
         round_robin in any::<bool>(),
         timeout in prop::option::of(20_u64..60),
-        takes_back in any::<bool>(),
+        recall in prop::sample::select(vec![Recall::Asks, Recall::TakesBack]),
     ) {
         let policy = if round_robin { PolicyName::RoundRobin } else { PolicyName::LeastBusy };
         let mut model = Model::new(policy, timeout.map(Duration::from_millis));
-        model.takes_back = takes_back;
+        model.recall = recall;
         let mut next_channel = 1;
         for step in [Step::Open, Step::Open].into_iter().chain(steps) {
             play(&mut model, &step, &mut next_channel);
@@ -192,9 +198,88 @@ fn workers(credit: &[u32]) -> Model {
 }
 
 #[test]
+fn a_worker_that_was_out_of_descriptors_is_tried_with_one_and_then_with_more() {
+    let mut model = workers(&[64]);
+    (0..40).for_each(|_| model.accept(80));
+    for id in 1..=40 {
+        model.refuse(1, id, RefusalReason::NoDescriptor);
+    }
+    model.grant(1, Credit { lane: 0, count: 40 });
+    assert!(model.under_way(1).is_empty());
+    model.pass(REST);
+    assert_eq!(model.under_way(1), [1]);
+    model.ack(1, 1);
+    assert_eq!(model.under_way(1), [2, 3]);
+    model.ack(1, 2);
+    assert_eq!(model.under_way(1), [3, 4, 5, 6]);
+    model.refuse(1, 5, RefusalReason::NoDescriptor);
+    model.end(1, 1);
+    assert_eq!(model.under_way(1), [3, 4, 6]);
+    for id in [3, 4, 6] {
+        model.refuse(1, id, RefusalReason::NoDescriptor);
+    }
+    model.end(1, 1);
+    assert_eq!(model.under_way(1), [3]);
+}
+
+/// Two workers, of which the first has left what it was given until it was taken back, and the second is busy with that.
+fn one_stalled() -> Model {
+    let mut model = workers(&[9, 0]);
+    model.recall = Recall::TakesBack;
+    model.accept(80);
+    model.pass(RECALL_AFTER);
+    model.grant(2, Credit { lane: 0, count: 1 });
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![], vec![1]));
+    model.ack(2, 1);
+    model
+}
+
+#[test]
+fn a_stalled_worker_is_given_nothing_while_another_is_only_busy() {
+    let mut model = one_stalled();
+    model.accept(80);
+    model.pass(RECALL_AFTER * 3);
+    assert!(model.under_way(1).is_empty());
+    model.grant(2, Credit { lane: 0, count: 1 });
+    assert_eq!(model.under_way(2), [2]);
+}
+
+#[test]
+fn a_stalled_worker_that_shows_life_is_given_connections_again() {
+    let signs: [fn(&mut Model); 2] = [
+        |model| model.beat(1),
+        |model| model.grant(1, Credit { lane: 7, count: 1 }),
+    ];
+    for show_life in signs {
+        let mut model = one_stalled();
+        (0..2).for_each(|_| model.accept(80));
+        show_life(&mut model);
+        assert_eq!(model.under_way(1), [2, 3]);
+    }
+}
+
+#[test]
+fn a_stalled_worker_is_given_what_it_alone_takes() {
+    let mut model = one_stalled();
+    model.retire(2);
+    (0..2).for_each(|_| model.accept(80));
+    assert_eq!(model.under_way(1), [2, 3]);
+}
+
+#[test]
+fn a_stalled_worker_that_says_nothing_is_tried_with_one_after_a_while() {
+    let mut model = one_stalled();
+    (0..3).for_each(|_| model.accept(80));
+    model.pass(TRY_STALLED_AFTER);
+    assert_eq!(model.under_way(1), [2]);
+    model.ack(1, 2);
+    assert_eq!(model.under_way(1), [3, 4]);
+}
+
+#[test]
 fn what_is_taken_back_goes_before_what_came_later() {
     let mut model = workers(&[2, 0]);
-    model.takes_back = true;
+    model.recall = Recall::TakesBack;
     (0..3).for_each(|_| model.accept(80));
     model.pass(RECALL_AFTER);
     model.grant(2, Credit { lane: 0, count: 1 });

@@ -1,0 +1,86 @@
+// A parent hands its listening sockets to another process, which goes on where it was.
+
+import { existsSync, openSync, readdirSync, readlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { Descriptor, DescriptorStream } from '@socketserver/node'
+import test from 'ava'
+import { ask, call, refuses } from '../helpers/caller.js'
+import { run } from '../helpers/program.js'
+import { startServer } from '../helpers/served.js'
+import { next, streamPair } from '../helpers/streams.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
+
+test('another process takes the listening socket over, and answers who was in the backlog before', async (t) => {
+  const [left, right] = DescriptorStream.pair()
+  const old = run(t, 'hand-on', { descriptors: [left.fd] })
+  const successor = run(t, 'take-over', { descriptors: [right.fd] })
+  left.destroy()
+  right.destroy()
+  const { port } = JSON.parse(await old.line())
+  // The one fills the queue, so that the other stays in the kernel's backlog, where neither process has a hand in it.
+  const queued = call(t, port)
+  await queued.connected()
+  const waits = call(t, port).say('before\n')
+  await waits.connected()
+
+  process.kill(old.process.pid ?? 0, 'SIGUSR2')
+  const taken = JSON.parse(await successor.line())
+  t.deepEqual(taken, { inode: taken.inode, address: { address: '127.0.0.1', family: 'IPv4', port }, owned: -1 })
+  if (process.platform === 'linux') t.true(sockets(successor.process.pid).includes(`socket:[${taken.inode}]`))
+  t.deepEqual(JSON.parse(await old.line()), { inode: taken.inode })
+  t.is(await old.exit(), 0)
+
+  t.like(JSON.parse(await waits.answer()), { localPort: port })
+  t.like(JSON.parse(await ask(port)), { localPort: port })
+  // What the old one had accepted went with it.
+  await t.throwsAsync(queued.answer(), { code: 'ECONNRESET' })
+  successor.process.kill('SIGTERM')
+  t.is(await successor.exit(), 0)
+  t.true(await refuses(port))
+})
+
+test('descriptors() are copies of the listening sockets, in order, and closing them changes nothing', async (t) => {
+  const path = join(temporaryDirectory(t), 'socket')
+  const server = startServer(t)
+  t.deepEqual(server.descriptors(), [])
+  await server.listen(0, '127.0.0.1')
+  await server.listen({ path })
+  const copies = server.descriptors()
+  t.deepEqual(
+    copies.map(({ kind }) => kind),
+    ['listener', 'listener'],
+  )
+  for (const copy of copies) copy.close()
+  const { port } = Object(server.addresses()[0])
+  t.false(await refuses(port))
+  await server.close({ timeout: 0 })
+  t.throws(() => server.descriptors(), { code: 'ERR_SOCKETSERVER_CLOSED', message: /descriptors\(\) comes too late/ })
+})
+
+test('the file of a Unix socket that has been handed on stays for whoever has it', async (t) => {
+  const path = join(temporaryDirectory(t), 'socket')
+  const old = startServer(t)
+  await old.listen({ path })
+  const [left, right] = streamPair(t)
+  await left.send('.', old.descriptors())
+  const successor = startServer(t)
+  const [fd] = (await next(right)).descriptors
+  t.deepEqual(await successor.listen({ fd: fd ?? -1 }), { path })
+  await old.close()
+  t.true(existsSync(path))
+  t.false(await refuses(path))
+})
+
+test('listen() takes a descriptor over only if it can listen on it', async (t) => {
+  const server = startServer(t)
+  using device = Descriptor.from({ fd: openSync('/dev/null', 'r') })
+  await t.throwsAsync(server.listen({ fd: device }), { code: 'ENOTSOCK' })
+  t.is(device.kind, 'device')
+  device.close()
+  await t.throwsAsync(server.listen({ fd: device }), { code: 'ERR_INVALID_ARG_VALUE', message: /options.fd.*closed/ })
+  await t.throwsAsync(server.listen(Object({ fd: 'a' })), { code: 'ERR_INVALID_ARG_TYPE' })
+})
+
+function sockets(pid = 0): string[] {
+  return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+}

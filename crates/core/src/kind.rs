@@ -1,0 +1,149 @@
+//! What a descriptor is of: for whoever receives one and was not told, or does not want to believe it.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+use nix::sys::stat::{FileStat, SFlag, fstat};
+
+/// The kind of what a descriptor refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file; memory from memfd_create(2) is one, too.
+    File,
+    /// A directory.
+    Directory,
+    /// An end of a pipe, with a name or without.
+    Pipe,
+    /// A character or block device, a terminal among them.
+    Device,
+    /// A stream socket that does not listen.
+    Stream(Domain),
+    /// A stream socket that listens.
+    Listener(Domain),
+    /// A datagram socket, such as UDP's.
+    Datagram,
+    /// Anything else: an epoll set, an eventfd, a sequenced-packet socket ...
+    Other,
+}
+
+/// Where a socket's peers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// AF_UNIX: on this machine, and descriptors can be sent.
+    Unix,
+    /// Anything else, TCP in the main.
+    Network,
+}
+
+impl Kind {
+    /// Asks the system.
+    pub fn of(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let format = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
+        Ok(match format {
+            SFlag::S_IFREG => Self::File,
+            SFlag::S_IFDIR => Self::Directory,
+            SFlag::S_IFIFO => Self::Pipe,
+            SFlag::S_IFCHR | SFlag::S_IFBLK => Self::Device,
+            SFlag::S_IFSOCK => socket(fd)?,
+            _ => Self::Other,
+        })
+    }
+}
+
+/// Which file it is: device and inode, the same for every copy of a descriptor. Linux has an inode for a socket as well.
+pub fn identity(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
+    let stat: FileStat = fstat(fd)?;
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        reason = "dev_t is an i32 on macOS"
+    )]
+    Ok((stat.st_dev as u64, stat.st_ino as u64))
+}
+
+fn socket(fd: BorrowedFd<'_>) -> Result<Kind, Errno> {
+    // A type that nix does not know is EINVAL.
+    Ok(match getsockopt(&fd, sockopt::SockType) {
+        Ok(SockType::Stream) if listens(fd)? => Kind::Listener(domain(fd)?),
+        Ok(SockType::Stream) => Kind::Stream(domain(fd)?),
+        Ok(SockType::Datagram) => Kind::Datagram,
+        Ok(_) | Err(Errno::EINVAL) => Kind::Other,
+        Err(errno) => return Err(errno),
+    })
+}
+
+fn domain(fd: BorrowedFd<'_>) -> Result<Domain, Errno> {
+    let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+    Ok(if name.family() == Some(AddressFamily::Unix) {
+        Domain::Unix
+    } else {
+        Domain::Network
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn listens(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    getsockopt(&fd, sockopt::AcceptConn)
+}
+
+// macOS does not let SO_ACCEPTCONN be read. A stream without a peer listens there, unless it has had one: then both of
+// its directions are shut, which poll(2) tells.
+#[cfg(not(target_os = "linux"))]
+fn listens(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    match nix::sys::socket::getpeername::<SockaddrStorage>(fd.as_raw_fd()) {
+        Err(Errno::ENOTCONN) => {}
+        _ => return Ok(false),
+    }
+    let mut polled = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::ZERO)?;
+    let hung_up = |polled: &PollFd<'_>| {
+        polled
+            .revents()
+            .is_some_and(|events| events.contains(PollFlags::POLLHUP))
+    };
+    Ok(!polled.iter().any(hung_up))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+
+    use super::*;
+
+    fn kind(of: &impl AsFd) -> Kind {
+        Kind::of(of.as_fd()).unwrap()
+    }
+
+    #[test]
+    fn each_descriptor_is_of_its_kind() {
+        let (pipe, _writer) = io::pipe().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (unix, _other) = UnixStream::pair().unwrap();
+        assert_eq!(kind(&File::open(std::env::current_exe().unwrap()).unwrap()), Kind::File);
+        assert_eq!(kind(&File::open("/").unwrap()), Kind::Directory);
+        assert_eq!(kind(&File::open("/dev/null").unwrap()), Kind::Device);
+        assert_eq!(kind(&pipe), Kind::Pipe);
+        assert_eq!(kind(&listener), Kind::Listener(Domain::Network));
+        assert_eq!(kind(&client), Kind::Stream(Domain::Network));
+        assert_eq!(kind(&unix), Kind::Stream(Domain::Unix));
+        assert_eq!(kind(&UdpSocket::bind("127.0.0.1:0").unwrap()), Kind::Datagram);
+        assert_eq!(kind(&UnixDatagram::unbound().unwrap()), Kind::Datagram);
+    }
+
+    #[test]
+    fn a_connection_whose_peer_has_gone_is_still_a_stream() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (connection, _) = listener.accept().unwrap();
+        drop(client);
+        drop(connection.try_clone().unwrap());
+        assert_eq!(kind(&connection), Kind::Stream(Domain::Network));
+    }
+}

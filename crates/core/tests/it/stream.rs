@@ -1,0 +1,309 @@
+//! Streams of bytes and descriptors, over real sockets and over a system that fails on demand.
+
+use std::fs::File;
+use std::io::{Read, Write, pipe};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::errno::Errno;
+use socketserver_core::kind::{Domain, Kind, identity};
+use socketserver_core::stream::{Found, MAX_DESCRIPTORS, Sent, Settled, Stream, pair};
+use socketserver_core::sys::Sys;
+
+use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
+use crate::faulty::Faulty;
+
+fn null() -> File {
+    File::open("/dev/null").unwrap()
+}
+
+/// A stream on a system of its own, and its peer on the real one.
+fn faulty(sys: Faulty) -> (Stream<Faulty>, Stream) {
+    let (left, right) = UnixStream::pair().unwrap();
+    (
+        Stream::adopt_on(sys, left.into()).unwrap(),
+        Stream::adopt(right.into()).unwrap(),
+    )
+}
+
+fn receive<S: Sys>(stream: &Stream<S>) -> (Vec<u8>, Vec<OwnedFd>) {
+    match stream.receive(1 << 16).unwrap() {
+        Found::Some(bytes, descriptors) => (bytes, descriptors),
+        other => panic!("{other:?} is not what was sent"),
+    }
+}
+
+/// All that has been sent, and how many descriptors.
+fn drain<S: Sys>(stream: &Stream<S>) -> (Vec<u8>, Vec<OwnedFd>) {
+    let (mut bytes, mut descriptors) = (Vec::new(), Vec::new());
+    while let Found::Some(more, along) = stream.receive(1 << 16).unwrap() {
+        bytes.extend(more);
+        descriptors.extend(along);
+    }
+    (bytes, descriptors)
+}
+
+/// Sends until the kernel takes no more, and says how many bytes were not only accepted but sent whole.
+fn fill(stream: &mut Stream) -> usize {
+    let mut whole = 0;
+    while stream.send(&[b'.'; 4096], &[]).unwrap() == Sent::Whole {
+        whole += 4096;
+    }
+    whole
+}
+
+#[test]
+fn bytes_and_descriptors_arrive_together() {
+    let (mut left, right) = pair().unwrap();
+    let (reader, mut writer) = pipe().unwrap();
+    assert_eq!(left.send(b"pipe", &[reader.as_fd()]).unwrap(), Sent::Whole);
+    let (bytes, descriptors) = receive(&right);
+    assert_eq!((bytes.as_slice(), descriptors.len()), (&b"pipe"[..], 1));
+    writer.write_all(b"through").unwrap();
+    drop(writer);
+    let mut text = String::new();
+    for descriptor in descriptors {
+        File::from(descriptor).read_to_string(&mut text).unwrap();
+    }
+    assert_eq!(text, "through");
+    assert!(matches!(right.receive(10).unwrap(), Found::Nothing));
+}
+
+#[test]
+fn whatever_a_descriptor_is_of_travels() {
+    let (mut left, right) = pair().unwrap();
+    let (reader, writer) = pipe().unwrap();
+    let (unix, _other) = UnixStream::pair().unwrap();
+    let mut sent: Vec<(OwnedFd, Kind)> = vec![
+        (null().into(), Kind::Device),
+        (File::open(std::env::current_exe().unwrap()).unwrap().into(), Kind::File),
+        (reader.into(), Kind::Pipe),
+        (writer.into(), Kind::Pipe),
+        (
+            TcpListener::bind("127.0.0.1:0").unwrap().into(),
+            Kind::Listener(Domain::Network),
+        ),
+        (UdpSocket::bind("127.0.0.1:0").unwrap().into(), Kind::Datagram),
+        (unix.into(), Kind::Stream(Domain::Unix)),
+    ];
+    #[cfg(target_os = "linux")]
+    sent.push((
+        nix::sys::memfd::memfd_create("memory", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap(),
+        Kind::File,
+    ));
+    let borrowed: Vec<_> = sent.iter().map(|(fd, _)| fd.as_fd()).collect();
+    left.send(b".", &borrowed).unwrap();
+    let (_, arrived) = receive(&right);
+    assert_eq!(arrived.len(), sent.len());
+    for (fd, (original, kind)) in arrived.iter().zip(&sent) {
+        assert_eq!(Kind::of(fd.as_fd()).unwrap(), *kind);
+        assert_eq!(identity(fd.as_fd()).unwrap(), identity(original.as_fd()).unwrap());
+    }
+}
+
+#[test]
+fn no_more_is_received_than_asked_for_and_descriptors_stay_with_their_bytes() {
+    let (mut left, right) = pair().unwrap();
+    left.send(b"abc", &[]).unwrap();
+    left.send(b"def", &[null().as_fd()]).unwrap();
+    let sizes = [(3, 0), (1, 1), (10, 0)];
+    for (size, count) in sizes {
+        let Found::Some(_, descriptors) = right.receive(size).unwrap() else {
+            panic!("there is more")
+        };
+        assert_eq!(descriptors.len(), count);
+    }
+}
+
+#[test]
+fn what_the_kernel_does_not_take_waits_in_order_with_copies_of_its_descriptors() {
+    let (mut left, right) = pair().unwrap();
+    let filled = fill(&mut left);
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    let original = identity(file.as_fd()).unwrap();
+    assert!(matches!(
+        left.send(b"first", &[file.as_fd()]).unwrap(),
+        Sent::Waiting(_)
+    ));
+    // Its owner need not keep it.
+    drop(file);
+    assert!(matches!(left.send(b"", &[]).unwrap(), Sent::Waiting(_)));
+    assert!(matches!(
+        left.send(b"second", &[null().as_fd()]).unwrap(),
+        Sent::Waiting(_)
+    ));
+    assert!(left.wants_room() && left.flush().is_empty());
+
+    let (mut bytes, mut descriptors) = (Vec::new(), Vec::new());
+    let mut settled = Vec::new();
+    while left.wants_room() {
+        let (more, along) = drain(&right);
+        bytes.extend(more);
+        descriptors.extend(along);
+        settled.extend(left.flush());
+    }
+    let (more, along) = drain(&right);
+    bytes.extend(more);
+    descriptors.extend(along);
+    assert_eq!(bytes.len(), filled + 4096 + 5 + 6);
+    assert!(bytes.ends_with(b".firstsecond"));
+    assert_eq!(identity(descriptors[0].as_fd()).unwrap(), original);
+    assert_eq!(descriptors.len(), 2);
+    let tickets: Vec<_> = settled.iter().map(|settled| settled.ticket).collect();
+    assert_eq!(tickets, [0, 1, 2, 3]);
+    assert!(settled.iter().all(|settled| settled.result.is_ok()));
+}
+
+#[test]
+fn descriptors_go_once_however_short_the_sends_are() {
+    // No room, then a byte, then no room ...
+    let sys = Faulty::default().send(|call| Some(if call % 2 == 1 { Ok(1) } else { Err(Errno::EAGAIN) }));
+    let (mut left, right) = faulty(sys);
+    assert!(matches!(
+        left.send(b"abcde", &[null().as_fd()]).unwrap(),
+        Sent::Waiting(0)
+    ));
+    let mut settled = Vec::new();
+    for _ in 0..5 {
+        settled.extend(left.flush());
+    }
+    assert_eq!(
+        settled,
+        [Settled {
+            ticket: 0,
+            result: Ok(())
+        }]
+    );
+    let (bytes, descriptors) = drain(&right);
+    assert_eq!((bytes.as_slice(), descriptors.len()), (&b"abcde"[..], 1));
+}
+
+#[test]
+fn what_the_kernel_refuses_whole_is_the_failure_of_that_alone() {
+    let sys = Faulty::default().send(|call| match call {
+        0 | 3 => Some(Err(Errno::ETOOMANYREFS)),
+        1 => Some(Err(Errno::EAGAIN)),
+        _ => None,
+    });
+    let (mut left, right) = faulty(sys);
+    let error = left.send(b"now", &[null().as_fd()]).unwrap_err();
+    assert_eq!((error.syscall, error.errno), ("sendmsg", Errno::ETOOMANYREFS));
+    assert_eq!(left.send(b"one ", &[]).unwrap(), Sent::Waiting(0));
+    assert_eq!(left.send(b"two ", &[null().as_fd()]).unwrap(), Sent::Waiting(1));
+    assert_eq!(left.send(b"three", &[]).unwrap(), Sent::Waiting(2));
+    let errors: Vec<_> = left
+        .flush()
+        .into_iter()
+        .map(|settled| settled.result.err().map(|e| e.errno))
+        .collect();
+    assert_eq!(errors, [None, Some(Errno::ETOOMANYREFS), None]);
+    assert_eq!(receive(&right).0, b"one three");
+}
+
+#[test]
+fn what_breaks_off_in_the_middle_breaks_the_stream() {
+    let (part, full, broken) = (Ok(2), Err(Errno::EAGAIN), Err(Errno::ENOMEM));
+    // In the call itself; afterwards; and after it had begun afterwards. What would come then would be taken.
+    for (plan, flushes) in [
+        (vec![part, broken], 0),
+        (vec![part, full, broken], 1),
+        (vec![full, part, full, broken], 2),
+    ] {
+        let (mut left, right) = faulty(Faulty::default().send(move |call| plan.get(call).copied()));
+        let errno = if flushes == 0 {
+            left.send(b"broken", &[]).unwrap_err().errno
+        } else {
+            assert_eq!(left.send(b"broken", &[]).unwrap(), Sent::Waiting(0));
+            assert_eq!(left.send(b"after", &[]).unwrap(), Sent::Waiting(1));
+            let settled: Vec<_> = (0..flushes).flat_map(|_| left.flush()).collect();
+            assert_eq!((settled.len(), left.wants_room()), (2, false));
+            assert_eq!(settled[0].result, settled[1].result);
+            settled[0].result.unwrap_err().errno
+        };
+        assert_eq!(errno, Errno::ENOMEM);
+        assert_eq!(left.send(b"later", &[]).unwrap_err().errno, Errno::ENOMEM);
+        assert_eq!(receive(&right).0, b"br");
+    }
+}
+
+#[test]
+fn what_cannot_travel_is_refused_before_anything_is_sent() {
+    let (mut left, right) = pair().unwrap();
+    let file = null();
+    let many = vec![file.as_fd(); MAX_DESCRIPTORS + 1];
+    assert_eq!(left.send(b"a", &many).unwrap_err().errno, Errno::EINVAL);
+    assert_eq!(left.send(b"", &many[..1]).unwrap_err().errno, Errno::EINVAL);
+    assert_eq!(left.send(b"", &[]).unwrap(), Sent::Whole);
+    assert_eq!(left.send(b"a", &many[1..]).unwrap(), Sent::Whole);
+    assert_eq!(receive(&right).1.len(), MAX_DESCRIPTORS);
+}
+
+#[test]
+fn a_peer_that_has_gone_is_an_error_for_whoever_sends_and_an_end_for_whoever_receives() {
+    let (mut left, mut right) = pair().unwrap();
+    right.send(b"last", &[]).unwrap();
+    right.end().unwrap();
+    assert_eq!(right.send(b"more", &[]).unwrap_err().errno, Errno::EPIPE);
+    assert_eq!(left.send(b"unread", &[]).unwrap(), Sent::Whole);
+    drop(right);
+    assert_eq!(receive(&left).0, b"last");
+    // Linux tells that bytes of ours have not been read.
+    let told = matches!(left.receive(10), Err(error) if error.errno == Errno::ECONNRESET);
+    assert!(told || cfg!(not(target_os = "linux")));
+    assert!(matches!(left.receive(10).unwrap(), Found::End));
+    assert_eq!(left.send(b"a", &[]).unwrap_err().errno, Errno::EPIPE);
+    left.end().unwrap();
+}
+
+#[test]
+fn a_process_at_its_limit_is_told_that_descriptors_are_lost_and_keeps_none() {
+    alone(
+        "stream::a_process_at_its_limit_is_told_that_descriptors_are_lost_and_keeps_none",
+        || {
+            let (mut left, right) = pair().unwrap();
+            let file = null();
+            left.send(b"three", &[file.as_fd(); 3]).unwrap();
+            left.send(b"one", &[file.as_fd()]).unwrap();
+            let before = open_descriptors();
+            limit_descriptors(2);
+            let found = right.receive(100).unwrap();
+            assert!(
+                matches!(&found, Found::Truncated(bytes, Some(Errno::EMFILE)) if bytes == b"three"),
+                "{found:?}"
+            );
+            drop(found);
+            // What came afterwards is whole.
+            assert_eq!(receive(&right).1.len(), 1);
+            // And one that has to wait needs a copy.
+            fill(&mut left);
+            let held: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+            assert_eq!(left.send(b"a", &[file.as_fd()]).unwrap_err().errno, Errno::EMFILE);
+            drop(held);
+            lift_limit();
+            assert_eq!(open_descriptors(), before);
+        },
+    );
+}
+
+#[test]
+fn nothing_is_left_open_whatever_becomes_of_it() {
+    alone("stream::nothing_is_left_open_whatever_becomes_of_it", || {
+        let file = null();
+        let before = open_descriptors();
+        for _ in 0..100 {
+            let (mut left, mut right) = pair().unwrap();
+            let three: [BorrowedFd<'_>; 3] = [file.as_fd(); 3];
+            left.send(b"received", &three).unwrap();
+            drop(receive(&right));
+            left.send(b"unread", &three).unwrap();
+            fill(&mut left);
+            left.send(b"waits", &three).unwrap();
+            right.send(b"ended", &three).unwrap();
+            fill(&mut right);
+            right.send(b"waits", &three).unwrap();
+            right.end().unwrap();
+        }
+        assert_eq!(open_descriptors(), before);
+    });
+}
