@@ -2,7 +2,6 @@
 
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Server } from '@socketserver/node'
@@ -10,6 +9,7 @@ import test, { type ExecutionContext } from 'ava'
 import { ask, call } from '../helpers/caller.js'
 import { linuxSerial } from '../helpers/conditional-test.js'
 import { frame } from '../helpers/frames.js'
+import { lowestFree } from '../helpers/processes.js'
 import { run } from '../helpers/program.js'
 import { buildWorkers, type Command, type Language, ReferenceWorker } from '../helpers/reference-workers.js'
 import { listen, startServer } from '../helpers/served.js'
@@ -248,12 +248,4 @@ for (const language of OTHERS) {
     limitTo(1024)
     t.is(await answer, `${worker.name} second\n`)
   })
-}
-
-/** The number that the next descriptor of a process would have. */
-function lowestFree(pid: number): number {
-  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number))
-  let number = 0
-  while (open.has(number)) number += 1
-  return number
 }

@@ -104,7 +104,13 @@ impl Worker {
             PollFd::new(self.receiver.as_fd(), events),
             PollFd::new(woken.as_fd(), PollFlags::POLLIN),
         ];
-        while poll(&mut polled, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        loop {
+            match poll(&mut polled, PollTimeout::NONE) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
         // Empty, most of the time. Looked at after this, so that a wake in between is not lost.
         while woken.read(&mut [0; 64]).is_ok_and(|count| count == 64) {}
         Ok(())
