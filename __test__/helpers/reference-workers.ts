@@ -1,9 +1,12 @@
 // The workers of examples/workers, one for each language, built if need be.
 
-import { execFile } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { ExecutionContext } from 'ava'
+import { within } from './within.js'
 
 export type Language = 'node' | 'python' | 'c' | 'go' | 'rust'
 
@@ -39,6 +42,36 @@ export async function buildWorkers(): Promise<Map<Language, Command>> {
     }),
   )
   return new Map(built.flat())
+}
+
+/** One of them that runs, killed when the test is over. */
+export class ReferenceWorker {
+  readonly process: ChildProcess
+  /** What its answers begin with. */
+  readonly name: string
+  errors = ''
+  readonly #exit: Promise<unknown[]>
+
+  constructor(t: ExecutionContext, language: Language, command: Command, path: string) {
+    const [program, ...args] = command
+    this.process = spawn(program, [...args, path], { stdio: ['ignore', 'inherit', 'pipe'] })
+    this.#exit = once(this.process, 'close')
+    this.name = `${language}-${this.process.pid}`
+    this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.errors += text
+    })
+    t.teardown(() => this.process.kill('SIGKILL'))
+  }
+
+  get pid(): number {
+    return this.process.pid ?? 0
+  }
+
+  /** Its exit code, or the signal's name. */
+  async exit(): Promise<unknown> {
+    const [code, signal] = await within(this.#exit, `the exit of ${this.name}`)
+    return code ?? signal
+  }
 }
 
 async function node(): Promise<Command> {

@@ -1,21 +1,24 @@
 // The workers of examples/workers: programs in any language serve one port together.
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Server } from '@socketserver/node'
 import test, { type ExecutionContext } from 'ava'
-import { ask } from '../helpers/caller.js'
+import { ask, call } from '../helpers/caller.js'
 import { linuxSerial } from '../helpers/conditional-test.js'
 import { frame } from '../helpers/frames.js'
-import { buildWorkers, type Command, type Language } from '../helpers/reference-workers.js'
+import { lowestFree } from '../helpers/processes.js'
+import { run } from '../helpers/program.js'
+import { buildWorkers, type Command, type Language, ReferenceWorker } from '../helpers/reference-workers.js'
 import { listen, startServer } from '../helpers/served.js'
 import { SteadyLoad } from '../helpers/steady-load.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
+
+const LANGUAGES: readonly Language[] = ['node', 'python', 'c', 'go', 'rust']
 
 let commands: Map<Language, Command> = new Map()
 
@@ -25,39 +28,10 @@ test.before(async (t) => {
   commands = await buildWorkers()
 })
 
-/** One worker that runs. */
-class Started {
-  readonly process: ChildProcess
-  readonly name: string
-  errors = ''
-  readonly #exit: Promise<unknown[]>
-
-  constructor(t: ExecutionContext, language: Language, command: Command, path: string) {
-    const [program, ...args] = command
-    this.process = spawn(program, [...args, path], { stdio: ['ignore', 'inherit', 'pipe'] })
-    this.#exit = once(this.process, 'close')
-    this.name = `${language}-${this.process.pid}`
-    this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.errors += text
-    })
-    t.teardown(() => this.process.kill('SIGKILL'))
-  }
-
-  get pid(): number {
-    return this.process.pid ?? 0
-  }
-
-  /** Its exit code, or the signal's name. */
-  async exit(): Promise<unknown> {
-    const [code, signal] = await within(this.#exit, `the exit of ${this.name}`)
-    return code ?? signal
-  }
-}
-
-function start(t: ExecutionContext, language: Language, path: string): Started {
+function start(t: ExecutionContext, language: Language, path: string): ReferenceWorker {
   const command = commands.get(language)
   if (command === undefined) throw new Error(`There is no worker in ${language}`)
-  return new Started(t, language, command, path)
+  return new ReferenceWorker(t, language, command, path)
 }
 
 /** Whether there is nothing to test, as this language is not here. */
@@ -71,7 +45,7 @@ function isLeftOut(t: ExecutionContext, language: Language): boolean {
 /** A server, and one worker in each language that has joined it. */
 async function together(
   t: ExecutionContext,
-): Promise<{ server: Server; port: number; path: string; workers: Map<Language, Started> }> {
+): Promise<{ server: Server; port: number; path: string; workers: Map<Language, ReferenceWorker> }> {
   const path = join(temporaryDirectory(t), 'ctl')
   const server = startServer(t)
   const port = await listen(server)
@@ -91,7 +65,7 @@ test.serial(
       held += connections
     })
     const load = new SteadyLoad(port, 8)
-    const answers = (worker: Started): Promise<void> => until(() => load.count(worker.name) >= 3)
+    const answers = (worker: ReferenceWorker): Promise<void> => until(() => load.count(worker.name) >= 3)
     for (const worker of workers.values()) await answers(worker)
     for (const [language, worker] of workers) {
       // Stopped first, so that it dies with something on its way to it that it has not taken.
@@ -135,8 +109,39 @@ test.serial('when the server closes, all end with it', async (t) => {
   for (const worker of workers.values()) t.is(await worker.exit(), 0, `${worker.name}: ${worker.errors}`)
 })
 
-// The worker in Node is connect(), which has tests of its own.
-const OTHERS: readonly Language[] = ['python', 'c', 'go', 'rust']
+for (const language of LANGUAGES) {
+  test.serial(
+    `${language}: acks before it reads, finishes that when it is told to end, and loses no more when it is killed`,
+    async (t) => {
+      if (isLeftOut(t, language)) return
+      const path = join(temporaryDirectory(t), 'ctl')
+      const server = startServer(t)
+      const port = await listen(server)
+      await server.share(path)
+      const first = start(t, language, path)
+      const silent = call(t, port)
+      await until(() => server.stats().leases === 1)
+      first.process.kill('SIGTERM')
+      // It may still take this one, or leave it to the next.
+      const beside = ask(port, 'beside\n')
+      silent.say('at last\n')
+      t.is(await silent.answer(), `${first.name} at last\n`)
+      t.is(await first.exit(), 0, first.errors)
+      const next = start(t, language, path)
+      t.true([`${first.name} beside\n`, `${next.name} beside\n`].includes(await beside))
+      t.is(server.stats().cut, 0)
+      await until(() => server.stats().leases === 0)
+      const held = call(t, port)
+      await until(() => server.stats().leases === 1)
+      next.process.kill('SIGKILL')
+      t.is(await held.answer().catch(() => ''), '')
+      await until(() => server.stats().cut === 1)
+    },
+  )
+}
+
+// The worker in Node is connect(), which has tests of its own and joins again.
+const OTHERS = LANGUAGES.filter((language) => language !== 'node')
 
 /** What one worker does when a server says this, a byte at a time, and then ends the stream unless the worker is to go first. */
 async function told(
@@ -179,6 +184,26 @@ const MISCOUNTED = frame(0x83, 2, Buffer.alloc(8))
 const FROM_WORKER = frame(0x07, 0)
 
 for (const language of OTHERS) {
+  test.serial(`${language}: a client that it serves has its answer even if the server is killed`, async (t) => {
+    if (isLeftOut(t, language)) return
+    const path = join(temporaryDirectory(t), 'ctl')
+    const parent = run(t, 'sharing-parent', { args: [path] })
+    const port = Number(await parent.line())
+    const worker = start(t, language, path)
+    t.is(await parent.line(), `worker ${worker.pid}`)
+    const held = call(t, port).say('two')
+    await until(() => {
+      parent.process.kill('SIGUSR2')
+      return parent.lines.includes('leases 1')
+    })
+    parent.process.kill('SIGKILL')
+    await parent.exit()
+    held.say(' three\n')
+    t.is(await held.answer(), `${worker.name} two three\n`)
+    t.is(await worker.exit(), 1)
+    t.regex(worker.errors, /gone|Gone/)
+  })
+
   test.serial(
     `${language}: reads frames byte by byte, lives with each of them, and goes when it is retired`,
     async (t) => {
@@ -223,12 +248,4 @@ for (const language of OTHERS) {
     limitTo(1024)
     t.is(await answer, `${worker.name} second\n`)
   })
-}
-
-/** The number that the next descriptor of a process would have. */
-function lowestFree(pid: number): number {
-  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number))
-  let number = 0
-  while (open.has(number)) number += 1
-  return number
 }

@@ -9,7 +9,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +22,6 @@ use socketserver_core::Receiver;
 use socketserver_core::channel::record::CloseReason;
 use socketserver_core::receiver::lane::Taken;
 use socketserver_core::receiver::{End, Phase};
-use socketserver_core::share::name::dial;
 
 const AT_A_TIME: u32 = 4;
 const ANY_PORT: u16 = 0;
@@ -40,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     woken.set_nonblocking(true)?;
     waker.set_nonblocking(true)?;
     let worker = Arc::new(Worker {
-        receiver: Receiver::attach(dial(Path::new(&path))?)?,
+        receiver: Receiver::attach(UnixStream::connect(path)?.into())?,
         waker,
         leases: AtomicU32::new(0),
         leaves: AtomicBool::new(false),
@@ -106,7 +104,13 @@ impl Worker {
             PollFd::new(self.receiver.as_fd(), events),
             PollFd::new(woken.as_fd(), PollFlags::POLLIN),
         ];
-        while poll(&mut polled, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        loop {
+            match poll(&mut polled, PollTimeout::NONE) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
         // Empty, most of the time. Looked at after this, so that a wake in between is not lost.
         while woken.read(&mut [0; 64]).is_ok_and(|count| count == 64) {}
         Ok(())
