@@ -1,8 +1,9 @@
 export type { Client } from './lib/client/client.js'
-export type { AcceptOptions, ConnectOptions, ServeOptions } from './lib/client/client-options.js'
+export type { AcceptOptions, ConnectOptions, ReconnectOptions, ServeOptions } from './lib/client/client-options.js'
 export { connect } from './lib/client/connect.js'
 export type { Connection, ConnectionInfo } from './lib/client/connection.js'
 export type { DrainInfo } from './lib/client/ending.js'
+export type { JoinedInfo, LostInfo } from './lib/client/service.js'
 export {
   Descriptor,
   type DescriptorKind,
@@ -35,6 +36,14 @@ export type { ReloadOptions } from './lib/server/reload.js'
 export type { RestartOptions } from './lib/server/restart-policy.js'
 export { createServer, type Server } from './lib/server/server.js'
 export type { DrainOptions, ServerOptions } from './lib/server/server-options.js'
-export type { CutInfo, DrainResult, ServerStats, ShedInfo, StallInfo } from './lib/server/stats.js'
+export type { Share } from './lib/server/share.js'
+export type { ShareOptions } from './lib/server/share-options.js'
+export type { CutInfo, DrainResult, RefusedInfo, ServerStats, ShedInfo, StallInfo } from './lib/server/stats.js'
 export type { ThreadOptions } from './lib/server/thread-options.js'
-export type { ProcessHandle, ThreadHandle, WorkerHandle, WorkerState } from './lib/server/worker-handle.js'
+export type {
+  JoinedHandle,
+  ProcessHandle,
+  ThreadHandle,
+  WorkerHandle,
+  WorkerState,
+} from './lib/server/worker-handle.js'

@@ -12,6 +12,8 @@ export const diagnostics = {
   workerState: channel('socketserver:worker:state'),
   /** A worker's event loop has not turned for `stallTimeout`: `{ worker, stalledFor, leases }`. */
   workerStall: channel('socketserver:worker:stall'),
+  /** What connected to a shared path was not let in: a `RefusedInfo`. */
+  workerRefused: channel('socketserver:worker:refused'),
   /** Connections ended with their worker: `{ worker, connections, reason }`. */
   workerCut: channel('socketserver:worker:cut'),
   /** A worker will be started in the place of one that is gone: `{ entry, generation, delay, failures, error }`. */

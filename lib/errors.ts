@@ -23,6 +23,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
   /** The parent has died or has cut the channel: no connection will come any more. */
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'
+  /** The server at a shared path does not let this process in, and will not: its user may not join, or no version fits. */
+  | 'ERR_SOCKETSERVER_REFUSED'
   /** `handBack()` of a connection that has been read from, written to, ended or handed back already: it stays. */
   | 'ERR_SOCKETSERVER_CONNECTION_USED'
   /** `client.serve()` while the client serves another server. */

@@ -2,8 +2,9 @@ import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Connection } from './client/connection.js'
 import type { DrainInfo } from './client/ending.js'
+import type { JoinedInfo, LostInfo } from './client/service.js'
 import type { ListenAddress } from './server/address.js'
-import type { CutInfo, ShedInfo, StallInfo } from './server/stats.js'
+import type { CutInfo, RefusedInfo, ShedInfo, StallInfo } from './server/stats.js'
 import type { WorkerHandle, WorkerState } from './server/worker-handle.js'
 
 /** The events of a server, with their arguments. */
@@ -16,8 +17,13 @@ export interface ServerEvents {
   worker: [worker: WorkerHandle]
   /** A worker has gone to another state, from this one; `ready` and `exited` are told by `worker` and `exit`, too. */
   transition: [worker: WorkerHandle, from: WorkerState]
-  /** A worker's process or thread is gone; both null if it could not be started. */
+  /**
+   * A worker's process or thread is gone; both null if it could not be started. Of a worker that has joined it is the channel
+   * that is over, and both are null.
+   */
   exit: [worker: WorkerHandle, code: number | null, signal: NodeJS.Signals | null]
+  /** What connected to a shared path was not let in, and told why. */
+  refused: [info: RefusedInfo]
   /** A worker's event loop has not turned for its pool's `stallTimeout`; told once a stall. */
   stall: [worker: WorkerHandle, info: StallInfo]
   /** Connections have ended because their worker did. */
@@ -36,6 +42,10 @@ export interface ClientEvents {
   connection: [socket: Socket, connection: Connection]
   /** This worker is to end what idles: the server drains, has retired this worker, or has died. Told once. */
   drain: [info: DrainInfo]
+  /** Of a client with a path: the server has let this worker in, the first time or again. */
+  joined: [info: JoinedInfo]
+  /** Of a client with a path: there is no server, or not any more, and it will be tried again. Leases go on. */
+  lost: [info: LostInfo]
   /** Something failed that the client lives with. Without a listener it becomes a process warning. */
   error: [error: Error]
   /** No connection will come any more and the last lease is over. */

@@ -36,6 +36,14 @@ export function openReceiver(
   return new binding.NativeReceiver(fd, borrowed, wake)
 }
 
+/** Connects to a shared path, without waiting: a worker's end of a channel, which the caller owns, or what the system says. */
+export function dial(path: string): { fd: number } | { error: Binding.SystemError } {
+  const { fd, error } = binding.NativeReceiver.dial(path)
+  if (fd !== undefined) return { fd }
+  if (error !== undefined) return { error }
+  throw new TypeError('The binding returned neither a descriptor nor an error')
+}
+
 /** Has a receiver show that this worker's event loop turns. */
 export function beat(receiver: Binding.NativeReceiver): void {
   receiver.beat()

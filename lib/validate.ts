@@ -46,6 +46,24 @@ export function path(name: string, value: unknown): string {
   return text
 }
 
+/** Where a Unix socket is shared: a path, or on Linux an abstract name, which begins with a null byte. */
+export function socketName(name: string, value: unknown): string {
+  if (typeof value !== 'string' || !value.startsWith('\0')) return path(name, value)
+  if (process.platform !== 'linux') {
+    throw invalidValue(name, value, 'must not begin with a null byte: abstract names are there on Linux only')
+  }
+  if (value.length === 1) throw invalidValue(name, value, 'must name something behind its null byte')
+  return value
+}
+
+/** Numbers of users or groups. */
+export function ids(name: string, value: unknown): number[] {
+  if (value === undefined) return []
+  if (!Array.isArray(value)) throw invalidType(name, 'an instance of Array', value)
+  // The last one stands for "none" in chown(2) and its like.
+  return value.map((item: unknown, index) => integer(`${name}[${index}]`, item, 0, 2 ** 32 - 2))
+}
+
 export function strings(name: string, value: unknown): string[] {
   if (value === undefined) return []
   if (!Array.isArray(value)) throw invalidType(name, 'an instance of Array', value)

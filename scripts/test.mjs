@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build, compile, copyBinding } from './build.mjs'
 import { setup } from './setup.mjs'
-import { capture, Failed, main, root, step } from './steps.mjs'
+import { capture, Failed, main, root, run, step } from './steps.mjs'
 import { avaTally, cargoTally, sum } from './tally.mjs'
 
 /**
@@ -26,6 +26,7 @@ async function test(args) {
   if (!prebuilt && forAva.length === 0) tallies.push(await rustTests())
   if (prebuilt) await usePrebuilt()
   else await build()
+  if (!prebuilt) await buildLoad()
   await compileTests()
   tallies.push(await typescriptTests(process.execPath, forAva))
   const { passed, failed } = sum(tallies)
@@ -57,6 +58,13 @@ async function rustTests() {
     const args = ['test', '--workspace', '--no-fail-fast']
     const { output, code } = await capture('cargo', args, { echo: true })
     return cargoTally(output, code)
+  })
+}
+
+/** Before the tests that use it: they would build it only if it were missing, and take an old one for a new one. */
+async function buildLoad() {
+  await step('Building the load generator', async () => {
+    await run('cargo', ['build', '--release', '--package', 'socketserver-load'])
   })
 }
 

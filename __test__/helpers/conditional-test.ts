@@ -1,4 +1,4 @@
-// Tests that need more than Node: Linux's proc(5), to look at processes from outside, or the load generator as well.
+// Tests that need more than Node: Linux's proc(5), to look at processes from outside, a second user, or the load generator as well.
 
 import test from 'ava'
 import { hasLoad } from './load.js'
@@ -6,6 +6,10 @@ import { hasLoad } from './load.js'
 const isLinux = process.platform === 'linux'
 if (!isLinux) console.warn('There is no proc(5) here: tests that look at processes from outside are skipped.')
 
+const isRoot = isLinux && process.getuid?.() === 0
+if (isLinux && !isRoot) console.warn('Not root: tests that need a second user are skipped.')
+
+export const rootTest = isRoot ? test : test.skip
 export const linuxTest = isLinux ? test : test.skip
 export const linuxSerial = isLinux ? test.serial : test.serial.skip
 export const loadTest = isLinux && hasLoad ? test : test.skip

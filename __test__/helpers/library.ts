@@ -5,6 +5,8 @@ interface Library {
   errors: typeof import('../../dist/lib/errors.js')
   validate: typeof import('../../dist/lib/validate.js')
   'client/accept-queue': typeof import('../../dist/lib/client/accept-queue.js')
+  'client/backoff': typeof import('../../dist/lib/client/backoff.js')
+  'client/client-options': typeof import('../../dist/lib/client/client-options.js')
   'client/adopt-socket': typeof import('../../dist/lib/client/adopt-socket.js')
   'client/connection-listeners': typeof import('../../dist/lib/client/connection-listeners.js')
   'client/lane': typeof import('../../dist/lib/client/lane.js')

@@ -136,6 +136,45 @@ rejects('resize()', 'size', [...NOT_A_NUMBER, tooLarge(65536)], (server, value) 
   return Reflect.apply(pool.resize, pool, [value])
 })
 
+const share = (key: string) => (server: Server, value: unknown) =>
+  Reflect.apply(server.share, server, ['/nowhere/ctl', { [key]: value }])
+
+rejects('share()', 'path', [...NOT_A_PATH, ['\0', 'ERR_INVALID_ARG_VALUE', `'\\x00'`]], (server, value) =>
+  Reflect.apply(server.share, server, [value]),
+)
+rejects('share()', 'options', NOT_AN_OBJECT, (server, value) =>
+  Reflect.apply(server.share, server, ['/nowhere/ctl', value]),
+)
+rejects(
+  'share()',
+  'options.mode',
+  [...NOT_A_NUMBER, tooLarge(0o1000), ['600', 'ERR_INVALID_ARG_TYPE', `type string ('600')`]],
+  share('mode'),
+)
+rejects('share()', 'options.allow', NOT_AN_OBJECT, share('allow'))
+rejects('share()', 'options.allow.uids', [[0, 'ERR_INVALID_ARG_TYPE', 'type number (0)']], (server, uids) =>
+  share('allow')(server, { uids }),
+)
+rejects('share()', 'options.allow.gids[1]', [...NOT_A_NUMBER, tooLarge(2 ** 32 - 1)], (server, gid) =>
+  share('allow')(server, { gids: [0, gid] }),
+)
+rejects(
+  'share()',
+  'options.maxWorkers',
+  [...NOT_A_NUMBER, [0, 'ERR_OUT_OF_RANGE', '0'], tooLarge(65536)],
+  share('maxWorkers'),
+)
+rejects('share()', 'options.helloTimeout', [...NOT_A_NUMBER, tooLarge(2 ** 31)], share('helloTimeout'))
+rejects('share()', 'options.drainTimeout', [...NOT_A_NUMBER, tooLarge(2 ** 31)], share('drainTimeout'))
+
+test('a mode is for a path, as a name without a file has none', async (t) => {
+  const server = startServer(t)
+  const error = await t.throwsAsync(server.share('\0socketserver', { mode: 0o600 }), { instanceOf: TypeError })
+  t.like(error, { code: 'ERR_INVALID_ARG_VALUE' })
+  const isLinux = process.platform === 'linux'
+  t.regex(error?.message ?? '', isLinux ? /^The "options.mode" property is for a path/ : /Linux only/)
+})
+
 test('listen() without port, path and fd says what is missing', async (t) => {
   const server = startServer(t)
   for (const options of [{}, { host: '127.0.0.1' }, { port: undefined }]) {

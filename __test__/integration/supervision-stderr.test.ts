@@ -37,7 +37,7 @@ linuxTest(
     t.true(restarts >= 3)
     const own = openOn(parent.process.pid ?? 0, 2)
     // Right after its hello, by which the parent knows that it is ready.
-  await until(() => openOn(pid, 2) === own)
+    await until(() => openOn(pid, 2) === own)
     t.is(readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length, 1)
     t.true(isRunning(pid))
   },

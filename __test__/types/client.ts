@@ -13,14 +13,20 @@ import {
   type ConnectionInfo,
   type ConnectOptions,
   connect,
+  type JoinedInfo,
+  type LostInfo,
+  type ReconnectOptions,
   SocketServerError,
   type SocketServerErrorCode,
 } from '@socketserver/node'
 import { expectTypeOf } from 'expect-type'
 
-expectTypeOf(connect).parameters.toExtend<[options?: ConnectOptions | undefined]>()
+expectTypeOf(connect).parameters.toEqualTypeOf<[options?: string | ConnectOptions | undefined]>()
 expectTypeOf(connect()).toEqualTypeOf<Client>()
 expectTypeOf(connect({ port: 7702 })).toEqualTypeOf<Client>()
+expectTypeOf(connect('/run/app.ctl')).toEqualTypeOf<Client>()
+expectTypeOf(connect({ path: '/run/app.ctl', port: 7702, reconnect: { maxDelay: 5000 } })).toEqualTypeOf<Client>()
+expectTypeOf<ConnectOptions['reconnect']>().toEqualTypeOf<boolean | ReconnectOptions | undefined>()
 // @ts-expect-error A port is a number.
 connect({ port: '7702' })
 
@@ -57,6 +63,11 @@ client.on('connection', (socket, connection) => {
   expectTypeOf(socket).toEqualTypeOf<Socket>()
   expectTypeOf(connection).toEqualTypeOf<Connection>()
 })
+client.on('joined', (info) => expectTypeOf(info).toEqualTypeOf<JoinedInfo>())
+client.on('lost', (info) => {
+  expectTypeOf(info).toEqualTypeOf<LostInfo>()
+  expectTypeOf(info.error).toEqualTypeOf<SocketServerError>()
+})
 client.once('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>())
 client.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())
 
@@ -71,6 +82,7 @@ const error = new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'too late', { cau
 expectTypeOf(error).toExtend<Error>()
 expectTypeOf(error.code).toExtend<string>()
 expectTypeOf<'ERR_SOCKETSERVER_NO_PARENT'>().toExtend<SocketServerErrorCode>()
+expectTypeOf<'ERR_SOCKETSERVER_REFUSED'>().toExtend<SocketServerErrorCode>()
 expectTypeOf<'EADDRINUSE'>().not.toExtend<SocketServerErrorCode>()
 expectTypeOf<'EADDRINUSE'>().toExtend<SocketServerError['code']>()
 expectTypeOf(error.errno).toEqualTypeOf<number | undefined>()

@@ -7,14 +7,18 @@ import {
   type DrainOptions,
   type DrainResult,
   type ForkOptions,
+  type JoinedHandle,
   type ListenAddress,
   type ListenOptions,
   type PathAddress,
   type Pool,
   type ProcessHandle,
+  type RefusedInfo,
   type Server,
   type ServerOptions,
   type ServerStats,
+  type Share,
+  type ShareOptions,
   type ShedInfo,
   type TcpAddress,
   type WorkerHandle,
@@ -83,6 +87,21 @@ expectTypeOf(worker.state).toEqualTypeOf<WorkerState>()
 expectTypeOf<WorkerState>().toEqualTypeOf<'starting' | 'ready' | 'draining' | 'exited'>()
 expectTypeOf(worker.process).toEqualTypeOf<ChildProcess>()
 
+expectTypeOf(server.share).parameters.toEqualTypeOf<[path: string, options?: ShareOptions | undefined]>()
+expectTypeOf(server.share('/run/app.ctl', { mode: 0o660, allow: { gids: [33] } })).toEqualTypeOf<Promise<Share>>()
+// @ts-expect-error Users go by number.
+server.share('/run/app.ctl', { allow: { uids: ['www-data'] } })
+// @ts-expect-error A mode is a number.
+server.share('/run/app.ctl', { mode: '600' })
+
+declare const share: Share
+expectTypeOf(share.path).toBeString()
+expectTypeOf(share.workers).toEqualTypeOf<readonly JoinedHandle[]>()
+expectTypeOf(share.close()).toEqualTypeOf<Promise<void>>()
+expectTypeOf(share).toExtend<AsyncDisposable>()
+expectTypeOf<JoinedHandle>().toExtend<WorkerHandle>()
+expectTypeOf<JoinedHandle['uid']>().toBeNumber()
+
 expectTypeOf(server.stats()).toEqualTypeOf<ServerStats>()
 expectTypeOf<ServerStats>().toExtend<{
   accepted: number
@@ -94,6 +113,7 @@ expectTypeOf<ServerStats>().toExtend<{
   maxQueued: number
   leases: number
   workers: number
+  refused: number
   paused: boolean
   waitMs: { p50: number; p99: number; max: number }
   acceptErrors: Record<string, number>
@@ -114,6 +134,7 @@ server.on('exit', (handle, code, signal) => {
   expectTypeOf(code).toEqualTypeOf<number | null>()
   expectTypeOf(signal).toEqualTypeOf<NodeJS.Signals | null>()
 })
+server.on('refused', (info) => expectTypeOf(info).toEqualTypeOf<RefusedInfo>())
 server.on('shed', (info) => expectTypeOf(info).toEqualTypeOf<ShedInfo>())
 server.once('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>())
 server.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())

@@ -33,6 +33,8 @@ export declare class NativeReceiver {
    * keeps no loop alive.
    */
   constructor(fd: number, borrowed: boolean, wake: (hasChanged: boolean) => void)
+  /** Connects to a shared path, without waiting. */
+  static dial(path: string): DialOutcome
   /**
    * Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
    * outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
@@ -84,6 +86,10 @@ export declare class NativeServer {
   listenFd(fd: number): ListenOutcome
   /** Copies of the sockets that it listens on, in the order of listening. Their files are from then on left alone. */
   listeningSockets(): DescriptorsOutcome
+  /** Lets programs join as workers at a path. */
+  share(settings: NativeShareSettings): ShareOutcome
+  /** Nobody joins there any more; the path is gone when this returns. */
+  unshare(share: number): void
   /** Opens a channel. The worker's end stays open here until `closeWorkerEnd`. */
   openChannel(): ChannelEnd
   /** Closes our copy of a worker's end, once its process has one: while it is open, the channel never ends. */
@@ -185,6 +191,14 @@ export interface DescriptorsOutcome {
   error?: SystemError
 }
 
+/** Either the one or the other. */
+export interface DialOutcome {
+  /** The worker's end of a channel, which the caller owns. */
+  fd?: number
+  /** Why there is none. */
+  error?: SystemError
+}
+
 /** Why a connection stays with the worker that would hand it back. */
 export interface HandBackRefusal {
   /** What is against it. */
@@ -235,6 +249,22 @@ export interface NativeServerSettings {
   steps: boolean
 }
 
+/** Where programs may join, and who may; TypeScript has checked it. */
+export interface NativeShareSettings {
+  /** A path, or an abstract name behind a null byte. */
+  path: string
+  /** The file's rights. */
+  mode: number
+  /** Users that may join beside our own. */
+  uids: Array<number>
+  /** Groups whose members may join. */
+  gids: Array<number>
+  /** How many may have joined at a time. */
+  maxWorkers: number
+  /** Milliseconds to say hello; 0 is for ever. */
+  helloTimeoutMs: number
+}
+
 /** The counters of a server at one moment. */
 export interface NativeStats {
   /** Connections accepted. */
@@ -255,6 +285,8 @@ export interface NativeStats {
   leases: number
   /** Workers that have joined. */
   workers: number
+  /** Peers turned away at shared paths. */
+  refused: number
   /** Whether accepting pauses. */
   paused: boolean
   /** From accept to handoff. */
@@ -266,18 +298,27 @@ export interface NativeStats {
 /** Something that has happened in the server. */
 export interface Notice {
   /** What. */
-  kind: 'joined' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'
-  /** joined, ended, worker-limit: the channel. */
+  kind: 'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'
+  /** joined, admitted, ended, worker-limit: the channel. */
   channel?: number
-  /** joined: as the worker says. */
+  /** joined: as the worker says; admitted, refused: as the system says, if it does. */
   pid?: number
-  /** ended: left, lost, dismissed or protocol; shed: timeout or destroyed. */
+  /** admitted, refused: the number of the shared path. */
+  share?: number
+  /** admitted, refused: the user. */
+  uid?: number
+  /** admitted, refused: the group. */
+  gid?: number
+  /**
+   * ended: left, lost, dismissed or protocol; shed: timeout or destroyed; refused: not-allowed, full, late, version or
+   * protocol.
+   */
   reason?: string
   /** ended: the leases that the worker held then. */
   leases?: number
   /** ended: the connections that it had taken. */
   handedOff?: number
-  /** ended by protocol: what was wrong. */
+  /** ended by protocol, refused: what was wrong. */
   message?: string
   /** step: the connection. */
   id?: number
@@ -321,6 +362,8 @@ export interface ReceiverPhase {
   reason?: 'eof' | 'closed' | 'refused' | 'protocol' | 'left'
   /** ended: more of it. */
   message?: string
+  /** refused: which of the reasons. */
+  refusal?: 'version' | 'not-allowed' | 'full' | 'late'
 }
 
 /** What has become of something that was to be sent. Neither: the kernel has all of it. */
@@ -336,6 +379,14 @@ export interface Settled {
   /** Of the call of `send`. */
   ticket: number
   /** Absent: the kernel has taken all of it. */
+  error?: SystemError
+}
+
+/** Either the one or the other. */
+export interface ShareOutcome {
+  /** The number of the shared path. */
+  share?: number
+  /** Why it is not shared. */
   error?: SystemError
 }
 

@@ -14,6 +14,7 @@ import { Returns } from './returns.js'
  */
 export class Channel {
   readonly settings: WorkerSettings
+  readonly #onPhase: (phase: ReceiverPhase) => void
   /** Ours until the native side has it, which closes it also if it cannot be opened. */
   #fd: number | undefined
   #receiver: NativeReceiver | undefined
@@ -24,10 +25,14 @@ export class Channel {
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #pulse: NodeJS.Timeout | undefined
 
-  /** Owns `fd` from then on, unless it is a thread's. Throws if it is not a channel. */
-  constructor(fd: number, settings: WorkerSettings) {
+  /**
+   * Owns `fd` from then on, unless it is a thread's. Throws if it is not a channel. `onPhase` is told of each change, after the
+   * lanes have been.
+   */
+  constructor(fd: number, settings: WorkerSettings, onPhase: (phase: ReceiverPhase) => void = () => {}) {
     this.#fd = fd
     this.settings = settings
+    this.#onPhase = onPhase
     if (!settings.isReadyManual) this.open()
   }
 
@@ -48,20 +53,13 @@ export class Channel {
 
   /**
    * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has died or has ended it in the
-   * meantime, it is over.
+   * meantime, that is read from it as at any other time.
    */
   open(): void {
     const fd = this.#fd
     if (fd === undefined || this.#state !== 'open') return
     this.#fd = undefined
-    let receiver: NativeReceiver
-    try {
-      receiver = openReceiver(fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
-    } catch (error) {
-      if (!(error instanceof Error && error.message.includes('EPIPE'))) throw error
-      this.#change({ phase: 'ended', reason: 'eof' })
-      return
-    }
+    const receiver = openReceiver(fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
     this.#receiver = receiver
     if (this.settings.keptStderr > 0) restoreStderr(this.settings.keptStderr)
     // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
@@ -134,5 +132,6 @@ export class Channel {
     if (!hasChanged) return
     if (phase.phase === 'ended') this.#returns.end()
     for (const lane of this.#lanes) lane.phaseChanged(phase)
+    this.#onPhase(phase)
   }
 }

@@ -1,14 +1,15 @@
 // Runs in a WORKER. The parent's counterparts are server/server.ts and server/worker-handle.ts.
 
 import { EventEmitter } from 'node:events'
-import type { Server as NetServer, Socket } from 'node:net'
+import type { Server as NetServer } from 'node:net'
 import { debug } from '../diagnostics.js'
 import { hasCode, SocketServerError } from '../errors.js'
 import { type ClientEvents, report } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import type { ReceiverPhase } from '../native.js'
 import { AcceptQueue } from './accept-queue.js'
-import { type Adopter, createAdopter, detach } from './adopt-socket.js'
+import { type Adopter, createAdopter } from './adopt-socket.js'
+import { type Berth, Berths } from './berths.js'
 import type { Channel } from './channel.js'
 import {
   type AcceptOptions,
@@ -20,27 +21,25 @@ import {
 import { type Connection, HeldConnection } from './connection.js'
 import { ConnectionListeners } from './connection-listeners.js'
 import { closedError, type DrainInfo, lostError, retiredError } from './ending.js'
-import { Lane } from './lane.js'
-import { Leases } from './leases.js'
 import { leaveProcess } from './leave-process.js'
 import type { ReceivedConnection } from './received-connection.js'
-import { assertUntouched } from './returns.js'
 import { type ServedServer, serveOn } from './serve.js'
+import type { JoinedInfo, Service } from './service.js'
 import { uncaught } from './uncaught.js'
 
 /**
- * A worker's side: takes connections from the server that started this process. Made by {@link connect}. It keeps the
- * process alive until it has closed, which it does by itself when the server retires this worker or has died.
+ * A worker's side: takes connections from the server that started this process, or that it has joined. Made by
+ * {@link connect}. It keeps the process alive until it has closed. If a server started the process it closes by itself when that
+ * retires this worker or has died; one that joins by itself goes on, and joins again.
  */
 export class Client extends EventEmitter<ClientEvents> {
-  readonly #channel: Channel
-  readonly #lane: Lane
+  readonly #service: Service
+  readonly #berths: Berths
   readonly #adopter: Adopter
   readonly #keepAlive = new KeepAlive()
-  readonly #accepts = new AcceptQueue(() => this.#lane.pumpSoon())
+  readonly #accepts = new AcceptQueue(() => this.#berths.pumpSoon())
   /** Taken for a listener that left before its turn came; they go to whoever asks next. */
-  readonly #surplus: ReceivedConnection[] = []
-  readonly #leases = new Leases((isHandedBack) => this.#leaseOver(isHandedBack))
+  readonly #surplus: [ReceivedConnection, Berth][] = []
   #state: 'open' | 'closing' | 'closed' = 'open'
   /** Why there are no more connections, once that is so. */
   #ending: () => SocketServerError = closedError
@@ -53,31 +52,51 @@ export class Client extends EventEmitter<ClientEvents> {
   })
 
   /** @internal */
-  constructor(channel: Channel, port: number, adopter: Adopter = createAdopter({ handles: 'tcp' })) {
+  constructor(service: Service, port: number, adopter: Adopter = createAdopter({ handles: 'tcp' })) {
     super()
-    this.#channel = channel
+    this.#service = service
     this.#adopter = adopter
-    this.#lane = new Lane(port, channel, {
+    this.#berths = new Berths(port, {
       demand: () => this.#demand(),
-      receive: (connection) => this.#receive(connection),
-      exhausted: () => this.#orphaned(),
-      phaseChanged: (phase) => this.#phaseChanged(phase),
+      receive: (connection, berth) => this.#receive(connection, berth),
+      leaseOver: () => this.#closeIfDone(),
+      exhausted: (berth, phase) => this.#exhausted(berth, phase),
+      phaseChanged: (berth, phase) => this.#phaseChanged(berth, phase),
     })
     this.#keepAlive.hold()
   }
 
+  /** @internal Takes connections from this channel from now on. */
+  attach(channel: Channel): void {
+    if (this.#state === 'open') this.#berths.add(channel)
+  }
+
+  /** @internal The server that it has joined has welcomed it. */
+  joined(info: JoinedInfo): void {
+    if (this.#hasDrained) this.#served?.resume()
+    this.#hasDrained = false
+    this.emit('joined', info)
+  }
+
+  /** @internal There is no server to join, for good: what waits is told why. */
+  fail(error: SocketServerError): void {
+    if (this.#state !== 'open') return
+    report(this, error)
+    this.#finish(() => new SocketServerError(error.code, error.message, { ...error, cause: error.cause }))
+  }
+
   /** Connections this client holds now. */
   get leases(): number {
-    return this.#lane.leases
+    return this.#berths.leases
   }
 
   /** The most leases it may have, 1 to 4294967295, or Infinity, the default. What it holds already is not affected. */
   get concurrency(): number {
-    return this.#lane.concurrency
+    return this.#berths.concurrency
   }
 
   set concurrency(limit: number) {
-    this.#lane.concurrency = concurrency('concurrency', limit)
+    this.#berths.concurrency = concurrency('concurrency', limit)
   }
 
   /** @internal */
@@ -88,7 +107,8 @@ export class Client extends EventEmitter<ClientEvents> {
   /**
    * Takes one connection; several calls wait in order. Its lease ends when the socket closes, or has been ended by the
    * handler. Rejects with an AbortError, with ERR_SOCKETSERVER_CLOSED once this client is closed or the server has retired
-   * this worker, or with ERR_SOCKETSERVER_CONNECTION_LOST once the server has died.
+   * this worker, or with ERR_SOCKETSERVER_CONNECTION_LOST once the server has died. One that joins a server by itself waits for
+   * the next instead, and rejects with ERR_SOCKETSERVER_REFUSED, or the system's code, if there will be none.
    */
   async accept(options: AcceptOptions = {}): Promise<Connection> {
     const signal = parseAcceptOptions(options)
@@ -128,7 +148,7 @@ export class Client extends EventEmitter<ClientEvents> {
       )
     }
     this.#served = serveOn(server, this.#adopter, {
-      port: this.#lane.port,
+      port: this.#berths.port,
       ready: () => this.#wantMore(),
       stopped: () => this.#servedStopped(),
       ref: () => void this.ref(),
@@ -143,7 +163,7 @@ export class Client extends EventEmitter<ClientEvents> {
    * Otherwise connecting has said so, and this does nothing.
    */
   ready(): this {
-    this.#channel.open()
+    this.#service.ready()
     return this
   }
 
@@ -177,84 +197,74 @@ export class Client extends EventEmitter<ClientEvents> {
 
   #wantMore(): void {
     while (this.#surplus.length > 0 && this.#demand() > 0) {
-      for (const connection of this.#surplus.splice(0, 1)) this.#receive(connection)
+      for (const [connection, berth] of this.#surplus.splice(0, 1)) this.#receive(connection, berth)
     }
-    this.#lane.pumpSoon()
+    this.#berths.pumpSoon()
   }
 
-  #receive(connection: ReceivedConnection): void {
+  #receive(connection: ReceivedConnection, berth: Berth): void {
     try {
-      this.#pass(connection)
+      this.#pass(connection, berth)
     } catch (error) {
-      this.#leases.over(connection)
+      berth.leases.over(connection)
       // Not here: connections that came along still wait in line, and a listener may throw.
       process.nextTick(() => report(this, error instanceof Error ? error : new Error(String(error))))
     }
   }
 
   /** Gives a connection to who is next. Throws if no socket could be made of it. */
-  #pass(connection: ReceivedConnection): void {
+  #pass(connection: ReceivedConnection, berth: Berth): void {
+    const { leases } = berth
     if (this.#accepts.length > 0) {
       const socket = this.#adopter.adopt(connection)
-      this.#leases.begin('finish', socket, connection)
-      this.#accepts.give(new HeldConnection(socket, connection, this.#handBack))
+      leases.begin('finish', socket, connection)
+      this.#accepts.give(new HeldConnection(socket, connection, berth.handBack))
     } else if (this.#served !== undefined) {
       const socket = this.#served.receive(connection)
-      if (socket === undefined) this.#leases.over(connection)
-      else this.#leases.begin('close', socket, connection)
+      if (socket === undefined) leases.over(connection)
+      else leases.begin('close', socket, connection)
     } else if (this.listenerCount('connection') > 0) {
       const socket = this.#adopter.adopt(connection)
-      this.#leases.begin('close', socket, connection)
-      const held = new HeldConnection(socket, connection, this.#handBack)
+      leases.begin('close', socket, connection)
+      const held = new HeldConnection(socket, connection, berth.handBack)
       uncaught(() => this.emit('connection', socket, held))
     } else {
-      this.#surplus.push(connection)
+      this.#surplus.push([connection, berth])
     }
   }
 
-  /** One function for all connections; see there. */
-  readonly #handBack = async (socket: Socket, connection: ReceivedConnection): Promise<void> => {
-    assertUntouched(socket)
-    const returned = this.#channel.handBack(connection)
-    // From here on it is not this worker's: its lease is over with the parent's word, not when this socket closes.
-    const over = this.#leases.handBack(connection, returned)
-    detach(socket)
-    await over
-  }
-
-  #leaseOver(isHandedBack: boolean): void {
-    this.#lane.leaseEnded(isHandedBack)
-    this.#closeIfDone()
-  }
-
-  #phaseChanged({ phase, reason }: ReceiverPhase): void {
+  #phaseChanged(berth: Berth, { phase, reason }: ReceiverPhase): void {
     debug('the channel to the server is %s%s', phase, reason === undefined ? '' : `: ${reason}`)
     if (phase === 'draining') this.#drain({ reason: 'server', timeout: undefined })
     if (phase === 'retired') {
       this.#drain({ reason: 'retired', timeout: this.#drainTimeout })
-      this.#finish(retiredError)
+      if (this.#service.rejoins) this.#berths.leave(berth)
+      else this.#finish(retiredError)
     }
-    if (phase === 'ended') this.#ended(reason)
+    if (phase === 'ended' && !this.#service.rejoins) this.#ended(reason)
   }
 
   /** There is no server any more that would see to it that what is still open ends in time. */
   #ended(reason: ReceiverPhase['reason']): void {
     if (this.#state === 'closed' || reason === 'left') return
     // The server has ended the channel: the time for what it knew of is over.
-    if (reason === 'closed') this.#leases.end()
+    if (reason === 'closed') this.#berths.endLeases()
     else if (this.#drainTimeout !== undefined) setTimeout(() => this.#expire(), this.#drainTimeout).unref()
     this.#drain({ reason: reason === 'eof' ? 'lost' : 'retired', timeout: this.#drainTimeout })
   }
 
   #expire(): void {
     this.#finish(lostError)
-    this.#leases.end()
+    this.#berths.endLeases()
   }
 
-  /** The channel is over and nothing of what it brought is left. */
-  #orphaned(): void {
+  /** A channel is over and nothing of what it brought is left. */
+  #exhausted(berth: Berth, { reason, message }: ReceiverPhase): void {
+    if (this.#service.rejoins) {
+      this.#berths.leave(berth)
+      return
+    }
     if (this.#state !== 'open') return
-    const { reason, message } = this.#channel.phase
     if (reason === 'protocol' || reason === 'refused') {
       report(this, new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', message ?? `The channel has ended: ${reason}`))
     }
@@ -262,7 +272,7 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   get #drainTimeout(): number | undefined {
-    const { drainTimeout } = this.#channel.settings
+    const { drainTimeout } = this.#service.settings
     return drainTimeout === 0 ? undefined : drainTimeout
   }
 
@@ -288,23 +298,24 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#state = 'closing'
     this.#ending = ending
     this.#accepts.reject(ending)
-    this.#lane.stop()
+    this.#berths.stop()
+    this.#service.left(this)
     this.#served?.finish()
-    for (const connection of this.#surplus.splice(0)) {
+    for (const [connection, berth] of this.#surplus.splice(0)) {
       const socket = this.#adopter.adopt(connection)
-      this.#leases.begin('close', socket, connection)
+      berth.leases.begin('close', socket, connection)
       socket.destroy()
     }
     this.#closeIfDone()
   }
 
   #closeIfDone(): void {
-    if (this.#state !== 'closing' || this.#lane.leases > 0) return
+    if (this.#state !== 'closing' || this.#berths.leases > 0) return
     this.#state = 'closed'
-    this.#lane.close()
+    this.#berths.close()
     this.#served?.end()
     this.#keepAlive.release()
-    if (this.#ending !== closedError) leaveProcess(this.#channel.settings)
+    if (this.#ending !== closedError && !this.#service.rejoins) leaveProcess(this.#service.settings)
     process.nextTick(() => {
       this.#settleClosed()
       this.emit('close')

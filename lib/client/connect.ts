@@ -7,25 +7,36 @@ import { readSettings, SETTINGS_VARIABLE } from '../worker-settings.js'
 import { Channel } from './channel.js'
 import { Client } from './client.js'
 import { type ConnectOptions, parseConnectOptions } from './client-options.js'
+import { join } from './membership.js'
 import { leaveSignalsToParent } from './parent-signals.js'
+import type { Service } from './service.js'
 
 /**
- * Connects to the server that started this process or thread, or rather to one of its listeners if `port` is given. A
- * second call with the same port gives the same client. Where the server has gone or has retired this worker in the
- * meantime, the client has nothing to give and closes by itself. Throws ERR_SOCKETSERVER_NO_PARENT if no server
- * started it, and ERR_SOCKETSERVER_CLOSED once every client of it has closed.
+ * Connects to the server that started this process or thread, or, with a path, joins the server that shares it: then this may
+ * be any process. With `port` it serves that one listener only. A second call with the same path and port gives the same client.
+ *
+ * Without a path: where the server has gone or has retired this worker in the meantime, the client has nothing to give and
+ * closes by itself. Throws ERR_SOCKETSERVER_NO_PARENT if no server started it, and ERR_SOCKETSERVER_CLOSED once every client of
+ * it has closed. With a path it returns before it has joined, which `joined` tells, and joins again when the server has gone,
+ * until it is closed or refused for good (ERR_SOCKETSERVER_REFUSED).
  */
-export function connect(options: ConnectOptions = {}): Client {
-  const port = parseConnectOptions(options)
+export function connect(options: string | ConnectOptions = {}): Client {
+  const { port, path, reconnect } = parseConnectOptions(options)
+  if (path !== undefined) return join(path, port, reconnect)
   channel ??= openChannel()
   const existing = clients.get(port)
   if (existing !== undefined && !existing.isClosing) return existing
   if (channel.hasLeft) {
     throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'This worker has left its server: connect() comes too late')
   }
-  const client = new Client(channel, port)
+  const client = new Client(parentOf(channel), port)
+  client.attach(channel)
   clients.set(port, client)
   return client
+}
+
+function parentOf(channel: Channel): Service {
+  return { settings: channel.settings, rejoins: false, ready: () => channel.open(), left: () => {} }
 }
 
 function openChannel(): Channel {

@@ -59,6 +59,10 @@ export class EmittedServer implements ServedServer {
     this.#drain.begin()
   }
 
+  resume(): void {
+    this.#drain.resume()
+  }
+
   finish(): void {
     this.#drain.finish()
   }

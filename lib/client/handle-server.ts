@@ -61,6 +61,10 @@ export class HandleServer implements ServedServer {
     this.#drain.begin()
   }
 
+  resume(): void {
+    this.#drain.resume()
+  }
+
   finish(): void {
     this.#drain.finish()
   }

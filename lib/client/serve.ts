@@ -13,6 +13,8 @@ export interface ServedServer {
   receive(connection: ReceivedConnection): Socket | undefined
   /** Has what idles end, and answers be the last on their connection; still takes connections. */
   drain(): void
+  /** The next server has been found: what idles from now on may idle. */
+  resume(): void
   /** No connection will come any more: drains, and closes it as soon as that does not cut a request short. */
   finish(): void
   /** The last connection is over. */

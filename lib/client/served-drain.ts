@@ -37,6 +37,14 @@ export class ServedDrain {
     this.#sweeper = setInterval(() => setImmediate(() => this.#sweep()), IDLE_GRACE).unref()
   }
 
+  /** Connections may idle again: those that come, and those that have not ended by now. */
+  resume(): void {
+    if (this.#stage !== 'draining') return
+    this.#stage = 'serving'
+    clearInterval(this.#sweeper)
+    this.#server.off('request', lastRequest)
+  }
+
   /** The same, and closes the server: at once, unless that would close idle connections before their grace is over. */
   finish(): void {
     this.begin()

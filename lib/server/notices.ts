@@ -3,14 +3,16 @@ import { SocketServerError, systemError } from '../errors.js'
 import { endOf, type Notice } from '../native.js'
 import { errorPlace, fromNative } from './address.js'
 import type { CutInfo, ShedInfo } from './stats.js'
-import type { SupervisedWorker } from './supervised-worker.js'
 import { bodyName } from './worker-body.js'
+import type { KnownWorker } from './worker-handle.js'
 
 /** What a server does about what its native side has to say. */
 export interface NoticeReader {
-  worker(channel: number): SupervisedWorker | undefined
-  joined(worker: SupervisedWorker): void
-  cut(worker: SupervisedWorker, info: CutInfo): void
+  worker(channel: number): KnownWorker | undefined
+  admitted(notice: Notice): void
+  refused(notice: Notice): void
+  joined(channel: number): void
+  cut(worker: KnownWorker, info: CutInfo): void
   shed(info: ShedInfo): void
   failed(error: SocketServerError): void
   drained(): void
@@ -19,8 +21,14 @@ export interface NoticeReader {
 export function readNotice(notice: Notice, reader: NoticeReader): void {
   const worker = notice.channel === undefined ? undefined : reader.worker(notice.channel)
   switch (notice.kind) {
+    case 'admitted':
+      reader.admitted(notice)
+      break
+    case 'refused':
+      reader.refused(notice)
+      break
     case 'joined':
-      if (worker) reader.joined(worker)
+      if (notice.channel !== undefined) reader.joined(notice.channel)
       break
     case 'ended':
       if (notice.reason === 'protocol') reader.failed(protocolError(notice, worker))
@@ -47,7 +55,7 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
   }
 }
 
-function channelEnded(notice: Notice, worker: SupervisedWorker, reader: NoticeReader): void {
+function channelEnded(notice: Notice, worker: KnownWorker, reader: NoticeReader): void {
   const { leases, handedOff } = endOf(notice)
   worker.channelEnded(handedOff)
   if (leases === 0) return
@@ -56,13 +64,13 @@ function channelEnded(notice: Notice, worker: SupervisedWorker, reader: NoticeRe
 }
 
 /** For `NODE_DEBUG`; what the worker does with the connection it says itself, under the same number. */
-function tellStep({ id, step }: Notice, worker: SupervisedWorker | undefined): void {
+function tellStep({ id, step }: Notice, worker: KnownWorker | undefined): void {
   if (step === 'handed-back') debug('connection %d is handed back by %s', id, describe(worker))
   else if (step === 'handed-off') debug('connection %d is handed to %s', id, describe(worker))
   else debug('connection %d is %s', id, step)
 }
 
-function protocolError({ message }: Notice, worker: SupervisedWorker | undefined): SocketServerError {
+function protocolError({ message }: Notice, worker: KnownWorker | undefined): SocketServerError {
   return new SocketServerError(
     'ERR_SOCKETSERVER_PROTOCOL',
     `The channel of ${describe(worker)} was ended, as it broke the protocol: ${message ?? 'no reason was given'}`,
@@ -70,7 +78,7 @@ function protocolError({ message }: Notice, worker: SupervisedWorker | undefined
   )
 }
 
-function describe(worker: SupervisedWorker | undefined): string {
+function describe(worker: KnownWorker | undefined): string {
   return worker === undefined ? 'a worker that has gone' : `worker ${worker.id} (${bodyName(worker)})`
 }
 

@@ -20,6 +20,9 @@ import {
 import { type NoticeReader, readNotice } from './notices.js'
 import type { Pool } from './pool.js'
 import { type DrainOptions, parseDrainOptions, parseServerOptions, type ServerOptions } from './server-options.js'
+import type { Share } from './share.js'
+import { parseShareOptions, type ShareOptions } from './share-options.js'
+import { Shares } from './shares.js'
 import { closeOnSignals } from './signals.js'
 import { spawnWorker } from './spawn-worker.js'
 import type { DrainResult, ServerStats } from './stats.js'
@@ -44,6 +47,7 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #keepAlive = new KeepAlive()
   readonly #addresses: ListenAddress[] = []
   readonly #supervisor: Supervisor
+  readonly #shares: Shares
   #state: 'open' | 'draining' | 'closing' | 'destroyed' | 'closed' = 'open'
   #closing: Promise<void> | undefined
 
@@ -55,6 +59,7 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#native = openServer({ ...settings, steps: debug.enabled }, () => this.#readNotices())
     this.#drain = new Drain(this.#native)
     this.#supervisor = new Supervisor(this, this.#native, signals)
+    this.#shares = new Shares(this, this.#native, this.#supervisor)
     if (signals) closeOnSignals(this, killTimeout)
   }
 
@@ -119,9 +124,26 @@ export class Server extends EventEmitter<ServerEvents> {
     )
   }
 
+  /**
+   * Lets programs in any language join as workers, by connecting to a Unix socket and speaking the protocol; a Node process
+   * does so by `connect(path)`. `path` is one in the file system, which then appears with its `mode` and is removed at the end,
+   * or, on Linux, an abstract name that begins with a null byte. Only processes of this user are let in, unless `allow` names
+   * others. Rejects as `net` fails to listen (EADDRINUSE if somebody answers at the path, or it is no socket), and with
+   * ERR_SOCKETSERVER_CLOSED once the server drains.
+   */
+  async share(path: string, options: ShareOptions = {}): Promise<Share> {
+    const settings = parseShareOptions(path, options)
+    this.#open('share()')
+    const share = this.#shares.open(settings)
+    this.#keepAlive.hold()
+    return share
+  }
+
   /** A snapshot of what it has done and what it holds. */
   stats(): ServerStats {
-    return { ...this.#native.stats(), ...this.#supervisor.stats() }
+    const { states, ...counts } = this.#supervisor.stats()
+    this.#shares.count(states)
+    return { ...this.#native.stats(), states, ...counts }
   }
 
   /**
@@ -153,6 +175,7 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#keepAlive.release()
     this.#supervisor.kill()
     this.#readNotices()
+    this.#shares.kill()
     void this.close()
   }
 
@@ -180,9 +203,11 @@ export class Server extends EventEmitter<ServerEvents> {
       await this.#drain.wait(timeout)
     }
     // Their connections are over, or their time is: from here on a worker is only in the way.
-    await this.#supervisor.stop(this.#killTimeout)
+    if (this.#state !== 'destroyed') this.#keepAlive.hold()
+    await Promise.all([this.#supervisor.stop(this.#killTimeout), this.#shares.stop(this.#killTimeout)])
     this.#native.destroy()
     this.#readNotices()
+    this.#shares.kill()
     this.#keepAlive.release()
     this.#state = 'closed'
     this.emit('close')
@@ -199,8 +224,13 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   readonly #noticeReader: NoticeReader = {
-    worker: (channel) => this.#supervisor.worker(channel),
-    joined: (worker) => this.#supervisor.joined(worker),
+    worker: (channel) => this.#supervisor.worker(channel) ?? this.#shares.worker(channel),
+    admitted: (notice) => this.#shares.admitted(notice),
+    refused: (notice) => this.#shares.refused(notice),
+    joined: (channel) => {
+      this.#supervisor.joined(channel)
+      this.#shares.joined(channel)
+    },
     cut: (worker, info) => this.#supervisor.cut(worker, info),
     shed: (info) => {
       debug('connection %d from %s is given up: %s', info.id, info.remoteAddress ?? 'a Unix socket', info.reason)

@@ -20,6 +20,8 @@ export interface ServerStats {
   leases: number
   /** Workers that are connected now. */
   workers: number
+  /** Programs so far that connected to a shared path and were not let in. */
+  refused: number
   /** Workers by state; those that have exited are not counted. */
   states: Record<Exclude<WorkerState, 'exited'>, number>
   /** Workers started so far in the place of one that had exited. */
@@ -62,6 +64,23 @@ export interface ShedInfo {
   waited: number
 }
 
+/** What connected to a shared path and was not let in. */
+export interface RefusedInfo {
+  /** Where. */
+  path: string
+  /** Undefined if the system does not say. */
+  pid: number | undefined
+  uid: number | undefined
+  gid: number | undefined
+  /**
+   * `not-allowed`: its user may not join there. `full`: `maxWorkers` have joined. `late`: it said no hello within
+   * `helloTimeout`. `version`: there is no version of the protocol that both speak. `protocol`: what it said first was no hello.
+   */
+  reason: 'not-allowed' | 'full' | 'late' | 'version' | 'protocol'
+  /** The reason in words, with what was expected and what came. */
+  message: string
+}
+
 /** A worker whose event loop does not turn. */
 export interface StallInfo {
   /** Milliseconds since it was last seen to. */
@@ -70,7 +89,7 @@ export interface StallInfo {
   leases: number
 }
 
-/** Connections that ended because their worker did. */
+/** Connections that ended because their worker did; one that has joined may serve them on, which the server cannot know. */
 export interface CutInfo {
   /** How many. */
   connections: number

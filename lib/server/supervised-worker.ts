@@ -3,7 +3,7 @@
 import { SocketServerError } from '../errors.js'
 import { beatsOf, type NativeServer } from '../native.js'
 import { bodyName, type WorkerBody, type WorkerExit } from './worker-body.js'
-import type { WorkerHandle, WorkerState } from './worker-handle.js'
+import type { KnownWorker, WorkerState } from './worker-handle.js'
 
 export interface WorkerSetup {
   id: number
@@ -28,7 +28,7 @@ export interface WorkerSetup {
  * `retiring` has the time that `retire` gives it, after which its channel is ended, and `leaving` has `killTimeout`.
  * `left` may take its time, as nobody asked it to go. From everywhere an exit leads to `exited`.
  */
-export class SupervisedWorker implements WorkerHandle {
+export class SupervisedWorker implements KnownWorker {
   readonly id: number
   readonly generation: number
   readonly restarts: number

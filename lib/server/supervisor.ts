@@ -12,7 +12,7 @@ import type { Server } from './server.js'
 import type { CutInfo, ServerStats } from './stats.js'
 import { SupervisedWorker } from './supervised-worker.js'
 import { bodyName, type WorkerBody, type WorkerExit } from './worker-body.js'
-import type { WorkerState } from './worker-handle.js'
+import type { WorkerHandle, WorkerState } from './worker-handle.js'
 
 /** Starts what a worker lives in, and opens its channel. `isSuspect`: the last one in its place did not get ready. */
 export type StartBody = (
@@ -101,13 +101,30 @@ export class Supervisor {
     for (const pool of this.#pools) pool.reference(isReferenced)
   }
 
-  joined(worker: SupervisedWorker): void {
-    worker.joined()
-    if (worker.state === 'ready') this.#server.emit('worker', worker)
+  /** The worker on this channel has said hello. */
+  joined(channel: number): void {
+    const worker = this.worker(channel)
+    worker?.joined()
+    if (worker?.state === 'ready') this.#server.emit('worker', worker)
+  }
+
+  /** A number for a worker. */
+  takeId(): number {
+    const id = this.#nextWorker
+    this.#nextWorker += 1
+    return id
+  }
+
+  /** A worker has gone from one state to another. */
+  changed(worker: WorkerHandle, from: WorkerState): void {
+    const { id, state } = worker
+    debug('worker %d (%s) is %s, was %s', id, bodyName(worker), state, from)
+    if (diagnostics.workerState.hasSubscribers) diagnostics.workerState.publish({ worker, from, to: state })
+    this.#server.emit('transition', worker, from)
   }
 
   /** Connections have ended with their worker. */
-  cut(worker: SupervisedWorker, info: CutInfo): void {
+  cut(worker: WorkerHandle, info: CutInfo): void {
     this.#counts.cut += info.connections
     debug('worker %d (%s) took %d connections along: %s', worker.id, bodyName(worker), info.connections, info.reason)
     if (diagnostics.workerCut.hasSubscribers) diagnostics.workerCut.publish({ worker, ...info })
@@ -152,7 +169,7 @@ export class Supervisor {
       native: this.#native,
       readyTimeout: pool.readyTimeout,
       killTimeout: pool.killTimeout,
-      changed: (changed, from) => this.#changed(changed, from),
+      changed: (changed, from) => this.changed(changed, from),
     })
     this.#workers.set(channel, worker)
     debug('worker %d (%s) of %s starts, generation %d', id, bodyName(body), entry, generation)
@@ -160,13 +177,6 @@ export class Supervisor {
     process.nextTick(() => this.#server.emit('start', worker))
     void worker.exited.then((exit) => this.#exited(worker, exit))
     return worker
-  }
-
-  #changed(worker: SupervisedWorker, from: WorkerState): void {
-    const { id, state } = worker
-    debug('worker %d (%s) is %s, was %s', id, bodyName(worker), state, from)
-    if (diagnostics.workerState.hasSubscribers) diagnostics.workerState.publish({ worker, from, to: state })
-    this.#server.emit('transition', worker, from)
   }
 
   #stalled(worker: SupervisedWorker, stalledFor: number): void {

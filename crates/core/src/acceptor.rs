@@ -21,16 +21,46 @@ use crate::notice::{Notice, Notices};
 use crate::queue::Gate;
 use crate::reserve::Reserve;
 use crate::stats::Stats;
-use crate::sys::Sys;
+use crate::sys::{Accepted, Sys};
 
 /// The first rest after EMFILE and its like; each further one is twice as long, up to [`LONGEST_REST`].
 const FIRST_REST: Duration = Duration::from_millis(10);
 /// Ten tries a second cost nothing, and a client that waits for them does not notice.
-const LONGEST_REST: Duration = Duration::from_millis(100);
+pub(crate) const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// A shortage so soon after another is the same episode, and is not told again: at its limit a process accepts one for
 /// each that it closes.
 const EPISODE: Duration = Duration::from_secs(10);
+
+/// How a loop that accepts bears a shortage of descriptors or memory.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    rest: Duration,
+    last_shortage: Option<Instant>,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self {
+            rest: FIRST_REST,
+            last_shortage: None,
+        }
+    }
+
+    /// Accepting has worked.
+    pub(crate) fn relieved(&mut self) {
+        self.rest = FIRST_REST;
+    }
+
+    /// It has not: how long to rest, and whether that is news.
+    pub(crate) fn tried(&mut self) -> (Duration, bool) {
+        let now = Instant::now();
+        let last = self.last_shortage.replace(now);
+        let rest = self.rest;
+        self.rest = (rest * 2).min(LONGEST_REST);
+        (rest, last.is_none_or(|last| now - last > EPISODE))
+    }
+}
 
 /// Accepts on one listener and passes on to the dispatcher.
 #[derive(Debug, Clone)]
@@ -53,7 +83,7 @@ pub struct Acceptor<S> {
 
 /// What an errno of accept means.
 #[derive(Debug, PartialEq, Eq)]
-enum Trouble {
+pub(crate) enum Trouble {
     /// Nobody waits in the backlog.
     Nobody,
     /// Only this one connection is spoilt: it went away before it was accepted, or a firewall forbade it (accept(2)).
@@ -66,7 +96,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    fn of(errno: Errno) -> Self {
+    pub(crate) fn of(errno: Errno) -> Self {
         match errno {
             Errno::EAGAIN => Self::Nobody,
             Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => Self::Shortage,
@@ -94,9 +124,8 @@ impl Trouble {
 impl<S: Sys> Acceptor<S> {
     /// Accepts until the server drains, then takes what the backlog still holds and closes the listener.
     pub async fn run(mut self, listener: AsyncFd<Arc<OwnedFd>>, place: Place) {
-        let mut rest = FIRST_REST;
+        let mut patience = Patience::new();
         let mut reserve = Reserve::new();
-        let mut last_shortage: Option<Instant> = None;
         loop {
             let draining = *self.drain.borrow_and_update();
             if !draining {
@@ -113,20 +142,15 @@ impl<S: Sys> Acceptor<S> {
             let Ok(way) = self.dispatcher.reserve().await else {
                 return;
             };
-            let mut accept_one = |listener: &Arc<OwnedFd>| {
-                if reserve.is_all_that_is_left(listener) {
-                    return Err(Errno::EMFILE);
-                }
-                let accepted = self.sys.accept(listener.as_fd())?;
-                reserve.note(accepted.fd.as_fd());
-                Ok(accepted)
-            };
-            let mut accept = |listener: &Arc<OwnedFd>| match accept_one(listener) {
-                // Linux says EMFILE before it looks whether anybody waits (accept(2) takes the descriptor first).
-                Err(errno) if Trouble::of(errno) == Trouble::Shortage && nobody_waits(listener) => {
-                    Err(Errno::EAGAIN.into())
-                }
-                done => Ok(done?),
+            let mut accept = |listener: &Arc<OwnedFd>| {
+                accept_one(listener, || {
+                    if reserve.is_all_that_is_left(listener) {
+                        return Err(Errno::EMFILE);
+                    }
+                    let accepted = self.sys.accept(listener.as_fd())?;
+                    reserve.note(accepted.fd.as_fd());
+                    Ok(accepted)
+                })
             };
             let accepted = if draining {
                 // Readiness may not have been polled since the last connection came.
@@ -136,7 +160,7 @@ impl<S: Sys> Acceptor<S> {
             };
             let error = match accepted {
                 Ok(accepted) => {
-                    rest = FIRST_REST;
+                    patience.relieved();
                     let id = self.ids.fetch_add(1, Ordering::Relaxed);
                     let port = place.address().port();
                     let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), slot);
@@ -157,8 +181,8 @@ impl<S: Sys> Acceptor<S> {
                 }
                 Trouble::Shortage | Trouble::Broken => {
                     self.stats.accept_failed(format!("{errno:?}"));
-                    let now = Instant::now();
-                    if last_shortage.replace(now).is_none_or(|last| now - last > EPISODE) {
+                    let (rest, is_news) = patience.tried();
+                    if is_news {
                         let address = place.address().clone();
                         let error = SystemError {
                             syscall: "accept",
@@ -169,10 +193,20 @@ impl<S: Sys> Acceptor<S> {
                     let resting = self.stats.rest();
                     tokio::time::sleep(rest).await;
                     drop(resting);
-                    rest = (rest * 2).min(LONGEST_REST);
                 }
             }
         }
+    }
+}
+
+/// Accepts one that waits. Linux says EMFILE before it looks whether anybody does (accept(2) takes the descriptor first).
+pub(crate) fn accept_one(
+    listener: &OwnedFd,
+    accept: impl FnOnce() -> Result<Accepted, Errno>,
+) -> std::io::Result<Accepted> {
+    match accept() {
+        Err(errno) if Trouble::of(errno) == Trouble::Shortage && nobody_waits(listener) => Err(Errno::EAGAIN.into()),
+        done => Ok(done?),
     }
 }
 

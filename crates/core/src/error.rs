@@ -66,6 +66,16 @@ pub enum ListenError {
     Closed,
 }
 
+impl From<Errno> for ListenError {
+    /// Told as `listen`, as Node tells every failure of it.
+    fn from(errno: Errno) -> Self {
+        Self::System(SystemError {
+            syscall: "listen",
+            errno,
+        })
+    }
+}
+
 /// What a channel's peer did against `PROTOCOL.md`. It always ends the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProtocolError {
@@ -151,6 +161,9 @@ pub enum ProtocolError {
     /// A frame for what the scoreboard says.
     #[error("a frame that has no place on a channel with a scoreboard")]
     NotByFrame,
+    /// A recall that was answered neither by an ack nor by a refusal.
+    #[error("a recall was not answered within 5 seconds")]
+    Unanswered,
     /// The stream ended within a frame.
     #[error("the channel ended within a frame")]
     CutFrame,

@@ -27,6 +27,8 @@ pub mod channel;
 
 pub mod receiver;
 
+pub mod share;
+
 pub mod server;
 
 // Beside that: streams of bytes and descriptors, for any purpose.
@@ -45,5 +47,6 @@ pub use listener::ListenerAddress;
 pub use notice::Notice;
 pub use receiver::Receiver;
 pub use server::Server;
+pub use share::ShareSpec;
 pub use stream::Stream;
 pub use unix_socket::UnixListener;

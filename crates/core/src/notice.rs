@@ -7,11 +7,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use thiserror::Error;
 
 use crate::channel::ChannelId;
 use crate::connection::ConnectionId;
 use crate::error::{ProtocolError, SystemError};
 use crate::listener::ListenerAddress;
+use crate::share::ShareId;
+use crate::sys::Credentials;
 
 /// Something that the owner may want to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,25 @@ pub enum Notice {
         channel: ChannelId,
         /// The process id that it named.
         pid: u32,
+    },
+    /// A program has joined at a shared path, and what follows of its channel is as of any other; [`Notice::Joined`] comes
+    /// next.
+    Admitted {
+        /// Its channel.
+        channel: ChannelId,
+        /// Where.
+        share: ShareId,
+        /// Who.
+        peer: Credentials,
+    },
+    /// What connected to a shared path was turned away.
+    Refused {
+        /// Where.
+        share: ShareId,
+        /// Who, as far as the system says.
+        peer: Option<Credentials>,
+        /// Why.
+        reason: Refused,
     },
     /// A channel is over.
     Ended {
@@ -113,9 +135,32 @@ pub enum EndReason {
     Protocol(ProtocolError),
 }
 
-/// Shed connections, and steps, beyond this are counted but no longer told one by one, as an owner that is stuck must not make
-/// this grow without bound.
-const MAX_SHED_NOTICES: usize = 4096;
+/// Why a peer was turned away.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// Its user may not join there.
+    #[error("its user may not join here")]
+    NotAllowed,
+    /// As many as may join there have.
+    #[error("as many workers as may join have joined: {limit}")]
+    Full {
+        /// How many may.
+        limit: u32,
+    },
+    /// It said no hello in time, or before others came that needed its place.
+    #[error("it said no hello in time, which is {limit} ms")]
+    Late {
+        /// Milliseconds; 0 if its place alone was the limit.
+        limit: u32,
+    },
+    /// What it said first was no hello, or one of another version.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+}
+
+/// Shed connections, steps and refused peers beyond this are counted but no longer told one by one, as an owner that is stuck
+/// must not make this grow without bound.
+const MAX_TOLD: usize = 4096;
 
 /// The mailbox: the server's thread posts, the owner takes.
 pub struct Notices {
@@ -138,7 +183,11 @@ impl Notices {
     /// Adds one.
     pub fn post(&self, notice: Notice) {
         let mut waiting = self.lock();
-        if matches!(notice, Notice::Shed { .. } | Notice::Step { .. }) && waiting.len() >= MAX_SHED_NOTICES {
+        let can_be_left_out = matches!(
+            notice,
+            Notice::Shed { .. } | Notice::Step { .. } | Notice::Refused { .. }
+        );
+        if can_be_left_out && waiting.len() >= MAX_TOLD {
             return;
         }
         waiting.push_back(notice);
@@ -146,6 +195,12 @@ impl Notices {
         if !self.rung.swap(true, Ordering::AcqRel) {
             (self.bell)();
         }
+    }
+
+    /// Whether the owner is so far behind that nobody should join who then has to be told of.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.lock().len() >= MAX_TOLD
     }
 
     /// Takes all.

@@ -277,8 +277,11 @@ impl<S: Sys> Shared<S> {
             scoreboard: attached,
         });
         // The socket is new and its buffer empty: 24 bytes fit.
-        sys.send(socket.as_fd(), hello.bytes(), &[])
-            .map_err(SystemError::of("sendmsg"))?;
+        match sys.send(socket.as_fd(), hello.bytes(), &[]) {
+            // The parent has ended the channel already, and why is still to be read.
+            Ok(_) | Err(Errno::EPIPE) => {}
+            Err(errno) => return Err(SystemError::of("sendmsg")(errno)),
+        }
         Ok(Self {
             sys,
             socket,

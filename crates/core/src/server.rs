@@ -1,26 +1,25 @@
 //! The composition root: builds and wires every stage on one thread of its own. The only file that knows them all.
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::io::Interest;
-use tokio::runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
+use tokio::{runtime, task};
 
 use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
 use crate::config::{Config, ListenSpec};
-use crate::dispatcher::inlet::Inlet;
-use crate::dispatcher::outlet::Outlet;
 use crate::dispatcher::state::Event;
-use crate::dispatcher::{Dispatcher, Message};
+use crate::dispatcher::{Dispatcher, Message, opening};
 use crate::error::{ListenError, SystemError, system_error};
-use crate::listener::{Lender, Listener, ListenerAddress};
-use crate::notice::{EndReason, Notice, Notices};
+use crate::listener::{Lender, Listener, ListenerAddress, OwnPath};
+use crate::notice::{Notice, Notices};
 use crate::queue::Gate;
+use crate::share::{Opened, Share, ShareId, ShareSpec};
 use crate::stats::{ChannelStats, Snapshot, Stats};
 use crate::sys::{self, Os, Sys};
 
@@ -31,7 +30,10 @@ pub struct Server {
     thread: Mutex<Option<JoinHandle<()>>>,
     phase: Mutex<Phase>,
     lenders: Mutex<Vec<Lender>>,
-    next_channel: AtomicU32,
+    next_channel: Arc<AtomicU32>,
+    next_share: AtomicU32,
+    /// The files of the shared paths, each removed when it is no longer shared; `None` for a name without one.
+    shared: Mutex<HashMap<ShareId, Option<OwnPath>>>,
     gate: Gate,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
@@ -50,6 +52,8 @@ enum Phase {
 enum Command {
     Listen(Listener),
     Open(ChannelId, OwnedFd),
+    Share(ShareId, Opened),
+    Unshare(ShareId, oneshot::Sender<()>),
     Forward(Message),
     Drain,
     Destroy,
@@ -74,6 +78,7 @@ impl Server {
         let notices = Arc::new(Notices::new(bell));
         let stats = Arc::new(Stats::default());
         let gate = Gate::new(config.max_queue());
+        let next_channel = Arc::new(AtomicU32::new(1));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -82,6 +87,7 @@ impl Server {
             sys,
             config: *config,
             gate: gate.clone(),
+            channels: Arc::clone(&next_channel),
             stats: Arc::clone(&stats),
             notices: Arc::clone(&notices),
         };
@@ -97,7 +103,9 @@ impl Server {
             thread: Mutex::new(Some(thread)),
             phase: Mutex::new(Phase::Running),
             lenders: Mutex::default(),
-            next_channel: AtomicU32::new(1),
+            next_channel,
+            next_share: AtomicU32::new(1),
+            shared: Mutex::default(),
             gate,
             stats,
             notices,
@@ -119,6 +127,29 @@ impl Server {
     /// Copies of the sockets that it listens on, in the order of listening. Socket files are from then on left alone.
     pub fn listening_sockets(&self) -> Result<Vec<OwnedFd>, SystemError> {
         self.lenders().iter().filter_map(Lender::copy).collect()
+    }
+
+    /// Lets programs join as workers at a path. Each that does is told by [`Notice::Admitted`].
+    pub fn share(&self, spec: ShareSpec) -> Result<ShareId, ListenError> {
+        if self.phase() != Phase::Running {
+            return Err(ListenError::Closed);
+        }
+        let (opened, path) = Opened::open(spec)?;
+        let share = self.next_share.fetch_add(1, Ordering::Relaxed);
+        self.shared().insert(share, path);
+        self.command(Command::Share(share, opened));
+        Ok(share)
+    }
+
+    /// Removes a shared path: nobody joins there any more, and it is free for another when this returns. Those that have
+    /// joined are as before.
+    pub fn unshare(&self, share: ShareId) {
+        if self.shared().remove(&share).is_some() {
+            let (done, closed) = oneshot::channel();
+            self.command(Command::Unshare(share, done));
+            // An abstract name is taken for as long as its socket is open. Fails if the server has ended, and with it that.
+            let _ = closed.blocking_recv();
+        }
     }
 
     /// Opens a channel; the worker's end is for a new worker.
@@ -183,6 +214,11 @@ impl Server {
             // It has panicked or it has ended: gone in both cases.
             let _ = thread.join();
         }
+        self.shared().clear();
+    }
+
+    fn shared(&self) -> MutexGuard<'_, HashMap<ShareId, Option<OwnPath>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lenders(&self) -> MutexGuard<'_, Vec<Lender>> {
@@ -211,6 +247,7 @@ struct House<S> {
     sys: S,
     config: Config,
     gate: Gate,
+    channels: Arc<AtomicU32>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
 }
@@ -231,7 +268,8 @@ impl<S: Sys> House<S> {
         };
         let mut acceptors = Vec::new();
         let mut accepting: Vec<AbortHandle> = Vec::new();
-        let notices = Arc::clone(&self.notices);
+        let mut shares: HashMap<ShareId, task::JoinHandle<()>> = HashMap::new();
+        let (stats, notices) = (Arc::clone(&self.stats), Arc::clone(&self.notices));
         let pairing =
             tokio::spawn(Dispatcher::new(self.sys.clone(), &self.config, inbox, self.stats, self.notices).run());
         while let Some(command) = commands.recv().await {
@@ -255,14 +293,38 @@ impl<S: Sys> House<S> {
                             notices.post(Notice::AcceptError { address, error });
                         }
                     }
-                    Ok(())
+                    true
                 }
-                Command::Open(channel, socket) => open(&self.sys, channel, socket, &dispatcher, &notices).await,
-                Command::Forward(message) => dispatcher.send(message).await,
+                Command::Open(channel, socket) => {
+                    opening::open(&self.sys, channel, socket, &dispatcher, &notices).await
+                }
+                Command::Share(id, opened) => {
+                    let share = Share {
+                        sys: self.sys.clone(),
+                        id,
+                        channels: Arc::clone(&self.channels),
+                        dispatcher: dispatcher.clone(),
+                        stats: Arc::clone(&stats),
+                        notices: Arc::clone(&notices),
+                    };
+                    shares.insert(id, tokio::spawn(share.run(opened)));
+                    true
+                }
+                Command::Unshare(id, done) => {
+                    if let Some(share) = shares.remove(&id) {
+                        share.abort();
+                        // Its end, and the end of its socket.
+                        let _ = share.await;
+                    }
+                    // Its owner may have gone.
+                    let _ = done.send(());
+                    true
+                }
+                Command::Forward(message) => dispatcher.send(message).await.is_ok(),
                 Command::Drain => {
                     // Nobody listens to the watch if nothing was ever listened on.
                     let _ = drain.send(true);
-                    let sent = dispatcher.send(Message::Event(Event::Drain)).await;
+                    let sent = dispatcher.send(Message::Event(Event::Drain)).await.is_ok();
                     let (acceptors, dispatcher) = (std::mem::take(&mut acceptors), dispatcher.clone());
                     tokio::spawn(async move {
                         for acceptor in acceptors {
@@ -281,37 +343,9 @@ impl<S: Sys> House<S> {
                     return;
                 }
             };
-            if sent.is_err() {
+            if !sent {
                 return;
             }
         }
     }
-}
-
-async fn open<S: Sys>(
-    sys: &S,
-    channel: ChannelId,
-    socket: OwnedFd,
-    dispatcher: &mpsc::Sender<Message>,
-    notices: &Notices,
-) -> Result<(), mpsc::error::SendError<Message>> {
-    let (Ok(writing), Ok(reading)) = (socket.try_clone(), sys::watch(socket, Interest::READABLE)) else {
-        // Out of descriptors, or epoll of watches: the worker sees its channel end at once.
-        notices.post(Notice::Ended {
-            channel,
-            reason: EndReason::Lost,
-            leases: 0,
-            handed_off: 0,
-        });
-        return Ok(());
-    };
-    let outlet = Outlet::new(channel, writing, dispatcher.downgrade());
-    let inlet = Inlet::new(sys.clone(), channel, reading, dispatcher.clone());
-    // The place in the inbox first: nothing that the inlet says may come before `Open`.
-    let Ok(place) = dispatcher.reserve().await else {
-        return Ok(());
-    };
-    let reader = tokio::spawn(inlet.run()).abort_handle();
-    place.send(Message::Open(channel, Box::new(outlet), reader));
-    Ok(())
 }

@@ -19,6 +19,7 @@ pub struct Stats {
     max_queued: AtomicU64,
     queued: AtomicU64,
     workers: AtomicU64,
+    refused_peers: AtomicU64,
     resting_acceptors: AtomicU32,
     waits: Histogram,
     accept_errors: Mutex<BTreeMap<String, u64>>,
@@ -109,6 +110,8 @@ pub struct Snapshot {
     pub leases: u64,
     /// Workers that have joined.
     pub workers: u64,
+    /// Peers turned away at shared paths.
+    pub refused_peers: u64,
     /// Acceptors that rest, as the system is out of descriptors or memory.
     pub resting_acceptors: u32,
     /// From accept to the handoff that was acked.
@@ -146,6 +149,11 @@ impl Stats {
             .unwrap_or_else(PoisonError::into_inner)
             .entry(code)
             .or_default() += 1;
+    }
+
+    /// A peer has been turned away.
+    pub fn peer_refused(&self) {
+        self.refused_peers.fetch_add(1, Relaxed);
     }
 
     /// An acceptor rests, until the guard is dropped.
@@ -194,6 +202,7 @@ impl Stats {
             max_queued: self.max_queued.load(Relaxed),
             leases,
             workers: self.workers.load(Relaxed),
+            refused_peers: self.refused_peers.load(Relaxed),
             resting_acceptors: self.resting_acceptors.load(Relaxed),
             wait_p50: self.waits.quantile(0.5),
             wait_p99: self.waits.quantile(0.99),

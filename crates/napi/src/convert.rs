@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use napi_derive::napi;
 use socketserver_core::error::SystemError as CoreError;
-use socketserver_core::notice::{EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, ShedReason, Step};
+use socketserver_core::notice::{EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, Refused, ShedReason, Step};
+use socketserver_core::share::ShareId;
 use socketserver_core::stats::Snapshot;
-use socketserver_core::{ListenError, ListenerAddress as CoreAddress};
+use socketserver_core::sys::Credentials;
+use socketserver_core::{ListenError, ListenerAddress as CoreAddress, ProtocolError};
 
 /// A failed system call, in Node's terms.
 #[napi(object)]
@@ -43,24 +45,42 @@ pub struct ListenOutcome {
     pub error: Option<SystemError>,
 }
 
+/// Either the one or the other.
+#[napi(object)]
+pub struct ShareOutcome {
+    /// The number of the shared path.
+    pub share: Option<u32>,
+    /// Why it is not shared.
+    pub error: Option<SystemError>,
+}
+
 /// Something that has happened in the server.
 #[napi(object)]
 #[derive(Default)]
 pub struct Notice {
     /// What.
-    #[napi(ts_type = "'joined' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'")]
+    #[napi(
+        ts_type = "'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'"
+    )]
     pub kind: String,
-    /// joined, ended, worker-limit: the channel.
+    /// joined, admitted, ended, worker-limit: the channel.
     pub channel: Option<u32>,
-    /// joined: as the worker says.
+    /// joined: as the worker says; admitted, refused: as the system says, if it does.
     pub pid: Option<u32>,
-    /// ended: left, lost, dismissed or protocol; shed: timeout or destroyed.
+    /// admitted, refused: the number of the shared path.
+    pub share: Option<u32>,
+    /// admitted, refused: the user.
+    pub uid: Option<u32>,
+    /// admitted, refused: the group.
+    pub gid: Option<u32>,
+    /// ended: left, lost, dismissed or protocol; shed: timeout or destroyed; refused: not-allowed, full, late, version or
+    /// protocol.
     pub reason: Option<String>,
     /// ended: the leases that the worker held then.
     pub leases: Option<u32>,
     /// ended: the connections that it had taken.
     pub handed_off: Option<f64>,
-    /// ended by protocol: what was wrong.
+    /// ended by protocol, refused: what was wrong.
     pub message: Option<String>,
     /// step: the connection.
     pub id: Option<f64>,
@@ -111,6 +131,8 @@ pub struct NativeStats {
     pub leases: f64,
     /// Workers that have joined.
     pub workers: f64,
+    /// Peers turned away at shared paths.
+    pub refused: f64,
     /// Whether accepting pauses.
     pub paused: bool,
     /// From accept to handoff.
@@ -169,18 +191,41 @@ impl From<Result<CoreAddress, ListenError>> for ListenOutcome {
                     error: None,
                 };
             }
-            Err(ListenError::System(error)) => error.into(),
+            Err(error) => error.into(),
+        };
+        Self {
+            address: None,
+            error: Some(error),
+        }
+    }
+}
+
+impl From<Result<ShareId, ListenError>> for ShareOutcome {
+    fn from(outcome: Result<ShareId, ListenError>) -> Self {
+        match outcome {
+            Ok(share) => Self {
+                share: Some(share),
+                error: None,
+            },
+            Err(error) => Self {
+                share: None,
+                error: Some(error.into()),
+            },
+        }
+    }
+}
+
+impl From<ListenError> for SystemError {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::System(error) => error.into(),
             // TypeScript checks options and the server's phase before it comes here.
-            Err(error @ (ListenError::Config(_) | ListenError::Closed)) => SystemError {
+            ListenError::Config(_) | ListenError::Closed => Self {
                 code: "EINVAL".to_owned(),
                 errno: -22,
                 syscall: "listen".to_owned(),
                 message: error.to_string(),
             },
-        };
-        Self {
-            address: None,
-            error: Some(error),
         }
     }
 }
@@ -195,6 +240,26 @@ impl From<CoreNotice> for Notice {
                 pid: Some(pid),
                 ..none
             },
+            CoreNotice::Admitted { channel, share, peer } => Self {
+                kind: "admitted".to_owned(),
+                channel: Some(channel),
+                ..of_peer(share, Some(peer))
+            },
+            CoreNotice::Refused { share, peer, reason } => {
+                let word = match reason {
+                    Refused::NotAllowed => "not-allowed",
+                    Refused::Full { .. } => "full",
+                    Refused::Late { .. } => "late",
+                    Refused::Protocol(ProtocolError::Version { .. }) => "version",
+                    Refused::Protocol(_) => "protocol",
+                };
+                Self {
+                    kind: "refused".to_owned(),
+                    reason: Some(word.to_owned()),
+                    message: Some(reason.to_string()),
+                    ..of_peer(share, peer)
+                }
+            }
             CoreNotice::Ended {
                 channel,
                 reason,
@@ -278,6 +343,17 @@ impl From<CoreNotice> for Notice {
     }
 }
 
+fn of_peer(share: ShareId, peer: Option<Credentials>) -> Notice {
+    let (pid, uid, gid) = peer.map_or((None, None, None), |peer| (peer.pid, Some(peer.uid), Some(peer.gid)));
+    Notice {
+        share: Some(share),
+        pid,
+        uid,
+        gid,
+        ..Notice::default()
+    }
+}
+
 impl NativeStats {
     pub fn new(now: Snapshot, paused: bool) -> Self {
         Self {
@@ -290,6 +366,7 @@ impl NativeStats {
             max_queued: count(now.max_queued),
             leases: count(now.leases),
             workers: count(now.workers),
+            refused: count(now.refused_peers),
             paused,
             wait_ms: WaitMs {
                 p50: millis(now.wait_p50),

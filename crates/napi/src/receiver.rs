@@ -2,21 +2,33 @@
 
 use std::cell::RefCell;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::rc::Rc;
 
 use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
+use socketserver_core::channel::frame::{OLDEST_VERSION, VERSION};
 use socketserver_core::channel::record::CloseReason;
 use socketserver_core::error::system_error;
 use socketserver_core::receiver::lane::Taken;
 use socketserver_core::receiver::{End, HandBackError, Phase};
+use socketserver_core::share::name::dial;
 
 use crate::convert::{SystemError, count, id_of, ip_text};
 use crate::descriptor::Kept;
 use crate::watch::{Seen, Wants, Watch};
 use crate::{descriptor, table};
+
+/// Either the one or the other.
+#[napi(object)]
+pub struct DialOutcome {
+    /// The worker's end of a channel, which the caller owns.
+    pub fd: Option<i32>,
+    /// Why there is none.
+    pub error: Option<SystemError>,
+}
 
 /// Where a receiver stands.
 #[napi(object)]
@@ -29,6 +41,9 @@ pub struct ReceiverPhase {
     pub reason: Option<String>,
     /// ended: more of it.
     pub message: Option<String>,
+    /// refused: which of the reasons.
+    #[napi(ts_type = "'version' | 'not-allowed' | 'full' | 'late'")]
+    pub refusal: Option<String>,
 }
 
 /// Why a connection stays with the worker that would hand it back.
@@ -90,6 +105,21 @@ impl NativeReceiver {
         })?;
         let kept = borrowed.then(Kept::default);
         Ok(Self { receiver, watch, kept })
+    }
+
+    /// Connects to a shared path, without waiting.
+    #[napi]
+    pub fn dial(path: String) -> DialOutcome {
+        match dial(Path::new(&path)) {
+            Ok(fd) => DialOutcome {
+                fd: Some(descriptor::give_away(fd)),
+                error: None,
+            },
+            Err(error) => DialOutcome {
+                fd: None,
+                error: Some(error.into()),
+            },
+        }
     }
 
     /// Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
@@ -240,21 +270,41 @@ impl From<Phase> for ReceiverPhase {
             Phase::Leaving => ("leaving", None),
             Phase::Ended(end) => ("ended", Some(end)),
         };
-        let (reason, message) = match end {
+        let (reason, message) = match &end {
             None => (None, None),
             Some(End::Gone) => (Some("eof"), None),
             Some(End::Left) => (Some("left"), None),
-            Some(End::Closed(CloseReason::Version(version))) => (
-                Some("refused"),
-                Some(format!("the parent speaks version {version} of the protocol")),
-            ),
-            Some(End::Closed(reason)) => (Some("closed"), Some(format!("{reason:?}").to_lowercase())),
+            Some(End::Closed(reason)) => match refusal(*reason) {
+                Some((_, message)) => (Some("refused"), Some(message)),
+                None => (Some("closed"), Some(format!("{reason:?}").to_lowercase())),
+            },
             Some(End::Protocol(error)) => (Some("protocol"), Some(error.to_string())),
+        };
+        let refusal = match end {
+            Some(End::Closed(reason)) => refusal(reason).map(|(word, _)| word.to_owned()),
+            _ => None,
         };
         Self {
             phase: phase.to_owned(),
             reason: reason.map(str::to_owned),
             message,
+            refusal,
         }
+    }
+}
+
+/// Why the parent would not have this worker, if that is what it said.
+fn refusal(reason: CloseReason) -> Option<(&'static str, String)> {
+    match reason {
+        CloseReason::Version(theirs) => Some((
+            "version",
+            format!(
+                "it speaks version {theirs} of the protocol at the most, this side speaks {OLDEST_VERSION} to {VERSION}"
+            ),
+        )),
+        CloseReason::NotAllowed => Some(("not-allowed", "this user may not join there".to_owned())),
+        CloseReason::Full(limit) => Some(("full", format!("as many workers as may join have joined: {limit}"))),
+        CloseReason::Late(limit) => Some(("late", format!("this side said no hello in time, which is {limit} ms"))),
+        CloseReason::Ended | CloseReason::Dismissed | CloseReason::Protocol => None,
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use napi::{Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::channel::ChannelId;
-use socketserver_core::{Config, ListenSpec, PolicyName, Server, SystemError as CoreError};
+use socketserver_core::share::Allow;
+use socketserver_core::{Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
-use crate::convert::{ListenOutcome, NativeStats, Notice, SystemError, count};
+use crate::convert::{ListenOutcome, NativeStats, Notice, ShareOutcome, SystemError, count};
 use crate::descriptor;
 use crate::owned_descriptor::NativeDescriptor;
 use crate::wake::{Wake, bell};
@@ -28,6 +29,23 @@ pub struct NativeServerSettings {
     pub policy: String,
     /// Whether each step of each connection is told.
     pub steps: bool,
+}
+
+/// Where programs may join, and who may; TypeScript has checked it.
+#[napi(object)]
+pub struct NativeShareSettings {
+    /// A path, or an abstract name behind a null byte.
+    pub path: String,
+    /// The file's rights.
+    pub mode: u32,
+    /// Users that may join beside our own.
+    pub uids: Vec<u32>,
+    /// Groups whose members may join.
+    pub gids: Vec<u32>,
+    /// How many may have joined at a time.
+    pub max_workers: u32,
+    /// Milliseconds to say hello; 0 is for ever.
+    pub hello_timeout_ms: u32,
 }
 
 /// A new channel.
@@ -148,6 +166,35 @@ impl NativeServer {
                 error: Some(error.into()),
             },
         }
+    }
+
+    /// Lets programs join as workers at a path.
+    #[napi]
+    pub fn share(&self, settings: NativeShareSettings) -> ShareOutcome {
+        let NativeShareSettings {
+            path,
+            mode,
+            uids,
+            gids,
+            max_workers,
+            hello_timeout_ms,
+        } = settings;
+        let hello_timeout = Some(Duration::from_millis(hello_timeout_ms.into())).filter(|limit| !limit.is_zero());
+        self.server
+            .share(ShareSpec {
+                path: PathBuf::from(path),
+                mode,
+                allow: Allow { uids, gids },
+                max_workers,
+                hello_timeout,
+            })
+            .into()
+    }
+
+    /// Nobody joins there any more; the path is gone when this returns.
+    #[napi]
+    pub fn unshare(&self, share: u32) {
+        self.server.unshare(share);
     }
 
     /// Opens a channel. The worker's end stays open here until `closeWorkerEnd`.

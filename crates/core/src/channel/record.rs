@@ -2,9 +2,10 @@
 
 use std::marker::PhantomData;
 
-use super::frame::{FrameError, kind};
+use super::frame::{FrameError, VERSION, common_version, kind};
 pub use super::head::{ConnectionHead, Family};
 use crate::connection::ConnectionId;
+use crate::error::ProtocolError;
 
 /// "SSRV", read as bytes: the first four of a hello's and a welcome's record.
 pub const MAGIC: [u8; 4] = *b"SSRV";
@@ -63,6 +64,17 @@ pub struct Hello {
     pub pid: u32,
     /// Whether it can map a [`super::scoreboard::Scoreboard`].
     pub scoreboard: bool,
+}
+
+impl Hello {
+    /// The newest version that both sides speak.
+    pub fn version(&self) -> Result<u16, ProtocolError> {
+        common_version(self.oldest, self.newest).ok_or(ProtocolError::Version {
+            theirs_min: self.oldest,
+            theirs_max: self.newest,
+            ours: VERSION,
+        })
+    }
 }
 
 /// The parent's answer.
@@ -134,6 +146,12 @@ pub enum CloseReason {
     Protocol,
     /// No version in common; the parent speaks this one.
     Version(u16),
+    /// Its user may not join here.
+    NotAllowed,
+    /// As many as may join here have: so many.
+    Full(u32),
+    /// It has not said hello in time: within so many milliseconds.
+    Late(u32),
 }
 
 /// Reads numbers off the front of a record, whose size [`Records`] has checked.
@@ -333,6 +351,9 @@ impl Record for CloseReason {
             Self::Dismissed => (2, 0),
             Self::Protocol => (3, 0),
             Self::Version(version) => (4, u32::from(version)),
+            Self::NotAllowed => (5, 0),
+            Self::Full(limit) => (6, limit),
+            Self::Late(limit) => (7, limit),
         };
         bytes.extend_from_slice(&reason.to_le_bytes());
         bytes.extend_from_slice(&detail.to_le_bytes());
@@ -345,6 +366,9 @@ impl Record for CloseReason {
             2 => Ok(Self::Dismissed),
             3 => Ok(Self::Protocol),
             4 => Ok(Self::Version(fields.u16())),
+            5 => Ok(Self::NotAllowed),
+            6 => Ok(Self::Full(fields.u32())),
+            7 => Ok(Self::Late(fields.u32())),
             other => Err(FrameError::Reason(other)),
         }
     }

@@ -70,6 +70,8 @@ pub enum Action<C> {
     Shed(C, ShedReason),
     /// A worker has just run out of descriptors.
     OutOfDescriptors(ChannelId),
+    /// A worker has left a recall unanswered: end its channel.
+    Unanswered(ChannelId),
     /// Everything is finished.
     Drained,
 }

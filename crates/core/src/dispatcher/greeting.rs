@@ -10,27 +10,20 @@ use super::Dispatcher;
 use super::board::Board;
 use super::state::Event;
 use crate::channel::ChannelId;
-use crate::channel::frame::{VERSION, common_version};
+use crate::channel::frame::VERSION;
 use crate::channel::record::{CloseReason, Hello, Welcome};
 use crate::channel::scoreboard::Scoreboard;
-use crate::error::ProtocolError;
 use crate::notice::{EndReason, Notice};
 use crate::sys::Sys;
 
 impl<S: Sys> Dispatcher<S> {
     pub(super) fn greet(&mut self, channel: ChannelId, hello: Hello, now: Instant) {
-        let Some(version) = common_version(hello.oldest, hello.newest) else {
-            let error = ProtocolError::Version {
-                theirs_min: hello.oldest,
-                theirs_max: hello.newest,
-                ours: VERSION,
-            };
-            return self.end(
-                channel,
-                EndReason::Protocol(error),
-                Some(CloseReason::Version(VERSION)),
-                now,
-            );
+        let version = match hello.version() {
+            Ok(version) => version,
+            Err(error) => {
+                let farewell = CloseReason::Version(VERSION);
+                return self.end(channel, EndReason::Protocol(error), Some(farewell), now);
+            }
         };
         let mut page = if hello.scoreboard {
             Scoreboard::create().ok()

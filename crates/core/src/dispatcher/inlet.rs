@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 
 use super::Message;
 use super::state::Event;
-use crate::channel::frame::{FrameError, RETURN_KIND, RETURNS_SINCE, ToParent, common_version};
+use crate::channel::frame::{FrameError, RETURN_KIND, RETURNS_SINCE, ToParent};
+use crate::channel::record::Hello;
 use crate::channel::{ChannelId, Fill, Reader};
 use crate::connection::Connection;
 use crate::error::ProtocolError;
@@ -39,6 +40,22 @@ impl<S: Sys> Inlet<S> {
         }
     }
 
+    /// The reading end of a worker that has said hello; `reader` has what came behind it.
+    pub fn greeted(
+        sys: S,
+        channel: ChannelId,
+        socket: AsyncFd<OwnedFd>,
+        dispatcher: mpsc::Sender<Message>,
+        reader: Reader,
+        hello: &Hello,
+    ) -> Self {
+        Self {
+            reader,
+            version: Some(hello.version().unwrap_or(0)),
+            ..Self::new(sys, channel, socket, dispatcher)
+        }
+    }
+
     /// Reads to the end, and says how it ended.
     pub async fn run(mut self) {
         let end = self.read().await;
@@ -47,6 +64,9 @@ impl<S: Sys> Inlet<S> {
     }
 
     async fn read(&mut self) -> Result<(), ProtocolError> {
+        if !self.pass_on().await? {
+            return Ok(());
+        }
         loop {
             let Ok(mut ready) = self.socket.readable().await else {
                 return Ok(());
@@ -55,21 +75,28 @@ impl<S: Sys> Inlet<S> {
                 Ok(Fill::Nothing) => ready.clear_ready(),
                 Ok(Fill::End) => return self.reader.finish(),
                 Ok(Fill::Some) => {
-                    let mut messages = Vec::new();
-                    let read = self.messages(&mut messages);
-                    // What it said before its error holds: an ack among that is of a connection that it may be reading.
-                    for message in messages {
-                        if self.dispatcher.send(message).await.is_err() {
-                            return Ok(());
-                        }
+                    if !self.pass_on().await? {
+                        return Ok(());
                     }
-                    read?;
                 }
                 // Readiness that is there is not waited for, so without this nobody else would have a turn.
                 Err(Errno::EINTR) => tokio::task::yield_now().await,
                 Err(_) => return Ok(()),
             }
         }
+    }
+
+    /// Passes on what has been read; false if the dispatcher has ended.
+    async fn pass_on(&mut self) -> Result<bool, ProtocolError> {
+        let mut messages = Vec::new();
+        let read = self.messages(&mut messages);
+        // What it said before its error holds: an ack among that is of a connection that it may be reading.
+        for message in messages {
+            if self.dispatcher.send(message).await.is_err() {
+                return Ok(false);
+            }
+        }
+        read.map(|()| true)
     }
 
     fn messages(&mut self, messages: &mut Vec<Message>) -> Result<(), ProtocolError> {
@@ -85,7 +112,7 @@ impl<S: Sys> Inlet<S> {
             match frame {
                 ToParent::Hello(_) if self.version.is_some() => break Err(ProtocolError::SecondHello),
                 ToParent::Hello(hello) => {
-                    self.version = Some(common_version(hello.oldest, hello.newest).unwrap_or(0));
+                    self.version = Some(hello.version().unwrap_or(0));
                     messages.push(Message::Hello(channel, hello));
                 }
                 _ if self.version.is_none() => break Err(ProtocolError::NoHello),

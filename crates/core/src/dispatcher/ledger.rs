@@ -17,6 +17,10 @@ pub const WINDOW: usize = MAX_RECORDS;
 /// How long a worker that is out of descriptors is left alone, unless one of its leases ends before.
 pub const REST: Duration = Duration::from_millis(100);
 
+/// How long a worker may leave a recall unanswered. Whoever reads its channel answers at once; one that is stopped, or means
+/// no good, would keep what it was sent from its client for ever.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 /// A worker that is out of descriptors so soon after the last time is in the same episode, and that is not told again: at
 /// its limit it takes one for each that it closes.
 const EPISODE: Duration = Duration::from_secs(10);
@@ -59,7 +63,7 @@ pub struct UnderWay<C> {
     pub sent_at: Instant,
     /// The lane whose credit it used.
     pub lane: u16,
-    recalled: bool,
+    recalled_at: Option<Instant>,
 }
 
 /// Where a channel stands in its life. It only moves down this list.
@@ -71,6 +75,8 @@ pub enum Phase {
     Open,
     /// Takes no more, by the parent's wish or its own; finishes its leases.
     Retired,
+    /// Has left a recall unanswered for too long, and loses its channel.
+    Condemned,
 }
 
 /// Whether a channel that has credit should be given a connection now.
@@ -148,7 +154,7 @@ impl<C: Waiting> Ledger<C> {
             connection,
             sent_at: now,
             lane,
-            recalled: false,
+            recalled_at: None,
         });
     }
 
@@ -259,17 +265,28 @@ impl<C: Waiting> Ledger<C> {
 
     /// What is under way without a recall, from the one that has been so longest.
     pub(super) fn untaken(&self) -> impl Iterator<Item = &UnderWay<C>> {
-        self.under_way.iter().filter(|one| !one.recalled)
+        self.under_way.iter().filter(|one| one.recalled_at.is_none())
     }
 
     /// Marks these as recalled.
     pub(super) fn recall(&mut self, ids: &[ConnectionId], now: Instant) {
         for one in &mut self.under_way {
-            one.recalled |= ids.contains(&one.connection.id());
+            if ids.contains(&one.connection.id()) {
+                one.recalled_at = Some(now);
+            }
         }
         if matches!(self.fitness, Fitness::Ready | Fitness::Stalled(_)) {
             self.fitness = Fitness::Stalled(now + TRY_STALLED_AFTER);
         }
+    }
+
+    /// When a recall will have gone unanswered for too long.
+    pub(super) fn answer_due(&self) -> Option<Instant> {
+        if self.phase == Phase::Condemned {
+            return None;
+        }
+        let recalled = self.under_way.iter().filter_map(|one| one.recalled_at);
+        recalled.min().map(|at| at + ANSWER_WITHIN)
     }
 
     /// Everything that is under way, to be given to others: the channel has ended.

@@ -11,6 +11,7 @@ pub mod inlet;
 pub mod ledger;
 mod line;
 mod news;
+pub mod opening;
 pub mod outlet;
 pub mod policy;
 mod returns;
@@ -307,6 +308,10 @@ impl<S: Sys> Dispatcher<S> {
                 connection.reset();
             }
             Action::OutOfDescriptors(channel) => self.outbox.push(Notice::WorkerLimit { channel }),
+            Action::Unanswered(channel) => {
+                let reason = EndReason::Protocol(ProtocolError::Unanswered);
+                self.finish(channel, reason, Some(CloseReason::Protocol), now);
+            }
             Action::Drained => self.outbox.push(Notice::Drained),
         }
     }

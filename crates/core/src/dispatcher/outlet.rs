@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Message;
 use crate::channel::ChannelId;
@@ -27,6 +27,8 @@ pub struct Outlet {
     dispatcher: mpsc::WeakSender<Message>,
     unsent: Vec<u8>,
     room: Room,
+    /// Of a worker that has joined by itself: its place among those that may.
+    seat: Option<OwnedSemaphorePermit>,
 }
 
 /// Whether the socket takes more.
@@ -48,7 +50,15 @@ impl Outlet {
             dispatcher,
             unsent: Vec::new(),
             room: Room::Some,
+            seat: None,
         }
+    }
+
+    /// Keeps a place taken until the channel is over.
+    #[must_use]
+    pub fn seated(mut self, seat: OwnedSemaphorePermit) -> Self {
+        self.seat = Some(seat);
+        self
     }
 
     /// Sends a frame with its descriptors, or, with EAGAIN, nothing of it.

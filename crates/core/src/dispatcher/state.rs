@@ -152,7 +152,7 @@ impl<C: Waiting> State<C> {
                 }
             }
             Event::Retired(channel) => self.with(channel, |ledger| {
-                ledger.phase = Phase::Retired;
+                ledger.phase = ledger.phase.max(Phase::Retired);
                 ledger.credit.clear();
             }),
             Event::Lost(channel) => {
@@ -197,6 +197,7 @@ impl<C: Waiting> State<C> {
     /// again: what can be taken back at once is older than what waits, and goes first.
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed(now, actions);
+        self.condemn(now, actions);
         if self.recall(now, actions) {
             return;
         }
@@ -228,8 +229,9 @@ impl<C: Waiting> State<C> {
             let wanted = |one: &&UnderWay<C>| self.another_is_ready(channel, &one.connection, now);
             ledger.untaken().find(wanted).map(|one| one.sent_at + RECALL_AFTER)
         });
+        let answers = self.channels.values().filter_map(Ledger::answer_due);
         let due = shed.into_iter().chain(resting).chain(held);
-        due.chain(again).chain(recall).min()
+        due.chain(again).chain(recall).chain(answers).min()
     }
 
     /// A connection that is under way, to be sent.
@@ -307,6 +309,15 @@ impl<C: Waiting> State<C> {
         while let Some(connection) = self.queue.take_expired(limit, now) {
             self.counts.shed += 1;
             actions.push(Action::Shed(connection, ShedReason::Timeout));
+        }
+    }
+
+    fn condemn(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
+        for (&channel, ledger) in &mut self.channels {
+            if ledger.answer_due().is_some_and(|due| due <= now) {
+                ledger.phase = Phase::Condemned;
+                actions.push(Action::Unanswered(channel));
+            }
         }
     }
 

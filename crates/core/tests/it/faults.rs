@@ -6,3 +6,4 @@ mod limits;
 mod reading;
 mod receiving;
 mod sending;
+mod sharing;

@@ -1,13 +1,13 @@
 //! A system that fails on demand.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socketserver_core::channel::ancillary::Received;
-use socketserver_core::sys::{Accepted, Os, Sys};
+use socketserver_core::sys::{Accepted, Credentials, Os, Sys};
 
 /// The real system, but for the calls that a plan answers.
 #[derive(Clone, Default)]
@@ -20,6 +20,7 @@ struct Calls {
     accept: Plan<()>,
     send: Plan<Cut>,
     receive: Plan<Cut>,
+    credentials: Plan<Credentials>,
     /// Microseconds that each look at the clock takes.
     look: AtomicU64,
     ahead: AtomicU64,
@@ -53,6 +54,13 @@ impl Faulty {
     /// Decides what a receive says, or how many bytes of it come through.
     pub fn receive(self, decide: impl FnMut(usize) -> Option<Result<Cut, Errno>> + Send + 'static) -> Self {
         self.calls.receive.set(decide);
+        self
+    }
+
+    /// Decides who a peer is.
+    pub fn credentials(self, decide: impl FnMut(usize) -> Option<Credentials> + Send + 'static) -> Self {
+        let mut decide = decide;
+        self.calls.credentials.set(move |call| decide(call).map(Ok));
         self
     }
 
@@ -106,6 +114,10 @@ impl Sys for Faulty {
         let cut = self.calls.receive.next().unwrap_or(Ok(bytes.len()))?;
         let cut = cut.min(bytes.len());
         Os.try_receive(socket, &mut bytes[..cut])
+    }
+
+    fn credentials(&self, peer: &OwnedFd) -> Result<Credentials, Errno> {
+        self.calls.credentials.next().unwrap_or_else(|| Os.credentials(peer))
     }
 }
 

@@ -23,4 +23,5 @@ mod lending;
 mod props;
 mod protocol_document;
 mod scoreboard;
+mod share;
 mod stream;

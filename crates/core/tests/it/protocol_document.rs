@@ -11,7 +11,7 @@ use socketserver_core::channel::record::{
 };
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::dispatcher::credit::{MAX_CREDIT, MAX_LANES};
-use socketserver_core::dispatcher::ledger::{NOT_AGAIN, RETURNABLE, WINDOW};
+use socketserver_core::dispatcher::ledger::{ANSWER_WITHIN, NOT_AGAIN, RETURNABLE, WINDOW};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 
@@ -287,6 +287,7 @@ fn the_limits_are_the_codes() {
         ),
         ("credit of a channel", MAX_CREDIT.into()),
         ("lanes of a channel, over its life", MAX_LANES as u64),
+        ("seconds in which a RECALL is to be answered", ANSWER_WITHIN.as_secs()),
         (
             "connections taken since, after which one can no longer be returned",
             RETURNABLE as u64,
@@ -302,6 +303,37 @@ fn the_limits_are_the_codes() {
     assert!(DOCUMENT.contains(&format!("for {} ms", NOT_AGAIN.as_millis())));
     assert_eq!(ConnectionHead::SIZE, 40);
     assert!(DOCUMENT.contains("8 + 64 × 40 = 2568"));
+}
+
+#[test]
+fn the_reasons_of_a_close_are_the_codes() {
+    let record = DOCUMENT.split("The record of CLOSE:").nth(1).unwrap();
+    for (close, number, detail, words) in [
+        (CloseReason::Ended, 1, 0, "1 the server ends"),
+        (CloseReason::Dismissed, 2, 0, "2 this worker is dismissed"),
+        (CloseReason::Protocol, 3, 0, "3 it broke the protocol"),
+        (CloseReason::Version(9), 4, 9, "4 no version in common"),
+        (CloseReason::NotAllowed, 5, 0, "5 not allowed"),
+        (CloseReason::Full(64), 6, 64, "6 full"),
+        (CloseReason::Late(5000), 7, 5000, "7 late"),
+    ] {
+        let mut bytes = Vec::new();
+        close.encode(&mut bytes);
+        let [reason, told] = [&bytes[..4], &bytes[4..]].map(|half| u32::from_le_bytes(half.try_into().unwrap()));
+        assert_eq!((reason, told), (number, detail), "{words}");
+        assert_eq!(CloseReason::decode(&bytes), Ok(close));
+        assert!(record.contains(words), "{words}");
+    }
+    // Those that a worker may meet before it is let in.
+    for row in [
+        "| 3 | what",
+        "| 4 | no version",
+        "| 5 | its user",
+        "| 6 | as many",
+        "| 7 | no HELLO",
+    ] {
+        assert!(DOCUMENT.contains(row), "{row}");
+    }
 }
 
 #[test]

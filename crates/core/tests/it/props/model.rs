@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socketserver_core::channel::ChannelId;
 use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
-use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
+use socketserver_core::dispatcher::ledger::{ANSWER_WITHIN, NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
 use socketserver_core::dispatcher::state::{Action, Event, HOLD, RECALL_AFTER, SendTrouble, State};
 use socketserver_core::notice::ShedReason;
 use socketserver_core::queue::{Giver, Waiting};
@@ -73,12 +73,13 @@ impl Known {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     #[default]
     Joining,
     Open,
     Retired,
+    Condemned,
 }
 
 #[derive(Debug, Default)]
@@ -99,12 +100,21 @@ struct Channel {
     stalled_until: Option<Instant>,
 }
 
+impl Channel {
+    /// By when it has to have answered all that it has been asked for.
+    fn answer_due(&self) -> Option<Instant> {
+        let asked = self.under_way.values().filter_map(|sent| sent.recalled);
+        let due = asked.min().map(|at| at + ANSWER_WITHIN);
+        due.filter(|_| self.phase != Phase::Condemned)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     known: Known,
     at: Instant,
     paid_by: u16,
-    recalled: bool,
+    recalled: Option<Instant>,
 }
 
 /// How connections are recalled.
@@ -333,7 +343,7 @@ impl Model {
 
     pub fn retire(&mut self, channel: ChannelId) {
         let one = self.channel(channel);
-        one.phase = Phase::Retired;
+        one.phase = one.phase.max(Phase::Retired);
         one.credit.clear();
         self.tell(Event::Retired(channel));
     }
@@ -448,6 +458,12 @@ impl Model {
                     recalled.extend(ids.into_iter().map(|id| (id, channel)));
                 }
                 Action::Shed(connection, ShedReason::Timeout) => self.check_shed(&connection),
+                Action::Unanswered(channel) => {
+                    let now = self.now;
+                    let one = self.channel(channel);
+                    assert!(one.answer_due().is_some_and(|due| due <= now), "{channel} has time");
+                    one.phase = Phase::Condemned;
+                }
                 Action::Drained => {
                     assert!(!self.drained, "drained twice");
                     self.drained = true;
@@ -502,7 +518,7 @@ impl Model {
             known,
             at: now,
             paid_by,
-            recalled: false,
+            recalled: None,
         };
         one.under_way.insert(id, sent);
         self.waiting.remove(&id);
@@ -543,7 +559,7 @@ impl Model {
         assert!(!ids.is_empty());
         for id in ids {
             let sent = self.channels[&channel].under_way[id];
-            assert!(!sent.recalled, "{id} is recalled twice");
+            assert!(sent.recalled.is_none(), "{id} is recalled twice");
             assert!(self.now - sent.at >= RECALL_AFTER, "{id} is recalled too early");
             assert!(
                 self.another_is_ready(channel, &sent.known),
@@ -553,7 +569,7 @@ impl Model {
         let now = self.now;
         let one = self.channel(channel);
         for id in ids {
-            one.under_way.get_mut(id).unwrap().recalled = true;
+            one.under_way.get_mut(id).unwrap().recalled = Some(now);
         }
         if !one.blocked && one.rests_until.is_none() {
             one.stalled_until = Some(now + TRY_STALLED_AFTER);
@@ -604,10 +620,15 @@ impl Model {
                 "{id} is overdue"
             );
         }
+        // Nobody lies for ever with one that does not answer.
+        for (&channel, one) in &self.channels {
+            let due = one.answer_due();
+            assert!(due.is_none_or(|due| due > self.now), "{channel} owes an answer");
+        }
         // Nobody lies with a stuck worker while another could take it.
         for (&channel, one) in &self.channels {
             for (id, sent) in &one.under_way {
-                let overdue = !sent.recalled && self.now - sent.at >= RECALL_AFTER;
+                let overdue = sent.recalled.is_none() && self.now - sent.at >= RECALL_AFTER;
                 assert!(
                     !overdue || !self.another_is_ready(channel, &sent.known),
                     "{id} lies with {channel}"
@@ -654,9 +675,10 @@ impl Model {
             }
         }
         for (&channel, one) in &self.channels {
-            let wanted = one.under_way.values().filter(|sent| !sent.recalled);
+            let wanted = one.under_way.values().filter(|sent| sent.recalled.is_none());
             let wanted = wanted.filter(|sent| self.another_is_ready(channel, &sent.known));
             due.extend(wanted.map(|sent| sent.at + RECALL_AFTER));
+            due.extend(one.answer_due());
         }
         assert_eq!(deadline, due.into_iter().min());
     }

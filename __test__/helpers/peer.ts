@@ -1,0 +1,67 @@
+import { connect, type Socket } from 'node:net'
+import type { ExecutionContext } from 'ava'
+import { until } from './until.js'
+import { within } from './within.js'
+
+/** What connects to a shared path and says what it likes there, in the test's own process. */
+export class Peer {
+  readonly socket: Socket
+  readonly #closed: Promise<void>
+  #received = Buffer.alloc(0)
+
+  constructor(path: string) {
+    this.socket = connect({ path })
+    this.socket.on('data', (bytes: Buffer) => {
+      this.#received = Buffer.concat([this.#received, bytes])
+    })
+    // A server that has had enough resets.
+    this.socket.on('error', () => {})
+    this.#closed = new Promise((resolve) => this.socket.once('close', () => resolve()))
+  }
+
+  say(...frames: Buffer[]): this {
+    this.socket.write(Buffer.concat(frames))
+    return this
+  }
+
+  /** The frames it has been sent so far: each its kind and its records. */
+  get frames(): [kind: number, records: Buffer][] {
+    const frames: [number, Buffer][] = []
+    for (let at = 0; at + 8 <= this.#received.length; ) {
+      const end = at + 8 + this.#received.readUInt32LE(at)
+      if (end > this.#received.length) break
+      frames.push([this.#received.readUInt8(at + 4), this.#received.subarray(at + 8, end)])
+      at = end
+    }
+    return frames
+  }
+
+  /** Waits for a frame of this kind and gives its records. */
+  async heard(kind: number): Promise<Buffer> {
+    let found: Buffer | undefined
+    await until(() => {
+      found = this.frames.find(([heard]) => heard === kind)?.[1]
+      return found !== undefined
+    })
+    return found ?? Buffer.alloc(0)
+  }
+
+  /** Waits for the end, and gives the reason and the detail of the CLOSE before it. */
+  async farewell(): Promise<{ reason: number; detail: number } | undefined> {
+    await within(this.#closed, 'the end of a channel')
+    const close = this.frames.find(([kind]) => kind === CLOSE)?.[1]
+    return close && { reason: close.readUInt32LE(0), detail: close.readUInt32LE(4) }
+  }
+}
+
+/** Connects, and goes when the test is over. */
+export function peer(t: ExecutionContext, path: string): Peer {
+  const one = new Peer(path)
+  t.teardown(() => one.socket.destroy())
+  return one
+}
+
+export const WELCOME = 0x81
+export const CONNECTION = 0x82
+export const RETIRE = 0x86
+export const CLOSE = 0x87

@@ -1,0 +1,332 @@
+//! What joins by itself may mean no good: each ends alone, and nothing of others is touched.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use socketserver_core::channel::ancillary;
+use socketserver_core::channel::frame::Writer;
+use socketserver_core::channel::record::{CloseReason, Credit, Refusal, RefusalReason};
+use socketserver_core::notice::{EndReason, Refused};
+use socketserver_core::{ListenerAddress, Notice, ProtocolError, ShareSpec};
+
+use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
+use crate::faulty::Faulty;
+use crate::peer::{Heard, Peer, hello};
+use crate::share::{Folder, SOON, member, peer, refused, spec, worker};
+use crate::wait::{until, until_true};
+use crate::world::{World, answer, answer_to, client, is_of, queue_of};
+
+fn file() -> OwnedFd {
+    std::fs::File::open("/dev/null").unwrap().into()
+}
+
+/// A peer that holds one connection misbehaves beside a decent worker that holds another: it ends with this error, what it
+/// had goes to the decent one, and what that one holds is its own.
+fn liar(expected: &ProtocolError, lie: impl FnOnce(&mut Peer, u64)) {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let (decent, mut liar) = (worker(&world, &path), member(&world, &path));
+    let held = client(address);
+    let holding = decent.one();
+    assert!(is_of(&holding, &held));
+    let coveted = client(address);
+    let (head, fd) = liar.one();
+    lie(&mut liar, head.id);
+    assert_eq!(world.end_of(liar.channel), EndReason::Protocol(expected.clone()));
+    assert!(matches!(
+        liar.last_words().pop(),
+        Some(Heard::Close(CloseReason::Protocol))
+    ));
+    drop(fd);
+    let taken = decent.one();
+    assert!(is_of(&taken, &coveted));
+    for (taken, client) in [(taken, coveted), (holding, held)] {
+        answer(taken, "by a decent one");
+        assert_eq!(answer_to(client), "by a decent one");
+        decent.done(1);
+    }
+    world.stats("all is settled", |stats| stats.leases == 0 && stats.workers == 1);
+}
+
+#[test]
+fn an_ack_for_what_it_never_got() {
+    liar(&ProtocolError::UnknownConnection { id: 1 }, |liar, id| {
+        assert_ne!(id, 1, "the decent one has it");
+        liar.say(|frames| frames.ack([1]));
+    });
+}
+
+#[test]
+fn a_refusal_of_what_another_has() {
+    liar(&ProtocolError::UnknownConnection { id: 1 }, |liar, _| {
+        let reason = RefusalReason::Recalled;
+        liar.say(|frames| frames.refuse([Refusal { id: 1, reason }]));
+    });
+}
+
+#[test]
+fn a_refusal_and_then_an_ack() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let mut liar = member(&world, &path);
+    let client = client(address);
+    let (head, _fd) = liar.one();
+    let (id, reason) = (head.id, RefusalReason::Unwanted);
+    liar.say(|frames| {
+        frames.refuse([Refusal { id, reason }]);
+        frames.ack([id]);
+    });
+    let expected = EndReason::Protocol(ProtocolError::UnknownConnection { id });
+    assert_eq!(world.end_of(liar.channel), expected);
+    drop(liar);
+    answer(worker(&world, &path).one(), "by a decent one");
+    assert_eq!(answer_to(client), "by a decent one");
+}
+
+#[test]
+fn a_second_ack() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let mut liar = member(&world, &path);
+    let _client = client(address);
+    let (head, _fd) = liar.one();
+    let id = head.id;
+    liar.say(|frames| frames.ack([id, id]));
+    let expected = EndReason::Protocol(ProtocolError::UnknownConnection { id });
+    assert_eq!(world.end_of(liar.channel), expected);
+    assert_eq!(world.server.stats().handed_off, 1);
+}
+
+#[test]
+fn more_leases_ended_than_begun() {
+    let expected = ProtocolError::TooManyEnded { ended: 1, leases: 0 };
+    liar(&expected, |liar, _| liar.say(|frames| frames.ended(1)));
+}
+
+#[test]
+fn credit_beyond_any_limit() {
+    let (credit, limit) = (u64::from(u32::MAX), 1 << 20);
+    liar(&ProtocolError::TooMuchCredit { credit, limit }, |liar, _| {
+        let count = u32::MAX;
+        liar.say(|frames| frames.credit([Credit { lane: 0, count }]));
+    });
+}
+
+#[test]
+fn credit_on_more_lanes_than_there_may_be() {
+    liar(&ProtocolError::TooManyLanes { limit: 64 }, |liar, _| {
+        let lanes = (1..=64).map(|lane| Credit { lane, count: 1 });
+        liar.say(|frames| frames.credit(lanes.chain([Credit { lane: 65, count: 1 }])));
+    });
+}
+
+#[test]
+fn descriptors_where_none_belong() {
+    liar(&ProtocolError::SurplusDescriptors, |liar, _| {
+        let mut frames = Writer::new();
+        frames.ended(0);
+        let files: Vec<OwnedFd> = (0..64).map(|_| file()).collect();
+        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        liar.send(frames.bytes(), &files);
+    });
+}
+
+#[test]
+fn descriptors_with_the_hello() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    let mut frames = Writer::new();
+    frames.hello(hello());
+    let peer = peer(&path);
+    peer.send(frames.bytes(), &[file().as_fd()]);
+    assert_eq!(
+        refused(&world, 1),
+        [Refused::Protocol(ProtocolError::SurplusDescriptors)]
+    );
+}
+
+#[test]
+fn one_that_keeps_what_it_was_sent_and_does_not_answer_loses_it() {
+    // A clock that goes on with each look, so that nobody waits for five seconds.
+    let sys = Faulty::default().slow(Duration::from_millis(20));
+    let (folder, world) = (Folder::new(), World::on(sys, &queue_of(16)));
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let mut hoarder = member(&world, &path);
+    let client = client(address);
+    let kept = hoarder.one();
+    let decent = worker(&world, &path);
+    let mut taken = Vec::new();
+    until_true("it goes to the decent one", || {
+        hoarder.say(|frames| frames.ended(0));
+        taken.extend(decent.receiver.exchange(0, 1, 1, 0));
+        !taken.is_empty()
+    });
+    assert_eq!(
+        world.end_of(hoarder.channel),
+        EndReason::Protocol(ProtocolError::Unanswered)
+    );
+    // Its copy is of no use: the connection is another's, and ends for the client.
+    answer(taken.remove(0), "by a decent one");
+    assert_eq!(answer_to(client), "by a decent one");
+    drop(kept);
+}
+
+#[test]
+fn one_that_reads_nothing_is_ended_when_too_much_is_left_unread() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    let deaf = member(&world, &path);
+    deaf.socket.set_nonblocking(true).unwrap();
+    let mut frames = Writer::new();
+    frames.cancel([Credit { lane: 0, count: 1 }; 64]);
+    let mut said = 0;
+    let reason = until("it is ended", || {
+        while ancillary::send(deaf.socket.as_fd(), frames.bytes(), &[]).is_ok() {
+            said += 1;
+        }
+        let ended = world.server.channel_stats(deaf.channel).is_none();
+        ended.then(|| world.end_of(deaf.channel))
+    });
+    assert_eq!(reason, EndReason::Lost);
+    // Answers of 520 bytes: the buffers of both directions, and 64 KiB, are all that it could fill.
+    assert!(said * frames.bytes().len() < 4 << 20, "{said} messages");
+}
+
+#[test]
+fn floods_of_frames_peers_and_refusals_leave_a_decent_worker_its_turn() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let decent = worker(&world, &path);
+    let flooder = member(&world, &path);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut frames = Writer::new();
+            for _ in 0..64 {
+                frames.ended(0);
+                frames.nudge();
+            }
+            while !over.load(Ordering::Relaxed) {
+                flooder.send(frames.bytes(), &[]);
+            }
+        });
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let peer = peer(&path);
+                peer.send(&[0xff; 64], &[]);
+            }
+        });
+        for _ in 0..50 {
+            let client = client(address);
+            answer(decent.one(), "in spite of all");
+            assert_eq!(answer_to(client), "in spite of all");
+            decent.done(1);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let told = world.count(|notice| matches!(notice, Notice::Refused { .. }));
+    assert!(told <= usize::try_from(world.server.stats().refused_peers).unwrap());
+}
+
+#[test]
+fn a_server_out_of_descriptors_lets_peers_wait_without_spinning_and_recovers() {
+    let start = Instant::now();
+    let is_short = move || start.elapsed() < Duration::from_millis(300);
+    let sys = Faulty::default().accept(move |_| is_short().then_some(Errno::EMFILE));
+    let (folder, world) = (Folder::new(), World::on(sys.clone(), &queue_of(4)));
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    let member = member(&world, &path);
+    // After 10, 20, 40, 80, 100 and 100 milliseconds, the one that worked, and one that found nobody.
+    assert!(sys.accepts() <= 8, "{} tries", sys.accepts());
+    let errors = |world: &World| {
+        let mut errors = Vec::new();
+        world.count(|notice| {
+            if let Notice::AcceptError { address, error } = notice {
+                errors.push((address.clone(), error.errno));
+            }
+            false
+        });
+        errors
+    };
+    assert_eq!(errors(&world), [(ListenerAddress::Unix(path), Errno::EMFILE)]);
+    let stats = world.server.stats();
+    assert!((1..=6).contains(&stats.accept_errors["EMFILE"]));
+    assert_eq!(stats.resting_acceptors, 0);
+    drop(member);
+}
+
+#[test]
+fn peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many() {
+    alone(
+        "faults::sharing::peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many",
+        || {
+            let (folder, world) = (Folder::new(), World::new());
+            let (path, address) = (folder.file("ctl"), world.listen());
+            let soon = ShareSpec {
+                hello_timeout: Some(SOON),
+                ..spec(&path)
+            };
+            world.server.share(soon).unwrap();
+            let before = open_descriptors();
+            for round in 0..30 {
+                let silent: Vec<Peer> = (0..100).map(|_| peer(&path)).collect();
+                until_true("there is no room for more of them", || {
+                    world.server.stats().refused_peers > 0
+                });
+                // 64 silent ones at the most, and those here.
+                assert!(open_descriptors() <= before + silent.len() + 100 + 1);
+                let mut bytes = Writer::new();
+                bytes.hello(hello());
+                let smuggler = peer(&path);
+                smuggler.send(bytes.bytes(), &[file().as_fd(), file().as_fd()]);
+                drop(silent);
+                let mut taker = member(&world, &path);
+                let _client = client(address);
+                let (head, fd) = taker.one();
+                match round % 3 {
+                    0 => taker.say(|frames| frames.ack([head.id, head.id])),
+                    1 => taker.send(bytes.bytes(), &[fd.as_fd(); 10]),
+                    _ => drop(fd),
+                }
+                drop(taker);
+                if round % 3 != 0 {
+                    drop(worker(&world, &path).one());
+                }
+            }
+            until_true("all are closed", || open_descriptors() <= before);
+        },
+    );
+}
+
+#[test]
+fn a_process_at_its_limit_of_descriptors_goes_on_when_there_are_some_again() {
+    alone(
+        "faults::sharing::a_process_at_its_limit_of_descriptors_goes_on_when_there_are_some_again",
+        || {
+            let (folder, world) = (Folder::new(), World::new());
+            let path = folder.file("ctl");
+            world.server.share(spec(&path)).unwrap();
+            limit_descriptors(1);
+            // It is the one; there is none for the other end.
+            let mut waiting = peer(&path);
+            waiting.say(|frames| frames.hello(hello()));
+            world.notice("the shortage is told", |notice| match notice {
+                Notice::AcceptError { error, .. } if error.errno == Errno::EMFILE => Some(()),
+                _ => None,
+            });
+            lift_limit();
+            assert!(matches!(waiting.hear(), Heard::Welcome(_)));
+            member(&world, &path);
+        },
+    );
+}

@@ -1,0 +1,270 @@
+//! Programs that join at a shared path.
+
+mod admission;
+mod folder;
+mod path;
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use socketserver_core::channel::ChannelId;
+use socketserver_core::channel::frame::Writer;
+use socketserver_core::channel::record::CloseReason;
+use socketserver_core::notice::{EndReason, Refused};
+use socketserver_core::receiver::{End, Phase};
+use socketserver_core::share::name::dial;
+use socketserver_core::share::{Allow, ShareId};
+use socketserver_core::{Notice, ShareSpec};
+
+pub use self::folder::Folder;
+use crate::peer::Peer;
+use crate::wait::{BOUND, until};
+use crate::world::{EventLoop, Worker, World, answer, answer_to, client, is_of};
+
+/// Whoever has this user may join, as few as a test needs.
+pub fn spec(path: &Path) -> ShareSpec {
+    ShareSpec {
+        path: path.to_path_buf(),
+        mode: 0o600,
+        allow: Allow::default(),
+        max_workers: 4,
+        hello_timeout: Some(BOUND),
+    }
+}
+
+/// A peer that says whatever one likes; its channel is 0, as it has none yet.
+pub fn peer(path: &Path) -> Peer {
+    let socket = until("somebody answers", || UnixStream::connect(path).ok());
+    Peer::new(0, socket.into())
+}
+
+/// A peer that has joined.
+pub fn member(world: &World, path: &Path) -> Peer {
+    let before = admitted(world).len();
+    let mut peer = peer(path).join();
+    peer.channel = until("it is admitted", || admitted(world).get(before).copied());
+    peer
+}
+
+/// A receiver that has joined.
+pub fn worker(world: &World, path: &Path) -> Worker {
+    let before = admitted(world).len();
+    let receiver = EventLoop::new(dialled(path));
+    let channel = until("it is admitted", || admitted(world).get(before).copied());
+    Worker { channel, receiver }
+}
+
+fn dialled(path: &Path) -> OwnedFd {
+    dial(path).unwrap()
+}
+
+/// The channels of all that have been let in so far.
+fn admitted(world: &World) -> Vec<ChannelId> {
+    let mut channels = Vec::new();
+    world.count(|notice| {
+        if let Notice::Admitted { channel, .. } = notice {
+            channels.push(*channel);
+        }
+        false
+    });
+    channels
+}
+
+/// The reasons for which peers have been turned away, once there are so many.
+pub fn refused(world: &World, count: usize) -> Vec<Refused> {
+    until("so many are refused", || {
+        let mut reasons = Vec::new();
+        world.count(|notice| {
+            if let Notice::Refused { reason, .. } = notice {
+                reasons.push(reason.clone());
+            }
+            false
+        });
+        (reasons.len() >= count).then_some(reasons)
+    })
+}
+
+#[test]
+fn what_joins_is_a_worker_like_any_other() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    let share = world.server.share(spec(&path)).unwrap();
+    let worker = worker(&world, &path);
+    let joined = world.notice("it has joined", |notice| match notice {
+        Notice::Joined { channel, .. } if *channel == worker.channel => Some(()),
+        _ => None,
+    });
+    let (at, uid, pid) = world.notice("who it is", |notice| match notice {
+        Notice::Admitted { share, peer, .. } => Some((*share, peer.uid, peer.pid)),
+        _ => None,
+    });
+    assert_eq!((joined, at, uid), ((), share, nix::unistd::geteuid().as_raw()));
+    assert!(pid.is_none_or(|pid| pid == std::process::id()));
+    for _ in 0..3 {
+        let client = client(address);
+        let taken = worker.one();
+        assert!(is_of(&taken, &client));
+        answer(taken, "by one that has joined");
+        assert_eq!(answer_to(client), "by one that has joined");
+        worker.done(1);
+    }
+    let stats = world.stats("it is counted", |stats| stats.handed_off == 3 && stats.leases == 0);
+    assert_eq!((stats.workers, stats.refused_peers), (1, 0));
+    world.server.retire(worker.channel);
+    worker.await_phase(|phase| *phase == Phase::Retired);
+    worker.receiver.close();
+    assert_eq!(world.end_of(worker.channel), EndReason::Left);
+}
+
+#[test]
+fn those_that_joined_and_those_that_were_started_share_one_queue() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let (started, joined) = (world.worker(), worker(&world, &path));
+    let clients = [client(address), client(address)];
+    let taken = [started.one(), joined.one()];
+    assert!(taken.iter().all(|one| clients.iter().any(|client| is_of(one, client))));
+    assert_ne!(taken[0].head.id, taken[1].head.id);
+}
+
+#[test]
+fn what_one_that_joined_leaves_untaken_goes_to_another() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let mut doomed = member(&world, &path);
+    let client = client(address);
+    let held = doomed.one();
+    let channel = doomed.channel;
+    drop((doomed, held));
+    assert_eq!(world.end_of(channel), EndReason::Lost);
+    let other = worker(&world, &path);
+    answer(other.one(), "by another");
+    assert_eq!(answer_to(client), "by another");
+    assert_eq!(world.server.stats().requeued, 1);
+}
+
+#[test]
+fn one_that_joins_while_the_server_drains_helps_it_to_finish() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let client = client(address);
+    world.await_queued(1);
+    world.server.drain();
+    let worker = worker(&world, &path);
+    worker.await_phase(|phase| *phase == Phase::Draining);
+    answer(worker.one(), "at last");
+    worker.done(1);
+    assert_eq!(answer_to(client), "at last");
+    world.notice("it is drained", |notice| {
+        matches!(notice, Notice::Drained).then_some(())
+    });
+}
+
+#[test]
+fn a_worker_that_is_refused_before_it_says_hello_learns_why() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    let full = ShareSpec {
+        max_workers: 1,
+        ..spec(&path)
+    };
+    world.server.share(full).unwrap();
+    let _first = worker(&world, &path);
+    let end = dialled(&path);
+    refused(&world, 1);
+    let late = Worker {
+        channel: 0,
+        receiver: EventLoop::new(end),
+    };
+    let phase = late.await_phase(|phase| matches!(phase, Phase::Ended(_)));
+    assert_eq!(phase, Phase::Ended(End::Closed(CloseReason::Full(1))));
+}
+
+#[test]
+fn a_worker_whose_channel_is_over_before_it_says_hello_learns_why() {
+    for (said, expected) in [
+        (Some(CloseReason::NotAllowed), End::Closed(CloseReason::NotAllowed)),
+        (None, End::Gone),
+    ] {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut frames = Writer::new();
+        said.into_iter().for_each(|reason| frames.close(reason));
+        (&theirs).write_all(frames.bytes()).unwrap();
+        // Its hello fails with EPIPE.
+        drop(theirs);
+        let worker = Worker {
+            channel: 0,
+            receiver: EventLoop::new(ours.into()),
+        };
+        worker.await_phase(|phase| *phase == Phase::Ended(expected.clone()));
+    }
+}
+
+#[test]
+fn nobody_joins_where_it_is_no_longer_shared_and_those_that_have_stay() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    let share: ShareId = world.server.share(spec(&path)).unwrap();
+    let worker = worker(&world, &path);
+    let silent = peer(&path);
+    world.server.unshare(share);
+    assert!(!path.exists());
+    assert!(dial(&path).is_err());
+    let mut silent = silent;
+    assert!(silent.last_words().is_empty());
+    let client = client(address);
+    answer(worker.one(), "still here");
+    assert_eq!(answer_to(client), "still here");
+    // And the path is free for another.
+    world.server.share(spec(&path)).unwrap();
+}
+
+#[test]
+fn a_server_that_ends_takes_its_paths_along() {
+    let folder = Folder::new();
+    let world = World::new();
+    for name in ["one", "two"] {
+        world.server.share(spec(&folder.file(name))).unwrap();
+    }
+    let worker = worker(&world, &folder.file("one"));
+    world.server.destroy();
+    worker.await_phase(|phase| *phase == Phase::Ended(End::Closed(CloseReason::Ended)));
+    assert_eq!(folder.names(), [""; 0]);
+}
+
+#[test]
+fn a_path_that_is_asked_for_too_late_is_not_shared() {
+    let (folder, world) = (Folder::new(), World::new());
+    world.server.drain();
+    assert!(matches!(
+        world.server.share(spec(&folder.file("ctl"))),
+        Err(socketserver_core::ListenError::Closed)
+    ));
+    assert_eq!(folder.names(), [""; 0]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abstract_name_is_shared_like_a_path() {
+    let world = World::new();
+    let name = format!("\0socketserver-test-{}", std::process::id());
+    let path = Path::new(&name);
+    let share = world.server.share(spec(path)).unwrap();
+    assert!(world.server.share(spec(path)).is_err());
+    let address = world.listen();
+    let worker = worker(&world, path);
+    let client = client(address);
+    answer(worker.one(), "from nowhere");
+    assert_eq!(answer_to(client), "from nowhere");
+    world.server.unshare(share);
+    world.server.share(spec(path)).unwrap();
+}
+
+/// How long a peer that says nothing is borne in the tests of it.
+pub const SOON: Duration = Duration::from_millis(50);

@@ -1,0 +1,300 @@
+//! Who is let in, and what the others are told.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use socketserver_core::channel::ancillary;
+use socketserver_core::channel::frame::{VERSION, Writer};
+use socketserver_core::channel::record::{CloseReason, Credit, Hello};
+use socketserver_core::notice::{EndReason, Refused};
+use socketserver_core::share::Allow;
+use socketserver_core::sys::Credentials;
+use socketserver_core::{Notice, ProtocolError, ShareSpec};
+
+use super::{Folder, SOON, member, peer, refused, spec, worker};
+use crate::faulty::Faulty;
+use crate::peer::{Heard, Peer, hello};
+use crate::wait::until_true;
+use crate::world::{World, queue_of};
+
+/// Nobody's number, nobody's group, and a group beside it.
+const STRANGER: u32 = 54_321;
+const STRANGERS: u32 = 54_322;
+const CLUB: u32 = 54_323;
+
+/// A server for which all that come are a stranger.
+fn among_strangers() -> World {
+    let stranger = Credentials {
+        pid: Some(1),
+        uid: STRANGER,
+        gid: STRANGERS,
+        groups: vec![7, CLUB],
+    };
+    World::on(
+        Faulty::default().credentials(move |_| Some(stranger.clone())),
+        &queue_of(4),
+    )
+}
+
+/// What a peer that is not let in hears: why, and then the end.
+fn farewell(peer: &mut Peer) -> CloseReason {
+    match peer.last_words()[..] {
+        [Heard::Close(reason)] => reason,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+fn greet(path: &Path, hello: Hello) -> Peer {
+    let peer = peer(path);
+    peer.say(|frames| frames.hello(hello));
+    peer
+}
+
+#[test]
+fn another_user_is_told_that_it_may_not_join_before_it_has_said_a_word() {
+    let (folder, world) = (Folder::new(), among_strangers());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    assert_eq!(farewell(&mut peer(&path)), CloseReason::NotAllowed);
+    assert_eq!(refused(&world, 1), [Refused::NotAllowed]);
+    let stats = world.server.stats();
+    assert_eq!((stats.refused_peers, stats.workers), (1, 0));
+    let known =
+        world.count(|notice| matches!(notice, Notice::Refused { peer: Some(peer), .. } if peer.uid == STRANGER));
+    assert_eq!(known, 1);
+}
+
+#[test]
+fn users_and_groups_may_be_allowed_by_number() {
+    for allow in [
+        Allow {
+            uids: vec![1, STRANGER],
+            gids: vec![],
+        },
+        Allow {
+            uids: vec![],
+            gids: vec![STRANGERS],
+        },
+        Allow {
+            uids: vec![],
+            gids: vec![CLUB],
+        },
+    ] {
+        let (folder, world) = (Folder::new(), among_strangers());
+        let path = folder.file("ctl");
+        world.server.share(ShareSpec { allow, ..spec(&path) }).unwrap();
+        member(&world, &path);
+    }
+}
+
+#[test]
+fn those_that_were_not_named_are_not_allowed_by_others() {
+    let (folder, world) = (Folder::new(), among_strangers());
+    let path = folder.file("ctl");
+    // The numbers of users are not those of groups.
+    let allow = Allow {
+        uids: vec![STRANGERS, CLUB],
+        gids: vec![STRANGER],
+    };
+    world.server.share(ShareSpec { allow, ..spec(&path) }).unwrap();
+    assert_eq!(farewell(&mut peer(&path)), CloseReason::NotAllowed);
+}
+
+#[test]
+fn the_kernel_says_who_has_connected() {
+    use std::os::unix::net::UnixStream;
+    let (one, _other) = UnixStream::pair().unwrap();
+    let peer = socketserver_core::sys::Sys::credentials(&socketserver_core::sys::Os, &one.into()).unwrap();
+    assert_eq!(peer.uid, nix::unistd::geteuid().as_raw());
+    assert_eq!(peer.gid, nix::unistd::getegid().as_raw());
+    #[cfg(target_os = "linux")]
+    {
+        let mut own: Vec<u32> = nix::unistd::getgroups()
+            .unwrap()
+            .iter()
+            .map(|gid| gid.as_raw())
+            .collect();
+        let mut groups = peer.groups;
+        own.sort_unstable();
+        groups.sort_unstable();
+        assert_eq!(groups, own);
+        assert_eq!(peer.pid, Some(std::process::id()));
+    }
+}
+
+#[test]
+fn one_more_than_may_join_is_told_so_and_a_place_that_is_free_again_is_had_by_the_next() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    let two = ShareSpec {
+        max_workers: 2,
+        ..spec(&path)
+    };
+    world.server.share(two).unwrap();
+    let (first, _second) = (member(&world, &path), member(&world, &path));
+    let mut third = greet(&path, hello());
+    assert_eq!(farewell(&mut third), CloseReason::Full(2));
+    assert_eq!(refused(&world, 1), [Refused::Full { limit: 2 }]);
+    let channel = first.channel;
+    drop(first);
+    world.end_of(channel);
+    member(&world, &path);
+}
+
+#[test]
+fn of_two_that_say_hello_for_the_last_place_one_has_it() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    let one = ShareSpec {
+        max_workers: 1,
+        ..spec(&path)
+    };
+    world.server.share(one).unwrap();
+    // Both are in before anybody has joined: they are let in in the order in which they came, and this one came last.
+    let mut peers = [peer(&path), peer(&path)];
+    let last = peer(&path);
+    last.send(&[0xff; 64], &[]);
+    refused(&world, 1);
+    for peer in &peers {
+        peer.say(|frames| frames.hello(hello()));
+    }
+    let heard = peers.each_mut().map(Peer::hear);
+    let welcomed = heard.iter().filter(|heard| matches!(heard, Heard::Welcome(_))).count();
+    let refused = heard
+        .iter()
+        .filter(|heard| matches!(heard, Heard::Close(CloseReason::Full(1))))
+        .count();
+    assert_eq!((welcomed, refused), (1, 1));
+}
+
+#[test]
+fn a_peer_that_is_refused_may_say_what_it_had_to_say_and_reads_why_afterwards() {
+    let (folder, world) = (Folder::new(), among_strangers());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    let mut peer = peer(&path);
+    refused(&world, 1);
+    for _ in 0..100 {
+        let mut bytes = Writer::new();
+        bytes.hello(hello());
+        bytes.credit([Credit { lane: 0, count: 1 }]);
+        let sent = ancillary::send(peer.socket.as_fd(), bytes.bytes(), &[]);
+        assert_eq!(sent, Ok(bytes.bytes().len()));
+    }
+    assert_eq!(farewell(&mut peer), CloseReason::NotAllowed);
+}
+
+#[test]
+fn a_peer_that_says_nothing_or_too_little_is_dropped_after_a_time() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    let soon = ShareSpec {
+        hello_timeout: Some(SOON),
+        ..spec(&path)
+    };
+    world.server.share(soon).unwrap();
+    let mut bytes = Writer::new();
+    bytes.hello(hello());
+    for said in [0, 1, 23] {
+        let mut peer = peer(&path);
+        peer.send(&bytes.bytes()[..said], &[]);
+        assert_eq!(farewell(&mut peer), CloseReason::Late(50), "{said} bytes");
+    }
+    assert_eq!(refused(&world, 3), vec![Refused::Late { limit: 50 }; 3]);
+    // Whoever has said hello may be silent for as long as it likes.
+    let mut silent = member(&world, &path);
+    peer(&path).last_words();
+    silent.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    assert_eq!(world.server.stats().workers, 1);
+    silent.say(|frames| frames.cancel([Credit { lane: 0, count: 1 }]));
+    silent.socket.set_read_timeout(Some(crate::wait::BOUND)).unwrap();
+    assert!(matches!(silent.hear(), Heard::Cancelled(_)));
+}
+
+#[test]
+fn however_many_are_silent_a_worker_that_says_hello_is_let_in() {
+    let (folder, world) = (Folder::new(), World::new());
+    let (path, address) = (folder.file("ctl"), world.listen());
+    let for_ever = ShareSpec {
+        hello_timeout: None,
+        max_workers: 1,
+        ..spec(&path)
+    };
+    world.server.share(for_ever).unwrap();
+    let mut silent: Vec<Peer> = (0..200).map(|_| peer(&path)).collect();
+    let decent = worker(&world, &path);
+    let client = crate::world::client(address);
+    crate::world::answer(decent.one(), "in time");
+    assert_eq!(crate::world::answer_to(client), "in time");
+    // Those that came first had to make room, and were told so.
+    let refusals = refused(&world, 200 - 64);
+    assert!(refusals.iter().all(|reason| *reason == Refused::Late { limit: 0 }));
+    assert_eq!(farewell(&mut silent[0]), CloseReason::Late(0));
+    assert!(refusals.len() <= 200 - 63, "{} had to leave", refusals.len());
+}
+
+#[test]
+fn a_version_that_is_not_understood_is_refused_with_both_named() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    for (oldest, newest) in [(VERSION + 1, VERSION + 2), (0, 0), (VERSION + 1, VERSION)] {
+        let mut peer = greet(
+            &path,
+            Hello {
+                oldest,
+                newest,
+                ..hello()
+            },
+        );
+        assert_eq!(farewell(&mut peer), CloseReason::Version(VERSION));
+        let error = ProtocolError::Version {
+            theirs_min: oldest,
+            theirs_max: newest,
+            ours: VERSION,
+        };
+        until_true("it is told", || refused(&world, 1).contains(&error.clone().into()));
+    }
+    // One that speaks this one, too, is welcome.
+    let mut peer = greet(
+        &path,
+        Hello {
+            oldest: 0,
+            newest: VERSION + 7,
+            ..hello()
+        },
+    );
+    assert!(matches!(peer.hear(), Heard::Welcome(VERSION)));
+}
+
+#[test]
+fn what_is_no_hello_is_refused() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    let mut credit = Writer::new();
+    credit.credit([Credit { lane: 0, count: 1 }]);
+    for bytes in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), credit.bytes(), &[0xff; 4096]] {
+        let mut peer = peer(&path);
+        peer.send(bytes, &[]);
+        assert_eq!(farewell(&mut peer), CloseReason::Protocol);
+    }
+    assert!(
+        refused(&world, 3)
+            .iter()
+            .all(|reason| matches!(reason, Refused::Protocol(_)))
+    );
+    assert_eq!(world.server.stats().workers, 0);
+}
+
+#[test]
+fn one_that_only_looks_whether_somebody_is_there_is_not_told_of() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    drop(peer(&path));
+    let channel = member(&world, &path).channel;
+    assert_eq!(world.end_of(channel), EndReason::Lost);
+    assert_eq!(world.server.stats().refused_peers, 0);
+}

@@ -1,0 +1,55 @@
+import type { JoinedWorker } from './joined-worker.js'
+import type { JoinedHandle } from './worker-handle.js'
+
+/** A path at which programs join as workers. Made by {@link Server.share}. */
+export class Share {
+  /** Where: a path, or an abstract name behind a null byte. */
+  readonly path: string
+  readonly #drainTimeout: number
+  readonly #workers = new Set<JoinedWorker>()
+  readonly #unshare: () => void
+  #closing: Promise<void> | undefined
+  /** How long each has to finish, once it is closed. */
+  #within: number | undefined
+
+  /** @internal */
+  constructor(path: string, drainTimeout: number, unshare: () => void) {
+    this.path = path
+    this.#drainTimeout = drainTimeout
+    this.#unshare = unshare
+  }
+
+  /** Those that have joined and have not gone, oldest first. */
+  get workers(): readonly JoinedHandle[] {
+    return [...this.#workers].filter(({ state }) => state === 'ready' || state === 'draining')
+  }
+
+  /**
+   * Removes the path and retires those that have joined: they finish what they hold, for which they have `drainTimeout`, and
+   * leave; then their channels are ended. Resolves when all have gone. Every call returns the same promise.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.stop(this.#drainTimeout)
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** @internal */
+  add(worker: JoinedWorker): void {
+    this.#workers.add(worker)
+    // It came in as the path was removed.
+    if (this.#within !== undefined) worker.retire(this.#within)
+    void worker.exited.then(() => this.#workers.delete(worker))
+  }
+
+  /** @internal */
+  async stop(within: number): Promise<void> {
+    this.#within = within
+    this.#unshare()
+    for (const worker of this.#workers) worker.retire(within)
+    while (this.#workers.size > 0) await Promise.all(Array.from(this.#workers, ({ exited }) => exited))
+  }
+}
