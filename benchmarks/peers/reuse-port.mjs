@@ -10,6 +10,7 @@ const entry = new URL('./reuse-port-worker.mjs', import.meta.url)
 
 // The first finds a port, and the others join it there.
 let port = 0
+/** @type {{ worker: import('node:child_process').ChildProcess, exit: Promise<unknown> }[]} */
 const exits = []
 for (let index = 0; index < workers; index++) {
   const worker = fork(entry, [String(port)], { env: environment({ workers: 1, ...given }) })

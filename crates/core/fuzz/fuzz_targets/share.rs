@@ -142,7 +142,11 @@ fuzz_target!(|deeds: Vec<Deed>| {
     assert_eq!(stats.leases, 0);
     assert!(stats.handed_off >= before.handed_off);
     let waiting = stats.queued;
-    let decent = Receiver::start(connect(world.path.as_os_str().as_bytes()).expect("the server listens"), || {}).expect("a receiver");
+    let decent = Receiver::start(
+        connect(world.path.as_os_str().as_bytes()).expect("the server listens"),
+        || {},
+    )
+    .expect("a receiver");
     let (mut taken, mut ended) = (0, 0);
     until("a decent worker gets what is left", || {
         let connections = decent.exchange(0, 16, 16, ended);

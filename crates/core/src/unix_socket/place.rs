@@ -63,6 +63,10 @@ pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, O
 
 /// Of several that find the same stale socket, one at a time removes it and takes its place. Without the lock, which whoever may
 /// only search the directory cannot have, nothing is replaced; nor for as long as somebody keeps it (flock(2)).
+#[allow(
+    clippy::disallowed_methods,
+    reason = "flock(2) has no timeout, and nothing tells when a lock is free"
+)]
 fn lock_directory(directory: &Path) -> Result<Flock<File>, Errno> {
     let mut directory = File::open(directory).map_err(|_| Errno::EADDRINUSE)?;
     for _ in 0..LOCK_TRIES {
