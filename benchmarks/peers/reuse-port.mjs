@@ -10,11 +10,18 @@ const entry = new URL('./reuse-port-worker.mjs', import.meta.url)
 
 // The first finds a port, and the others join it there.
 let port = 0
+/** @type {{ worker: import('node:child_process').ChildProcess, exit: Promise<unknown> }[]} */
+const exits = []
 for (let index = 0; index < workers; index++) {
   const worker = fork(entry, [String(port)], { env: environment({ workers: 1, ...given }) })
+  exits.push({ worker, exit: once(worker, 'exit') })
   const [found] = await once(worker, 'message')
   port = Number(found)
 }
 ready(port)
-// The workers see the channel to this process end, and leave.
-atEnd(() => process.exit())
+atEnd(async () => {
+  for (const { worker } of exits) worker.disconnect()
+  // They may have something to write down.
+  await Promise.all(exits.map(({ exit }) => exit))
+  process.exit()
+})
