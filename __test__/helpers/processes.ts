@@ -7,6 +7,14 @@ export function descriptors(pid = process.pid): number {
   return readdirSync(`/proc/${pid}/fd`).length
 }
 
+/** The number that the next descriptor of a process would have. */
+export function lowestFree(pid: number): number {
+  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number))
+  let number = 0
+  while (open.has(number)) number += 1
+  return number
+}
+
 /** How many threads a process has. */
 export function threads(pid = process.pid): number {
   return readdirSync(`/proc/${pid}/task`).length

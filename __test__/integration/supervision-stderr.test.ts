@@ -13,9 +13,13 @@ import { until } from '../helpers/until.js'
 
 const WORDS = 'the configuration is wrong'
 
-/** What a descriptor of a process is open on. */
+/** What a descriptor of a process is open on; nothing if it has just been closed. */
 function openOn(pid: number, fd: number | string): string {
-  return readlinkSync(`/proc/${pid}/fd/${fd}`)
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`)
+  } catch {
+    return ''
+  }
 }
 
 linuxTest(
@@ -38,7 +42,7 @@ linuxTest(
     const own = openOn(parent.process.pid ?? 0, 2)
     // Right after its hello, by which the parent knows that it is ready.
     await until(() => openOn(pid, 2) === own)
-    t.is(readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length, 1)
+    await until(() => readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length === 1)
     t.true(isRunning(pid))
   },
 )

@@ -4,10 +4,9 @@
 //! whoever is turned away has cost one descriptor for as long as it took to tell it why.
 
 mod lobby;
-pub mod name;
-mod place;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -20,7 +19,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::lobby::{Guest, Lobby};
-use self::name::Name;
 use crate::acceptor::{LONGEST_REST, Patience, Trouble, accept_one};
 use crate::channel::prepare;
 use crate::dispatcher::Message;
@@ -29,12 +27,16 @@ use crate::listener::{ListenerAddress, OwnPath};
 use crate::notice::{Notice, Notices, Refused};
 use crate::stats::Stats;
 use crate::sys::{Credentials, Sys, watch};
+use crate::unix_socket;
 
 /// Names a shared path within its server, in the order of opening.
 pub type ShareId = u32;
 
 /// The most workers that may be let in at one path: more have no descriptors.
 pub const MOST_WORKERS: u32 = 65_535;
+
+/// Peers that may wait in the kernel to be let in.
+const BACKLOG: i32 = 511;
 
 /// Where programs may join, and who may.
 #[derive(Debug, Clone)]
@@ -87,7 +89,7 @@ impl Opened {
                 value: spec.max_workers.to_string(),
             }));
         }
-        let (fd, path) = place::listen(&Name::of(&spec.path)?, spec.mode)?;
+        let (fd, path) = unix_socket::listen(spec.path.as_os_str().as_bytes(), spec.mode, BACKLOG)?;
         Ok((Self { fd, spec }, path))
     }
 }

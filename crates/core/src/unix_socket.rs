@@ -1,21 +1,22 @@
 //! AF_UNIX stream sockets by their names: a path, or on Linux an abstract name, which begins with NUL (unix(7)).
 
+mod place;
+
 use std::ffi::OsStr;
-use std::fs::{File, Permissions, set_permissions, symlink_metadata};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{self, AddressFamily, UnixAddr};
 
+pub(crate) use self::place::listen;
 use crate::acceptor::nobody_waits;
 use crate::channel;
 use crate::error::SystemError;
-use crate::listener::{OwnPath, clamp, stream_socket};
-use crate::sys::{Os, Sys, errno_of};
+use crate::listener::{OwnPath, stream_socket};
+use crate::sys::{Os, Sys};
 
 /// A socket that listens for AF_UNIX streams. Dropping it stops listening and removes its path, if it made one.
 #[derive(Debug)]
@@ -24,16 +25,19 @@ pub struct UnixListener {
     _path: Option<OwnPath>,
 }
 
-/// Connects. EAGAIN is a backlog that is full on Linux; nothing tells when it no longer is.
+/// Connects, without waiting: ENOENT and ECONNREFUSED say that nobody is there. EAGAIN is a backlog that is full on Linux;
+/// nothing tells when it no longer is.
 pub fn connect(name: &[u8]) -> Result<OwnedFd, SystemError> {
-    let connected = || {
-        let address = address(name)?;
-        let fd = stream_socket(AddressFamily::Unix)?;
-        socket::connect(fd.as_raw_fd(), &address)?;
-        Ok(fd)
-    };
-    let fd = connected().map_err(SystemError::of("connect"))?;
+    let fd = address(name)
+        .and_then(|address| connect_to(&address))
+        .map_err(SystemError::of("connect"))?;
     channel::prepare(&fd)?;
+    Ok(fd)
+}
+
+fn connect_to(address: &UnixAddr) -> Result<OwnedFd, Errno> {
+    let fd = stream_socket(AddressFamily::Unix)?;
+    socket::connect(fd.as_raw_fd(), address)?;
     Ok(fd)
 }
 
@@ -42,11 +46,8 @@ impl UnixListener {
     /// that is there already is replaced if nobody answers on it, else EADDRINUSE. Every failure is told as `listen`, as
     /// Node tells it.
     pub fn bind(name: &[u8], mode: u32, backlog: i32) -> Result<Self, SystemError> {
-        let bound = match path_of(name) {
-            Some(path) => bind_path(path, mode, backlog),
-            None => bind_abstract(name, backlog),
-        };
-        bound.map_err(SystemError::of("listen"))
+        let (fd, path) = listen(name, mode, backlog).map_err(SystemError::of("listen"))?;
+        Ok(Self { fd, _path: path })
     }
 
     /// Adopts a descriptor, which has to be one of [`crate::kind::Kind::Listener`], and leaves its path to whoever made it.
@@ -82,82 +83,30 @@ fn path_of(name: &[u8]) -> Option<&Path> {
     (name.first() != Some(&0)).then(|| Path::new(OsStr::from_bytes(name)))
 }
 
+/// What bind(2) and connect(2) take; ENAMETOOLONG for more than 107 bytes (103 on macOS).
 fn address(name: &[u8]) -> Result<UnixAddr, Errno> {
-    match path_of(name) {
-        Some(path) => UnixAddr::new(path),
-        None => abstract_address(name),
+    match name {
+        // Without a name, or more than its null byte, the kernel would choose one (unix(7), autobind).
+        [] | [0] => Err(Errno::EINVAL),
+        [0, name @ ..] => abstract_address(name),
+        path => UnixAddr::new(path),
     }
 }
 
 #[cfg(target_os = "linux")]
 fn abstract_address(name: &[u8]) -> Result<UnixAddr, Errno> {
-    UnixAddr::new_abstract(&name[1..])
+    UnixAddr::new_abstract(name)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn abstract_address(_name: &[u8]) -> Result<UnixAddr, Errno> {
-    Err(Errno::EINVAL)
-}
-
-fn bind_abstract(name: &[u8], backlog: i32) -> Result<UnixListener, Errno> {
-    let fd = stream_socket(AddressFamily::Unix)?;
-    socket::bind(fd.as_raw_fd(), &abstract_address(name)?)?;
-    socket::listen(&fd, clamp(backlog)?)?;
-    Ok(UnixListener { fd, _path: None })
-}
-
-fn bind_path(path: &Path, mode: u32, backlog: i32) -> Result<UnixListener, Errno> {
-    // Between bind and listen a socket refuses like one that nobody listens on any more. All that begin to listen in this
-    // directory do so in turn, so that none of them takes another's for stale. Without the lock, which whoever may only
-    // search the directory cannot have, nothing is replaced.
-    let lock = lock(path.parent().filter(|parent| !parent.as_os_str().is_empty()));
-    let fd = stream_socket(AddressFamily::Unix)?;
-    match bind_closed(&fd, path, mode) {
-        Err(Errno::EADDRINUSE) if lock.is_some() && is_stale(path) => {
-            std::fs::remove_file(path).map_err(|error| errno_of(&error))?;
-            bind_closed(&fd, path, mode)?;
-        }
-        done => done?,
-    }
-    let own = OwnPath::new(path);
-    set_permissions(path, Permissions::from_mode(mode)).map_err(|error| errno_of(&error))?;
-    socket::listen(&fd, clamp(backlog)?)?;
-    drop(lock);
-    Ok(UnixListener { fd, _path: own })
-}
-
-/// Binds with the permissions of `mode` or fewer: bind(2) takes them from the socket itself on Linux, less the umask.
-#[cfg(target_os = "linux")]
-fn bind_closed(fd: &OwnedFd, path: &Path, mode: u32) -> Result<(), Errno> {
-    nix::sys::stat::fchmod(fd, nix::sys::stat::Mode::from_bits_truncate(mode))?;
-    socket::bind(fd.as_raw_fd(), &UnixAddr::new(path)?)
-}
-
-/// The same where sockets have no permissions of their own. The umask is the process's: what another thread creates at
-/// this moment is its owner's alone, too.
-#[cfg(not(target_os = "linux"))]
-fn bind_closed(fd: &OwnedFd, path: &Path, _mode: u32) -> Result<(), Errno> {
-    use nix::sys::stat::{Mode, umask};
-    let address = UnixAddr::new(path)?;
-    let before = umask(Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO);
-    let bound = socket::bind(fd.as_raw_fd(), &address);
-    umask(before);
-    bound
-}
-
-/// Whether this is a socket that nobody listens on.
-fn is_stale(path: &Path) -> bool {
-    symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-        && connect(path.as_os_str().as_bytes()).is_err_and(|error| error.errno == Errno::ECONNREFUSED)
-}
-
-fn lock(directory: Option<&Path>) -> Option<Flock<File>> {
-    let directory = File::open(directory.unwrap_or(Path::new("."))).ok()?;
-    Flock::lock(directory, FlockArg::LockExclusiveNonblock).ok()
+    Err(Errno::EOPNOTSUPP)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;
@@ -203,14 +152,6 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_file_never_has_more_than_its_mode() {
-        let directory = Directory::new("narrow");
-        let fd = stream_socket(AddressFamily::Unix).unwrap();
-        bind_closed(&fd, &directory.path(), 0o600).unwrap();
-        assert_eq!(mode_of(&directory.path()) & 0o177, 0);
-    }
-
-    #[test]
     fn a_socket_file_is_replaced_if_nobody_answers_on_it() {
         let directory = Directory::new("stale");
         let path = directory.path();
@@ -226,18 +167,6 @@ mod tests {
         File::create(&path).unwrap();
         assert_eq!(bind(&path).unwrap_err(), Errno::EADDRINUSE);
         assert!(path.exists());
-    }
-
-    #[test]
-    fn nothing_is_replaced_while_another_begins_to_listen() {
-        let directory = Directory::new("lock");
-        let path = directory.path();
-        let begun = stream_socket(AddressFamily::Unix).unwrap();
-        socket::bind(begun.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
-        let other = lock(Some(&directory.0)).unwrap();
-        assert_eq!(bind(&path).unwrap_err(), Errno::EADDRINUSE);
-        drop(other);
-        assert!(bind(&path).is_ok());
     }
 
     #[cfg(target_os = "linux")]

@@ -9,6 +9,7 @@
 
 mod convert;
 mod descriptor;
+mod notice;
 mod owned_descriptor;
 mod receiver;
 mod server;

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::rc::Rc;
 
 use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
@@ -14,7 +13,7 @@ use socketserver_core::channel::record::CloseReason;
 use socketserver_core::error::system_error;
 use socketserver_core::receiver::lane::Taken;
 use socketserver_core::receiver::{End, HandBackError, Phase};
-use socketserver_core::share::name::dial;
+use socketserver_core::unix_socket;
 
 use crate::convert::{SystemError, count, id_of, ip_text};
 use crate::descriptor::Kept;
@@ -110,7 +109,7 @@ impl NativeReceiver {
     /// Connects to a shared path, without waiting.
     #[napi]
     pub fn dial(path: String) -> DialOutcome {
-        match dial(Path::new(&path)) {
+        match unix_socket::connect(path.as_bytes()) {
             Ok(fd) => DialOutcome {
                 fd: Some(descriptor::give_away(fd)),
                 error: None,

@@ -12,8 +12,9 @@ use socketserver_core::channel::ChannelId;
 use socketserver_core::share::Allow;
 use socketserver_core::{Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
-use crate::convert::{ListenOutcome, NativeStats, Notice, ShareOutcome, SystemError, count};
+use crate::convert::{ListenOutcome, NativeStats, ShareOutcome, SystemError, count};
 use crate::descriptor;
+use crate::notice::Notice;
 use crate::owned_descriptor::NativeDescriptor;
 use crate::wake::{Wake, bell};
 

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex};
@@ -19,8 +20,8 @@ use socketserver_core::channel::frame::{OLDEST_VERSION, ToWorker, VERSION, Write
 use socketserver_core::channel::record::{Credit, Hello, Refusal, RefusalReason};
 use socketserver_core::channel::{Fill, Reader};
 use socketserver_core::share::Allow;
-use socketserver_core::share::name::dial;
 use socketserver_core::sys::Os;
+use socketserver_core::unix_socket::connect;
 use socketserver_core::{Config, ListenSpec, ListenerAddress, PolicyName, Receiver, Server, ShareSpec};
 
 /// One thing that a peer does.
@@ -141,7 +142,11 @@ fuzz_target!(|deeds: Vec<Deed>| {
     assert_eq!(stats.leases, 0);
     assert!(stats.handed_off >= before.handed_off);
     let waiting = stats.queued;
-    let decent = Receiver::start(dial(&world.path).expect("the server listens"), || {}).expect("a receiver");
+    let decent = Receiver::start(
+        connect(world.path.as_os_str().as_bytes()).expect("the server listens"),
+        || {},
+    )
+    .expect("a receiver");
     let (mut taken, mut ended) = (0, 0);
     until("a decent worker gets what is left", || {
         let connections = decent.exchange(0, 16, 16, ended);
@@ -173,7 +178,7 @@ struct Peer {
 impl Peer {
     fn new(world: &World) -> Self {
         Self {
-            socket: dial(&world.path).expect("the server listens"),
+            socket: connect(world.path.as_os_str().as_bytes()).expect("the server listens"),
             reader: Reader::new(),
             said: Writer::new(),
             bytes: Vec::new(),

@@ -181,14 +181,13 @@ impl<S: Sys> Guest<S> {
             let mut ready = socket.readable().await.map_err(|_| None)?;
             match reader.fill(&self.share.sys, socket.as_fd()) {
                 Ok(Fill::Nothing) => ready.clear_ready(),
-                Ok(Fill::End) => return Err(None),
                 Ok(Fill::Some) => {
                     if let Some(hello) = first_words(reader).map_err(Refused::Protocol)? {
                         return Ok(hello);
                     }
                 }
                 Err(Errno::EINTR) => {}
-                Err(_) => return Err(None),
+                Ok(Fill::End) | Err(_) => return Err(None),
             }
         }
     }

@@ -8,10 +8,9 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use socketserver_core::share::name::dial;
 use socketserver_core::{ListenError, ShareSpec, SystemError};
 
-use super::{Folder, spec, worker};
+use super::{Folder, dial, spec, worker};
 use crate::world::World;
 
 fn errno(world: &World, spec: ShareSpec) -> Errno {

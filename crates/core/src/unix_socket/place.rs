@@ -1,4 +1,4 @@
-//! How a shared path comes into being: with its rights, and with somebody who listens, from its first moment on.
+//! How a listening socket gets its name: a path appears with its rights, and with somebody who listens, all at once.
 
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,15 +8,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::socket::{self, AddressFamily};
+use nix::sys::socket::{self, AddressFamily, UnixAddr};
 use nix::unistd::mkdtemp;
 
-use super::name::Name;
+use super::{address, connect_to, path_of};
 use crate::listener::{OwnPath, clamp, stream_socket};
 use crate::sys::errno_of;
-
-/// Peers that may wait in the kernel to be let in.
-const BACKLOG: i32 = 511;
 
 /// A tenth of a second in all; the lock is held for as long as a few system calls take.
 const LOCK_TRIES: u32 = 50;
@@ -25,15 +22,16 @@ const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// How often a path that others change at the same time is tried; one of them has it then.
 const TRIES: usize = 8;
 
-/// Binds and listens. The file, if there is one, is removed when the [`OwnPath`] is dropped.
-pub(super) fn listen(name: &Name<'_>, mode: u32) -> Result<(OwnedFd, Option<OwnPath>), Errno> {
+/// Binds and listens. The file, if there is one, has these permissions and at no moment wider ones; one that is there already is
+/// replaced if nobody answers on it, else EADDRINUSE. It is removed when the [`OwnPath`] is dropped.
+pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, Option<OwnPath>), Errno> {
     // Before anything is made: a name that is too long.
-    let address = name.address()?;
-    let Name::File(path) = *name else {
-        // It has no rights, and goes with its socket: the credentials are all that guards it.
+    let address = address(name)?;
+    let Some(path) = path_of(name) else {
+        // It has no permissions, and goes with its socket.
         let fd = stream_socket(AddressFamily::Unix)?;
         socket::bind(fd.as_raw_fd(), &address)?;
-        socket::listen(&fd, clamp(BACKLOG)?)?;
+        socket::listen(&fd, clamp(backlog)?)?;
         return Ok((fd, None));
     };
     // bind(2) makes the file with the rights that the umask leaves, and whoever connects before a chmod(2) is in. The umask
@@ -43,9 +41,9 @@ pub(super) fn listen(name: &Name<'_>, mode: u32) -> Result<(OwnedFd, Option<OwnP
     // replaces nothing. That it listens before it can be seen is what makes "nobody answers" a proof that it is stale.
     let private = Private::beside(path)?;
     let (fd, made) = (stream_socket(AddressFamily::Unix)?, private.file("s"));
-    socket::bind(fd.as_raw_fd(), &Name::File(&made).address()?)?;
+    socket::bind(fd.as_raw_fd(), &UnixAddr::new(&made)?)?;
     fs::set_permissions(&made, Permissions::from_mode(mode)).map_err(|error| errno_of(&error))?;
-    socket::listen(&fd, clamp(BACKLOG)?)?;
+    socket::listen(&fd, clamp(backlog)?)?;
     let mut lock = None;
     for _ in 0..TRIES {
         match fs::hard_link(&made, path).map_err(|error| errno_of(&error)) {
@@ -54,7 +52,7 @@ pub(super) fn listen(name: &Name<'_>, mode: u32) -> Result<(OwnedFd, Option<OwnP
             Err(errno) => return Err(errno),
         }
         if lock.is_none() {
-            lock = lock_directory(private.parent());
+            lock = Some(lock_directory(private.parent())?);
         }
         if let Some(stale) = find_stale(path)? {
             remove(path, &stale, &private)?;
@@ -63,18 +61,22 @@ pub(super) fn listen(name: &Name<'_>, mode: u32) -> Result<(OwnedFd, Option<OwnP
     Err(Errno::EADDRINUSE)
 }
 
-/// Of several servers that find the same stale socket, one at a time removes it and takes its place. Not for ever, as anybody
-/// who can read a directory can lock it (flock(2)): without the lock it is still looked at twice.
-fn lock_directory(directory: &Path) -> Option<Flock<File>> {
-    let mut directory = File::open(directory).ok()?;
+/// Of several that find the same stale socket, one at a time removes it and takes its place. Without the lock, which whoever may
+/// only search the directory cannot have, nothing is replaced; nor for as long as somebody keeps it (flock(2)).
+#[allow(
+    clippy::disallowed_methods,
+    reason = "flock(2) has no timeout, and nothing tells when a lock is free"
+)]
+fn lock_directory(directory: &Path) -> Result<Flock<File>, Errno> {
+    let mut directory = File::open(directory).map_err(|_| Errno::EADDRINUSE)?;
     for _ in 0..LOCK_TRIES {
         match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Some(lock),
+            Ok(lock) => return Ok(lock),
             Err((unlocked, _)) => directory = unlocked,
         }
         std::thread::sleep(LOCK_PAUSE);
     }
-    None
+    Err(Errno::EADDRINUSE)
 }
 
 /// What is at `path`, if it is a socket on which nobody answers, as one is that a process has left which was killed;
@@ -83,7 +85,7 @@ fn find_stale(path: &Path) -> Result<Option<Identity>, Errno> {
     let Some(found) = Identity::of(path)? else {
         return Ok(None);
     };
-    match Name::File(path).connect() {
+    match UnixAddr::new(path).and_then(|address| connect_to(&address)) {
         Err(Errno::ECONNREFUSED) if found.is_socket => Ok(Some(found)),
         Err(Errno::ENOENT) => Ok(None),
         _ => Err(Errno::EADDRINUSE),
@@ -164,9 +166,23 @@ impl Drop for Private {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
+
+    #[test]
+    fn nothing_is_replaced_while_another_has_the_lock() {
+        let folder = mkdtemp(&std::env::temp_dir().join("ss-XXXXXX")).unwrap();
+        let path = folder.join("ctl");
+        drop(UnixListener::bind(&path).unwrap());
+        let begin = || listen(path.as_os_str().as_bytes(), 0o600, 5).map(drop);
+        let lock = lock_directory(&folder).unwrap();
+        assert_eq!(begin(), Err(Errno::EADDRINUSE));
+        drop(lock);
+        assert_eq!(begin(), Ok(()));
+        fs::remove_dir(&folder).unwrap();
+    }
 
     #[test]
     fn what_has_taken_the_place_of_a_stale_socket_meanwhile_stays_and_answers() {

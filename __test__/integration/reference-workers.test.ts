@@ -1,0 +1,251 @@
+// The workers of examples/workers: programs in any language serve one port together.
+
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import type { Server } from '@socketserver/node'
+import test, { type ExecutionContext } from 'ava'
+import { ask, call } from '../helpers/caller.js'
+import { linuxSerial } from '../helpers/conditional-test.js'
+import { frame } from '../helpers/frames.js'
+import { lowestFree } from '../helpers/processes.js'
+import { run } from '../helpers/program.js'
+import { buildWorkers, type Command, type Language, ReferenceWorker } from '../helpers/reference-workers.js'
+import { listen, startServer } from '../helpers/served.js'
+import { SteadyLoad } from '../helpers/steady-load.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
+import { until } from '../helpers/until.js'
+import { within } from '../helpers/within.js'
+
+const LANGUAGES: readonly Language[] = ['node', 'python', 'c', 'go', 'rust']
+
+let commands: Map<Language, Command> = new Map()
+
+test.before(async (t) => {
+  // With nothing compiled yet, beside other tests.
+  t.timeout(300_000)
+  commands = await buildWorkers()
+})
+
+function start(t: ExecutionContext, language: Language, path: string): ReferenceWorker {
+  const command = commands.get(language)
+  if (command === undefined) throw new Error(`There is no worker in ${language}`)
+  return new ReferenceWorker(t, language, command, path)
+}
+
+/** Whether there is nothing to test, as this language is not here. */
+function isLeftOut(t: ExecutionContext, language: Language): boolean {
+  if (commands.has(language)) return false
+  t.pass()
+  t.log(`There is no ${language} here.`)
+  return true
+}
+
+/** A server, and one worker in each language that has joined it. */
+async function together(
+  t: ExecutionContext,
+): Promise<{ server: Server; port: number; path: string; workers: Map<Language, ReferenceWorker> }> {
+  const path = join(temporaryDirectory(t), 'ctl')
+  const server = startServer(t)
+  const port = await listen(server)
+  const share = await server.share(path)
+  const workers = new Map(Array.from(commands.keys(), (language) => [language, start(t, language, path)]))
+  await until(() => share.workers.length === workers.size)
+  return { server, port, path, workers }
+}
+
+test.serial(
+  'workers in five languages serve one port, and one that is killed takes nothing along but what it held',
+  async (t) => {
+    t.timeout(180_000)
+    const { server, port, path, workers } = await together(t)
+    let held = 0
+    server.on('cut', (_worker, { connections }) => {
+      held += connections
+    })
+    const load = new SteadyLoad(port, 8)
+    const answers = (worker: ReferenceWorker): Promise<void> => until(() => load.count(worker.name) >= 3)
+    for (const worker of workers.values()) await answers(worker)
+    for (const [language, worker] of workers) {
+      // Stopped first, so that it dies with something on its way to it that it has not taken.
+      worker.process.kill('SIGSTOP')
+      const before = load.count()
+      await until(() => load.count() >= before + 30)
+      worker.process.kill('SIGKILL')
+      t.is(await worker.exit(), 'SIGKILL')
+      await answers(start(t, language, path))
+    }
+    await load.stop()
+    t.deepEqual(load.wrong, [])
+    t.true(load.lost.length <= held, `${load.lost.length} lost (${load.lost.join(', ')}), ${held} held`)
+    t.true(server.stats().requeued > 0)
+  },
+)
+
+test.serial('one that is told to end finishes what it holds, leaves, and nothing is lost', async (t) => {
+  t.timeout(120_000)
+  const { server, port, workers, path } = await together(t)
+  server.on('cut', (worker, info) => t.fail(`${worker.pid} was cut: ${JSON.stringify(info)}`))
+  const load = new SteadyLoad(port, 8)
+  // It is there throughout.
+  const last = start(t, 'node', path)
+  await until(() => load.count(last.name) >= 3)
+  for (const worker of workers.values()) {
+    await until(() => load.count(worker.name) >= 3)
+    worker.process.kill('SIGTERM')
+    t.is(await worker.exit(), 0, `${worker.name}: ${worker.errors}`)
+  }
+  await load.stop()
+  t.deepEqual([load.wrong, load.lost], [[], []])
+  t.is(server.stats().leases, 0)
+})
+
+test.serial('when the server closes, all end with it', async (t) => {
+  const { server, workers } = await together(t)
+  await server.close()
+  // A client in Node waits for the next server.
+  workers.get('node')?.process.kill('SIGTERM')
+  for (const worker of workers.values()) t.is(await worker.exit(), 0, `${worker.name}: ${worker.errors}`)
+})
+
+for (const language of LANGUAGES) {
+  test.serial(
+    `${language}: acks before it reads, finishes that when it is told to end, and loses no more when it is killed`,
+    async (t) => {
+      if (isLeftOut(t, language)) return
+      const path = join(temporaryDirectory(t), 'ctl')
+      const server = startServer(t)
+      const port = await listen(server)
+      await server.share(path)
+      const first = start(t, language, path)
+      const silent = call(t, port)
+      await until(() => server.stats().leases === 1)
+      first.process.kill('SIGTERM')
+      // It may still take this one, or leave it to the next.
+      const beside = ask(port, 'beside\n')
+      silent.say('at last\n')
+      t.is(await silent.answer(), `${first.name} at last\n`)
+      t.is(await first.exit(), 0, first.errors)
+      const next = start(t, language, path)
+      t.true([`${first.name} beside\n`, `${next.name} beside\n`].includes(await beside))
+      t.is(server.stats().cut, 0)
+      await until(() => server.stats().leases === 0)
+      const held = call(t, port)
+      await until(() => server.stats().leases === 1)
+      next.process.kill('SIGKILL')
+      t.is(await held.answer().catch(() => ''), '')
+      await until(() => server.stats().cut === 1)
+    },
+  )
+}
+
+// The worker in Node is connect(), which has tests of its own and joins again.
+const OTHERS = LANGUAGES.filter((language) => language !== 'node')
+
+/** What one worker does when a server says this, a byte at a time, and then ends the stream unless the worker is to go first. */
+async function told(
+  t: ExecutionContext,
+  language: Language,
+  words: Buffer,
+  { ends = true } = {},
+): Promise<{ code: unknown; errors: string; said: Buffer }> {
+  const path = join(temporaryDirectory(t), 'ctl')
+  const server = createServer().listen(path)
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const worker = start(t, language, path)
+  const [socket] = await within(once(server, 'connection'), `${language} to connect`)
+  let said = Buffer.alloc(0)
+  socket.on('error', () => {})
+  socket.on('data', (bytes: Buffer) => {
+    said = Buffer.concat([said, bytes])
+  })
+  // Hello, and a first credit or more.
+  await until(() => said.length >= 24)
+  for (const byte of words) {
+    socket.write(Buffer.of(byte))
+    // One turn of the event loop each, so that most arrive alone.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  if (ends) socket.end()
+  const code = await worker.exit()
+  return { code, errors: worker.errors, said }
+}
+
+const WELCOME = frame(0x81, 1, Buffer.concat([Buffer.from('SSRV'), Buffer.of(1, 0, 0, 0, 1, 0, 0, 0)]))
+const RECALL = frame(0x83, 1, Buffer.of(7, 0, 0, 0, 0, 0, 0, 0))
+const CANCELLED = frame(0x84, 1, Buffer.alloc(8))
+const DRAIN = frame(0x85, 0)
+const RETIRE = frame(0x86, 0)
+const FULL = frame(0x87, 1, Buffer.of(6, 0, 0, 0, 9, 0, 0, 0))
+const UNKNOWN = frame(0x99, 1, Buffer.alloc(8))
+const MISCOUNTED = frame(0x83, 2, Buffer.alloc(8))
+const FROM_WORKER = frame(0x07, 0)
+
+for (const language of OTHERS) {
+  test.serial(`${language}: a client that it serves has its answer even if the server is killed`, async (t) => {
+    if (isLeftOut(t, language)) return
+    const path = join(temporaryDirectory(t), 'ctl')
+    const parent = run(t, 'sharing-parent', { args: [path] })
+    const port = Number(await parent.line())
+    const worker = start(t, language, path)
+    t.is(await parent.line(), `worker ${worker.pid}`)
+    const held = call(t, port).say('two')
+    await until(() => {
+      parent.process.kill('SIGUSR2')
+      return parent.lines.includes('leases 1')
+    })
+    parent.process.kill('SIGKILL')
+    await parent.exit()
+    held.say(' three\n')
+    t.is(await held.answer(), `${worker.name} two three\n`)
+    t.is(await worker.exit(), 1)
+    t.regex(worker.errors, /gone|Gone/)
+  })
+
+  test.serial(
+    `${language}: reads frames byte by byte, lives with each of them, and goes when it is retired`,
+    async (t) => {
+      if (isLeftOut(t, language)) return
+      const words = Buffer.concat([WELCOME, CANCELLED, RECALL, DRAIN, RETIRE])
+      const { code, errors, said } = await told(t, language, words, { ends: false })
+      t.is(code, 0, errors)
+      t.deepEqual(said.subarray(0, 8), frame(1, 1, Buffer.alloc(16)).subarray(0, 8))
+      t.is(said.subarray(8, 12).toString(), 'SSRV')
+    },
+  )
+
+  test.serial(
+    `${language}: a refusal, the server's death and what is not the protocol end it with a message`,
+    async (t) => {
+      if (isLeftOut(t, language)) return
+      for (const words of [FULL, WELCOME, WELCOME.subarray(0, 9), UNKNOWN, MISCOUNTED, FROM_WORKER]) {
+        const { code, errors } = await told(t, language, words)
+        t.is(code, 1, words.toString('hex'))
+        t.regex(errors, words === FULL ? /6.*9|Full\(9\)/ : /\S/)
+        t.notRegex(errors, /Traceback|panic|goroutine/)
+      }
+    },
+  )
+
+  linuxSerial(`${language}: at its limit of open files it refuses, and the client gets its answer later`, async (t) => {
+    if (isLeftOut(t, language)) return
+    const path = join(temporaryDirectory(t), 'ctl')
+    const server = startServer(t)
+    server.on('error', () => {})
+    const port = await listen(server)
+    await server.share(path)
+    const worker = start(t, language, path)
+    t.is(await ask(port, 'first\n'), `${worker.name} first\n`)
+    await until(() => server.stats().leases === 0)
+    const limitTo = (count: number): void => {
+      execFileSync('prlimit', ['--pid', String(worker.pid), `--nofile=${count}:4096`])
+    }
+    limitTo(lowestFree(worker.pid))
+    const answer = ask(port, 'second\n')
+    await until(() => server.stats().requeued >= 2)
+    limitTo(1024)
+    t.is(await answer, `${worker.name} second\n`)
+  })
+}

@@ -1,0 +1,190 @@
+//! What a server has to say, as plain objects.
+
+use napi_derive::napi;
+use socketserver_core::ProtocolError;
+use socketserver_core::notice::{EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, Refused, ShedReason, Step};
+use socketserver_core::share::ShareId;
+use socketserver_core::sys::Credentials;
+
+use crate::convert::{ListenerAddress, SystemError, count, millis, remote_parts};
+
+/// Something that has happened in the server.
+#[napi(object)]
+#[derive(Default)]
+pub struct Notice {
+    /// What.
+    #[napi(
+        ts_type = "'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'"
+    )]
+    pub kind: String,
+    /// joined, admitted, ended, worker-limit: the channel.
+    pub channel: Option<u32>,
+    /// joined: as the worker says; admitted, refused: as the system says, if it does.
+    pub pid: Option<u32>,
+    /// admitted, refused: the number of the shared path.
+    pub share: Option<u32>,
+    /// admitted, refused: the user.
+    pub uid: Option<u32>,
+    /// admitted, refused: the group.
+    pub gid: Option<u32>,
+    /// ended: left, lost, dismissed or protocol; shed: timeout or destroyed; refused: not-allowed, full, late, version or
+    /// protocol.
+    pub reason: Option<String>,
+    /// ended: the leases that the worker held then.
+    pub leases: Option<u32>,
+    /// ended: the connections that it had taken.
+    pub handed_off: Option<f64>,
+    /// ended by protocol, refused: what was wrong.
+    pub message: Option<String>,
+    /// step: the connection.
+    pub id: Option<f64>,
+    /// step: how far it has come.
+    #[napi(ts_type = "'accepted' | 'handed-off' | 'taken' | 'handed-back'")]
+    pub step: Option<String>,
+    /// accept-error, worker-limit: the errno.
+    pub error: Option<SystemError>,
+    /// accept-error: the listener.
+    pub address: Option<ListenerAddress>,
+    /// shed: the connection.
+    pub connection: Option<ShedConnection>,
+}
+
+/// A connection that was given up.
+#[napi(object)]
+pub struct ShedConnection {
+    /// Unique within its server.
+    pub id: f64,
+    /// The client; absent for a Unix socket.
+    pub remote_address: Option<String>,
+    /// The client's port.
+    pub remote_port: Option<u16>,
+    /// The port it came in by.
+    pub local_port: Option<u16>,
+    /// Milliseconds.
+    pub waited: f64,
+}
+
+impl From<CoreNotice> for Notice {
+    fn from(notice: CoreNotice) -> Self {
+        let none = Self::default();
+        match notice {
+            CoreNotice::Joined { channel, pid } => Self {
+                kind: "joined".to_owned(),
+                channel: Some(channel),
+                pid: Some(pid),
+                ..none
+            },
+            CoreNotice::Admitted { channel, share, peer } => Self {
+                kind: "admitted".to_owned(),
+                channel: Some(channel),
+                ..of_peer(share, Some(peer))
+            },
+            CoreNotice::Refused { share, peer, reason } => Self {
+                kind: "refused".to_owned(),
+                reason: Some(word_for(&reason).to_owned()),
+                message: Some(reason.to_string()),
+                ..of_peer(share, peer)
+            },
+            CoreNotice::Ended {
+                channel,
+                reason,
+                leases,
+                handed_off,
+            } => {
+                let (word, message) = match reason {
+                    EndReason::Left => ("left", None),
+                    EndReason::Lost => ("lost", None),
+                    EndReason::Dismissed => ("dismissed", None),
+                    EndReason::Protocol(error) => ("protocol", Some(error.to_string())),
+                };
+                Self {
+                    kind: "ended".to_owned(),
+                    channel: Some(channel),
+                    reason: Some(word.to_owned()),
+                    message,
+                    leases: Some(leases),
+                    handed_off: Some(count(handed_off)),
+                    ..none
+                }
+            }
+            CoreNotice::Shed {
+                id,
+                reason,
+                remote,
+                local_port,
+                waited,
+            } => {
+                let (remote_address, remote_port) = remote_parts(remote);
+                let connection = ShedConnection {
+                    id: count(id),
+                    remote_address,
+                    remote_port,
+                    local_port: (local_port != 0).then_some(local_port),
+                    waited: millis(waited),
+                };
+                let reason = match reason {
+                    ShedReason::Timeout => "timeout",
+                    ShedReason::Destroyed => "destroyed",
+                };
+                Self {
+                    kind: "shed".to_owned(),
+                    reason: Some(reason.to_owned()),
+                    connection: Some(connection),
+                    ..none
+                }
+            }
+            CoreNotice::AcceptError { address, error } => Self {
+                kind: "accept-error".to_owned(),
+                error: Some(error.into()),
+                address: Some((&address).into()),
+                ..none
+            },
+            CoreNotice::WorkerLimit { channel } => Self {
+                kind: "worker-limit".to_owned(),
+                channel: Some(channel),
+                error: Some(OUT_OF_DESCRIPTORS.into()),
+                ..none
+            },
+            CoreNotice::Step { id, step, channel } => Self {
+                kind: "step".to_owned(),
+                channel,
+                id: Some(count(id)),
+                step: Some(
+                    match step {
+                        Step::Accepted => "accepted",
+                        Step::HandedOff => "handed-off",
+                        Step::Taken => "taken",
+                        Step::HandedBack => "handed-back",
+                    }
+                    .to_owned(),
+                ),
+                ..none
+            },
+            CoreNotice::Drained => Self {
+                kind: "drained".to_owned(),
+                ..none
+            },
+        }
+    }
+}
+
+fn of_peer(share: ShareId, peer: Option<Credentials>) -> Notice {
+    let (pid, uid, gid) = peer.map_or((None, None, None), |peer| (peer.pid, Some(peer.uid), Some(peer.gid)));
+    Notice {
+        share: Some(share),
+        pid,
+        uid,
+        gid,
+        ..Notice::default()
+    }
+}
+
+fn word_for(reason: &Refused) -> &'static str {
+    match reason {
+        Refused::NotAllowed => "not-allowed",
+        Refused::Full { .. } => "full",
+        Refused::Late { .. } => "late",
+        Refused::Protocol(ProtocolError::Version { .. }) => "version",
+        Refused::Protocol(_) => "protocol",
+    }
+}

@@ -1,0 +1,345 @@
+/* A worker in C: joins the server that shares a path, and echoes a line to each client.
+ *
+ *     cc -O2 -o worker worker.c && ./worker /run/app.ctl
+ *
+ * POSIX only, one file, one connection at a time. docs/protocol.md explains each step, PROTOCOL.md each byte.
+ * An extension for another language keeps all of this but serve(), and hands the descriptor to that language there. */
+
+#define _POSIX_C_SOURCE 200809L
+#define _DARWIN_C_SOURCE /* CMSG_SPACE, which POSIX has had since 2024 only. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { HELLO = 0x01, ACK, REFUSE, ENDED, CREDIT, CANCEL, LEAVE };
+enum { WELCOME = 0x81, CONNECTION, RECALL, CANCELLED, DRAIN, RETIRE, CLOSE };
+enum { OLDEST_VERSION = 1, NEWEST_VERSION = 1 };
+enum { NO_DESCRIPTOR = 2 };                       /* a reason to refuse */
+enum { SERVER_ENDS = 1, DISMISSED = 2 };          /* reasons of CLOSE that are no fault of ours */
+enum { HEADER = 8, MAX_RECORDS = 64, MAX_FRAME = HEADER + MAX_RECORDS * 40 };
+enum { SCM_MAX_FD = 253 };                        /* the most that the kernel passes at once */
+enum { LINE = 4096, PATIENCE = 30 };              /* bytes, seconds */
+
+struct channel {
+    int socket;
+    unsigned char bytes[2 * MAX_FRAME];           /* received and not used up: less than a frame between two reads */
+    size_t length;
+    int descriptors[SCM_MAX_FD + MAX_RECORDS];    /* received, and not claimed by a frame yet: the oldest first */
+    size_t waiting;
+    int truncated;                                /* the kernel has dropped some: we are at our limit of open files */
+};
+
+static int woken[2]; /* A pipe, so that poll(2) sees a signal that comes just before it. */
+
+static void on_terminate(int signal_number)
+{
+    int saved = errno;
+    ssize_t written = write(woken[1], "", 1); /* Full means that it has been written before. */
+    (void)written, (void)signal_number;
+    errno = saved;
+}
+
+static void fail(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static void give_up(const char *why)
+{
+    fprintf(stderr, "%s\n", why);
+    exit(1);
+}
+
+/* Little-endian, whatever the machine is. */
+
+static void put(unsigned char *to, uint64_t value, size_t size)
+{
+    for (size_t i = 0; i < size; i++) to[i] = (unsigned char)(value >> 8 * i);
+}
+
+static uint64_t get(const unsigned char *from, size_t size)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++) value |= (uint64_t)from[i] << 8 * i;
+    return value;
+}
+
+/* Frames to be sent in one message. */
+struct message {
+    unsigned char bytes[128];
+    size_t length;
+};
+
+/* Adds a frame with one record of this size, or with none if it is 0, and gives the place of the record. */
+static unsigned char *add(struct message *message, int kind, size_t size)
+{
+    unsigned char *frame = message->bytes + message->length;
+    memset(frame, 0, HEADER + size);
+    put(frame, size, 4);
+    put(frame + 4, (uint64_t)kind, 1);
+    put(frame + 6, size > 0, 2);
+    message->length += HEADER + size;
+    return frame + HEADER;
+}
+
+/* One connection more, by whichever port. */
+static void add_credit(struct message *message)
+{
+    put(add(message, CREDIT, 8), 1, 4);
+}
+
+/* Sends all of it. False if the channel is over; what the parent has said before that can still be read. */
+static int say(const struct channel *channel, const struct message *message)
+{
+    for (size_t sent = 0; sent < message->length;) {
+        ssize_t count = send(channel->socket, message->bytes + sent, message->length - sent, 0);
+        if (count < 0 && errno != EINTR) return 0;
+        if (count > 0) sent += (size_t)count;
+    }
+    return 1;
+}
+
+/* Receives what there is; false at the end of the stream. Never read(2), which closes descriptors without a sign. */
+static int receive(struct channel *channel)
+{
+    union {
+        struct cmsghdr align;
+        unsigned char bytes[CMSG_SPACE(SCM_MAX_FD * sizeof(int))];
+    } control;
+    struct iovec bytes = {channel->bytes + channel->length, sizeof channel->bytes - channel->length};
+    struct msghdr message;
+    int flags = 0;
+    ssize_t count;
+#ifdef MSG_CMSG_CLOEXEC
+    flags |= MSG_CMSG_CLOEXEC;
+#endif
+    do {
+        memset(&message, 0, sizeof message);
+        message.msg_iov = &bytes;
+        message.msg_iovlen = 1;
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof control.bytes;
+        count = recvmsg(channel->socket, &message, flags);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0 && errno != ECONNRESET) fail("recvmsg");
+    if (count <= 0) return 0;
+    channel->length += (size_t)count;
+    if (message.msg_flags & MSG_CTRUNC) channel->truncated = 1;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        size_t arrived = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        if (arrived > SCM_MAX_FD + MAX_RECORDS - channel->waiting) give_up("The server floods us with descriptors");
+        int *descriptors = channel->descriptors + channel->waiting;
+        memcpy(descriptors, CMSG_DATA(header), arrived * sizeof(int));
+        for (size_t i = 0; i < arrived; i++) fcntl(descriptors[i], F_SETFD, FD_CLOEXEC);
+        channel->waiting += arrived;
+    }
+    return 1;
+}
+
+/* The oldest descriptor, which belongs to the frame at hand; -1 if the kernel has dropped it. */
+static int claim(struct channel *channel)
+{
+    if (channel->waiting == 0) {
+        if (!channel->truncated) give_up("The server has sent a connection without its descriptor");
+        return -1;
+    }
+    int oldest = channel->descriptors[0];
+    memmove(channel->descriptors, channel->descriptors + 1, --channel->waiting * sizeof(int));
+    return oldest;
+}
+
+static size_t record_size(int kind)
+{
+    switch (kind) {
+    case WELCOME: return 12;
+    case CONNECTION: return 40;
+    case RECALL: case CANCELLED: case CLOSE: return 8;
+    case DRAIN: case RETIRE: return 0;
+    default: give_up("The server has sent a frame of an unknown kind"); return 0;
+    }
+}
+
+/* Copies the next frame out: its kind, or 0 as long as it is not whole. */
+static int next_frame(struct channel *channel, unsigned char *frame)
+{
+    if (channel->length < HEADER) return 0;
+    size_t length = get(channel->bytes, 4), count = get(channel->bytes + 6, 2);
+    int kind = channel->bytes[4];
+    size_t size = record_size(kind);
+    if (channel->bytes[5] != 0 || count > MAX_RECORDS || (count > 0) != (size > 0) || length != count * size)
+        give_up("The server has sent a frame that cannot be");
+    if (channel->length < HEADER + length) return 0;
+    memcpy(frame, channel->bytes, HEADER + length);
+    channel->length -= HEADER + length;
+    memmove(channel->bytes, channel->bytes + HEADER + length, channel->length);
+    return kind;
+}
+
+/* Says a last word and ends. What is under way has not been acked, and goes to others as the channel closes. */
+static void leave(const struct channel *channel)
+{
+    struct message message = {{0}, 0};
+    add(&message, LEAVE, 0);
+    say(channel, &message);
+    exit(0);
+}
+
+/* The next frame's kind, or 0 at the end of the stream. SIGTERM ends the process here. */
+static int listen_to(struct channel *channel, unsigned char *frame)
+{
+    for (;;) {
+        int kind = next_frame(channel, frame);
+        if (kind != 0) return kind;
+        if (channel->length == 0) {
+            if (channel->waiting > 0) give_up("The server has sent a descriptor that no frame declares");
+            channel->truncated = 0;
+        }
+        struct pollfd polled[] = {{channel->socket, POLLIN, 0}, {woken[0], POLLIN, 0}};
+        if (poll(polled, 2, -1) < 0) {
+            if (errno != EINTR) fail("poll");
+            continue;
+        }
+        if (polled[1].revents != 0) leave(channel);
+        if (!receive(channel)) return 0;
+    }
+}
+
+/* What this worker is for: sends the first line back, behind the worker's name. */
+static void serve(int connection)
+{
+    struct timeval patience = {PATIENCE, 0};
+    char line[LINE], name[32];
+    size_t length = 0;
+    /* Shared by all copies of the descriptor: these are ours to change since the ACK only. */
+    fcntl(connection, F_SETFL, fcntl(connection, F_GETFL) & ~O_NONBLOCK);
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    while (length < sizeof line && memchr(line, '\n', length) == NULL) {
+        ssize_t count = recv(connection, line + length, sizeof line - length, 0);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) goto over;
+        if (count == 0) break;
+        length += (size_t)count;
+    }
+    struct iovec answer[] = {{name, (size_t)snprintf(name, sizeof name, "c-%ld ", (long)getpid())}, {line, length}};
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t sent = 0; sent < answer[i].iov_len;) {
+            ssize_t count = send(connection, (char *)answer[i].iov_base + sent, answer[i].iov_len - sent, 0);
+            if (count < 0 && errno == EINTR) continue;
+            if (count < 0) goto over;
+            sent += (size_t)count;
+        }
+    }
+over:
+    /* close(2) alone says nothing while anybody else has a copy: a worker that had it before, and is stuck. */
+    shutdown(connection, SHUT_WR);
+    close(connection);
+}
+
+/* Takes one connection, with its descriptor or without. */
+static void take(struct channel *channel, const unsigned char *record)
+{
+    uint64_t number = get(record, 8);
+    int connection = claim(channel);
+    struct message message = {{0}, 0};
+    if (connection < 0) {
+        unsigned char *refusal = add(&message, REFUSE, 12);
+        put(refusal, number, 8);
+        put(refusal + 8, NO_DESCRIPTOR, 4);
+        add_credit(&message);
+        say(channel, &message);
+        return;
+    }
+    put(add(&message, ACK, 8), number, 8);
+    if (!say(channel, &message)) {
+        /* After a CLOSE it is another worker's. Without one the parent has died, and its copy with it: it is ours. */
+        unsigned char frame[MAX_FRAME];
+        int kind;
+        while ((kind = listen_to(channel, frame)) != 0) {
+            if (kind == CLOSE) exit(0);
+        }
+        serve(connection);
+        return;
+    }
+    serve(connection);
+    message.length = 0;
+    put(add(&message, ENDED, 4), 1, 4);
+    add_credit(&message);
+    say(channel, &message);
+}
+
+static void join(struct channel *channel, const char *path)
+{
+    struct sockaddr_un address;
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof address.sun_path) give_up("The path is too long for a socket");
+    strcpy(address.sun_path, path);
+    channel->socket = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (channel->socket < 0) fail("socket");
+    /* With a copy of it in a child, the parent would not see this process die. */
+    fcntl(channel->socket, F_SETFD, FD_CLOEXEC);
+    if (connect(channel->socket, (struct sockaddr *)&address, sizeof address) < 0) fail(path);
+
+    struct message message = {{0}, 0};
+    unsigned char *hello = add(&message, HELLO, 16);
+    memcpy(hello, "SSRV", 4);
+    put(hello + 4, OLDEST_VERSION, 2);
+    put(hello + 6, NEWEST_VERSION, 2);
+    put(hello + 8, (uint64_t)getpid(), 4);
+    add_credit(&message);
+    say(channel, &message);
+}
+
+int main(int count, char **arguments)
+{
+    static struct channel channel;
+    static unsigned char frame[MAX_FRAME];
+    struct sigaction action;
+    int kind;
+    if (count != 2) give_up("usage: worker PATH");
+    if (pipe(woken) < 0) fail("pipe");
+    for (int i = 0; i < 2; i++) {
+        fcntl(woken[i], F_SETFD, FD_CLOEXEC);
+        fcntl(woken[i], F_SETFL, O_NONBLOCK);
+    }
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = on_terminate;
+    sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = SIG_IGN; /* A client or a parent that has gone is an error of send(2), not our end. */
+    sigaction(SIGPIPE, &action, NULL);
+
+    join(&channel, arguments[1]);
+    while ((kind = listen_to(&channel, frame)) != 0) {
+        size_t records = get(frame + 6, 2);
+        switch (kind) {
+        case CONNECTION:
+            for (size_t i = 0; i < records; i++) take(&channel, frame + HEADER + 40 * i);
+            break;
+        case RETIRE: /* There is no lease to be finished: this thread has none while it reads. */
+            return 0;
+        case CLOSE: {
+            unsigned reason = (unsigned)get(frame + HEADER, 4), detail = (unsigned)get(frame + HEADER + 4, 4);
+            if (reason == SERVER_ENDS || reason == DISMISSED) return 0;
+            fprintf(stderr, "The server has closed the channel: reason %u, detail %u\n", reason, detail);
+            return 1;
+        }
+        default: /* WELCOME. A RECALL has crossed our ACK, CANCELLED answers a CANCEL of ours, nothing idles for DRAIN. */
+            break;
+        }
+    }
+    give_up("The server has gone");
+}

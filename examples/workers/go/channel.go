@@ -1,0 +1,229 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+)
+
+const (
+	kindHello   = 0x01
+	kindAck     = 0x02
+	kindRefuse  = 0x03
+	kindEnded   = 0x04
+	kindCredit  = 0x05
+	kindLeave   = 0x07
+	kindWelcome = 0x81
+
+	kindConnection = 0x82
+	kindRecall     = 0x83
+	kindCancelled  = 0x84
+	kindDrain      = 0x85
+	kindRetire     = 0x86
+	kindClose      = 0x87
+)
+
+// Reasons to refuse.
+const (
+	noDescriptor = 2
+	unwanted     = 3
+)
+
+// Reasons of CLOSE that are no fault of the worker.
+const (
+	serverEnds = 1
+	dismissed  = 2
+)
+
+const (
+	version    = 1
+	header     = 8
+	maxRecords = 64
+	maxFrame   = header + 40*maxRecords
+	scmMaxFd   = 253 // The most that the kernel passes at once.
+)
+
+var recordSize = map[byte]int{
+	kindWelcome: 12, kindConnection: 40, kindRecall: 8, kindCancelled: 8, kindDrain: 0, kindRetire: 0, kindClose: 8,
+}
+
+var order = binary.LittleEndian
+
+// frame is what the parent says.
+type frame struct {
+	kind    byte
+	records [][]byte
+}
+
+// channel is the worker's end of the stream between it and the parent.
+type channel struct {
+	socket *net.UnixConn
+	saying sync.Mutex
+
+	buffer      [2 * maxFrame]byte
+	received    []byte // The part of buffer that has not been cut into frames yet.
+	descriptors []int  // Received, and not claimed by a frame yet.
+	truncated   bool   // The kernel has dropped some: this process is at its limit of open files.
+}
+
+// join connects to a shared path; "@name" is an abstract name of Linux. Go sets FD_CLOEXEC: with a copy of the channel in
+// a child, the parent would not see this process die.
+func join(path string) (*channel, error) {
+	socket, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	return &channel{socket: socket}, nil
+}
+
+func (c *channel) close() {
+	c.socket.Close()
+}
+
+// say sends frames in one message. False if the channel is over; what the parent has said before can still be read.
+func (c *channel) say(frames ...[]byte) bool {
+	var message []byte
+	for _, frame := range frames {
+		message = append(message, frame...)
+	}
+	c.saying.Lock()
+	defer c.saying.Unlock()
+	_, err := c.socket.Write(message)
+	return err == nil
+}
+
+// next waits for the next frame. io.EOF is the end between two frames, net.ErrClosed that of close. The frame is good until
+// the next call.
+func (c *channel) next() (frame, error) {
+	for {
+		next, ok, err := c.cut()
+		if ok && next.kind == kindConnection && len(c.descriptors) < len(next.records) && !c.truncated {
+			return frame{}, errors.New("the server has sent a connection without its descriptor")
+		}
+		if ok || err != nil {
+			return next, err
+		}
+		if len(c.received) == 0 {
+			if len(c.descriptors) > 0 {
+				return frame{}, errors.New("the server has sent a descriptor that no frame declares")
+			}
+			c.truncated = false
+		}
+		if err := c.receive(); err != nil {
+			return frame{}, err
+		}
+	}
+}
+
+// cut takes a whole frame off what was received.
+func (c *channel) cut() (frame, bool, error) {
+	if len(c.received) < header {
+		return frame{}, false, nil
+	}
+	length, kind, count := int(order.Uint32(c.received)), c.received[4], int(order.Uint16(c.received[6:]))
+	size, known := recordSize[kind]
+	if !known || c.received[5] != 0 || count > maxRecords || (count > 0) != (size > 0) || length != count*size {
+		return frame{}, false, errors.New("the server does not speak this protocol")
+	}
+	if len(c.received) < header+length {
+		return frame{}, false, nil
+	}
+	next := frame{kind: kind}
+	for at := header; at < header+length; at += size {
+		next.records = append(next.records, c.received[at:at+size])
+	}
+	c.received = c.received[header+length:]
+	return next, true, nil
+}
+
+// receive takes in what is there. Never by Read: that closes descriptors without a sign.
+func (c *channel) receive() error {
+	kept := copy(c.buffer[:], c.received)
+	control := make([]byte, syscall.CmsgSpace(4*scmMaxFd))
+	// It sets FD_CLOEXEC on what arrives, by MSG_CMSG_CLOEXEC or, on macOS, one by one.
+	count, controlCount, flags, _, err := c.socket.ReadMsgUnix(c.buffer[kept:], control)
+	switch {
+	case (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && kept > 0:
+		return io.ErrUnexpectedEOF
+	case errors.Is(err, syscall.ECONNRESET):
+		return io.EOF
+	case err != nil:
+		return err
+	}
+	c.received = c.buffer[:kept+count]
+	c.truncated = c.truncated || flags&syscall.MSG_CTRUNC != 0
+	messages, err := syscall.ParseSocketControlMessage(control[:controlCount])
+	if err != nil {
+		return os.NewSyscallError("recvmsg", err)
+	}
+	for _, message := range messages {
+		descriptors, err := syscall.ParseUnixRights(&message)
+		if err != nil {
+			return os.NewSyscallError("recvmsg", err)
+		}
+		c.descriptors = append(c.descriptors, descriptors...)
+	}
+	return nil
+}
+
+// claim gives the descriptor of the next connection; false if the kernel has dropped it.
+func (c *channel) claim() (int, bool) {
+	if len(c.descriptors) == 0 {
+		return 0, false
+	}
+	descriptor := c.descriptors[0]
+	c.descriptors = c.descriptors[1:]
+	return descriptor, true
+}
+
+// closed is what a CLOSE means: nil if the server ends or has dismissed this worker.
+func closed(record []byte) error {
+	reason, detail := order.Uint32(record), order.Uint32(record[4:])
+	if reason == serverEnds || reason == dismissed {
+		return nil
+	}
+	return fmt.Errorf("the server has closed the channel: reason %d, detail %d", reason, detail)
+}
+
+func hello() []byte {
+	record := append([]byte("SSRV"), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	order.PutUint16(record[4:], version)
+	order.PutUint16(record[6:], version)
+	order.PutUint32(record[8:], uint32(os.Getpid()))
+	return encode(kindHello, record)
+}
+
+func ack(number []byte) []byte {
+	return encode(kindAck, number)
+}
+
+func refuse(number []byte, reason uint32) []byte {
+	return encode(kindRefuse, order.AppendUint32(append([]byte(nil), number...), reason))
+}
+
+func ended(leases uint32) []byte {
+	return encode(kindEnded, order.AppendUint32(nil, leases))
+}
+
+// credit asks for so many connections, by whichever port.
+func credit(count uint32) []byte {
+	return encode(kindCredit, append(order.AppendUint32(nil, count), 0, 0, 0, 0))
+}
+
+func leave() []byte {
+	return encode(kindLeave, nil)
+}
+
+// encode makes a frame with one record, or with none if it is empty.
+func encode(kind byte, record []byte) []byte {
+	count := byte(0)
+	if len(record) > 0 {
+		count = 1
+	}
+	return append(order.AppendUint32(nil, uint32(len(record))), append([]byte{kind, 0, count, 0}, record...)...)
+}

@@ -1,0 +1,3 @@
+module socketserver-worker
+
+go 1.21

@@ -1,0 +1,97 @@
+"""A worker in Python: joins the server that shares a path, and echoes a line to each client.
+
+    python3 worker.py /run/app.ctl
+
+One connection at a time, on one thread: start as many as you like. docs/protocol.md explains each step.
+"""
+
+import os, select, signal, socket, struct, sys
+
+HELLO, ACK, REFUSE, ENDED, CREDIT, LEAVE = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
+WELCOME, CONNECTION, RECALL, CANCELLED, DRAIN, RETIRE, CLOSE = range(0x81, 0x88)
+RECORD_SIZE = {WELCOME: 12, CONNECTION: 40, RECALL: 8, CANCELLED: 8, DRAIN: 0, RETIRE: 0, CLOSE: 8}
+NO_DESCRIPTOR, SCM_MAX_FD = 2, 253
+
+def frame(kind, layout="<", *fields):
+    record = struct.pack(layout, *fields)
+    return struct.pack("<IBBH", len(record), kind, 0, 1 if record else 0) + record
+
+ONE_MORE = frame(CREDIT, "<IHH", 1, 0, 0)
+
+def say(channel, *frames):
+    """False if the channel is over; what the parent has said before that can still be read."""
+    try:
+        channel.sendall(b"".join(frames))
+        return True
+    except OSError:
+        return False
+
+def listen(channel, wake, descriptors):
+    """What the parent says, as (kind, records), until its end; fills `descriptors`. SIGTERM ends the process here."""
+    received = b""
+    while True:
+        while len(received) >= 8:
+            length, kind, reserved, count = struct.unpack_from("<IBBH", received)
+            size = RECORD_SIZE.get(kind, -1)
+            if reserved or count > 64 or bool(count) != bool(size) or length != count * size:
+                sys.exit("The server does not speak this protocol")
+            if len(received) < 8 + length:
+                break
+            records, received = received[8 : 8 + length], received[8 + length :]
+            yield kind, [records[at : at + size] for at in range(0, length, size or 1)]
+        if descriptors and not received:
+            sys.exit("The server has sent a descriptor that no frame declares")
+        if wake in select.select([channel, wake], [], [])[0]:
+            say(channel, frame(LEAVE))
+            sys.exit()  # What is under way has not been acked, and goes to others.
+        try:
+            data, arrived, _, _ = socket.recv_fds(channel, 4096, SCM_MAX_FD)
+        except ConnectionResetError:
+            return
+        for descriptor in arrived:
+            os.set_inheritable(descriptor, False)
+        descriptors += arrived
+        if not data:
+            return
+        received += data
+
+def serve(connection):
+    """What this worker is for."""
+    try:
+        with connection, connection.makefile("rb") as lines:
+            connection.settimeout(30)
+            connection.sendall(b"python-%d %s" % (os.getpid(), lines.readline(4096)))
+            connection.shutdown(socket.SHUT_WR)  # close alone says nothing while anybody else has a copy.
+    except OSError:
+        pass  # The client has gone, or says nothing.
+
+def main(path):
+    wake, woken = socket.socketpair()
+    woken.setblocking(False)
+    signal.set_wakeup_fd(woken.fileno())
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    channel, descriptors = socket.socket(socket.AF_UNIX), []
+    channel.connect(path)
+    say(channel, frame(HELLO, "<4sHHII", b"SSRV", 1, 1, os.getpid(), 0), ONE_MORE)
+    frames = listen(channel, wake, descriptors)
+    for kind, records in frames:
+        if kind == RETIRE:
+            sys.exit()
+        if kind == CLOSE:
+            reason, detail = struct.unpack("<II", records[0])
+            sys.exit(f"The server has closed the channel: reason {reason}, detail {detail}" if reason > 2 else 0)
+        if kind != CONNECTION:
+            continue  # A RECALL has crossed an ACK; nothing idles here that a DRAIN could end.
+        (number,) = struct.unpack_from("<Q", records[0])
+        if not descriptors:  # This process is at its limit of open files.
+            say(channel, frame(REFUSE, "<QI", number, NO_DESCRIPTOR), ONE_MORE)
+            continue
+        connection = socket.socket(fileno=descriptors.pop(0))
+        if say(channel, frame(ACK, "<Q", number)):  # Before the first byte is read.
+            serve(connection)
+            say(channel, frame(ENDED, "<I", 1), ONE_MORE)
+        elif all(kind != CLOSE for kind, _ in frames):
+            serve(connection)  # The parent has died, and its copy too. After a CLOSE, another worker has it.
+    sys.exit("The server has gone")
+
+main(sys.argv[1])
