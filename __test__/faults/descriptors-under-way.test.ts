@@ -17,13 +17,13 @@ loadSerial('a user with too many descriptors under way has its clients wait, not
   assertClean(t, await new Load(t, parent.port, { connections: 50, clients: 10 }).report)
   const other = await hog(t)
 
-  const clients = new Load(t, parent.port, { connections: 30, clients: 30, timeout: 30_000 })
-  await until(async () => (await parent.stats()).accepted === 50 + 30)
+  const clients = new Load(t, parent.port, { connections: 15, clients: 15, timeout: 30_000 })
+  await until(async () => (await parent.stats()).accepted === 50 + 15)
   const before = processorTime(parent.pid)
   await delay(OBSERVED)
   const used = processorTime(parent.pid) - before
   const { queued, handedOff } = await parent.stats()
-  t.deepEqual({ queued, handedOff }, { queued: 30, handedOff: 50 })
+  t.deepEqual({ queued, handedOff }, { queued: 15, handedOff: 50 })
   t.true(used <= OBSERVED / 10, `${used} ms of processor time in ${OBSERVED} ms`)
 
   other.release()
