@@ -4,12 +4,13 @@ import { everyColumn, underLoad } from '../harness/figures.mjs'
 import { hasReusePort, peers } from '../harness/peer.mjs'
 
 const WORKERS = 2
+const MOST_CLIENTS = 64
 
 /** @type {import('../harness/types.js').Case} */
 export const cost = {
   name: 'cost',
   title: 'Cost of a short connection',
-  groups: (options) => [64, 8].map((clients) => group(options, clients)),
+  groups: (options) => [MOST_CLIENTS, 8].map((clients) => group(options, clients)),
 }
 
 /**
@@ -60,7 +61,8 @@ function group(options, clients) {
 function compared(options, clients) {
   const wanted = { behaviour: /** @type {const} */ ('short'), workers: WORKERS }
   // The second table of a short run keeps to what the aims compare.
-  if (options.quick && clients < 64) return [peers.roundRobin(wanted), peers.shared(wanted), peers.processes(wanted)]
+  if (options.quick && clients < MOST_CLIENTS)
+    return [peers.roundRobin(wanted), peers.shared(wanted), peers.processes(wanted)]
   return [
     peers.single(wanted),
     peers.roundRobin(wanted),

@@ -13,7 +13,7 @@ export const fairness = {
   name: 'fairness',
   title: 'Fairness: connections that stay open',
   groups: (options) => {
-    const connections = options.quick ? 2000 : 10_000
+    const connections = options.quick ? 1000 : 10_000
     const wanted = { behaviour: /** @type {const} */ ('hold'), workers: WORKERS }
     const leastBusy = peers.processes({ ...wanted, policy: 'least-busy' })
     const inTurn = peers.processes({ ...wanted, policy: 'round-robin' })
