@@ -9,21 +9,21 @@ import { run } from '../helpers/program.js'
 import { until } from '../helpers/until.js'
 
 // unix(7): descriptors under way are counted for each user over all processes, against the sender's limit of open files;
-// one more, and sendmsg(2) fails with ETOOMANYREFS. One program has 96 of them unreceived; then a parent of the same user,
-// whose limit is 64, can send none.
+// one more, and sendmsg(2) fails with ETOOMANYREFS. One program has 200 of them unreceived; then a parent of the same user,
+// whose limit is 96, can send none.
 
 loadSerial('a user with too many descriptors under way has its clients wait, not fail', async (t) => {
-  const parent = await startParent(t, { fixture: 'tokens', openFiles: 64, ...ordinaryUser() })
+  const parent = await startParent(t, { fixture: 'tokens', openFiles: 96, ...ordinaryUser() })
   assertClean(t, await new Load(t, parent.port, { connections: 50, clients: 10 }).report)
   const other = await hog(t)
 
-  const clients = new Load(t, parent.port, { connections: 15, clients: 15, timeout: 30_000 })
-  await until(async () => (await parent.stats()).accepted === 50 + 15)
+  const clients = new Load(t, parent.port, { connections: 30, clients: 30, timeout: 30_000 })
+  await until(async () => (await parent.stats()).accepted === 50 + 30)
   const before = processorTime(parent.pid)
   await delay(OBSERVED)
   const used = processorTime(parent.pid) - before
   const { queued, handedOff } = await parent.stats()
-  t.deepEqual({ queued, handedOff }, { queued: 15, handedOff: 50 })
+  t.deepEqual({ queued, handedOff }, { queued: 30, handedOff: 50 })
   t.true(used <= OBSERVED / 10, `${used} ms of processor time in ${OBSERVED} ms`)
 
   other.release()
@@ -33,7 +33,7 @@ loadSerial('a user with too many descriptors under way has its clients wait, not
 
 loadSerial('a worker can start while its user has too many descriptors under way', async (t) => {
   const other = await hog(t)
-  const parent = await startParent(t, { fixture: 'tokens', openFiles: 64, ...ordinaryUser() })
+  const parent = await startParent(t, { fixture: 'tokens', openFiles: 96, ...ordinaryUser() })
   const answer = ask(parent.port, 'token\n')
   await until(async () => (await parent.stats()).accepted === 1)
   other.release()
@@ -41,7 +41,7 @@ loadSerial('a worker can start while its user has too many descriptors under way
   t.deepEqual(parent.errors, [])
 })
 
-/** Has 96 descriptors under way until `release()`. */
+/** Has 200 descriptors under way until `release()`. */
 async function hog(t: ExecutionContext): Promise<{ release: () => void }> {
   const program = run(t, 'descriptors-unreceived', ordinaryUser())
   await program.line()
