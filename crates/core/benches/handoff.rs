@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 use socketserver_core::channel::{ChannelId, pair as channel_pair};
 use socketserver_core::connection::Connection;
+use socketserver_core::dispatcher::alarm::Alarm;
 use socketserver_core::dispatcher::inlet::Inlet;
 use socketserver_core::dispatcher::outlet::Outlet;
 use socketserver_core::dispatcher::state::Event;
@@ -110,8 +111,11 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
         let (sender, inbox) = mpsc::channel(STOCK as usize);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
         let config = Config::new(STOCK, None, PolicyName::LeastBusy).unwrap();
+        let alarm = Alarm::new().unwrap();
         // By hand and not as a task, to be counted by itself; without tokio's budget, which ends with each task's turn.
-        let mut dispatcher = pin!(unconstrained(Dispatcher::new(Os, &config, inbox, stats, notices).run()));
+        let mut dispatcher = pin!(unconstrained(
+            Dispatcher::new(Os, &config, inbox, alarm, stats, notices).run()
+        ));
         let mut crew = Vec::new();
         for channel in 1..=workers {
             let receiver = join(&sender, dispatcher.as_mut(), channel).await;

@@ -13,6 +13,7 @@ use tokio::{runtime, task};
 use crate::acceptor::Acceptor;
 use crate::channel::{self, ChannelId};
 use crate::config::{Config, ListenSpec};
+use crate::dispatcher::alarm::Alarm;
 use crate::dispatcher::state::Event;
 use crate::dispatcher::{Dispatcher, Message, opening};
 use crate::error::{ListenError, SystemError, system_error};
@@ -83,9 +84,13 @@ impl Server {
             .enable_all()
             .build()
             .map_err(|error| system_error("epoll_create1", &error))?;
+        let entered = runtime.enter();
+        let alarm = Alarm::new()?;
+        drop(entered);
         let house = House {
             sys,
             config: *config,
+            alarm,
             gate: gate.clone(),
             channels: Arc::clone(&next_channel),
             stats: Arc::clone(&stats),
@@ -246,6 +251,7 @@ impl Drop for Server {
 struct House<S> {
     sys: S,
     config: Config,
+    alarm: Alarm,
     gate: Gate,
     channels: Arc<AtomicU32>,
     stats: Arc<Stats>,
@@ -270,8 +276,15 @@ impl<S: Sys> House<S> {
         let mut accepting: Vec<AbortHandle> = Vec::new();
         let mut shares: HashMap<ShareId, task::JoinHandle<()>> = HashMap::new();
         let (stats, notices) = (Arc::clone(&self.stats), Arc::clone(&self.notices));
-        let pairing =
-            tokio::spawn(Dispatcher::new(self.sys.clone(), &self.config, inbox, self.stats, self.notices).run());
+        let pairing = Dispatcher::new(
+            self.sys.clone(),
+            &self.config,
+            inbox,
+            self.alarm,
+            self.stats,
+            self.notices,
+        );
+        let pairing = tokio::spawn(pairing.run());
         while let Some(command) = commands.recv().await {
             let sent = match command {
                 Command::Listen(listener) => {

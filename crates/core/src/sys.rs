@@ -4,16 +4,22 @@
 //! and dead peers are unit tests.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
+#[cfg(target_os = "linux")]
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::channel::ancillary::{self, Received};
+#[cfg(target_os = "linux")]
+use crate::error::SystemError;
 
 /// The system calls of the pipeline.
 pub trait Sys: Clone + Send + Sync + 'static {
@@ -230,10 +236,40 @@ pub fn watch_listener(fd: Arc<OwnedFd>) -> Result<AsyncFd<Arc<OwnedFd>>, Errno> 
     register(fd, Interest::READABLE)
 }
 
+/// A timer of ours.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub struct TimerFile(TimerFd);
+
+#[cfg(target_os = "linux")]
+impl TimerFile {
+    /// The timer itself.
+    #[must_use]
+    pub fn timer(&self) -> &TimerFd {
+        &self.0
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(clippy::disallowed_types, reason = "what AsyncFd asks for")]
+impl AsRawFd for TimerFile {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// A new timer on the monotonic clock, not set, and watched.
+#[cfg(target_os = "linux")]
+pub fn watch_timer() -> Result<AsyncFd<TimerFile>, SystemError> {
+    let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(SystemError::of("timerfd_create"))?;
+    register(TimerFile(timer), Interest::READABLE).map_err(SystemError::of("epoll_ctl"))
+}
+
 #[allow(unsafe_code, reason = "AsyncFd cannot know that its owner keeps the descriptor open")]
 fn register<F: AsRawFd>(fd: F, interest: Interest) -> Result<AsyncFd<F>, Errno> {
-    // SAFETY: called with an OwnedFd alone or shared, which is open, is the same descriptor for as long as it lives, and
-    // lives in the AsyncFd.
+    // SAFETY: called with an OwnedFd alone, shared or in a timer, which is open, is the same descriptor for as long as it
+    // lives, and lives in the AsyncFd.
     let watched = unsafe { AsyncFd::register_with_interest(fd, interest) };
     watched.map_err(|error| errno_of(&error.into_parts().1))
 }

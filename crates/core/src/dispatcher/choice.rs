@@ -12,13 +12,14 @@ impl<C: Waiting> State<C> {
     pub(super) fn pick(&mut self, place: Place, now: Instant) -> Option<ChannelId> {
         let mut policy = self.policy.clone();
         let head = self.queue.head(place)?;
-        let ranks = [Rank::First, Rank::Again, Rank::Last, Rank::Unlikely];
+        let ranks = [Rank::First, Rank::Doubted, Rank::Again, Rank::Last, Rank::Unlikely];
         let picked = ranks.into_iter().find_map(|wanted| {
             let ranked = self.ranks(head, now).filter(|&(.., rank)| rank == wanted);
-            policy.pick(ranked.map(|(channel, ledger, _)| Candidate {
+            let candidates = ranked.map(|(channel, ledger, _)| Candidate {
                 channel,
                 busy: ledger.busy(),
-            }))
+            });
+            policy.pick(candidates, now)
         });
         self.policy = policy;
         picked
@@ -33,7 +34,9 @@ impl<C: Waiting> State<C> {
         let giver = connection.giver().map(|giver| giver.channel);
         self.channels.iter().map(move |(&channel, ledger)| {
             let rank = match ledger.rank(connection.lane(), now) {
-                Rank::First if giver == Some(channel) => Rank::Again,
+                Rank::First | Rank::Doubted if giver == Some(channel) => Rank::Again,
+                // A worker that misses its turns stays behind the others for good.
+                Rank::Doubted if self.policy.takes_turns() => Rank::First,
                 rank => rank,
             };
             let withheld = match rank {
@@ -62,6 +65,6 @@ impl<C: Waiting> State<C> {
 
     pub(super) fn another_is_ready(&self, channel: ChannelId, connection: &C, now: Instant) -> bool {
         self.ranks(connection, now)
-            .any(|(other, _, rank)| other != channel && matches!(rank, Rank::First | Rank::Again))
+            .any(|(other, _, rank)| other != channel && matches!(rank, Rank::First | Rank::Doubted | Rank::Again))
     }
 }

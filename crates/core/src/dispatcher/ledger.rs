@@ -29,6 +29,14 @@ const EPISODE: Duration = Duration::from_secs(10);
 /// others be busy then: one of another make than ours might have nothing to say, and credit to spare.
 pub const TRY_STALLED_AFTER: Duration = Duration::from_secs(1);
 
+/// A worker that stalled is doubted for so many times as long as it did: as it may well do so again, and whoever it is given
+/// then waits for the recall. One that is stuck most of the time so costs few of them that, and one that was busy once is
+/// soon as good as any.
+pub const DOUBT: u32 = 10;
+
+/// But for no longer than this.
+pub const LONGEST_DOUBT: Duration = Duration::from_secs(5);
+
 /// A worker may hand a connection back until it has taken so many others: the parent remembers what it needs for that.
 pub const RETURNABLE: usize = 1024;
 
@@ -41,6 +49,8 @@ pub struct Ledger<C: Waiting> {
     pub(super) credit: CreditBook,
     pub(super) phase: Phase,
     pub(super) fitness: Fitness,
+    /// It has stalled lately: others first, until then.
+    doubted_until: Option<Instant>,
     pub(super) leases: u32,
     pub(super) handed_off: u64,
     pub(super) handed_back: u64,
@@ -85,8 +95,13 @@ pub enum Fitness {
     /// Nothing is against it.
     Ready,
     /// It left a connection untaken for too long: nothing as long as others come to take such, until its event loop shows
-    /// itself by an ack, credit or a beat; but one, for a try, after this time.
-    Stalled(Instant),
+    /// itself by an ack, credit or a beat; but one, for a try, after `try_at`.
+    Stalled {
+        /// When the first that it left was sent.
+        since: Instant,
+        /// Then.
+        try_at: Instant,
+    },
     /// Its socket is full: nothing until it is writable again.
     Blocked,
     /// It is out of descriptors: nothing before this time or the end of one of its leases, and then one.
@@ -98,6 +113,8 @@ pub enum Fitness {
 pub enum Rank {
     /// Preferred.
     First,
+    /// It has stalled lately: others first, unless all take turns.
+    Doubted,
     /// It has handed this one back before: others first.
     Again,
     /// If nobody else has credit.
@@ -114,6 +131,7 @@ impl<C: Waiting> Ledger<C> {
             credit: CreditBook::default(),
             phase: Phase::Joining,
             fitness: Fitness::Ready,
+            doubted_until: None,
             leases: 0,
             handed_off: 0,
             handed_back: 0,
@@ -130,10 +148,13 @@ impl<C: Waiting> Ledger<C> {
             return Rank::None;
         }
         match self.fitness {
-            Fitness::Stalled(until) if now >= until && self.under_way.is_empty() => Rank::Last,
-            Fitness::Stalled(_) => Rank::Unlikely,
+            Fitness::Stalled { try_at, .. } if now >= try_at && self.under_way.is_empty() => Rank::Last,
+            Fitness::Stalled { .. } => Rank::Unlikely,
             Fitness::Blocked => Rank::None,
             Fitness::Resting(until) if now < until => Rank::None,
+            Fitness::Ready | Fitness::Resting(_) if self.doubted_until.is_some_and(|until| now < until) => {
+                Rank::Doubted
+            }
             Fitness::Ready | Fitness::Resting(_) => Rank::First,
         }
     }
@@ -164,7 +185,7 @@ impl<C: Waiting> Ledger<C> {
     }
 
     /// An ack: the lease begins, and the copy may be closed.
-    pub(super) fn ack(&mut self, id: ConnectionId) -> Result<UnderWay<C>, ProtocolError> {
+    pub(super) fn ack(&mut self, id: ConnectionId, now: Instant) -> Result<UnderWay<C>, ProtocolError> {
         let one = self.remove(id)?;
         self.leases += 1;
         self.handed_off += 1;
@@ -174,7 +195,8 @@ impl<C: Waiting> Ledger<C> {
         }
         self.taken.push_back((id, one.connection.past()));
         self.room = (2 * self.room).min(WINDOW);
-        // It had a descriptor to spare, and its event loop turns. A full socket stays full until it is writable.
+        self.lives(now);
+        // It had a descriptor to spare. A full socket stays full until it is writable.
         if self.fitness != Fitness::Blocked {
             self.fitness = Fitness::Ready;
         }
@@ -243,23 +265,25 @@ impl<C: Waiting> Ledger<C> {
 
     /// Whether it can be expected to take connections that came in by `port`, now or when it is less busy.
     pub(super) fn serves(&self, port: u16) -> bool {
-        self.phase == Phase::Open && !matches!(self.fitness, Fitness::Stalled(_)) && self.credit.serves(port)
+        self.phase == Phase::Open && !matches!(self.fitness, Fitness::Stalled { .. }) && self.credit.serves(port)
     }
 
     /// The worker's event loop turns.
-    pub(super) fn lives(&mut self) {
-        if matches!(self.fitness, Fitness::Stalled(_)) {
+    pub(super) fn lives(&mut self, now: Instant) {
+        if let Fitness::Stalled { since, .. } = self.fitness {
             self.fitness = Fitness::Ready;
+            let doubt = now.saturating_duration_since(since).saturating_mul(DOUBT);
+            self.doubted_until = Some(now + doubt.min(LONGEST_DOUBT));
         }
     }
 
     /// Credit: only a worker's own event loop grants it, so a stalled one has come back.
-    pub(super) fn grant(&mut self, credit: Credit) -> Result<(), ProtocolError> {
+    pub(super) fn grant(&mut self, credit: Credit, now: Instant) -> Result<(), ProtocolError> {
         if self.phase != Phase::Open {
             return Ok(());
         }
         self.credit.grant(credit)?;
-        self.lives();
+        self.lives(now);
         Ok(())
     }
 
@@ -270,14 +294,20 @@ impl<C: Waiting> Ledger<C> {
 
     /// Marks these as recalled.
     pub(super) fn recall(&mut self, ids: &[ConnectionId], now: Instant) {
+        let mut first = now;
         for one in &mut self.under_way {
             if ids.contains(&one.connection.id()) {
                 one.recalled_at = Some(now);
+                first = first.min(one.sent_at);
             }
         }
-        if matches!(self.fitness, Fitness::Ready | Fitness::Stalled(_)) {
-            self.fitness = Fitness::Stalled(now + TRY_STALLED_AFTER);
-        }
+        let since = match self.fitness {
+            Fitness::Ready => first,
+            Fitness::Stalled { since, .. } => since,
+            Fitness::Blocked | Fitness::Resting(_) => return,
+        };
+        let try_at = now + TRY_STALLED_AFTER;
+        self.fitness = Fitness::Stalled { since, try_at };
     }
 
     /// When a recall will have gone unanswered for too long.

@@ -1,6 +1,7 @@
 //! Pairs the next connection with a channel that has credit. This is the thin driver around the pure [`state`]: the
 //! one owner of all state, spoken to by a closed set of [`Message`]s.
 
+pub mod alarm;
 pub mod board;
 mod choice;
 pub mod credit;
@@ -26,6 +27,7 @@ use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use self::alarm::Alarm;
 use self::line::Line;
 use self::outlet::Outlet;
 use self::state::{Action, Event, SendTrouble, State};
@@ -77,6 +79,7 @@ pub struct Dispatcher<S> {
     tells_steps: bool,
     channels: HashMap<ChannelId, Line>,
     inbox: mpsc::Receiver<Message>,
+    alarm: Alarm,
     actions: Vec<Action<Connection>>,
     events: Vec<Event<Connection>>,
     frames: Writer,
@@ -103,6 +106,7 @@ impl<S: Sys> Dispatcher<S> {
         sys: S,
         config: &Config,
         inbox: mpsc::Receiver<Message>,
+        alarm: Alarm,
         stats: Arc<Stats>,
         notices: Arc<Notices>,
     ) -> Self {
@@ -113,6 +117,7 @@ impl<S: Sys> Dispatcher<S> {
             tells_steps: config.tells_steps(),
             channels,
             inbox,
+            alarm,
             actions,
             events,
             frames,
@@ -134,7 +139,7 @@ impl<S: Sys> Dispatcher<S> {
             tokio::select! {
                 biased;
                 taken = self.inbox.recv_many(&mut turn, TURN) => if taken == 0 { return },
-                () = sleep_until(deadline) => {}
+                () = self.alarm.wait(deadline) => {}
             }
             now = self.sys.now();
             // Before the messages: what a worker has written before it sent a frame is true before that frame.
@@ -386,12 +391,5 @@ impl<S: Sys> Dispatcher<S> {
         for notice in self.outbox.drain(..) {
             self.notices.post(notice);
         }
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -119,13 +119,13 @@ impl<C: Waiting> State<C> {
             }),
             Event::Credit(channel, credit) => {
                 if let Some(ledger) = self.channels.get_mut(&channel) {
-                    ledger.grant(credit)?;
+                    ledger.grant(credit, now)?;
                 }
             }
             Event::Cancel(channel, credit) => self.with(channel, |ledger| {
                 actions.push(Action::Cancelled(channel, ledger.credit.cancel(credit)));
             }),
-            Event::Acked(channel, id) => self.ack(channel, id, actions)?,
+            Event::Acked(channel, id) => self.ack(channel, id, now, actions)?,
             Event::Refused(channel, refusal) => {
                 let Some(ledger) = self.channels.get_mut(&channel) else {
                     return Ok(());
@@ -145,7 +145,7 @@ impl<C: Waiting> State<C> {
                 connection.handed_back(channel, now);
                 self.put(connection);
             }
-            Event::Alive(channel) => self.with(channel, Ledger::lives),
+            Event::Alive(channel) => self.with(channel, |ledger| ledger.lives(now)),
             Event::Ended(channel, ended) => {
                 if let Some(ledger) = self.channels.get_mut(&channel) {
                     ledger.end(ended, now)?;
@@ -215,9 +215,10 @@ impl<C: Waiting> State<C> {
             .queue_timeout
             .and_then(|limit| self.queue.oldest().map(|since| since + limit));
         let resting = self.channels.values().filter_map(|ledger| match ledger.fitness {
-            Fitness::Resting(until) | Fitness::Stalled(until) if !self.queue.is_empty() && until > now => Some(until),
+            Fitness::Resting(until) | Fitness::Stalled { try_at: until, .. } => Some(until),
             _ => None,
         });
+        let resting = resting.filter(|&until| !self.queue.is_empty() && until > now);
         let held = self.held_until.filter(|_| !self.queue.is_empty());
         let again = self.queue.given_back().filter_map(|connection| {
             let giver = connection.giver()?;
@@ -278,11 +279,17 @@ impl<C: Waiting> State<C> {
         self.drain != Drain::No
     }
 
-    fn ack(&mut self, channel: ChannelId, id: ConnectionId, actions: &mut Vec<Action<C>>) -> Result<(), ProtocolError> {
+    fn ack(
+        &mut self,
+        channel: ChannelId,
+        id: ConnectionId,
+        now: Instant,
+        actions: &mut Vec<Action<C>>,
+    ) -> Result<(), ProtocolError> {
         let Some(ledger) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
-        let one = ledger.ack(id)?;
+        let one = ledger.ack(id, now)?;
         self.counts.handed_off += 1;
         self.held_until = None;
         let waited = one.sent_at.saturating_duration_since(one.connection.since());

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::channel::record::{Credit, RefusalReason};
-use socketserver_core::dispatcher::ledger::{NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
+use socketserver_core::dispatcher::ledger::{DOUBT, NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
 use socketserver_core::dispatcher::state::{HOLD, RECALL_AFTER, SendTrouble};
 
 use super::model::{Model, Recall};
@@ -256,6 +256,52 @@ fn a_stalled_worker_that_shows_life_is_given_connections_again() {
         show_life(&mut model);
         assert_eq!(model.under_way(1), [2, 3]);
     }
+}
+
+#[test]
+fn a_worker_that_has_stalled_comes_after_the_others_for_ten_times_as_long() {
+    // Of which `one_stalled` has seen the first quarter.
+    let stuck = RECALL_AFTER * 4;
+    let mut model = one_stalled();
+    model.pass(stuck * 3 / 4);
+    model.beat(1);
+    model.grant(2, Credit { lane: 0, count: 1 });
+    model.accept(80);
+    assert_eq!(
+        (model.under_way(1), model.under_way(2)),
+        (vec![], vec![2]),
+        "though it holds fewer"
+    );
+    model.accept(80);
+    assert_eq!(model.under_way(1), [3], "no other has credit");
+    model.ack(1, 3);
+    model.end(1, 1);
+    model.ack(2, 2);
+    model.grant(2, Credit { lane: 0, count: 2 });
+    model.pass(stuck * DOUBT * 9 / 10);
+    model.accept(80);
+    assert_eq!(model.under_way(2), [4], "an ack is no proof either");
+    model.ack(2, 4);
+    model.pass(stuck * DOUBT / 10);
+    model.accept(80);
+    assert_eq!(model.under_way(1), [5]);
+}
+
+#[test]
+fn in_round_robin_a_worker_that_has_stalled_keeps_its_turn() {
+    let mut model = Model::new(PolicyName::RoundRobin, None);
+    model.recall = Recall::TakesBack;
+    for channel in 1..=2 {
+        model.open(channel);
+        model.join(channel);
+    }
+    model.grant(1, Credit { lane: 0, count: 9 });
+    model.accept(80);
+    model.pass(RECALL_AFTER);
+    model.grant(2, Credit { lane: 0, count: 9 });
+    model.beat(1);
+    (0..2).for_each(|_| model.accept(80));
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![2], vec![1, 3]));
 }
 
 #[test]
