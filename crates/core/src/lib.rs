@@ -38,6 +38,7 @@ pub mod unix_socket;
 
 pub mod error;
 pub mod notice;
+mod rush;
 pub mod stats;
 pub mod sys;
 

@@ -150,6 +150,7 @@ impl<S: Sys> Receiver<S> {
             {
                 books.placed(lane, due.order);
             }
+            books.rush.took(taken.len(), &self.shared.sys);
             return taken;
         }
         match books.prepare_exchange(lane, room, window, ended) {

@@ -98,10 +98,7 @@ impl Server {
         };
         let thread = std::thread::Builder::new()
             .name("socketserver".into())
-            .spawn(move || {
-                sys::wait_turn();
-                runtime.block_on(house.run(inbox));
-            })
+            .spawn(move || runtime.block_on(house.run(inbox)))
             .map_err(|error| system_error("pthread_create", &error))?;
         Ok(Self {
             commands,

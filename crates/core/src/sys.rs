@@ -44,6 +44,13 @@ pub trait Sys: Clone + Send + Sync + 'static {
     fn credentials(&self, peer: &OwnedFd) -> Result<Credentials, Errno> {
         credentials(peer)
     }
+
+    /// Has the calling thread wait its turn from now on, or no longer: woken, it does not push aside what runs (SCHED_BATCH,
+    /// sched(7)). True if it waits by this. Where that is forbidden (a seccomp filter), unknown (macOS), or the thread
+    /// runs as somebody else has chosen, all stays as it is.
+    fn wait_turn(&self, waits: bool) -> bool {
+        wait_turn(waits)
+    }
 }
 
 /// Who a process runs as; of a peer, as of when it connected.
@@ -198,32 +205,34 @@ fn credentials(peer: &OwnedFd) -> Result<Credentials, Errno> {
         groups: Vec::new(),
     })
 }
-/// Has the calling thread wait its turn: woken, it does not push aside what runs (SCHED_BATCH, sched(7)). On an idle CPU
-/// it runs at once as before; on a busy one it finds several connections instead of one, and the workers, who are what
-/// keeps the CPU busy, have finished more of theirs. Measured with 64 and 8 clients on 2 cores that are never idle: 5.0
-/// and 9.5 us a connection in this thread instead of 11.5 and 17.5, and 14 % and 22 % more connections a second.
-///
-/// Where it is forbidden (a seccomp filter) or unknown (macOS) all goes on at the old price.
+/// SCHED_BATCH instead of SCHED_OTHER, or back. Any other policy is somebody's choice, and so is SCHED_BATCH before this.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code, reason = "sched_setscheduler(2), which nix lacks")]
-pub fn wait_turn() {
-    // SAFETY: sched_param is plain data for which all zeroes is a valid value, the only one that SCHED_BATCH takes.
-    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-    // The call itself, as musl's function of that name only returns ENOSYS.
-    // SAFETY: 0 is the calling thread, and `parameters` outlives the call.
-    let _ = unsafe {
-        libc::syscall(
-            libc::SYS_sched_setscheduler,
-            0,
-            libc::SCHED_BATCH,
-            &raw const parameters,
-        )
+#[allow(
+    unsafe_code,
+    reason = "sched_getscheduler(2) and sched_setscheduler(2), which nix lacks"
+)]
+fn wait_turn(waits: bool) -> bool {
+    let (from, to) = if waits {
+        (libc::SCHED_OTHER, libc::SCHED_BATCH)
+    } else {
+        (libc::SCHED_BATCH, libc::SCHED_OTHER)
     };
+    // SAFETY: sched_param is plain data for which all zeroes is a valid value, the only one that these policies take.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // The calls themselves, as musl's functions of these names only return ENOSYS.
+    // SAFETY: 0 is the calling thread, and `parameters` outlives the call.
+    let done = unsafe {
+        libc::syscall(libc::SYS_sched_getscheduler, 0) == from.into()
+            && libc::syscall(libc::SYS_sched_setscheduler, 0, to, &raw const parameters) == 0
+    };
+    done && waits
 }
 
-/// See there: only Linux knows how.
+/// Only Linux knows how.
 #[cfg(not(target_os = "linux"))]
-pub fn wait_turn() {}
+fn wait_turn(_waits: bool) -> bool {
+    false
+}
 
 /// Watches a descriptor of ours in the current tokio runtime. Never an accepted connection: closing a descriptor does
 /// not take it out of an epoll set while another process holds a copy (epoll(7)).

@@ -40,6 +40,7 @@ use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
 use crate::notice::{EndReason, Notice, Notices, Step};
 use crate::queue::Waiting;
+use crate::rush::{self, Rush};
 use crate::stats::Stats;
 use crate::sys::Sys;
 
@@ -80,6 +81,7 @@ pub struct Dispatcher<S> {
     channels: HashMap<ChannelId, Line>,
     inbox: mpsc::Receiver<Message>,
     alarm: Alarm,
+    rush: Rush,
     actions: Vec<Action<Connection>>,
     events: Vec<Event<Connection>>,
     frames: Writer,
@@ -118,6 +120,7 @@ impl<S: Sys> Dispatcher<S> {
             channels,
             inbox,
             alarm,
+            rush: Rush::of_more_than(rush::ACCEPTED),
             actions,
             events,
             frames,
@@ -180,6 +183,7 @@ impl<S: Sys> Dispatcher<S> {
             Message::Event(event) => {
                 let draining = matches!(event, Event::Drain);
                 if let Event::Accepted(connection) = &event {
+                    self.rush.took(1, &self.sys);
                     self.step(connection.id(), Step::Accepted, None);
                 }
                 // Only what a worker says can be wrong, and that comes as `Frames`.

@@ -9,6 +9,7 @@ use crate::channel::record::{CloseReason, Refusal};
 use crate::channel::scoreboard::Scoreboard;
 use crate::dispatcher::credit::{MAX_CREDIT, MAX_LANES};
 use crate::error::ProtocolError;
+use crate::rush::{self, Rush};
 
 /// Where a receiver stands in its life. It only moves down this list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(super) struct Books {
     pub(super) scoreboard: Option<Scoreboard>,
     /// Refusals that have not been sent yet.
     pub(super) refusals: Vec<Refusal>,
+    /// Of the event loop that it is attached to.
+    pub(super) rush: Rush,
     /// Something went back by the scoreboard since the parent was last told.
     pub(super) gave_back: bool,
     /// Leases that are over, not told yet.
@@ -89,6 +92,7 @@ impl Books {
             lanes: Vec::new(),
             scoreboard: None,
             refusals: Vec::new(),
+            rush: Rush::of_more_than(rush::TAKEN),
             gave_back: false,
             ended: 0,
             output: if attached { Output::Ready } else { Output::Waiting },

@@ -22,6 +22,7 @@ mod handoff;
 mod lending;
 mod props;
 mod protocol_document;
+mod rush;
 mod scoreboard;
 mod share;
 mod stream;

@@ -1,0 +1,146 @@
+//! Threads that take connections wait their turn while these come fast.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use socketserver_core::Receiver;
+use socketserver_core::channel::ancillary::Received;
+use socketserver_core::sys::{Accepted, Os, Sys};
+
+use crate::wait::until;
+use crate::world::{World, queue_of};
+
+/// A system whose clock goes on by so much each time that somebody looks, and which writes down who is to wait.
+#[derive(Debug, Clone)]
+struct Metronome(Arc<Beat>);
+
+#[derive(Debug)]
+struct Beat {
+    began: Instant,
+    micros: AtomicU64,
+    step: AtomicU64,
+    wishes: Mutex<Vec<(String, bool)>>,
+}
+
+impl Metronome {
+    fn new() -> Self {
+        Self(Arc::new(Beat {
+            began: Instant::now(),
+            micros: AtomicU64::new(0),
+            step: AtomicU64::new(0),
+            wishes: Mutex::default(),
+        }))
+    }
+
+    fn step(&self, step: Duration) {
+        let step = u64::try_from(step.as_micros()).unwrap();
+        self.0.step.store(step, Ordering::Relaxed);
+    }
+
+    fn wishes(&self) -> Vec<(String, bool)> {
+        self.0.wishes.lock().unwrap().clone()
+    }
+}
+
+impl Sys for Metronome {
+    fn now(&self) -> Instant {
+        let step = self.0.step.load(Ordering::Relaxed);
+        self.0.began + Duration::from_micros(self.0.micros.fetch_add(step, Ordering::Relaxed))
+    }
+
+    fn accept(&self, listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {
+        Os.accept(listener)
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+        Os.send(socket, bytes, descriptors)
+    }
+
+    fn receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
+        Os.receive(socket, bytes)
+    }
+
+    fn wait_turn(&self, waits: bool) -> bool {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        self.0.wishes.lock().unwrap().push((name, waits));
+        waits
+    }
+}
+
+fn clients(address: SocketAddr, count: u32) -> Vec<TcpStream> {
+    (0..count).map(|_| TcpStream::connect(address).unwrap()).collect()
+}
+
+#[test]
+fn the_accepting_thread_waits_its_turn_while_connections_come_fast() {
+    let sys = Metronome::new();
+    let world = World::on(sys.clone(), &queue_of(1024));
+    let address = world.listen();
+    let first = clients(address, 64);
+    world.await_queued(64);
+    assert!(sys.wishes().is_empty(), "of the first nobody knows how fast they came");
+    let more = clients(address, 64);
+    world.await_queued(128);
+    assert_eq!(sys.wishes(), [("socketserver".to_owned(), true)]);
+    sys.step(Duration::from_secs(1));
+    let last = clients(address, 64);
+    world.await_queued(192);
+    assert_eq!(sys.wishes()[1..], [("socketserver".to_owned(), false)]);
+    drop((first, more, last));
+}
+
+#[test]
+fn a_worker_waits_its_turn_while_connections_come_fast() {
+    let sys = Metronome::new();
+    let world = World::new();
+    let address = world.listen();
+    let (_, end) = world.server.open_channel().unwrap();
+    let worker = Receiver::attach_on(sys.clone(), end).unwrap();
+    let take = || {
+        let (count, clients) = (64, clients(address, 64));
+        let mut taken = Vec::new();
+        until("the connections come", || {
+            worker.read();
+            let room = u32::try_from(count - taken.len()).unwrap();
+            taken.extend(worker.exchange(0, room, room, 0));
+            (taken.len() == count).then_some(())
+        });
+        drop((clients, taken));
+    };
+    let this = std::thread::current().name().unwrap().to_owned();
+    // What comes together is counted together, up to 64 and what a window holds: two samples at least.
+    (0..4).for_each(|_| take());
+    assert_eq!(sys.wishes(), [(this.clone(), true)]);
+    sys.step(Duration::from_secs(1));
+    (0..4).for_each(|_| take());
+    assert_eq!(sys.wishes()[1..], [(this, false)]);
+}
+
+/// The policy of the calling thread, proc_pid_stat(5).
+#[cfg(target_os = "linux")]
+fn policy() -> i32 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    // The name, in parentheses, is the second field, and may contain anything; the policy is the 41st.
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    rest.split_whitespace().nth(41 - 3).unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_waits_its_turn_runs_as_batch_and_then_as_before() {
+    use nix::libc::{SCHED_BATCH, SCHED_OTHER};
+    assert_eq!(policy(), SCHED_OTHER);
+    assert!(Os.wait_turn(true));
+    assert_eq!(policy(), SCHED_BATCH);
+    assert!(
+        !Os.wait_turn(true),
+        "it is not by this that it waits, and not for this to undo"
+    );
+    assert_eq!(policy(), SCHED_BATCH);
+    assert!(!Os.wait_turn(false));
+    assert_eq!(policy(), SCHED_OTHER);
+}
