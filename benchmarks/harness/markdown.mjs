@@ -46,7 +46,8 @@ function lines(group, { lines }) {
     ...group.ratios.map(({ title }) => `${title} / ${base}`),
   ]
   const rows = lines.map(({ label, failure, figures, ratios }) => {
-    if (failure !== undefined) return row([label, `failed: ${failure}`])
+    // Of several lines only the first fits a table; the rest has been shown as it happened.
+    if (failure !== undefined) return row([label, `failed: ${failure.split('\n', 1)[0]}`])
     const cells = group.columns.map(({ figure, digits }) => number(figures[figure]?.median, digits))
     return row([label, ...cells, ...group.ratios.map(({ figure }) => within(ratios[figure], 2))])
   })
