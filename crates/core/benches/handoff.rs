@@ -110,7 +110,8 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
         let gate = Gate::new(STOCK as usize);
         let (sender, inbox) = mpsc::channel(STOCK as usize);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
-        let config = Config::new(STOCK, None, PolicyName::LeastBusy).unwrap();
+        // So that it is known who gets what.
+        let config = Config::new(STOCK, None, PolicyName::RoundRobin).unwrap();
         let alarm = Alarm::new().unwrap();
         // By hand and not as a task, to be counted by itself; without tokio's budget, which ends with each task's turn.
         let mut dispatcher = pin!(unconstrained(
