@@ -205,6 +205,7 @@ fn credentials(peer: &OwnedFd) -> Result<Credentials, Errno> {
         groups: Vec::new(),
     })
 }
+
 /// SCHED_BATCH instead of SCHED_OTHER, or back. Any other policy is somebody's choice, and so is SCHED_BATCH before this.
 #[cfg(target_os = "linux")]
 #[allow(
