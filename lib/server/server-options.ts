@@ -7,8 +7,8 @@ export interface ServerOptions {
   queueTimeout?: number | undefined
   /**
    * Which of the workers that ask gets the next connection. `least-busy`, the default: the one that holds fewest, among
-   * several the last one for 10 ms, while its caches are warm, and then each in turn; one that has been stuck lately comes
-   * after the others. `round-robin`: each in turn, however many it holds.
+   * several the one that was given one last, as long as that is less than 10 ms ago and its caches are warm, and then each in
+   * turn; one that has been stuck lately comes after the others. `round-robin`: each in turn, however many it holds.
    */
   policy?: 'least-busy' | 'round-robin' | undefined
   /**

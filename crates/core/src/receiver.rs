@@ -150,7 +150,9 @@ impl<S: Sys> Receiver<S> {
             {
                 books.placed(lane, due.order);
             }
-            books.rush.took(taken.len(), &self.shared.sys);
+            if let Some(newest) = taken.last() {
+                books.rush.saw(newest.head.id, &self.shared.sys);
+            }
             return taken;
         }
         match books.prepare_exchange(lane, room, window, ended) {

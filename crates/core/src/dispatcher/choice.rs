@@ -18,6 +18,7 @@ impl<C: Waiting> State<C> {
             let candidates = ranked.map(|(channel, ledger, _)| Candidate {
                 channel,
                 busy: ledger.busy(),
+                given_at: ledger.given_at,
             });
             policy.pick(candidates, now)
         });

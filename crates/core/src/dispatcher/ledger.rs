@@ -54,6 +54,8 @@ pub struct Ledger<C: Waiting> {
     pub(super) leases: u32,
     pub(super) handed_off: u64,
     pub(super) handed_back: u64,
+    /// When it was last given a connection.
+    pub(super) given_at: Option<Instant>,
     under_way: VecDeque<UnderWay<C>>,
     /// How many may be: the window, but from one upwards after the worker was out of descriptors. At its limit each more than
     /// it can take is a descriptor sent, refused and sent elsewhere.
@@ -135,6 +137,7 @@ impl<C: Waiting> Ledger<C> {
             leases: 0,
             handed_off: 0,
             handed_back: 0,
+            given_at: None,
             under_way: VecDeque::new(),
             room: WINDOW,
             taken: VecDeque::new(),
@@ -171,6 +174,7 @@ impl<C: Waiting> Ledger<C> {
 
     /// Notes a handoff; its credit has been spent on `lane`.
     pub(super) fn hand_off(&mut self, connection: C, lane: u16, now: Instant) {
+        self.given_at = Some(now);
         self.under_way.push_back(UnderWay {
             connection,
             sent_at: now,

@@ -40,7 +40,7 @@ use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
 use crate::notice::{EndReason, Notice, Notices, Step};
 use crate::queue::Waiting;
-use crate::rush::{self, Rush};
+use crate::rush::Rush;
 use crate::stats::Stats;
 use crate::sys::Sys;
 
@@ -120,7 +120,7 @@ impl<S: Sys> Dispatcher<S> {
             channels,
             inbox,
             alarm,
-            rush: Rush::of_more_than(rush::ACCEPTED),
+            rush: Rush::default(),
             actions,
             events,
             frames,
@@ -183,7 +183,7 @@ impl<S: Sys> Dispatcher<S> {
             Message::Event(event) => {
                 let draining = matches!(event, Event::Drain);
                 if let Event::Accepted(connection) = &event {
-                    self.rush.took(1, &self.sys);
+                    self.rush.saw(connection.id(), &self.sys);
                     self.step(connection.id(), Step::Accepted, None);
                 }
                 // Only what a worker says can be wrong, and that comes as `Frames`.

@@ -1,5 +1,6 @@
 //! Who gets the next connection, among the channels that have credit for it.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use crate::channel::ChannelId;
@@ -10,19 +11,11 @@ use crate::config::PolicyName;
 /// the processor's.
 const WARM: Duration = Duration::from_millis(10);
 
-/// Picks a channel. It remembers whose turn it was: among equals the last one is best as long as it is warm, and then they
-/// take turns.
+/// Picks a channel. Among equals the last one is best as long as it is warm, and then they take turns.
 #[derive(Debug, Clone)]
 pub struct Policy {
     name: PolicyName,
-    last: Option<Pick>,
-}
-
-/// What was picked, and when.
-#[derive(Debug, Clone, Copy)]
-struct Pick {
-    channel: ChannelId,
-    at: Instant,
+    last: Option<ChannelId>,
 }
 
 /// A channel that may be picked.
@@ -32,6 +25,8 @@ pub struct Candidate {
     pub channel: ChannelId,
     /// Its leases, handoffs under way included.
     pub busy: u64,
+    /// When it was last given one.
+    pub given_at: Option<Instant>,
 }
 
 impl Policy {
@@ -49,18 +44,18 @@ impl Policy {
 
     /// Picks one of `candidates`, which come in ascending order of their channel.
     pub fn pick(&mut self, candidates: impl Iterator<Item = Candidate>, now: Instant) -> Option<ChannelId> {
-        let is_warm = |pick: &Pick| now.saturating_duration_since(pick.at) < WARM;
-        let warm = self.last.filter(is_warm).map(|pick| pick.channel);
         // Turns go upwards from the last one picked: those above it come before those up to it.
-        let turn = |channel: ChannelId| (self.last.is_some_and(|last| channel <= last.channel), channel);
+        let turn = |channel: ChannelId| (self.last.is_some_and(|last| channel <= last), channel);
+        let is_warm = |given_at: &Instant| now.saturating_duration_since(*given_at) < WARM;
         let channel = match self.name {
-            PolicyName::LeastBusy => {
-                candidates.min_by_key(|one| (one.busy, Some(one.channel) != warm, turn(one.channel)))
-            }
+            PolicyName::LeastBusy => candidates.min_by_key(|one| {
+                let warm_since = one.given_at.filter(is_warm);
+                (one.busy, Reverse(warm_since), turn(one.channel))
+            }),
             PolicyName::RoundRobin => candidates.min_by_key(|one| turn(one.channel)),
         }?
         .channel;
-        self.last = Some(Pick { channel, at: now });
+        self.last = Some(channel);
         Some(channel)
     }
 }
@@ -70,7 +65,11 @@ mod tests {
     use super::*;
 
     fn candidates(busy: &[u64]) -> impl Iterator<Item = Candidate> + '_ {
-        (1..).zip(busy).map(|(channel, &busy)| Candidate { channel, busy })
+        (1..).zip(busy).map(|(channel, &busy)| Candidate {
+            channel,
+            busy,
+            given_at: None,
+        })
     }
 
     #[test]
@@ -86,19 +85,36 @@ mod tests {
     fn least_busy_takes_the_fewest_leases() {
         let (mut policy, now) = (Policy::new(PolicyName::LeastBusy), Instant::now());
         assert_eq!(policy.pick(candidates(&[2, 1, 3]), now), Some(2));
-        assert_eq!(
-            policy.pick(candidates(&[1, 2, 3]), now),
-            Some(1),
-            "however warm the last one is"
-        );
+        assert_eq!(policy.pick(candidates(&[1, 2, 3]), now), Some(1));
     }
 
     #[test]
-    fn among_equals_the_last_one_is_best_as_long_as_it_is_warm() {
-        let (mut policy, now) = (Policy::new(PolicyName::LeastBusy), Instant::now());
-        let mut pick = |at: u32| policy.pick(candidates(&[1, 1, 1]), now + WARM * at / 2);
-        let picks = [0, 1, 2, 4, 6, 8, 9].map(|at| pick(at).unwrap());
-        assert_eq!(picks, [1, 1, 1, 2, 3, 1, 1]);
+    fn among_equals_the_last_one_is_best_as_long_as_it_is_warm_and_then_they_take_turns() {
+        let (mut policy, began) = (Policy::new(PolicyName::LeastBusy), Instant::now());
+        let mut given_at = [None; 3];
+        let mut pick = |busy: [u64; 3], at: u32| {
+            let now = began + WARM * at / 4;
+            let all = (1..).zip(busy).zip(given_at);
+            let picked = policy.pick(
+                all.map(|((channel, busy), given_at)| Candidate {
+                    channel,
+                    busy,
+                    given_at,
+                }),
+                now,
+            );
+            let channel = picked.unwrap();
+            given_at[usize::try_from(channel).unwrap() - 1] = Some(now);
+            channel
+        };
+        assert_eq!(pick([0, 0, 0], 0), 1);
+        assert_eq!(pick([1, 0, 0], 1), 2, "however warm the last one is");
+        assert_eq!(pick([0, 0, 0], 2), 2);
+        assert_eq!(pick([0, 1, 0], 3), 1, "the next warmest, and not the next");
+        assert_eq!(pick([0, 0, 0], 6), 1, "2 is no longer warm");
+        assert_eq!(pick([0, 0, 0], 10), 2, "nobody is");
+        assert_eq!(pick([0, 0, 0], 14), 3);
+        assert_eq!(pick([0, 0, 0], 18), 1);
     }
 
     #[test]

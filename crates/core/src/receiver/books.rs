@@ -9,7 +9,7 @@ use crate::channel::record::{CloseReason, Refusal};
 use crate::channel::scoreboard::Scoreboard;
 use crate::dispatcher::credit::{MAX_CREDIT, MAX_LANES};
 use crate::error::ProtocolError;
-use crate::rush::{self, Rush};
+use crate::rush::Rush;
 
 /// Where a receiver stands in its life. It only moves down this list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Books {
             lanes: Vec::new(),
             scoreboard: None,
             refusals: Vec::new(),
-            rush: Rush::of_more_than(rush::TAKEN),
+            rush: Rush::default(),
             gave_back: false,
             ended: 0,
             output: if attached { Output::Ready } else { Output::Waiting },

@@ -93,31 +93,48 @@ fn the_accepting_thread_waits_its_turn_while_connections_come_fast() {
     drop((first, more, last));
 }
 
-#[test]
-fn a_worker_waits_its_turn_while_connections_come_fast() {
+/// Lets a worker take so many.
+fn take<S: Sys>(worker: &Receiver<S>, count: usize) {
+    let mut taken = Vec::new();
+    until("the connections come", || {
+        worker.read();
+        let room = u32::try_from(count - taken.len()).unwrap();
+        taken.extend(worker.exchange(0, room, room, 0));
+        (taken.len() == count).then_some(())
+    });
+}
+
+/// One worker takes so many of 64, another the rest.
+fn a_worker_waits_its_turn(takes: usize) {
     let sys = Metronome::new();
     let world = World::new();
     let address = world.listen();
-    let (_, end) = world.server.open_channel().unwrap();
-    let worker = Receiver::attach_on(sys.clone(), end).unwrap();
-    let take = || {
-        let (count, clients) = (64, clients(address, 64));
-        let mut taken = Vec::new();
-        until("the connections come", || {
-            worker.read();
-            let room = u32::try_from(count - taken.len()).unwrap();
-            taken.extend(worker.exchange(0, room, room, 0));
-            (taken.len() == count).then_some(())
-        });
-        drop((clients, taken));
+    let [one, other] = [(); 2].map(|()| world.server.open_channel().unwrap().1);
+    let worker = Receiver::attach_on(sys.clone(), one).unwrap();
+    let other = Receiver::attach(other).unwrap();
+    let serve_64 = || {
+        let clients = clients(address, 64);
+        take(&worker, takes);
+        take(&other, 64 - takes);
+        drop(clients);
     };
     let this = std::thread::current().name().unwrap().to_owned();
     // What comes together is counted together, up to 64 and what a window holds: two samples at least.
-    (0..4).for_each(|_| take());
+    (0..4).for_each(|_| serve_64());
     assert_eq!(sys.wishes(), [(this.clone(), true)]);
     sys.step(Duration::from_secs(1));
-    (0..4).for_each(|_| take());
+    (0..4).for_each(|_| serve_64());
     assert_eq!(sys.wishes()[1..], [(this, false)]);
+}
+
+#[test]
+fn a_worker_waits_its_turn_while_connections_come_fast() {
+    a_worker_waits_its_turn(64);
+}
+
+#[test]
+fn a_worker_waits_its_turn_however_few_of_them_it_takes() {
+    a_worker_waits_its_turn(4);
 }
 
 /// The policy of the calling thread, proc_pid_stat(5).
