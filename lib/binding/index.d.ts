@@ -53,8 +53,12 @@ export declare class NativeReceiver {
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Where it stands. */
   phase(): ReceiverPhase
-  /** Counts a lease as over; true if the parent waits for the next `exchange` to hear of it. */
-  leaseEnded(): boolean
+  /**
+   * What counts a lease as over; true if the parent waits for the next `exchange` to hear of it. It is called
+   * for each connection, and before a method napi writes down that its object is borrowed, which with 64 clients at a
+   * time was 5 % of the server's processor time.
+   */
+  leaseCounter(): () => boolean
   /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
   beat(): void
   /**

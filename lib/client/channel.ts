@@ -18,6 +18,7 @@ export class Channel {
   /** Ours until the native side has it, which closes it also if it cannot be opened. */
   #fd: number | undefined
   #receiver: NativeReceiver | undefined
+  #countEnded: (() => boolean) | undefined
   readonly #lanes = new Set<Lane>()
   readonly #table = exchangeTable()
   readonly #returns = new Returns()
@@ -61,6 +62,7 @@ export class Channel {
     this.#fd = undefined
     const receiver = openReceiver(fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
     this.#receiver = receiver
+    this.#countEnded = receiver.leaseCounter()
     if (this.settings.keptStderr > 0) restoreStderr(this.settings.keptStderr)
     // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
     if (this.settings.beat > 0) this.#pulse = setInterval(() => beat(receiver), this.settings.beat).unref()
@@ -90,7 +92,7 @@ export class Channel {
 
   /** Counts a lease as over; true if the parent waits for the next exchange to hear of it. */
   leaseEnded(): boolean {
-    return this.#state !== 'closed' && this.#receiver !== undefined && this.#receiver.leaseEnded()
+    return this.#state !== 'closed' && this.#countEnded?.() === true
   }
 
   /** Hands a connection back to the parent; resolves when that has it. Throws if it stays here. */

@@ -176,10 +176,13 @@ impl NativeReceiver {
         self.receiver.phase().into()
     }
 
-    /// Counts a lease as over; true if the parent waits for the next `exchange` to hear of it.
-    #[napi]
-    pub fn lease_ended(&self) -> bool {
-        self.receiver.lease_ended()
+    /// What counts a lease as over; true if the parent waits for the next `exchange` to hear of it. It is called
+    /// for each connection, and before a method napi writes down that its object is borrowed, which with 64 clients at a
+    /// time was 5 % of the server's processor time.
+    #[napi(ts_return_type = "() => boolean")]
+    pub fn lease_counter<'env>(&self, env: &'env Env) -> Result<Function<'env, (), bool>> {
+        let receiver = Rc::clone(&self.receiver);
+        env.create_function_from_closure("leaseEnded", move |_| Ok(receiver.lease_ended()))
     }
 
     /// Counts a turn of the event loop, for the parent's `stallTimeout`.
