@@ -126,14 +126,14 @@ pub struct Snapshot {
 
 impl Stats {
     /// The dispatcher's view, after each of its turns.
-    pub fn publish(&self, counts: Counts, queued: usize, workers: u64) {
+    pub fn publish(&self, counts: Counts, queued: usize, workers: usize) {
         self.accepted.store(counts.accepted, Relaxed);
         self.requeued.store(counts.requeued, Relaxed);
         self.handed_back.store(counts.handed_back, Relaxed);
         self.shed.store(counts.shed, Relaxed);
         self.max_queued.store(counts.max_queued, Relaxed);
         self.queued.store(queued as u64, Relaxed);
-        self.workers.store(workers, Relaxed);
+        self.workers.store(workers as u64, Relaxed);
     }
 
     /// One connection has been handed off after waiting so long.

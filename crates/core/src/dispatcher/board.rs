@@ -82,6 +82,13 @@ impl Board {
         self.offers().map(|offer| offer.id).collect()
     }
 
+    /// Whether [`Board::news`] may have something. Most of many workers are idle, and all are looked at in each turn.
+    #[must_use]
+    pub fn may_have_news(&self) -> bool {
+        let counted = (self.page.ended(), self.page.granted(), self.page.beats());
+        self.held != 0 || counted != (self.ended, self.granted, self.beats)
+    }
+
     /// What the worker has written since the last call, as events.
     pub fn news(&mut self, channel: ChannelId, events: &mut Vec<Event<Connection>>) -> Result<(), ProtocolError> {
         // Before the claims: a lease that has ended has been claimed before.

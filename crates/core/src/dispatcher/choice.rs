@@ -33,7 +33,7 @@ impl<C: Waiting> State<C> {
         now: Instant,
     ) -> impl Iterator<Item = (ChannelId, &'a Ledger<C>, Rank)> {
         let giver = connection.giver().map(|giver| giver.channel);
-        self.channels.iter().map(move |(&channel, ledger)| {
+        self.channels.iter().map(move |(channel, ledger)| {
             let rank = match ledger.rank(connection.lane(), now) {
                 Rank::First | Rank::Doubted if giver == Some(channel) => Rank::Again,
                 // A worker that misses its turns stays behind the others for good.
@@ -60,7 +60,7 @@ impl<C: Waiting> State<C> {
     }
 
     pub(super) fn another_serves(&self, channel: ChannelId, lane: u16) -> bool {
-        let mut others = self.channels.iter().filter(|&(&other, _)| other != channel);
+        let mut others = self.channels.iter().filter(|&(other, _)| other != channel);
         others.any(|(_, ledger)| ledger.serves(lane))
     }
 

@@ -76,18 +76,25 @@ impl CreditBook {
     /// Whether a connection that came in by `port` could be given.
     #[must_use]
     pub fn covers(&self, port: u16) -> bool {
-        self.on(port) > 0 || self.on(ANY) > 0
+        self.of(port).any(|entry| entry.count > 0)
     }
 
     /// Whether credit for a connection that came in by `port` has ever been granted, used up or not.
     #[must_use]
     pub fn serves(&self, port: u16) -> bool {
-        self.entries.iter().any(|entry| entry.lane == port || entry.lane == ANY)
+        self.of(port).next().is_some()
     }
 
     /// Forgets all of it.
     pub fn clear(&mut self) {
         self.entries.clear();
+    }
+
+    /// What pays for a connection that came in by `port`.
+    fn of(&self, port: u16) -> impl Iterator<Item = &Credit> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.lane == port || entry.lane == ANY)
     }
 
     fn on(&self, lane: u16) -> u32 {

@@ -19,7 +19,7 @@ impl<S: Sys> Dispatcher<S> {
         farewell: Option<CloseReason>,
         now: Instant,
     ) {
-        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.ending.is_none()) else {
+        let Some(line) = self.channels.get_mut(channel).filter(|line| line.ending.is_none()) else {
             return;
         };
         line.ending = Some(reason);
@@ -28,7 +28,7 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     pub(super) fn end(&mut self, channel: ChannelId, reason: EndReason, farewell: Option<CloseReason>, now: Instant) {
-        let Some(mut line) = self.channels.remove(&channel) else {
+        let Some(mut line) = self.channels.remove(channel) else {
             return;
         };
         if let Some(board) = &mut line.board {
@@ -58,7 +58,7 @@ impl<S: Sys> Dispatcher<S> {
 
     /// Resets what no worker has taken.
     pub(super) fn give_up(&mut self, now: Instant) {
-        let all: Vec<ChannelId> = self.channels.keys().copied().collect();
+        let all = self.channels.channels();
         for channel in all {
             self.end(channel, EndReason::Dismissed, None, now);
         }

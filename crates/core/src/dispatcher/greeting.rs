@@ -31,7 +31,7 @@ impl<S: Sys> Dispatcher<S> {
             None
         };
         let draining = self.state.is_draining();
-        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.ending.is_none()) else {
+        let Some(line) = self.channels.get_mut(channel).filter(|line| line.ending.is_none()) else {
             return;
         };
         line.greeted = true;

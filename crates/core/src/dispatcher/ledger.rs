@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::credit::CreditBook;
+use super::standing::Standing;
 use crate::channel::frame::MAX_RECORDS;
 use crate::channel::record::{Credit, RefusalReason};
 use crate::connection::ConnectionId;
@@ -54,6 +55,8 @@ pub struct Ledger<C: Waiting> {
     pub(super) leases: u32,
     pub(super) handed_off: u64,
     pub(super) handed_back: u64,
+    /// As it stood when that was last asked for.
+    pub(super) told: Standing,
     /// When it was last given a connection.
     pub(super) given_at: Option<Instant>,
     under_way: VecDeque<UnderWay<C>>,
@@ -137,6 +140,7 @@ impl<C: Waiting> Ledger<C> {
             leases: 0,
             handed_off: 0,
             handed_back: 0,
+            told: Standing::default(),
             given_at: None,
             under_way: VecDeque::new(),
             room: WINDOW,
@@ -165,6 +169,11 @@ impl<C: Waiting> Ledger<C> {
     /// Leases held and to come.
     pub(super) fn busy(&self) -> u64 {
         u64::from(self.leases) + self.under_way.len() as u64
+    }
+
+    /// Whether something has been sent that the worker has not taken yet.
+    pub(super) fn has_under_way(&self) -> bool {
+        !self.under_way.is_empty()
     }
 
     /// Nothing under way and no lease held.

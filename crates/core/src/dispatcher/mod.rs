@@ -10,15 +10,17 @@ pub mod event;
 mod greeting;
 pub mod inlet;
 pub mod ledger;
+pub mod limits;
 mod line;
 mod news;
 pub mod opening;
 pub mod outlet;
 pub mod policy;
 mod returns;
+mod roster;
+mod standing;
 pub mod state;
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +32,7 @@ use tokio::task::AbortHandle;
 use self::alarm::Alarm;
 use self::line::Line;
 use self::outlet::Outlet;
+use self::roster::Roster;
 use self::state::{Action, Event, SendTrouble, State};
 use crate::channel::ChannelId;
 use crate::channel::frame::{VERSION, Writer};
@@ -78,7 +81,7 @@ pub struct Dispatcher<S> {
     state: State<Connection>,
     /// Whether each step of a connection is to be told.
     tells_steps: bool,
-    channels: HashMap<ChannelId, Line>,
+    channels: Roster<Line>,
     inbox: mpsc::Receiver<Message>,
     alarm: Alarm,
     rush: Rush,
@@ -112,7 +115,7 @@ impl<S: Sys> Dispatcher<S> {
         stats: Arc<Stats>,
         notices: Arc<Notices>,
     ) -> Self {
-        let (channels, actions, events, frames) = (HashMap::new(), Vec::new(), Vec::new(), Writer::new());
+        let (channels, actions, events, frames) = (Roster::new(), Vec::new(), Vec::new(), Writer::new());
         Self {
             sys,
             state: State::new(config),
@@ -189,7 +192,7 @@ impl<S: Sys> Dispatcher<S> {
                 // Only what a worker says can be wrong, and that comes as `Frames`.
                 let _ = self.state.apply(event, now, &mut self.actions);
                 if draining {
-                    let all: Vec<ChannelId> = self.channels.keys().copied().collect();
+                    let all = self.channels.channels();
                     for channel in all {
                         self.tell(channel, Writer::drain);
                     }
@@ -240,7 +243,7 @@ impl<S: Sys> Dispatcher<S> {
             }
             Message::Returned(channel, id, fd) => self.take_returned(channel, id, fd, now),
             Message::End(channel, Ok(())) => {
-                let leaving = self.channels.get(&channel).is_some_and(|line| line.leaving);
+                let leaving = self.channels.get(channel).is_some_and(|line| line.leaving);
                 self.end(
                     channel,
                     if leaving { EndReason::Left } else { EndReason::Lost },
@@ -256,7 +259,7 @@ impl<S: Sys> Dispatcher<S> {
                 self.end(channel, EndReason::Protocol(error), Some(reason), now);
             }
             Message::Writable(channel) => {
-                let Some(line) = self.channels.get_mut(&channel) else {
+                let Some(line) = self.channels.get_mut(channel) else {
                     return;
                 };
                 if line.outlet.resume(&self.sys).is_err() {
@@ -271,7 +274,7 @@ impl<S: Sys> Dispatcher<S> {
             }
             Message::Destroy => {
                 self.ends_by = Some(now + LAST_WORDS);
-                let all: Vec<ChannelId> = self.channels.keys().copied().collect();
+                let all = self.channels.channels();
                 for channel in all {
                     self.finish(channel, EndReason::Dismissed, Some(CloseReason::Ended), now);
                 }
@@ -327,7 +330,7 @@ impl<S: Sys> Dispatcher<S> {
 
     /// Sends connections to a worker; those that cannot be sent go back.
     fn hand_off(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
-        let Some(line) = self.channels.get_mut(&channel) else {
+        let Some(line) = self.channels.get_mut(channel) else {
             return;
         };
         let (mut heads, mut descriptors) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
@@ -367,7 +370,7 @@ impl<S: Sys> Dispatcher<S> {
 
     /// Sends what carries no connection; a worker that does not read it ends.
     fn tell(&mut self, channel: ChannelId, write: impl FnOnce(&mut Writer)) {
-        let Some(line) = self.channels.get_mut(&channel).filter(|line| line.greeted) else {
+        let Some(line) = self.channels.get_mut(channel).filter(|line| line.greeted) else {
             return;
         };
         self.frames.clear();
@@ -378,20 +381,19 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     fn mark_leaving(&mut self, channel: ChannelId) {
-        if let Some(line) = self.channels.get_mut(&channel) {
+        if let Some(line) = self.channels.get_mut(channel) {
             line.leaving = true;
         }
     }
 
     fn publish(&mut self) {
-        let mut workers = 0;
-        for (channel, standing) in self.state.channels() {
-            workers += u64::from(standing.has_joined);
-            if let Some(line) = self.channels.get(&channel) {
+        for (channel, standing) in self.state.changes() {
+            if let Some(line) = self.channels.get(channel) {
                 line.stats.publish(standing);
             }
         }
-        self.stats.publish(self.state.counts(), self.state.queued(), workers);
+        self.stats
+            .publish(self.state.counts(), self.state.queued(), self.state.workers());
         for notice in self.outbox.drain(..) {
             self.notices.post(notice);
         }

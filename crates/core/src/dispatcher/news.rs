@@ -18,8 +18,10 @@ impl<S: Sys> Dispatcher<S> {
     pub(super) fn read_boards(&mut self, now: Instant) {
         let mut events = std::mem::take(&mut self.events);
         let mut liars = Vec::new();
-        for (&channel, line) in &mut self.channels {
-            let Some(board) = &mut line.board else { continue };
+        for (channel, line) in self.channels.iter_mut() {
+            let Some(board) = line.board.as_mut().filter(|board| board.may_have_news()) else {
+                continue;
+            };
             let read = board.news(channel, &mut events);
             let applied = events
                 .drain(..)
@@ -40,7 +42,7 @@ impl<S: Sys> Dispatcher<S> {
         let overdue = |line: &Line| line.board.as_ref().is_some_and(|board| board.is_overdue(now));
         let of_all = self.state.queued() > 0 || self.state.is_draining() || self.channels.values().any(overdue);
         let mut asked = false;
-        for line in self.channels.values_mut() {
+        for line in self.channels.iter_mut().map(|(_, line)| line) {
             if let Some(board) = &mut line.board {
                 asked |= board.want(of_all || line.leaving);
             }
@@ -84,6 +86,6 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     pub(super) fn board(&mut self, channel: ChannelId) -> Option<&mut Board> {
-        self.channels.get_mut(&channel)?.board.as_mut()
+        self.channels.get_mut(channel)?.board.as_mut()
     }
 }

@@ -18,7 +18,7 @@ impl<S: Sys> Dispatcher<S> {
     /// A worker returns a connection; `fd` is missing if this process is at its limit of open files. The worker keeps its
     /// copy until it is told that this side has one (on macOS one that is closed too early is lost, unix(4)).
     pub(super) fn take_returned(&mut self, channel: ChannelId, id: ConnectionId, fd: Option<OwnedFd>, now: Instant) {
-        let Some(line) = self.channels.get_mut(&channel) else {
+        let Some(line) = self.channels.get_mut(channel) else {
             return;
         };
         if let Some(board) = &mut line.board {
@@ -45,7 +45,7 @@ impl<S: Sys> Dispatcher<S> {
                 self.answer_return(channel, id, ReturnOutcome::TakenBack);
             }
             Ok(false) => {
-                if let Some(line) = self.channels.get_mut(&channel) {
+                if let Some(line) = self.channels.get_mut(channel) {
                     line.missed.push((now + REST, id));
                 }
             }
@@ -56,7 +56,7 @@ impl<S: Sys> Dispatcher<S> {
     /// Asks workers to send again what did not arrive a while ago: at once it would not arrive either.
     pub(super) fn ask_again(&mut self, now: Instant) {
         let mut due = Vec::new();
-        for (&channel, line) in &mut self.channels {
+        for (channel, line) in self.channels.iter_mut().filter(|(_, line)| !line.missed.is_empty()) {
             let missed = line.missed.extract_if(.., |&mut (at, _)| at <= now);
             due.extend(missed.map(|(_, id)| (channel, id)));
         }

@@ -4,22 +4,19 @@
 //! one of these places to another by value, so it can be neither lost nor doubled; the property tests in `tests/it`
 //! play random events against this.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub use super::event::{Action, Event, SendTrouble};
-use super::ledger::{Fitness, Ledger, NOT_AGAIN, Phase, Rank, UnderWay};
+use super::ledger::{Fitness, Ledger, Phase, Rank};
 use super::policy::Policy;
+use super::roster::Roster;
+pub use super::standing::{Counts, Standing};
 use crate::channel::ChannelId;
 use crate::config::Config;
 use crate::connection::ConnectionId;
 use crate::error::ProtocolError;
 use crate::notice::ShedReason;
 use crate::queue::{Queue, Waiting};
-
-/// How long a worker may leave a connection untaken while another has credit, before it is asked to give it back.
-/// Far above what an event loop at work needs for a turn, far below what a client notices.
-pub const RECALL_AFTER: Duration = Duration::from_millis(5);
 
 /// How long to hold all sends after ETOOMANYREFS, unless an ack comes before: descriptors under way are counted against
 /// the user's limit over all processes (unix(7)), so one that arrives makes room.
@@ -29,12 +26,12 @@ pub const HOLD: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct State<C: Waiting> {
     pub(super) queue: Queue<C>,
-    pub(super) channels: BTreeMap<ChannelId, Ledger<C>>,
+    pub(super) channels: Roster<Ledger<C>>,
     pub(super) policy: Policy,
-    queue_timeout: Option<Duration>,
+    pub(super) queue_timeout: Option<Duration>,
     drain: Drain,
-    held_until: Option<Instant>,
-    counts: Counts,
+    pub(super) held_until: Option<Instant>,
+    pub(super) counts: Counts,
 }
 
 /// How far a drain has come.
@@ -48,54 +45,13 @@ enum Drain {
     Done,
 }
 
-/// What only grows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Connections that entered the queue.
-    pub accepted: u64,
-    /// Acks.
-    pub handed_off: u64,
-    /// Times that a connection went back to the queue.
-    pub requeued: u64,
-    /// Connections that a worker had taken and handed back.
-    pub handed_back: u64,
-    /// Connections given up.
-    pub shed: u64,
-    /// The most that ever waited.
-    pub max_queued: u64,
-}
-
-/// How a channel stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Leases that its worker holds.
-    pub leases: u32,
-    /// Its acks.
-    pub handed_off: u64,
-    /// What it has handed back of these.
-    pub handed_back: u64,
-    /// Whether its worker has said hello.
-    pub has_joined: bool,
-}
-
-impl Standing {
-    fn of<C: Waiting>(ledger: &Ledger<C>) -> Self {
-        Self {
-            leases: ledger.leases,
-            handed_off: ledger.handed_off,
-            handed_back: ledger.handed_back,
-            has_joined: ledger.phase > Phase::Joining,
-        }
-    }
-}
-
 impl<C: Waiting> State<C> {
     /// A server without listeners, channels and connections.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {
             queue: Queue::new(),
-            channels: BTreeMap::new(),
+            channels: Roster::new(),
             policy: Policy::new(config.policy()),
             queue_timeout: config.queue_timeout(),
             drain: Drain::No,
@@ -118,7 +74,7 @@ impl<C: Waiting> State<C> {
                 ledger.phase = ledger.phase.max(Phase::Open);
             }),
             Event::Credit(channel, credit) => {
-                if let Some(ledger) = self.channels.get_mut(&channel) {
+                if let Some(ledger) = self.channels.get_mut(channel) {
                     ledger.grant(credit, now)?;
                 }
             }
@@ -127,7 +83,7 @@ impl<C: Waiting> State<C> {
             }),
             Event::Acked(channel, id) => self.ack(channel, id, now, actions)?,
             Event::Refused(channel, refusal) => {
-                let Some(ledger) = self.channels.get_mut(&channel) else {
+                let Some(ledger) = self.channels.get_mut(channel) else {
                     return Ok(());
                 };
                 let (connection, news) = ledger.refuse(refusal.id, refusal.reason, now)?;
@@ -137,7 +93,7 @@ impl<C: Waiting> State<C> {
                 self.put_back(connection);
             }
             Event::HandedBack(channel, mut connection) => {
-                let Some(ledger) = self.channels.get_mut(&channel) else {
+                let Some(ledger) = self.channels.get_mut(channel) else {
                     return Ok(());
                 };
                 ledger.hand_back(connection.id(), now)?;
@@ -147,7 +103,7 @@ impl<C: Waiting> State<C> {
             }
             Event::Alive(channel) => self.with(channel, |ledger| ledger.lives(now)),
             Event::Ended(channel, ended) => {
-                if let Some(ledger) = self.channels.get_mut(&channel) {
+                if let Some(ledger) = self.channels.get_mut(channel) {
                     ledger.end(ended, now)?;
                 }
             }
@@ -158,7 +114,7 @@ impl<C: Waiting> State<C> {
             Event::Lost(channel) => {
                 for connection in self
                     .channels
-                    .remove(&channel)
+                    .remove(channel)
                     .into_iter()
                     .flat_map(Ledger::into_under_way)
                 {
@@ -208,44 +164,17 @@ impl<C: Waiting> State<C> {
         }
     }
 
-    /// When `advance` has to be called again if no event comes before.
-    #[must_use]
-    pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let shed = self
-            .queue_timeout
-            .and_then(|limit| self.queue.oldest().map(|since| since + limit));
-        let resting = self.channels.values().filter_map(|ledger| match ledger.fitness {
-            Fitness::Resting(until) | Fitness::Stalled { try_at: until, .. } => Some(until),
-            _ => None,
-        });
-        let resting = resting.filter(|&until| !self.queue.is_empty() && until > now);
-        let held = self.held_until.filter(|_| !self.queue.is_empty());
-        let again = self.queue.given_back().filter_map(|connection| {
-            let giver = connection.giver()?;
-            let ledger = self.channels.get(&giver.channel)?;
-            let waits = ledger.rank(connection.lane(), now) != Rank::None && !self.may_have_again(connection, now);
-            waits.then_some(giver.at + NOT_AGAIN)
-        });
-        let recall = self.channels.iter().filter_map(|(&channel, ledger)| {
-            let wanted = |one: &&UnderWay<C>| self.another_is_ready(channel, &one.connection, now);
-            ledger.untaken().find(wanted).map(|one| one.sent_at + RECALL_AFTER)
-        });
-        let answers = self.channels.values().filter_map(Ledger::answer_due);
-        let due = shed.into_iter().chain(resting).chain(held);
-        due.chain(again).chain(recall).chain(answers).min()
-    }
-
     /// A connection that is under way, to be sent.
     #[must_use]
     pub fn under_way(&self, channel: ChannelId, id: ConnectionId) -> Option<(&C, u16)> {
-        let one = self.channels.get(&channel)?.under_way(id)?;
+        let one = self.channels.get(channel)?.under_way(id)?;
         Some((&one.connection, one.lane))
     }
 
     /// What is remembered of a connection that a worker has taken, while it may still hand it back.
     #[must_use]
     pub fn past(&self, channel: ChannelId, id: ConnectionId) -> Option<&C::Past> {
-        self.channels.get(&channel)?.past(id)
+        self.channels.get(channel)?.past(id)
     }
 
     /// How many wait.
@@ -260,17 +189,26 @@ impl<C: Waiting> State<C> {
         self.counts
     }
 
-    /// How each channel stands.
-    pub fn channels(&self) -> impl Iterator<Item = (ChannelId, Standing)> + '_ {
-        self.channels
-            .iter()
-            .map(|(&channel, ledger)| (channel, Standing::of(ledger)))
+    /// How many workers have said hello.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        let joined = self.channels.values().filter(|ledger| ledger.phase > Phase::Joining);
+        joined.count()
+    }
+
+    /// How the channels stand that stand otherwise than when this was last asked for.
+    pub fn changes(&mut self) -> impl Iterator<Item = (ChannelId, Standing)> + '_ {
+        self.channels.iter_mut().filter_map(|(channel, ledger)| {
+            let standing = Standing::of(ledger);
+            let before = std::mem::replace(&mut ledger.told, standing);
+            (standing != before).then_some((channel, standing))
+        })
     }
 
     /// How a channel stands.
     #[must_use]
     pub fn standing(&self, channel: ChannelId) -> Standing {
-        self.channels.get(&channel).map(Standing::of).unwrap_or_default()
+        self.channels.get(channel).map(Standing::of).unwrap_or_default()
     }
 
     /// Whether a drain has been asked for.
@@ -286,7 +224,7 @@ impl<C: Waiting> State<C> {
         now: Instant,
         actions: &mut Vec<Action<C>>,
     ) -> Result<(), ProtocolError> {
-        let Some(ledger) = self.channels.get_mut(&channel) else {
+        let Some(ledger) = self.channels.get_mut(channel) else {
             return Ok(());
         };
         let one = ledger.ack(id, now)?;
@@ -298,7 +236,7 @@ impl<C: Waiting> State<C> {
     }
 
     fn not_sent(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, trouble: SendTrouble, now: Instant) {
-        let Some(ledger) = self.channels.get_mut(&channel) else {
+        let Some(ledger) = self.channels.get_mut(channel) else {
             return;
         };
         match trouble {
@@ -309,47 +247,6 @@ impl<C: Waiting> State<C> {
         for connection in connections {
             self.put(connection);
         }
-    }
-
-    fn shed(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
-        let Some(limit) = self.queue_timeout else { return };
-        while let Some(connection) = self.queue.take_expired(limit, now) {
-            self.counts.shed += 1;
-            actions.push(Action::Shed(connection, ShedReason::Timeout));
-        }
-    }
-
-    fn condemn(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
-        for (&channel, ledger) in &mut self.channels {
-            if ledger.answer_due().is_some_and(|due| due <= now) {
-                ledger.phase = Phase::Condemned;
-                actions.push(Action::Unanswered(channel));
-            }
-        }
-    }
-
-    /// Says whether there is something.
-    fn recall(&mut self, now: Instant, actions: &mut Vec<Action<C>>) -> bool {
-        let mut any = false;
-        let overdue = |one: &UnderWay<C>| now.saturating_duration_since(one.sent_at) >= RECALL_AFTER;
-        let slow = |ledger: &Ledger<C>| ledger.untaken().next().is_some_and(overdue);
-        let channels = self.channels.iter().filter(|(_, ledger)| slow(ledger));
-        let channels: Vec<ChannelId> = channels.map(|(&channel, _)| channel).collect();
-        // One after the other: who has just been found to be stalled is no reason to recall anything from the next.
-        for channel in channels {
-            let untaken = self.channels.get(&channel).into_iter().flat_map(Ledger::untaken);
-            let ids: Vec<ConnectionId> = untaken
-                .take_while(|one| overdue(one))
-                .filter(|one| self.another_is_ready(channel, &one.connection, now))
-                .map(|one| one.connection.id())
-                .collect();
-            if !ids.is_empty() {
-                self.with(channel, |ledger| ledger.recall(&ids, now));
-                actions.push(Action::Recall(channel, ids));
-                any = true;
-            }
-        }
-        any
     }
 
     fn hand_off(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
@@ -365,7 +262,7 @@ impl<C: Waiting> State<C> {
             let Some(channel) = self.pick(place, now) else {
                 return;
             };
-            let Some(ledger) = self.channels.get_mut(&channel) else {
+            let Some(ledger) = self.channels.get_mut(channel) else {
                 return;
             };
             let Some(paid_by) = ledger.credit.spend(place.lane) else {
@@ -399,8 +296,8 @@ impl<C: Waiting> State<C> {
         self.counts.max_queued = self.counts.max_queued.max(self.queue.len() as u64);
     }
 
-    fn with(&mut self, channel: ChannelId, change: impl FnOnce(&mut Ledger<C>)) {
-        if let Some(ledger) = self.channels.get_mut(&channel) {
+    pub(super) fn with(&mut self, channel: ChannelId, change: impl FnOnce(&mut Ledger<C>)) {
+        if let Some(ledger) = self.channels.get_mut(channel) {
             change(ledger);
         }
     }

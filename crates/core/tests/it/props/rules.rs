@@ -7,7 +7,8 @@ use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::channel::record::{Credit, RefusalReason};
 use socketserver_core::dispatcher::ledger::{DOUBT, NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
-use socketserver_core::dispatcher::state::{HOLD, RECALL_AFTER, SendTrouble};
+use socketserver_core::dispatcher::limits::RECALL_AFTER;
+use socketserver_core::dispatcher::state::{HOLD, SendTrouble};
 
 use super::model::{Model, Recall};
 
