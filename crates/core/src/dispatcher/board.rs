@@ -187,17 +187,38 @@ fn bits(mut word: u64) -> impl Iterator<Item = u8> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_turn_of_the_event_loop_is_told_once() {
+    /// Lets a worker write something, and says what is read of it, once.
+    fn told(write: impl FnOnce(&Scoreboard)) -> Vec<Event<Connection>> {
         let (page, memory) = Scoreboard::create().unwrap();
         let worker = Scoreboard::open(&memory).unwrap();
         let mut board = Board::new(Arc::new(page));
         let mut events = Vec::new();
-        worker.beat();
+        assert!(!board.may_have_news());
+        write(&worker);
+        assert!(board.may_have_news());
         board.news(7, &mut events).unwrap();
+        assert!(!board.may_have_news());
+        events
+    }
+
+    #[test]
+    fn a_turn_of_the_event_loop_is_told_once() {
+        let events = told(Scoreboard::beat);
         assert!(matches!(events[..], [Event::Alive(7)]), "{events:?}");
-        events.clear();
-        board.news(7, &mut events).unwrap();
-        assert!(events.is_empty(), "{events:?}");
+    }
+
+    #[test]
+    fn leases_that_end_are_told_once() {
+        let events = told(|worker| worker.add(0, 2, 0));
+        assert!(matches!(events[..], [Event::Ended(7, 2)]), "{events:?}");
+    }
+
+    #[test]
+    fn credit_is_told_once() {
+        let events = told(|worker| worker.add(0, 0, 3));
+        assert!(
+            matches!(events[..], [Event::Credit(7, Credit { lane: ANY, count: 3 })]),
+            "{events:?}"
+        );
     }
 }
