@@ -56,7 +56,7 @@ export declare class NativeReceiver {
   /**
    * What counts a lease as over; true if the parent waits for the next `exchange` to hear of it. It is called
    * for each connection, and before a method napi writes down that its object is borrowed, which with 64 clients at a
-   * time was 5 % of the server's processor time.
+   * time was 3 % of the server's processor time.
    */
   leaseCounter(): () => boolean
   /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
