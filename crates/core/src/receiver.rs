@@ -227,6 +227,8 @@ impl<S: Sys> Receiver<S> {
     /// Ends the channel, and its thread if it has one.
     pub fn close(&self) {
         self.shared.end(End::Left);
+        // The thread may go on without it, and join another server.
+        self.shared.lock().rush.ends(&self.shared.sys);
         // Wakes a thread out of recvmsg, and shows the parent the end at once; fails only if the channel is over.
         let _ = shutdown(self.shared.socket.as_raw_fd(), Shutdown::Both);
         if let Reading::Thread(thread) = &self.reading {

@@ -44,6 +44,11 @@ impl Metronome {
     fn wishes(&self) -> Vec<(String, bool)> {
         self.0.wishes.lock().unwrap().clone()
     }
+
+    /// The same without the threads.
+    fn said(&self) -> Vec<bool> {
+        self.wishes().into_iter().map(|(_, waits)| waits).collect()
+    }
 }
 
 impl Sys for Metronome {
@@ -130,6 +135,24 @@ fn a_worker_waits_its_turn(takes: usize) {
 #[test]
 fn a_worker_waits_its_turn_while_connections_come_fast() {
     a_worker_waits_its_turn(64);
+}
+
+#[test]
+fn a_worker_that_leaves_in_a_rush_no_longer_waits_its_turn() {
+    let sys = Metronome::new();
+    let world = World::new();
+    let address = world.listen();
+    let worker = Receiver::attach_on(sys.clone(), world.server.open_channel().unwrap().1).unwrap();
+    (0..4).for_each(|_| {
+        let clients = clients(address, 64);
+        take(&worker, 64);
+        drop(clients);
+    });
+    assert_eq!(sys.said(), [true]);
+    worker.close();
+    assert_eq!(sys.said(), [true, false]);
+    drop(worker);
+    assert_eq!(sys.said(), [true, false]);
 }
 
 #[test]
