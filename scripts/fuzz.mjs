@@ -5,7 +5,8 @@
 //     npm run fuzz -- --seconds 600
 //     npm run fuzz -- --target frame
 
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { setup } from './setup.mjs'
@@ -29,10 +30,17 @@ await main(async () => {
       run('cargo', ['install', 'cargo-fuzz', '--locked', '--root', TOOLS]),
     )
   }
-  for (const target of values.target ?? targets()) {
-    await step(`Fuzzing ${target} for ${values.seconds} s`, () =>
-      run('cargo', ['+nightly', 'fuzz', 'run', target, '--', `-max_total_time=${values.seconds}`], { cwd: CRATE, env }),
-    )
+  // A target ends without a word, and what it has left in its folder for temporary files is swept up here.
+  const scratch = mkdtempSync(join(tmpdir(), 'socketserver-fuzz-'))
+  const within = { cwd: CRATE, env: { ...env, TMPDIR: scratch } }
+  try {
+    for (const target of values.target ?? targets()) {
+      await step(`Fuzzing ${target} for ${values.seconds} s`, () =>
+        run('cargo', ['+nightly', 'fuzz', 'run', target, '--', `-max_total_time=${values.seconds}`], within),
+      )
+    }
+  } finally {
+    rmSync(scratch, { recursive: true })
   }
 })
 

@@ -47,15 +47,15 @@ impl Rush {
         let since = self.since.replace(now);
         self.newest = id;
         let is_rush = since.is_some_and(|since| now.saturating_duration_since(since) < APART * count);
-        self.is(is_rush, sys);
+        self.turn(is_rush, sys);
     }
 
     /// No more connections come to the calling thread by this way.
     pub(crate) fn ends<S: Sys>(&mut self, sys: &S) {
-        self.is(false, sys);
+        self.turn(false, sys);
     }
 
-    fn is<S: Sys>(&mut self, is_rush: bool, sys: &S) {
+    fn turn<S: Sys>(&mut self, is_rush: bool, sys: &S) {
         if is_rush != self.waits {
             self.waits = sys.wait_turn(is_rush);
         }
