@@ -5,7 +5,7 @@
 //     npm run bench -- cost tails          these cases
 //     npm run bench -- --help
 
-import { loadavg } from 'node:os'
+import { constants, loadavg } from 'node:os'
 import { build } from '../scripts/build.mjs'
 import { setup } from '../scripts/setup.mjs'
 import { Failed, main, run, step } from '../scripts/steps.mjs'
@@ -87,4 +87,8 @@ function conclude(results) {
   if (failures.length > 0) throw new Failed(`Failed, and so without a number:\n${failures.join('\n')}`)
 }
 
+// A process that a signal ends sweeps nothing up; servers end with the pipe from here.
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+  process.once(signal, () => process.exit(128 + constants.signals[signal]))
+}
 await main(() => bench(process.argv.slice(2)))

@@ -49,22 +49,25 @@ async function measureOnce(subject, options, round) {
   /** @type {PeerProcess[]} */
   const started = []
   const folder = mkdtempSync(join(tmpdir(), 'socketserver-benchmark-'))
+  const sweep = () => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', sweep)
   try {
     return await subject.measure({
       options,
       round,
       folder,
       start: async (peer) => {
-        const process = await PeerProcess.start(peer, options)
-        started.push(process)
-        return process
+        const running = await PeerProcess.start(peer, options)
+        started.push(running)
+        return running
       },
     })
   } catch (error) {
     if (error instanceof Unmeasured) return error
     throw error
   } finally {
-    await Promise.all(started.map((process) => process.stop()))
-    rmSync(folder, { recursive: true, force: true })
+    await Promise.all(started.map((running) => running.stop()))
+    process.off('exit', sweep)
+    sweep()
   }
 }

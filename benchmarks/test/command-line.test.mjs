@@ -1,15 +1,20 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import test from 'ava'
 import { root } from '../../scripts/steps.mjs'
+
+const program = join(root, 'benchmarks', 'run.mjs')
 
 /**
  * @param {string[]} args
  * @param {Record<string, string>} [env]
  */
 function bench(args, env = {}) {
-  const path = join(root, 'benchmarks', 'run.mjs')
-  const { status, stdout, stderr } = spawnSync(process.execPath, [path, ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
     encoding: 'utf8',
     env: { ...process.env, ...env },
   })
@@ -42,3 +47,16 @@ for (const { what, args, env, says } of [
     t.true(stderr.includes(says), stderr)
   })
 }
+
+test('a run that is interrupted leaves no files', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interrupted-'))
+  const args = [program, '--prebuilt', '--quick', 'latency']
+  const child = spawn(process.execPath, args, { env: { ...process.env, TMPDIR: folder }, stdio: 'ignore' })
+  const exit = once(child, 'exit')
+  for (let left = 500; readdirSync(folder).length === 0 && left > 0; left--) await wait(20)
+  t.is(readdirSync(folder).length, 1)
+  child.kill('SIGTERM')
+  t.deepEqual(await exit, [143, null])
+  // Throws if there is anything in it.
+  rmdirSync(folder)
+})
