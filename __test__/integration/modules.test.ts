@@ -1,5 +1,7 @@
 import test from 'ava'
+import { ask } from '../helpers/caller.js'
 import { run } from '../helpers/program.js'
+import { forkFixture, listen, startServer } from '../helpers/served.js'
 
 test('import and require share one copy, with the same names', async (t) => {
   const program = run(t, 'both-systems')
@@ -32,4 +34,12 @@ test('without a binary for the platform, loading fails with one sentence that sa
   )
   t.true(hasCause)
   t.is(await program.exit(), 0)
+})
+
+test('a worker loads neither OpenSSL nor http unless it uses them', async (t) => {
+  const server = startServer(t)
+  forkFixture(server, 'modules-loaded')
+  const loaded = JSON.parse(await ask(await listen(server)))
+  t.true(loaded.includes('NativeModule net'))
+  for (const name of ['crypto', 'tls', 'http', 'https', 'http2']) t.false(loaded.includes(`NativeModule ${name}`), name)
 })

@@ -1,10 +1,9 @@
-import { Server as HttpServer } from 'node:http'
 import type { Server, Socket } from 'node:net'
 import { serverAlreadyListens, serverNotRunning } from '../errors.js'
 import type { Adopter, SocketOptions } from './adopt-socket.js'
 import type { ReceivedConnection } from './received-connection.js'
 import type { ServedServer, ServeHooks } from './serve.js'
-import { ServedDrain } from './served-drain.js'
+import { canCloseIdle, ServedDrain } from './served-drain.js'
 import { uncaught } from './uncaught.js'
 
 /**
@@ -121,7 +120,7 @@ export class EmittedServer implements ServedServer {
     if (callback) this.#server.once('close', () => callback())
     this.#state = 'closing'
     this.#hooks.stopped()
-    if (this.#server instanceof HttpServer) this.#server.closeIdleConnections()
+    if (canCloseIdle(this.#server)) this.#server.closeIdleConnections()
     this.#closeIfDone()
     return this.#server
   }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { promises } from 'node:fs'
 import { promisify } from 'node:util'
 
 /**
@@ -17,7 +17,7 @@ export async function residentMemory(pid: number): Promise<number | undefined> {
 
 /** proc_pid_status(5). Not statm, which counts in pages. */
 async function fromProc(pid: number): Promise<string | undefined> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  const status = await promises.readFile(`/proc/${pid}/status`, 'utf8')
   return /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]
 }
 

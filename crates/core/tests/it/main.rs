@@ -20,6 +20,7 @@ mod fd_leaks;
 mod hand_back;
 mod handoff;
 mod lending;
+mod metronome;
 mod props;
 mod protocol_document;
 mod rush;
