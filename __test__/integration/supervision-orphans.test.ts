@@ -25,7 +25,7 @@ linuxTest(
 )
 
 linuxTest('an orphan that is stopped by a signal ends by it, although its parent took signals for it', async (t) => {
-  const parent = run(t, 'parent-with-signals-option', { args: ['never-done'] })
+  const parent = run(t, 'parent-with-signals-option', { args: ['never-done'], env: { DRAIN: '20000' } })
   const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
   const caller = call(t, port)
   await caller.heard('kept')
@@ -38,6 +38,7 @@ linuxTest('an orphan that is stopped by a signal ends by it, although its parent
       for (const pid of pids) if (isRunning(pid)) process.kill(pid, 'SIGTERM')
       return !pids.some(isRunning)
     },
-    { timeout: 400 },
+    // After drainTimeout they would end without a signal.
+    { timeout: 10_000 },
   )
 })
