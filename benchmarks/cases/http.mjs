@@ -20,7 +20,9 @@ export const http = {
 function group(options, workers) {
   const wanted = { behaviour: /** @type {const} */ ('http'), workers }
   const ours = { subject: 'processes', against: 'shared', by: /** @type {const} */ ('ratio') }
-  const compared = [...(workers === 1 ? [peers.single(wanted)] : []), peers.shared(wanted), peers.processes(wanted)]
+  // Round robin spreads the connections as evenly as we do, and SCHED_NONE does not.
+  const other = workers === 1 ? peers.single(wanted) : peers.roundRobin(wanted)
+  const compared = [other, peers.shared(wanted), peers.processes(wanted)]
   return {
     name: `${workers}-workers`,
     title: `${CLIENTS} connections, ${workers === 1 ? 'one worker' : `${workers} workers`}`,
