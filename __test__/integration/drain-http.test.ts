@@ -1,10 +1,13 @@
 // What the clients of an HTTP worker see when that is retired.
 
+import { text } from 'node:stream/consumers'
+import { connect } from 'node:tls'
 import test from 'ava'
 import { type Caller, call } from '../helpers/caller.js'
 import { requestText } from '../helpers/http.js'
 import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
+import { within } from '../helpers/within.js'
 
 /** Asks on a kept connection and waits for the answer. */
 async function askOn(caller: Caller, path: string): Promise<string> {
@@ -36,6 +39,19 @@ test('a request that is being read or answered is answered, as the last on its c
   }
   worker?.process.send('answer')
   t.regex(await beginning.answer(), /^HTTP\/1.1 200 .*Connection: close.*answered/s)
+  await retired
+})
+
+test('over TLS, too, a request that is being answered is answered as the last on its connection', async (t) => {
+  const { pool, port, reports } = await serve(t, 'drain-http', { args: ['https'] })
+  const client = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  t.teardown(() => client.destroy())
+  client.write(requestText('/slow'))
+  await reports.next('request')
+  const retired = pool.resize(0)
+  await reports.next('drain')
+  pool.workers[0]?.process.send('answer')
+  t.regex(await within(text(client), 'the answer and the end'), /^HTTP\/1.1 200 .*Connection: close.*answered/s)
   await retired
 })
 

@@ -11,7 +11,8 @@ use crate::config::PolicyName;
 /// the processor's.
 const WARM: Duration = Duration::from_millis(10);
 
-/// Picks a channel. Among equals the last one is best as long as it is warm, and then they take turns.
+/// Picks a channel. Among equals the one that was given one last is best, as long as it is warm; then they take
+/// turns.
 #[derive(Debug, Clone)]
 pub struct Policy {
     name: PolicyName,
