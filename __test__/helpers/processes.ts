@@ -59,6 +59,21 @@ export function isStopped(pid: number): boolean {
   return stat(pid)[0] === 'T'
 }
 
+/** By what policy a thread waits for a CPU, sched(7): the first thread of a process, or one by its own number. */
+export function policyOf(id: number): number {
+  return Number(stat(id)[38])
+}
+
+/** The numbers of a process's threads of this name. */
+export function threadsCalled(name: string, pid = process.pid): number[] {
+  const all = readdirSync(`/proc/${pid}/task`)
+  return all.filter((id) => readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8') === `${name}\n`).map(Number)
+}
+
+/** Policies, as in sched.h. */
+export const OTHER = 0
+export const BATCH = 3
+
 /** The fields from the third on: what stands before, the command's name, may hold spaces and parentheses. */
 function stat(pid: number): string[] {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')

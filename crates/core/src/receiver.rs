@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -33,6 +34,7 @@ use crate::channel::record::Hello;
 use crate::channel::{Fill, Reader, prepare};
 use crate::connection::ConnectionId;
 use crate::error::{ProtocolError, SystemError};
+use crate::rush::OVER_AFTER;
 use crate::sys::{Os, Sys};
 
 /// The worker's end of a channel. Dropping it ends the channel.
@@ -106,13 +108,15 @@ impl<S: Sys> Receiver<S> {
     }
 
     /// Takes in what the socket has; true if there is something to `exchange` or a new `phase`. Only for a receiver
-    /// that is attached: one that was started reads by itself.
+    /// that is attached: one that was started reads by itself. It is to be called from time to time, too, while
+    /// [`Receiver::wants_looks`] says so.
     pub fn read(&self) -> bool {
         let Reading::Owner(reader) = &self.reading else {
             return false;
         };
         let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut news = self.shared.flush();
+        self.shared.look_at_rush();
         for _ in 0..READS {
             match self.shared.read_once(&mut reader) {
                 Ok(Took::News) => news = true,
@@ -130,6 +134,12 @@ impl<S: Sys> Receiver<S> {
     /// Whether something waits to be sent until the socket has room.
     pub fn wants_room(&self) -> bool {
         self.shared.lock().wants_room()
+    }
+
+    /// How far apart [`Receiver::read`] is to be called though nothing comes; `None` is not at all. So a thread that waits
+    /// its turn as connections come fast (SCHED_BATCH) no longer does so when none come.
+    pub fn wants_looks(&self) -> Option<Duration> {
+        self.shared.lock().rush.over_at().map(|_| OVER_AFTER)
     }
 
     /// Takes up to `room` of the connections that wait on `lane`, and acks them; refuses those beyond `room`; tells
@@ -150,7 +160,9 @@ impl<S: Sys> Receiver<S> {
             {
                 books.placed(lane, due.order);
             }
-            if let Some(newest) = taken.last() {
+            if let Some(newest) = taken.last()
+                && !matches!(books.phase, Phase::Ended(_))
+            {
                 books.rush.saw(newest.head.id, &self.shared.sys);
             }
             return taken;
@@ -227,8 +239,6 @@ impl<S: Sys> Receiver<S> {
     /// Ends the channel, and its thread if it has one.
     pub fn close(&self) {
         self.shared.end(End::Left);
-        // The thread may go on without it, and join another server.
-        self.shared.lock().rush.ends(&self.shared.sys);
         // Wakes a thread out of recvmsg, and shows the parent the end at once; fails only if the channel is over.
         let _ = shutdown(self.shared.socket.as_raw_fd(), Shutdown::Both);
         if let Reading::Thread(thread) = &self.reading {
@@ -332,9 +342,21 @@ impl<S: Sys> Shared<S> {
     }
 
     fn end(&self, end: End) {
-        self.lock().end(end);
+        let mut books = self.lock();
+        books.end(end);
+        // The thread may go on without it, and join another server.
+        books.rush.ends(&self.sys);
+        drop(books);
         // Nothing can be said any more, whoever ended it.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+    }
+
+    fn look_at_rush(&self) {
+        let mut books = self.lock();
+        // Hardly ever there is one, and the clock need not be asked.
+        if books.rush.over_at().is_some() {
+            books.rush.look(self.sys.now(), &self.sys);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Books> {

@@ -24,6 +24,10 @@ const APART: Duration = Duration::from_micros(100);
 /// So many are looked at together, at least.
 const SAMPLE: u32 = 64;
 
+/// If so many have not come within this time it is over, though none comes to show it: clients may keep what they have, and
+/// the thread goes on to serve them. A tenth of the pace of a rush, and nobody stays behind longer than a client notices.
+pub(crate) const OVER_AFTER: Duration = Duration::from_millis(64);
+
 /// The pace at which the server's connections come, as one thread sees it, and whether it waits its turn for that.
 #[derive(Debug, Default)]
 pub(crate) struct Rush {
@@ -48,6 +52,18 @@ impl Rush {
         self.newest = id;
         let is_rush = since.is_some_and(|since| now.saturating_duration_since(since) < APART * count);
         self.turn(is_rush, sys);
+    }
+
+    /// When it is over if no more come; `None` if nothing has to be done then.
+    pub(crate) fn over_at(&self) -> Option<Instant> {
+        self.since.filter(|_| self.waits).map(|since| since + OVER_AFTER)
+    }
+
+    /// Nothing may have come, and time goes by.
+    pub(crate) fn look<S: Sys>(&mut self, now: Instant, sys: &S) {
+        if self.over_at().is_some_and(|at| at <= now) {
+            self.turn(false, sys);
+        }
     }
 
     /// No more connections come to the calling thread by this way.

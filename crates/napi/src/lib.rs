@@ -17,5 +17,6 @@ mod stream;
 mod stream_outcome;
 mod table;
 mod unix_listener;
+mod uv;
 mod wake;
 mod watch;

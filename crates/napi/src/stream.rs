@@ -180,6 +180,7 @@ impl Inner {
         Wants {
             data: self.is_awaited.get(),
             room: self.stream.borrow().as_ref().is_some_and(Stream::wants_room),
+            each: None,
         }
     }
 }

@@ -124,6 +124,7 @@ fn wants(is_awaited: &Cell<bool>) -> Wants {
     Wants {
         data: is_awaited.get(),
         room: false,
+        each: None,
     }
 }
 

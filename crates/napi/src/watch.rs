@@ -9,15 +9,21 @@
     reason = "libuv and the callback scope of Node-API are C interfaces that napi does not wrap"
 )]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use napi::bindgen_prelude::{Function, JsValue};
 use napi::{Env, Error, Result, Status, sys};
+
+use crate::uv::{
+    READABLE, UV_POLL, UV_TIMER, UvHandle, UvPoll, UvTimer, WRITABLE, allocate, free, uv_close, uv_handle_get_data,
+    uv_handle_get_type, uv_handle_set_data, uv_poll_init, uv_poll_start, uv_poll_stop, uv_timer_init, uv_timer_start,
+    uv_timer_stop, uv_unref,
+};
 
 /// What the owner of a socket has made of it.
 pub struct Seen {
@@ -34,6 +40,8 @@ pub struct Wants {
     pub data: bool,
     /// Room to write.
     pub room: bool,
+    /// To look again and again, this far apart, though neither comes.
+    pub each: Option<Duration>,
 }
 
 /// Watches one socket until it is dropped, stopped, or the environment ends. It keeps no event loop alive.
@@ -42,6 +50,7 @@ pub struct Watch(Rc<Inner>);
 struct Inner {
     env: sys::napi_env,
     poll: *mut UvPoll,
+    timer: *mut UvTimer,
     context: sys::napi_async_context,
     wake: sys::napi_ref,
     look: Box<dyn Fn() -> Seen>,
@@ -50,9 +59,17 @@ struct Inner {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Polling(Wants),
-    Idle,
+    Waiting(Wants),
     Stopped,
+}
+
+impl Wants {
+    /// To be left alone.
+    const NOTHING: Self = Self {
+        data: false,
+        room: false,
+        each: None,
+    };
 }
 
 impl Watch {
@@ -84,24 +101,30 @@ impl Watch {
         }
         let inner = Rc::new(Inner {
             env: env.raw(),
-            poll: allocate_poll(),
+            poll: allocate(UV_POLL).cast(),
+            timer: allocate(UV_TIMER).cast(),
             context,
             wake: reference,
             look: Box::new(look),
-            state: Cell::new(State::Idle),
+            state: Cell::new(State::Waiting(Wants::NOTHING)),
         });
-        // SAFETY: the loop is this thread's, the memory is a uv_poll_t's, and it lives until `closed`. The handle owns
-        // one count of the Rc from here on.
+        // SAFETY: the loop is this thread's, the memory is a uv_poll_t's and a uv_timer_t's, and it lives until `closed`. Each
+        // handle owns one count of the Rc from here on.
         unsafe {
             let failed = uv_poll_init(uv_loop.cast(), inner.poll, socket.as_raw_fd());
             if failed != 0 {
-                dealloc(inner.poll.cast(), poll_layout());
+                free(inner.poll.cast(), UV_POLL);
+                free(inner.timer.cast(), UV_TIMER);
                 sys::napi_async_destroy(inner.env, inner.context);
                 sys::napi_delete_reference(inner.env, inner.wake);
                 return Err(Error::new(Status::GenericFailure, format!("uv_poll_init: {failed}")));
             }
-            uv_handle_set_data(inner.poll.cast(), Rc::into_raw(Rc::clone(&inner)).cast_mut().cast());
-            uv_unref(inner.poll.cast());
+            // Cannot fail.
+            uv_timer_init(uv_loop.cast(), inner.timer);
+            for handle in inner.handles() {
+                uv_handle_set_data(handle, Rc::into_raw(Rc::clone(&inner)).cast_mut().cast());
+                uv_unref(handle);
+            }
             // A handle that is left open when its worker thread ends aborts the process.
             sys::napi_add_env_cleanup_hook(inner.env, Some(environment_ends), Rc::as_ptr(&inner).cast_mut().cast());
         }
@@ -127,24 +150,34 @@ impl Drop for Watch {
 }
 
 impl Inner {
+    fn handles(&self) -> [*mut UvHandle; 2] {
+        [self.poll.cast(), self.timer.cast()]
+    }
+
     fn want(&self, wants: Wants) {
-        let state = match wants {
-            Wants {
-                data: false,
-                room: false,
-            } => State::Idle,
-            wants => State::Polling(wants),
+        let State::Waiting(before) = self.state.get() else {
+            return;
         };
-        if self.state.get() == State::Stopped || self.state.replace(state) == state {
+        // This is asked after each exchange, and nearly always the same.
+        if wants == before {
             return;
         }
+        self.state.set(State::Waiting(wants));
         let events = (c_int::from(wants.data) * READABLE) | (c_int::from(wants.room) * WRITABLE);
-        // SAFETY: the handle is open, as it is not stopped, and this is its thread.
+        // SAFETY: the handles are open, as this is not stopped, and this is their thread.
         unsafe {
             if events == 0 {
                 uv_poll_stop(self.poll);
             } else {
                 uv_poll_start(self.poll, events, Some(ready));
+            }
+            if let Some(each) = wants.each {
+                if before.each != wants.each {
+                    let each = u64::try_from(each.as_millis()).unwrap_or(u64::MAX);
+                    uv_timer_start(self.timer, Some(time_is_up), each, each);
+                }
+            } else {
+                uv_timer_stop(self.timer);
             }
         }
     }
@@ -158,7 +191,27 @@ impl Inner {
             sys::napi_remove_env_cleanup_hook(self.env, Some(environment_ends), ptr::from_ref(self).cast_mut().cast());
             sys::napi_async_destroy(self.env, self.context);
             sys::napi_delete_reference(self.env, self.wake);
-            uv_close(self.poll.cast(), Some(closed));
+            for handle in self.handles() {
+                uv_close(handle, Some(closed));
+            }
+        }
+    }
+
+    /// Has the owner look, and JavaScript if there is reason to. `is_broken` says that libuv will not tell of the socket
+    /// again.
+    fn look(&self, is_broken: bool) {
+        let mut seen = (self.look)();
+        // As of a parent that was killed with frames of ours unread: what it had sent before is still to be read.
+        while is_broken && seen.wants.data {
+            let next = (self.look)();
+            seen = Seen {
+                wake: seen.wake.max(next.wake),
+                ..next
+            };
+        }
+        self.want(seen.wants);
+        if let Some(value) = seen.wake {
+            self.call(value);
         }
     }
 
@@ -193,38 +246,46 @@ impl Inner {
 
 /// libuv: the socket is readable, or writable, or broken, which reading will tell.
 unsafe extern "C" fn ready(poll: *mut UvPoll, status: c_int, _events: c_int) {
-    // SAFETY: the data is what `Watch::start` set, and the handle still owns its count. A count of our own keeps it
-    // alive through whatever JavaScript does.
-    let inner = unsafe {
-        let data = uv_handle_get_data(poll.cast()).cast_const().cast::<Inner>();
+    // SAFETY: this is a callback of an open handle of ours.
+    let inner = unsafe { of_handle(poll.cast()) };
+    if status < 0
+        && let State::Waiting(wants) = inner.state.get()
+    {
+        // libuv has stopped a poll that reports an error.
+        let (data, room) = (false, false);
+        inner.state.set(State::Waiting(Wants { data, room, ..wants }));
+    }
+    inner.look(status < 0);
+}
+
+/// libuv: so much time has gone by.
+unsafe extern "C" fn time_is_up(timer: *mut UvTimer) {
+    // SAFETY: this is a callback of an open handle of ours.
+    unsafe { of_handle(timer.cast()) }.look(false);
+}
+
+/// Whose handle it is.
+///
+/// # Safety
+///
+/// The handle is one that `Watch::start` has made, and has not been closed.
+unsafe fn of_handle(handle: *const UvHandle) -> Rc<Inner> {
+    // SAFETY: the data is what `Watch::start` set, and the handle still owns its count. A count of its own keeps what is
+    // returned alive through whatever JavaScript does.
+    unsafe {
+        let data = uv_handle_get_data(handle).cast_const().cast::<Inner>();
         Rc::increment_strong_count(data);
         Rc::from_raw(data)
-    };
-    if status < 0 {
-        // libuv has stopped a poll that reports an error.
-        inner.state.set(State::Idle);
-    }
-    let mut seen = (inner.look)();
-    // As of a parent that was killed with frames of ours unread: what it had sent before is still to be read.
-    while status < 0 && seen.wants.data {
-        let next = (inner.look)();
-        seen = Seen {
-            wake: seen.wake.max(next.wake),
-            ..next
-        };
-    }
-    inner.want(seen.wants);
-    if let Some(value) = seen.wake {
-        inner.call(value);
     }
 }
 
 /// libuv: the handle is closed, and its memory ours again.
 unsafe extern "C" fn closed(handle: *mut UvHandle) {
-    // SAFETY: called once, after `uv_close`; the count is the handle's own, and the memory is from `allocate_poll`.
+    // SAFETY: called once for each handle, after `uv_close`; the count is the handle's own, and the memory is from `allocate`
+    // for a handle of this kind.
     unsafe {
         drop(Rc::from_raw(uv_handle_get_data(handle).cast_const().cast::<Inner>()));
-        dealloc(handle.cast(), poll_layout());
+        free(handle, uv_handle_get_type(handle));
     }
 }
 
@@ -234,54 +295,10 @@ unsafe extern "C" fn environment_ends(data: *mut c_void) {
     unsafe { (*data.cast::<Inner>()).stop() };
 }
 
-fn allocate_poll() -> *mut UvPoll {
-    // SAFETY: the layout is not empty.
-    let memory = unsafe { alloc_zeroed(poll_layout()) };
-    if memory.is_null() {
-        handle_alloc_error(poll_layout());
-    }
-    memory.cast()
-}
-
-fn poll_layout() -> Layout {
-    // SAFETY: asks for a constant of this libuv.
-    let size = unsafe { uv_handle_size(UV_POLL) };
-    Layout::from_size_align(size, align_of::<u128>()).unwrap_or(Layout::new::<[u128; 64]>())
-}
-
 fn check(status: sys::napi_status, call: &str) -> Result<()> {
     if status == sys::Status::napi_ok {
         Ok(())
     } else {
         Err(Error::new(Status::from(status), call.to_owned()))
     }
-}
-
-/// `uv_handle_type`, uv.h: the same number since libuv 1.0.
-const UV_POLL: c_int = 8;
-/// `uv_poll_event`, uv.h.
-const READABLE: c_int = 1;
-const WRITABLE: c_int = 2;
-
-#[repr(C)]
-struct UvLoop(c_void);
-#[repr(C)]
-struct UvHandle(c_void);
-#[repr(C)]
-struct UvPoll(c_void);
-
-// Exported by every build of Node, as its own addons use them.
-unsafe extern "C" {
-    fn uv_handle_size(kind: c_int) -> usize;
-    fn uv_handle_set_data(handle: *mut UvHandle, data: *mut c_void);
-    fn uv_handle_get_data(handle: *const UvHandle) -> *mut c_void;
-    fn uv_poll_init(uv_loop: *mut UvLoop, poll: *mut UvPoll, fd: c_int) -> c_int;
-    fn uv_poll_start(
-        poll: *mut UvPoll,
-        events: c_int,
-        callback: Option<unsafe extern "C" fn(*mut UvPoll, c_int, c_int)>,
-    ) -> c_int;
-    fn uv_poll_stop(poll: *mut UvPoll) -> c_int;
-    fn uv_unref(handle: *mut UvHandle);
-    fn uv_close(handle: *mut UvHandle, callback: Option<unsafe extern "C" fn(*mut UvHandle)>);
 }

@@ -154,6 +154,7 @@ impl<S: Sys> Dispatcher<S> {
             for message in turn.drain(..) {
                 self.take(message, now);
             }
+            self.rush.look(now, &self.sys);
             loop {
                 self.perform(now);
                 if !self.ask_for_news(now) {
@@ -178,7 +179,8 @@ impl<S: Sys> Dispatcher<S> {
             .values()
             .filter_map(|line| line.board.as_ref()?.look_at(now));
         let due = self.state.deadline(now).into_iter().chain(looks);
-        due.chain(self.next_to_ask_again()).chain(self.ends_by).min()
+        let due = due.chain(self.next_to_ask_again()).chain(self.rush.over_at());
+        due.chain(self.ends_by).min()
     }
 
     fn take(&mut self, message: Message, now: Instant) {

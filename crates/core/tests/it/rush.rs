@@ -32,6 +32,19 @@ fn the_accepting_thread_waits_its_turn_while_connections_come_fast() {
     drop((first, more, last));
 }
 
+#[test]
+fn the_accepting_thread_no_longer_waits_its_turn_when_no_more_come() {
+    let sys = Metronome::new();
+    let world = World::on(sys.clone(), &queue_of(1024));
+    let address = world.listen();
+    let clients = clients(address, 128);
+    world.await_queued(128);
+    assert_eq!(sys.said(), [true]);
+    sys.step(Duration::from_secs(1));
+    until("the rush is over", || (sys.said() == [true, false]).then_some(()));
+    drop(clients);
+}
+
 /// Lets a worker take so many.
 fn take<S: Sys>(worker: &Receiver<S>, count: usize) {
     let mut taken = Vec::new();
@@ -41,6 +54,20 @@ fn take<S: Sys>(worker: &Receiver<S>, count: usize) {
         taken.extend(worker.exchange(0, room, room, 0));
         (taken.len() == count).then_some(())
     });
+}
+
+/// A worker that waits its turn.
+fn worker_in_a_rush(world: &World, sys: &Metronome) -> Receiver<Metronome> {
+    let address = world.listen();
+    let worker = Receiver::attach_on(sys.clone(), world.server.open_channel().unwrap().1).unwrap();
+    // What comes together is counted together, up to 64 and what a window holds: two samples at least.
+    (0..4).for_each(|_| {
+        let clients = clients(address, 64);
+        take(&worker, 64);
+        drop(clients);
+    });
+    assert_eq!(sys.said(), [true]);
+    worker
 }
 
 /// One worker takes so many of 64, another the rest.
@@ -58,7 +85,7 @@ fn a_worker_waits_its_turn(takes: usize) {
         drop(clients);
     };
     let this = std::thread::current().name().unwrap().to_owned();
-    // What comes together is counted together, up to 64 and what a window holds: two samples at least.
+    // As in `worker_in_a_rush`.
     (0..4).for_each(|_| serve_64());
     assert_eq!(sys.wishes(), [(this.clone(), true)]);
     sys.step(Duration::from_secs(1));
@@ -75,17 +102,38 @@ fn a_worker_waits_its_turn_while_connections_come_fast() {
 fn a_worker_that_leaves_in_a_rush_no_longer_waits_its_turn() {
     let sys = Metronome::new();
     let world = World::new();
-    let address = world.listen();
-    let worker = Receiver::attach_on(sys.clone(), world.server.open_channel().unwrap().1).unwrap();
-    (0..4).for_each(|_| {
-        let clients = clients(address, 64);
-        take(&worker, 64);
-        drop(clients);
-    });
-    assert_eq!(sys.said(), [true]);
+    let worker = worker_in_a_rush(&world, &sys);
     worker.close();
     assert_eq!(sys.said(), [true, false]);
     drop(worker);
+    assert_eq!(sys.said(), [true, false]);
+}
+
+#[test]
+fn a_worker_no_longer_waits_its_turn_when_no_more_come() {
+    let sys = Metronome::new();
+    let world = World::new();
+    let worker = worker_in_a_rush(&world, &sys);
+    worker.read();
+    assert_eq!(sys.said(), [true], "there was no time in which more could have come");
+    assert!(worker.wants_looks().is_some());
+    sys.step(Duration::from_secs(1));
+    worker.read();
+    worker.read();
+    assert_eq!(sys.said(), [true, false]);
+    assert!(worker.wants_looks().is_none());
+}
+
+#[test]
+fn a_worker_whose_server_is_gone_no_longer_waits_its_turn() {
+    let sys = Metronome::new();
+    let world = World::new();
+    let worker = worker_in_a_rush(&world, &sys);
+    drop(world);
+    until("the end comes", || {
+        worker.read();
+        worker.has_ended().then_some(())
+    });
     assert_eq!(sys.said(), [true, false]);
 }
 

@@ -1,0 +1,73 @@
+//! What is used of libuv's C interface: a poll and a timer, and the memory of such handles.
+
+#![allow(unsafe_code, reason = "a C interface that napi does not wrap")]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ffi::{c_int, c_void};
+
+/// Memory for a handle of this kind, all zeroes.
+pub fn allocate(kind: c_int) -> *mut UvHandle {
+    // SAFETY: the layout is not empty.
+    let memory = unsafe { alloc_zeroed(layout(kind)) };
+    if memory.is_null() {
+        handle_alloc_error(layout(kind));
+    }
+    memory.cast()
+}
+
+/// Gives it back.
+///
+/// # Safety
+///
+/// It is from [`allocate`] for this kind, and libuv does not know it, or has closed it.
+pub unsafe fn free(handle: *mut UvHandle, kind: c_int) {
+    // SAFETY: the same layout as in `allocate`, as the kind is.
+    unsafe { dealloc(handle.cast(), layout(kind)) };
+}
+
+fn layout(kind: c_int) -> Layout {
+    // SAFETY: asks for a constant of this libuv.
+    let size = unsafe { uv_handle_size(kind) };
+    Layout::from_size_align(size, align_of::<u128>()).unwrap_or(Layout::new::<[u128; 64]>())
+}
+
+/// `uv_handle_type`, uv.h: the same numbers since libuv 1.0.
+pub const UV_POLL: c_int = 8;
+pub const UV_TIMER: c_int = 13;
+/// `uv_poll_event`, uv.h.
+pub const READABLE: c_int = 1;
+pub const WRITABLE: c_int = 2;
+
+#[repr(C)]
+pub struct UvLoop(c_void);
+#[repr(C)]
+pub struct UvHandle(c_void);
+#[repr(C)]
+pub struct UvPoll(c_void);
+#[repr(C)]
+pub struct UvTimer(c_void);
+
+// Exported by every build of Node, as its own addons use them.
+unsafe extern "C" {
+    fn uv_handle_size(kind: c_int) -> usize;
+    pub fn uv_handle_set_data(handle: *mut UvHandle, data: *mut c_void);
+    pub fn uv_handle_get_data(handle: *const UvHandle) -> *mut c_void;
+    pub fn uv_handle_get_type(handle: *const UvHandle) -> c_int;
+    pub fn uv_poll_init(uv_loop: *mut UvLoop, poll: *mut UvPoll, fd: c_int) -> c_int;
+    pub fn uv_poll_start(
+        poll: *mut UvPoll,
+        events: c_int,
+        callback: Option<unsafe extern "C" fn(*mut UvPoll, c_int, c_int)>,
+    ) -> c_int;
+    pub fn uv_poll_stop(poll: *mut UvPoll) -> c_int;
+    pub fn uv_timer_init(uv_loop: *mut UvLoop, timer: *mut UvTimer) -> c_int;
+    pub fn uv_timer_start(
+        timer: *mut UvTimer,
+        callback: Option<unsafe extern "C" fn(*mut UvTimer)>,
+        after_ms: u64,
+        repeat_ms: u64,
+    ) -> c_int;
+    pub fn uv_timer_stop(timer: *mut UvTimer) -> c_int;
+    pub fn uv_unref(handle: *mut UvHandle);
+    pub fn uv_close(handle: *mut UvHandle, callback: Option<unsafe extern "C" fn(*mut UvHandle)>);
+}
