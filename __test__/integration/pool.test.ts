@@ -153,6 +153,25 @@ for (const [policy, does, spread] of [
   })
 }
 
+test('first fills one worker before the next gets any, and goes back to it', async (t) => {
+  const { server, pool, port } = await serve(t, 'limited', { workers: 3, args: ['2'], server: { policy: 'first' } })
+  const fullest: number[] = []
+  // As above, it may come out differently once in a while.
+  await until(async () => {
+    const callers = ['a', 'b', 'c'].map((word) => call(t, port).say(word))
+    for (const [index, word] of ['a', 'b', 'c'].entries()) await callers[index]?.heard(word)
+    await until(() => server.stats().leases === 3)
+    const full = pool.workers.find(({ leases }) => leases === 2)
+    const unused = pool.workers.filter(({ leases }) => leases === 0)
+    for (const caller of callers) caller.hangUp()
+    await until(() => server.stats().leases === 0)
+    if (full === undefined || unused.length !== 1) fullest.length = 0
+    else fullest.push(full.id)
+    return fullest.length >= 5 && new Set(fullest.slice(-5)).size === 1
+  })
+  t.is(pool.workers.length, 3)
+})
+
 onLinux('workers that come and go leave no descriptor behind', async (t) => {
   const server = startServer(t)
   await listen(server)

@@ -28,7 +28,7 @@ import { expectTypeOf } from 'expect-type'
 
 expectTypeOf(createServer).parameters.toEqualTypeOf<[options?: ServerOptions | undefined]>()
 expectTypeOf(createServer).returns.toEqualTypeOf<Server>()
-expectTypeOf<ServerOptions['policy']>().toEqualTypeOf<'least-busy' | 'round-robin' | undefined>()
+expectTypeOf<ServerOptions['policy']>().toEqualTypeOf<'least-busy' | 'round-robin' | 'first' | undefined>()
 expectTypeOf<ServerOptions['maxQueue']>().toEqualTypeOf<number | undefined>()
 expectTypeOf<ServerOptions['queueTimeout']>().toEqualTypeOf<number | undefined>()
 

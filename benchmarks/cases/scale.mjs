@@ -48,12 +48,21 @@ function manyWorkers(options) {
           ]),
       subject('2', peers.processes({ behaviour, workers: 2 })),
       subject('many', peers.processes({ behaviour, workers: many })),
+      subject('many-first', peers.first({ behaviour, workers: many })),
     ],
     columns: [columns.rate, columns.cpu, columns.parent, columns.p99, columns.memory],
     base: '2',
     ratios: [{ figure: 'cpu', title: 'CPU' }],
     targets: [
       { says: `CPU, ${many} workers / 2`, subject: 'many', figure: 'cpu', against: '2', by: 'ratio', atMost: 1.3 },
+      {
+        says: `CPU, ${many} workers by the policy first / 2`,
+        subject: 'many-first',
+        figure: 'cpu',
+        against: '2',
+        by: 'ratio',
+        atMost: 1.3,
+      },
     ],
   }
 }

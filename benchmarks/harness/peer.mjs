@@ -43,6 +43,8 @@ export const peers = {
   reusePort: (/** @type {Wanted} */ wanted) => program('reuse-port', 'reusePort', 'reuse-port.mjs', wanted),
   processes: (/** @type {Wanted} */ wanted) =>
     program('processes', 'here, processes', 'ours.mjs', { ...wanted, kind: 'fork' }),
+  first: (/** @type {Wanted} */ wanted) =>
+    program('first', 'here, processes, policy first', 'ours.mjs', { ...wanted, kind: 'fork', policy: 'first' }),
   threads: (/** @type {Wanted} */ wanted) =>
     program('threads', 'here, threads', 'ours.mjs', { ...wanted, kind: 'threads' }),
 

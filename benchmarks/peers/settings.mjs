@@ -7,7 +7,7 @@
  * @property {'short' | 'hold' | 'service' | 'http'} behaviour what is done with a connection
  * @property {number} workers processes or threads that answer
  * @property {'fork' | 'threads'} [kind] ours: what a worker is
- * @property {'least-busy' | 'round-robin'} [policy] ours: who gets the next connection
+ * @property {'least-busy' | 'round-robin' | 'first'} [policy] ours: who gets the next connection
  * @property {number} [maxQueue] ours: connections that may wait
  * @property {'rr' | 'none'} [scheduling] cluster: its scheduling policy
  * @property {boolean} [oneAtATime] whether a worker serves one connection at a time

@@ -248,7 +248,7 @@ export interface NativeServerSettings {
   /** Milliseconds; 0 is for ever. */
   queueTimeoutMs: number
   /** Who gets the next connection. */
-  policy: 'least-busy' | 'round-robin'
+  policy: 'least-busy' | 'round-robin' | 'first'
   /** Whether each step of each connection is told. */
   steps: boolean
 }

@@ -9,8 +9,10 @@ export interface ServerOptions {
    * Which of the workers that ask gets the next connection. `least-busy`, the default: the one that holds fewest, among
    * several the one that was given one last, as long as that is less than 10 ms ago and its caches are warm, and then each in
    * turn; one that has been stuck lately comes after the others. `round-robin`: each in turn, however many it holds.
+   * `first`: the one that joined first, so that no more workers are used than the load needs, and the others sleep; how many
+   * one takes before the next gets any, their `concurrency` says.
    */
-  policy?: 'least-busy' | 'round-robin' | undefined
+  policy?: PolicyName | undefined
   /**
    * Milliseconds that the process of a worker may take to exit once it has been told to and its channel is over, or the
    * drain has timed out. Then it gets SIGTERM, and after as long again SIGKILL. Default 5000.
@@ -31,7 +33,7 @@ export interface DrainOptions {
 export interface ServerSettings {
   maxQueue: number
   queueTimeoutMs: number
-  policy: 'least-busy' | 'round-robin'
+  policy: PolicyName
   killTimeout: number
   signals: boolean
 }
@@ -42,7 +44,7 @@ export function parseServerOptions(options: ServerOptions): ServerSettings {
   return {
     maxQueue: integer('options.maxQueue', maxQueue, 1, LARGEST_U32),
     queueTimeoutMs: integer('options.queueTimeout', queueTimeout, 0, LARGEST_U32),
-    policy: oneOf('options.policy', policy, ['least-busy', 'round-robin'], 'least-busy'),
+    policy: oneOf('options.policy', policy, POLICIES, 'least-busy'),
     killTimeout: milliseconds('options.killTimeout', killTimeout, 5000),
     signals: boolean('options.signals', signals, false),
   }
@@ -54,4 +56,7 @@ export function parseDrainOptions(options: DrainOptions): number {
   return milliseconds('options.timeout', options.timeout, 10_000)
 }
 
+type PolicyName = (typeof POLICIES)[number]
+
+const POLICIES = ['least-busy', 'round-robin', 'first'] as const
 const LARGEST_U32 = 2 ** 32 - 1

@@ -17,6 +17,8 @@ pub enum PolicyName {
     LeastBusy,
     /// One after the other.
     RoundRobin,
+    /// The channel that was opened first, so that as few are used as can be.
+    First,
 }
 
 /// The settings of a server.

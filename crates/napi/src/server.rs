@@ -26,7 +26,7 @@ pub struct NativeServerSettings {
     /// Milliseconds; 0 is for ever.
     pub queue_timeout_ms: u32,
     /// Who gets the next connection.
-    #[napi(ts_type = "'least-busy' | 'round-robin'")]
+    #[napi(ts_type = "'least-busy' | 'round-robin' | 'first'")]
     pub policy: String,
     /// Whether each step of each connection is told.
     pub steps: bool,
@@ -94,6 +94,7 @@ impl NativeServer {
         let policy = match settings.policy.as_str() {
             "least-busy" => PolicyName::LeastBusy,
             "round-robin" => PolicyName::RoundRobin,
+            "first" => PolicyName::First,
             other => {
                 return Err(Error::new(Status::InvalidArg, format!("unknown policy {other:?}")));
             }

@@ -44,7 +44,7 @@ impl Policy {
     }
 
     /// Picks one of `candidates`, which come in ascending order of their channel.
-    pub fn pick(&mut self, candidates: impl Iterator<Item = Candidate>, now: Instant) -> Option<ChannelId> {
+    pub fn pick(&mut self, mut candidates: impl Iterator<Item = Candidate>, now: Instant) -> Option<ChannelId> {
         // Turns go upwards from the last one picked: those above it come before those up to it.
         let turn = |channel: ChannelId| (self.last.is_some_and(|last| channel <= last), channel);
         let is_warm = |given_at: &Instant| now.saturating_duration_since(*given_at) < WARM;
@@ -54,6 +54,7 @@ impl Policy {
                 (one.busy, Reverse(warm_since), turn(one.channel))
             }),
             PolicyName::RoundRobin => candidates.min_by_key(|one| turn(one.channel)),
+            PolicyName::First => candidates.next(),
         }?
         .channel;
         self.last = Some(channel);
@@ -80,6 +81,15 @@ mod tests {
             .filter_map(|_| policy.pick(candidates(&[9, 0, 0]), now))
             .collect();
         assert_eq!(picks, [1, 2, 3, 1]);
+    }
+
+    #[test]
+    fn first_takes_the_same_as_long_as_it_may_whoever_is_busy() {
+        let (mut policy, now) = (Policy::new(PolicyName::First), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(policy.pick(candidates(&[9, 0, 0]), now), Some(1));
+            assert_eq!(policy.pick(candidates(&[9, 0, 0]).skip(1), now), Some(2));
+        }
     }
 
     #[test]

@@ -153,11 +153,10 @@ proptest! {
     #[test]
     fn nobody_is_lost_doubled_or_kept(
         steps in prop::collection::vec(step(), 1..150),
-        round_robin in any::<bool>(),
+        policy in prop::sample::select(vec![PolicyName::LeastBusy, PolicyName::RoundRobin, PolicyName::First]),
         timeout in prop::option::of(20_u64..60),
         recall in prop::sample::select(vec![Recall::Asks, Recall::TakesBack]),
     ) {
-        let policy = if round_robin { PolicyName::RoundRobin } else { PolicyName::LeastBusy };
         let mut model = Model::new(policy, timeout.map(Duration::from_millis));
         model.recall = recall;
         let mut next_channel = 1;
@@ -286,6 +285,47 @@ fn a_worker_that_has_stalled_comes_after_the_others_for_ten_times_as_long() {
     model.pass(stuck * DOUBT / 10);
     model.accept(80);
     assert_eq!(model.under_way(1), [5]);
+}
+
+/// Two workers in the order of joining.
+fn two_in_order(credit: [u32; 2]) -> Model {
+    let mut model = Model::new(PolicyName::First, None);
+    model.recall = Recall::TakesBack;
+    for (channel, count) in (1..).zip(credit) {
+        model.open(channel);
+        model.join(channel);
+        model.grant(channel, Credit { lane: 0, count });
+    }
+    model
+}
+
+#[test]
+fn first_fills_the_first_worker_before_the_next_gets_any() {
+    let mut model = two_in_order([3, 9]);
+    (0..3).for_each(|_| model.accept(80));
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![1, 2, 3], vec![]));
+    model.accept(80);
+    assert_eq!(model.under_way(2), [4]);
+    model.ack(1, 1);
+    model.grant(1, Credit { lane: 0, count: 1 });
+    model.accept(80);
+    assert_eq!(model.under_way(1), [2, 3, 5], "as soon as it asks again");
+}
+
+#[test]
+fn first_goes_on_to_the_next_when_the_first_worker_stalls() {
+    let mut model = two_in_order([9, 9]);
+    model.accept(80);
+    model.pass(RECALL_AFTER);
+    model.accept(80);
+    assert_eq!((model.under_way(1), model.under_way(2)), (vec![], vec![1, 2]));
+    model.beat(1);
+    model.accept(80);
+    assert_eq!(model.under_way(2), [1, 2, 3], "it is doubted for a while");
+    (1..=3).for_each(|id| model.ack(2, id));
+    model.pass(RECALL_AFTER * DOUBT);
+    model.accept(80);
+    assert_eq!(model.under_way(1), [4]);
 }
 
 #[test]
