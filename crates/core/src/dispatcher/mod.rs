@@ -15,17 +15,17 @@ mod line;
 mod news;
 pub mod opening;
 pub mod outlet;
+mod performing;
 pub mod policy;
 mod returns;
 mod roster;
 mod standing;
 pub mod state;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -33,11 +33,10 @@ use self::alarm::Alarm;
 use self::line::Line;
 use self::outlet::Outlet;
 use self::roster::Roster;
-use self::state::{Action, Event, SendTrouble, State};
+use self::state::{Action, Event, State};
 use crate::channel::ChannelId;
 use crate::channel::frame::{VERSION, Writer};
 use crate::channel::record::{CloseReason, Hello};
-use crate::channel::scoreboard::NO_SLOT;
 use crate::config::Config;
 use crate::connection::{Connection, ConnectionId};
 use crate::error::ProtocolError;
@@ -284,101 +283,6 @@ impl<S: Sys> Dispatcher<S> {
             Message::Dismiss(channel) => {
                 self.finish(channel, EndReason::Dismissed, Some(CloseReason::Dismissed), now);
             }
-        }
-    }
-
-    /// Does what the rules call for, and again if some of it failed, until nothing is left.
-    fn perform(&mut self, now: Instant) {
-        loop {
-            self.again = false;
-            self.state.advance(now, &mut self.actions);
-            for action in std::mem::take(&mut self.actions) {
-                self.perform_one(action, now);
-            }
-            if !self.again && self.actions.is_empty() {
-                return;
-            }
-        }
-    }
-
-    fn perform_one(&mut self, action: Action<Connection>, now: Instant) {
-        match action {
-            Action::HandOff(channel, ids) => self.hand_off(channel, ids, now),
-            Action::Recall(channel, ids) => self.recall(channel, ids, now),
-            Action::Cancelled(channel, credit) => self.tell(channel, |frames| frames.cancelled([credit])),
-            Action::Release(connection, waited) => {
-                self.stats.waited(waited);
-                self.step(connection.id(), Step::Taken, None);
-                drop(connection);
-            }
-            Action::Shed(connection, reason) => {
-                self.outbox.push(Notice::Shed {
-                    id: connection.id(),
-                    reason,
-                    remote: connection.remote(),
-                    local_port: connection.local_port(),
-                    waited: now.saturating_duration_since(connection.since()),
-                });
-                connection.reset();
-            }
-            Action::OutOfDescriptors(channel) => self.outbox.push(Notice::WorkerLimit { channel }),
-            Action::Unanswered(channel) => {
-                let reason = EndReason::Protocol(ProtocolError::Unanswered);
-                self.finish(channel, reason, Some(CloseReason::Protocol), now);
-            }
-            Action::Drained => self.outbox.push(Notice::Drained),
-        }
-    }
-
-    /// Sends connections to a worker; those that cannot be sent go back.
-    fn hand_off(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
-        let Some(line) = self.channels.get_mut(channel) else {
-            return;
-        };
-        let (mut heads, mut descriptors) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
-        for &id in &ids {
-            let Some((connection, lane)) = self.state.under_way(channel, id) else {
-                continue;
-            };
-            let slot = line.board.as_mut().map_or(Some(NO_SLOT), |board| board.offer(id, now));
-            let Some(slot) = slot else { continue };
-            heads.push(connection.head(lane, slot, now));
-            descriptors.push(connection.as_fd());
-        }
-        self.frames.clear();
-        self.frames.connection(heads);
-        let sent = line.outlet.hand_off(&self.sys, self.frames.bytes(), &descriptors);
-        let trouble = match sent {
-            Ok(()) => return ids.iter().for_each(|&id| self.step(id, Step::HandedOff, Some(channel))),
-            Err(Errno::EAGAIN) => SendTrouble::Full,
-            // Of a kernel that is short of memory nobody says when that is over, as a socket does that has room again.
-            Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => SendTrouble::TooManyUnderWay,
-            Err(_) => return self.finish(channel, EndReason::Lost, None, now),
-        };
-        if let Some(board) = self.board(channel) {
-            board.take_back(&ids);
-        }
-        let _ = self
-            .state
-            .apply(Event::NotSent(channel, ids, trouble), now, &mut self.actions);
-        self.again = true;
-    }
-
-    fn step(&mut self, id: ConnectionId, step: Step, channel: Option<ChannelId>) {
-        if self.tells_steps {
-            self.outbox.push(Notice::Step { id, step, channel });
-        }
-    }
-
-    /// Sends what carries no connection; a worker that does not read it ends.
-    fn tell(&mut self, channel: ChannelId, write: impl FnOnce(&mut Writer)) {
-        let Some(line) = self.channels.get_mut(channel).filter(|line| line.greeted) else {
-            return;
-        };
-        self.frames.clear();
-        write(&mut self.frames);
-        if line.outlet.tell(&self.sys, self.frames.bytes()).is_err() {
-            self.finish(channel, EndReason::Lost, None, self.sys.now());
         }
     }
 
