@@ -32,8 +32,8 @@ function group(options, workers) {
       measure: (context) =>
         underLoad(context, peer, {
           mode: 'http',
-          options: { clients: CLIENTS, seconds: options.quick ? 1 : 5 },
-          warmUp: { seconds: options.quick ? 0.5 : 2 },
+          options: { clients: CLIENTS, seconds: options.quick ? 0.7 : 5 },
+          warmUp: { seconds: options.quick ? 0.4 : 2 },
         }),
     })),
     columns: [columns.requests, columns.cpu, columns.parent, columns.p50, columns.p99],

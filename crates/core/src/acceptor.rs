@@ -122,12 +122,18 @@ impl Trouble {
 }
 
 impl<S: Sys> Acceptor<S> {
-    /// Accepts until the server drains, then takes what the backlog still holds and closes the listener.
+    /// Accepts until the server drains, then takes what the backlog still holds and closes the listener. While connections
+    /// come faster than they are served the backlog is never empty, so it takes no more than may have been there then:
+    /// the kernel gives the oldest first.
     pub async fn run(mut self, listener: AsyncFd<Arc<OwnedFd>>, place: Place) {
         let mut patience = Patience::new();
         let mut reserve = Reserve::new();
+        let mut left = place.most_waiting();
         loop {
             let draining = *self.drain.borrow_and_update();
+            if draining && left == 0 {
+                return;
+            }
             if !draining {
                 tokio::select! {
                     ready = listener.readable() => if ready.is_err() { return },
@@ -161,6 +167,7 @@ impl<S: Sys> Acceptor<S> {
             let error = match accepted {
                 Ok(accepted) => {
                     patience.relieved();
+                    left -= u32::from(draining);
                     let id = self.ids.fetch_add(1, Ordering::Relaxed);
                     let port = place.address().port();
                     let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), slot);

@@ -36,6 +36,7 @@ pub struct Lender {
 #[derive(Debug)]
 pub struct Place {
     address: ListenerAddress,
+    backlog: u32,
     path: Option<OwnPath>,
 }
 
@@ -130,11 +131,21 @@ impl Lender {
     }
 }
 
+/// What an inherited socket may have been given as its backlog, which nobody tells: what the kernel allows by default
+/// (`net.core.somaxconn` since Linux 5.4).
+const INHERITED_BACKLOG: u32 = 4096;
+
 impl Place {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> &ListenerAddress {
         &self.address
+    }
+
+    /// More than may wait in the kernel at a time: Linux keeps one more than `listen(2)` was told, macOS half as many more.
+    #[must_use]
+    pub fn most_waiting(&self) -> u32 {
+        self.backlog.saturating_mul(2).saturating_add(1)
     }
 }
 
@@ -155,7 +166,11 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
     let address = ListenerAddress::Tcp(bound_to(&fd)?.ok_or(Errno::EAFNOSUPPORT)?);
     Ok(Listener {
         fd: Arc::new(fd),
-        place: Place { address, path: None },
+        place: Place {
+            address,
+            backlog: backlog.unsigned_abs(),
+            path: None,
+        },
     })
 }
 
@@ -177,6 +192,7 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
         fd: Arc::new(fd),
         place: Place {
             address: ListenerAddress::Unix(path),
+            backlog: backlog.unsigned_abs(),
             path: own,
         },
     })
@@ -198,7 +214,11 @@ fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
     };
     Ok(Listener {
         fd: Arc::new(fd),
-        place: Place { address, path: None },
+        place: Place {
+            address,
+            backlog: INHERITED_BACKLOG,
+            path: None,
+        },
     })
 }
 

@@ -172,7 +172,7 @@ impl Server {
         self.command(Command::Forward(Message::Dismiss(channel)));
     }
 
-    /// Stops accepting, once the kernel's backlogs are empty, and finishes the queue and the leases. Then
+    /// Stops accepting, once what the kernel's backlogs hold is accepted, and finishes the queue and the leases. Then
     /// [`Notice::Drained`]. There is no way back.
     pub fn drain(&self) {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,13 +3,16 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use socketserver_core::channel::frame::{VERSION, Writer};
 use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Family, Refusal, RefusalReason};
 use socketserver_core::channel::scoreboard::NO_SLOT;
 use socketserver_core::notice::{EndReason, ShedReason};
 use socketserver_core::receiver::{End, Phase};
-use socketserver_core::{ListenError, Notice};
+use socketserver_core::{ListenError, ListenSpec, ListenerAddress, Notice};
 
 use crate::peer::{Heard, hello};
 use crate::wait::{until, until_true};
@@ -178,6 +181,55 @@ fn a_drain_answers_queue_and_backlog_and_then_says_so() {
     }
     world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
     assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_drain_ends_though_more_come_than_are_served() {
+    let world = World::with(&queue_of(2));
+    let address = match world.server.listen(ListenSpec::Tcp {
+        host: Some(Ipv4Addr::LOCALHOST.into()),
+        port: 0,
+        backlog: 4,
+        ipv6_only: false,
+    }) {
+        Ok(ListenerAddress::Tcp(address)) => address,
+        other => panic!("{other:?}"),
+    };
+    // As many as fit the queue and the backlog, whose connect() returns.
+    let first = clients(address, 6);
+    world.await_queued(2);
+    let over = Arc::new(AtomicBool::new(false));
+    let crowd: Vec<_> = (0..12)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    // Refused when nobody listens any more, reset when the backlog is.
+                    let client = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+                    let _ = client.and_then(|mut client| client.read(&mut [0]));
+                }
+            })
+        })
+        .collect();
+    let worker = world.worker();
+    world.server.drain();
+    let mut first = first.into_iter();
+    until("the drain is over", || {
+        if let Some(taken) = worker.receiver.exchange(0, 1, 1, 0).pop() {
+            answer(taken, "answered");
+            if let Some(client) = first.next() {
+                assert_eq!(answer_to(client), "answered");
+            }
+            worker.done(1);
+            // Slower than they come.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        (world.count(|notice| *notice == Notice::Drained) == 1).then_some(())
+    });
+    over.store(true, Ordering::Relaxed);
+    assert_eq!(first.len(), 0, "what had come before was answered");
+    assert!(TcpStream::connect(address).is_err());
+    crowd.into_iter().for_each(|client| client.join().unwrap());
 }
 
 #[test]
