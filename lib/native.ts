@@ -27,13 +27,16 @@ export function openServer(settings: Binding.NativeServerSettings, wake: () => v
   return new binding.NativeServer(settings, wake)
 }
 
-/** Opens a worker's side on descriptor `fd`, which it owns from then on, or makes its own copy of if it is `borrowed`. */
+/**
+ * Opens a worker's side on descriptor `fd`, which it owns from then on, or makes its own copy of if it is `borrowed`. In a
+ * thread it `keeps` the connections' descriptors, as their owner when the thread is ended.
+ */
 export function openReceiver(
   fd: number,
-  borrowed: boolean,
+  { borrowed, keeps }: { borrowed: boolean; keeps: boolean },
   wake: (hasChanged: boolean) => void,
 ): Binding.NativeReceiver {
-  return new binding.NativeReceiver(fd, borrowed, wake)
+  return new binding.NativeReceiver(fd, borrowed, keeps, wake)
 }
 
 /** Connects to a shared path, without waiting: a worker's end of a channel, which the caller owns, or what the system says. */

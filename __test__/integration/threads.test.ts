@@ -1,10 +1,12 @@
-import { SHARE_ENV } from 'node:worker_threads'
+import { join } from 'node:path'
+import { SHARE_ENV, Worker as Thread } from 'node:worker_threads'
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
 import { linuxSerial } from '../helpers/conditional-test.js'
 import { fixture } from '../helpers/fixture.js'
 import { descriptors } from '../helpers/processes.js'
 import { listen, serve, startServer, startThreads } from '../helpers/served.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
 test('threads are workers: connect() works in them, and handles tell of them', async (t) => {
@@ -103,6 +105,24 @@ linuxSerial(
     await until(() => descriptors() <= before)
   },
 )
+
+linuxSerial('the same of a thread that has joined by a path', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const path = join(temporaryDirectory(t), 'ctl')
+  await server.share(path)
+  let before = Number.POSITIVE_INFINITY
+  // The first round opens what stays open.
+  for (let round = 1; round <= 3; round++) {
+    const thread = new Thread(fixture('exit-before-adopting'), { workerData: { path } })
+    t.teardown(() => thread.terminate())
+    await until(() => server.stats().workers === 1)
+    t.regex(await ask(port, 'warm\n'), /warm/)
+    t.is(await ask(port, 'taken\n').catch(() => ''), '')
+    await until(() => server.stats().workers === 0 && server.stats().leases === 0 && descriptors() <= before)
+    before = descriptors()
+  }
+})
 
 linuxSerial('terminate() on a thread loses what it held and nothing else', async (t) => {
   const { server, pool, port, reports } = await startThreads(t, 'end-when-told', { workers: 2 })

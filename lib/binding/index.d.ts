@@ -29,10 +29,10 @@ export declare class NativeDescriptor {
 export declare class NativeReceiver {
   /**
    * `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
-   * while this call lasts. `wake` is called when connections wait, or with `true` when the phase has changed; it
-   * keeps no loop alive.
+   * while this call lasts. In any thread but the main one it `keeps` the descriptors of connections. `wake` is called when
+   * connections wait, or with `true` when the phase has changed; it keeps no loop alive.
    */
-  constructor(fd: number, borrowed: boolean, wake: (hasChanged: boolean) => void)
+  constructor(fd: number, borrowed: boolean, keeps: boolean, wake: (hasChanged: boolean) => void)
   /** Connects to a shared path, without waiting. */
   static dial(path: string): DialOutcome
   /**

@@ -1,6 +1,7 @@
 // Runs in a WORKER: its one channel to the parent, shared by the clients of the process or thread.
 
 import { closeSync } from 'node:fs'
+import { isMainThread } from 'node:worker_threads'
 import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
 import { closedError, lostError } from './ending.js'
@@ -60,7 +61,8 @@ export class Channel {
     const fd = this.#fd
     if (fd === undefined || this.#state !== 'open') return
     this.#fd = undefined
-    const receiver = openReceiver(fd, this.settings.isThread, (hasChanged) => this.#wake(hasChanged))
+    const owner = { borrowed: this.settings.isThread, keeps: !isMainThread }
+    const receiver = openReceiver(fd, owner, (hasChanged) => this.#wake(hasChanged))
     this.#receiver = receiver
     this.#countEnded = receiver.leaseCounter()
     if (this.settings.keptStderr > 0) restoreStderr(this.settings.keptStderr)
@@ -83,7 +85,7 @@ export class Channel {
   /** See `NativeReceiver.exchange`. */
   exchange(port: number, room: number, window: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
-    const keeper = this.settings.isThread ? this.#receiver : undefined
+    const keeper = isMainThread ? undefined : this.#receiver
     const count = this.#receiver.exchange(port, room, window, this.#table)
     const taken: ReceivedConnection[] = []
     for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index, keeper))

@@ -7,8 +7,9 @@ import type { Readable } from 'node:stream'
 export class StderrTail {
   #kept = ''
 
-  constructor(stderr: Readable | null) {
-    if (stderr === null) return
+  /** Null for one that is somebody else's; a process that could not be started has none at all. */
+  constructor(stderr: Readable | null | undefined) {
+    if (!stderr) return
     // By 'readable' nothing would be read on behalf of the user, but nothing seen either: so what is read here is put
     // through as it is, to whoever listens, and a stream that nobody else reads does not fill up and stop its worker.
     stderr.on('data', (chunk: Buffer | string) => {

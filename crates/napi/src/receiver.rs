@@ -70,13 +70,14 @@ pub struct NativeReceiver {
 #[napi]
 impl NativeReceiver {
     /// `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
-    /// while this call lasts. `wake` is called when connections wait, or with `true` when the phase has changed; it
-    /// keeps no loop alive.
+    /// while this call lasts. In any thread but the main one it `keeps` the descriptors of connections. `wake` is called when
+    /// connections wait, or with `true` when the phase has changed; it keeps no loop alive.
     #[napi(constructor)]
     pub fn new(
         env: Env,
         fd: i32,
         borrowed: bool,
+        keeps: bool,
         #[napi(ts_arg_type = "(hasChanged: boolean) => void")] wake: Function<bool, ()>,
     ) -> Result<Self> {
         let fd = if borrowed {
@@ -102,7 +103,7 @@ impl NativeReceiver {
                 wants: wants(&looking),
             }
         })?;
-        let kept = borrowed.then(Kept::default);
+        let kept = keeps.then(Kept::default);
         Ok(Self { receiver, watch, kept })
     }
 
