@@ -25,6 +25,7 @@ pub struct Connection {
     slot: Option<Slot>,
     reissued: bool,
     giver: Option<Giver>,
+    times_given: u32,
 }
 
 /// What is remembered of a connection that a worker has taken, for it may hand it back.
@@ -34,6 +35,7 @@ pub struct Past {
     remote: Option<SocketAddr>,
     local_port: u16,
     accepted_at: Instant,
+    times_given: u32,
 }
 
 impl Past {
@@ -91,6 +93,7 @@ impl Connection {
             slot: Some(slot),
             reissued: false,
             giver: None,
+            times_given: 0,
         }
     }
 
@@ -107,6 +110,7 @@ impl Connection {
             slot: None,
             reissued: true,
             giver: None,
+            times_given: past.times_given,
         }
     }
 
@@ -190,6 +194,7 @@ impl Waiting for Connection {
             remote: self.remote,
             local_port: self.local_port,
             accepted_at: self.accepted_at,
+            times_given: self.times_given,
         }
     }
 
@@ -198,6 +203,11 @@ impl Waiting for Connection {
     }
 
     fn handed_back(&mut self, by: ChannelId, at: Instant) {
-        self.giver = Some(Giver { channel: by, at });
+        self.times_given = self.times_given.saturating_add(1);
+        self.giver = Some(Giver {
+            channel: by,
+            at,
+            times: self.times_given,
+        });
     }
 }

@@ -76,10 +76,33 @@ pub struct Giver {
     pub channel: ChannelId,
     /// When.
     pub at: Instant,
+    /// How often it has been handed back until then, by anybody.
+    pub times: u32,
 }
 
+impl Giver {
+    /// Before this nobody is given it. The first time at once, for another worker may well have room; but if all workers
+    /// hand back, it would go round between them as fast as they can (9,000 times a second, which is a CPU, for one client).
+    #[must_use]
+    pub fn ready_at(&self) -> Instant {
+        self.at + self.pause()
+    }
+
+    fn pause(&self) -> Duration {
+        match self.times {
+            0 | 1 => Duration::ZERO,
+            more => (FIRST_PAUSE * (1 << (more - 2).min(10))).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+/// The pause after the second time; after each further one it is twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// A worker that is overloaded may have room again; ten tries a second cost nothing.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 /// First come, first served, with one line a port, as a worker may ask for the connections of one port only; and one a
-/// worker of what it has handed back, which is for others first.
+/// worker and pause of what it has handed back, which is for others first.
 #[derive(Debug)]
 pub struct Queue<C> {
     lines: Vec<Line<C>>,
@@ -99,6 +122,8 @@ pub struct Place {
     pub lane: u16,
     /// Who has handed its connections back; `None` for those that nobody has.
     pub giver: Option<ChannelId>,
+    /// For how long nobody is given them after that.
+    pub pause: Duration,
 }
 
 impl Place {
@@ -106,6 +131,7 @@ impl Place {
         Self {
             lane: connection.lane(),
             giver: connection.giver().map(|giver| giver.channel),
+            pause: connection.giver().map_or(Duration::ZERO, |giver| giver.pause()),
         }
     }
 }

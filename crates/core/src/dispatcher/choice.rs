@@ -33,6 +33,7 @@ impl<C: Waiting> State<C> {
         now: Instant,
     ) -> impl Iterator<Item = (ChannelId, &'a Ledger<C>, Rank)> {
         let giver = connection.giver().map(|giver| giver.channel);
+        let is_paused = connection.giver().is_some_and(|giver| now < giver.ready_at());
         self.channels.iter().map(move |(channel, ledger)| {
             let rank = match ledger.rank(connection.lane(), now) {
                 Rank::First | Rank::Doubted if giver == Some(channel) => Rank::Again,
@@ -41,6 +42,7 @@ impl<C: Waiting> State<C> {
                 rank => rank,
             };
             let withheld = match rank {
+                _ if is_paused => true,
                 Rank::None => true,
                 Rank::Unlikely if self.another_serves(channel, connection.lane()) => true,
                 _ => giver == Some(channel) && !self.may_have_again(connection, now),

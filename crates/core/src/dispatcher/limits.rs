@@ -39,11 +39,14 @@ impl<C: Waiting> State<C> {
         let again = self.queue.given_back().filter_map(|connection| {
             let giver = connection.giver()?;
             let ledger = self.channels.get(giver.channel)?;
-            let waits = ledger.rank(connection.lane(), now) != Rank::None && !self.may_have_again(connection, now);
+            let is_ready = ledger.rank(connection.lane(), now) != Rank::None && now >= giver.ready_at();
+            let waits = is_ready && !self.may_have_again(connection, now);
             waits.then_some(giver.at + NOT_AGAIN)
         });
+        let given_back = self.queue.given_back().filter_map(Waiting::giver);
+        let paused = given_back.map(|giver| giver.ready_at()).filter(|&at| at > now);
         let due = shed.into_iter().chain(resting.filter(|&until| until > now));
-        due.chain(self.held_until).chain(again).min()
+        due.chain(self.held_until).chain(again).chain(paused).min()
     }
 
     pub(super) fn shed(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {

@@ -22,6 +22,7 @@ pub struct Conn {
     since: Instant,
     waits: bool,
     giver: Option<Giver>,
+    times_given: u32,
     _token: Arc<()>,
 }
 
@@ -44,10 +45,10 @@ impl Waiting for Conn {
 
     fn come_back(&mut self) {}
 
-    type Past = (u64, u16, Instant);
+    type Past = (u64, u16, Instant, u32);
 
     fn past(&self) -> Self::Past {
-        (self.id, self.lane, self.since)
+        (self.id, self.lane, self.since, self.times_given)
     }
 
     fn giver(&self) -> Option<Giver> {
@@ -55,7 +56,9 @@ impl Waiting for Conn {
     }
 
     fn handed_back(&mut self, by: ChannelId, at: Instant) {
-        self.giver = Some(Giver { channel: by, at });
+        self.times_given += 1;
+        let times = self.times_given;
+        self.giver = Some(Giver { channel: by, at, times });
     }
 }
 
@@ -69,8 +72,12 @@ struct Known {
 
 impl Known {
     /// Connections of one line are served in their order.
-    fn line(&self) -> (u16, Option<ChannelId>) {
-        (self.lane, self.giver.map(|giver| giver.channel))
+    fn line(&self) -> (u16, Option<(ChannelId, Duration)>) {
+        let giver = self.giver;
+        (
+            self.lane,
+            giver.map(|giver| (giver.channel, giver.ready_at() - giver.at)),
+        )
     }
 }
 
@@ -206,6 +213,7 @@ impl Model {
             since: self.now,
             waits: true,
             giver: None,
+            times_given: 0,
             _token: Arc::clone(&self.token),
         };
         self.tell(Event::Accepted(connection));
@@ -312,16 +320,25 @@ impl Model {
         if one.rests_until.is_some() {
             one.rests_until = Some(now);
         }
-        assert_eq!(self.state.past(channel, id), Some(&(id, known.lane, known.since)));
+        let times = known.giver.map_or(0, |giver| giver.times);
+        assert_eq!(
+            self.state.past(channel, id),
+            Some(&(id, known.lane, known.since, times))
+        );
         let connection = Conn {
             id,
             lane: known.lane,
             since: known.since,
             waits: true,
             giver: None,
+            times_given: times,
             _token: Arc::clone(&self.token),
         };
-        known.giver = Some(Giver { channel, at: now });
+        known.giver = Some(Giver {
+            channel,
+            at: now,
+            times: times + 1,
+        });
         self.gone.remove(&id);
         self.waiting.insert(id, known);
         self.tell(Event::HandedBack(channel, connection));
@@ -407,6 +424,7 @@ impl Model {
                     since: self.now,
                     waits: true,
                     giver: None,
+                    times_given: 0,
                     _token: Arc::clone(&self.token),
                 },
             ),
@@ -666,7 +684,9 @@ impl Model {
             due.extend(stalled.filter(|until| *until > self.now));
         }
         for (_, known) in self.heads() {
-            if let Some(Giver { channel, at }) = known.giver
+            due.extend(known.giver.map(|giver| giver.ready_at()).filter(|&at| at > self.now));
+            if let Some(giver @ Giver { channel, at, .. }) = known.giver
+                && self.now >= giver.ready_at()
                 && self.channels.contains_key(&channel)
                 && self.may_be_given(channel, known.lane)
                 && !self.may_have(channel, known)
@@ -716,6 +736,9 @@ impl Model {
         let is_alone = !others.into_iter().any(|(_, one)| serves(one));
         let gave = known.giver.filter(|giver| giver.channel == channel);
         let is_withheld = gave.is_some_and(|giver| self.now - giver.at < NOT_AGAIN);
+        if known.giver.is_some_and(|giver| self.now < giver.ready_at()) {
+            return false;
+        }
         let is_avoided = one
             .stalled_until
             .is_some_and(|until| self.now < until || !one.under_way.is_empty());

@@ -426,6 +426,42 @@ fn who_hands_back_comes_after_another_that_is_ready_too_however_long_it_has_wait
 }
 
 #[test]
+fn what_all_hand_back_waits_twice_as_long_each_time() {
+    let mut model = workers(&[64, 64]);
+    model.accept(80);
+    model.ack(1, 1);
+    model.hand_back(1, 1);
+    assert_eq!(model.under_way(2), [1], "another at once");
+    let mut has = 2;
+    for pause in [1, 2, 4, 8, 16, 32, 64, 100, 100] {
+        let pause = Duration::from_millis(pause);
+        model.ack(has, 1);
+        model.hand_back(has, 1);
+        assert!(model.under_way(1).is_empty() && model.under_way(2).is_empty());
+        model.pass(pause - Duration::from_micros(1));
+        assert!(model.under_way(1).is_empty() && model.under_way(2).is_empty());
+        model.pass(Duration::from_micros(1));
+        has = if model.under_way(1) == [1] { 1 } else { 2 };
+        assert_eq!(model.under_way(has), [1]);
+    }
+}
+
+#[test]
+fn what_waits_for_its_pause_keeps_nothing_else_waiting() {
+    let mut model = workers(&[64, 64]);
+    model.accept(80);
+    model.ack(1, 1);
+    model.hand_back(1, 1);
+    model.ack(2, 1);
+    model.hand_back(2, 1);
+    model.accept(80);
+    assert_eq!(model.under_way(1), [2], "what came later");
+    model.ack(1, 2);
+    model.hand_back(1, 2);
+    assert_eq!(model.under_way(2), [2], "and what was handed back for the first time");
+}
+
+#[test]
 fn what_a_worker_has_handed_back_is_for_anybody_once_that_one_is_gone() {
     let mut model = workers(&[1, 0]);
     model.accept(80);
