@@ -64,10 +64,12 @@ export function policyOf(id: number): number {
   return Number(stat(id)[38])
 }
 
-/** The numbers of a process's threads of this name. */
-export function threadsCalled(name: string, pid = process.pid): number[] {
+/** The numbers of a process's threads, all or those of one name. */
+export function threadsOf(pid: number, name?: string): number[] {
   const all = readdirSync(`/proc/${pid}/task`)
-  return all.filter((id) => readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8') === `${name}\n`).map(Number)
+  const isMeant = (id: string) =>
+    name === undefined || readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8') === `${name}\n`
+  return all.filter(isMeant).map(Number)
 }
 
 /** Policies, as in sched.h. */

@@ -1,6 +1,6 @@
 import { connect } from 'node:net'
 import { linuxSerial } from '../helpers/conditional-test.js'
-import { OTHER, policyOf, threadsCalled } from '../helpers/processes.js'
+import { OTHER, policyOf, threadsOf } from '../helpers/processes.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
@@ -14,8 +14,10 @@ linuxSerial('who has waited its turn in a rush no longer does when no more come,
   const { pool, reports } = forkFixture(server, 'hold-and-say-policy')
   await reports.next('waits')
   const worker = pool.workers[0]?.pid ?? 0
-  await until(() => policyOf(worker) === OTHER)
-  await until(() => threadsCalled('socketserver').every((thread) => policyOf(thread) === OTHER))
+  const isAsBefore = (thread: number): boolean => policyOf(thread) === OTHER
+  await until(() => threadsOf(worker).every(isAsBefore))
+  t.is(threadsOf(worker, 'socketserver').length, 1)
+  await until(() => threadsOf(process.pid, 'socketserver').every(isAsBefore))
   await until(() => server.stats().leases === CLIENTS)
   t.is(reports.count('waits'), 1)
 })

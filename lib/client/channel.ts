@@ -8,6 +8,7 @@ import { closedError, lostError } from './ending.js'
 import type { Lane } from './lane.js'
 import { exchangeTable, ReceivedConnection } from './received-connection.js'
 import { Returns } from './returns.js'
+import { startThreadPool } from './thread-pool.js'
 
 /**
  * The receiving end of a channel, and the lanes that connections leave it by. What opens it is its hello, and that is what
@@ -61,6 +62,7 @@ export class Channel {
     const fd = this.#fd
     if (fd === undefined || this.#state !== 'open') return
     this.#fd = undefined
+    startThreadPool()
     const owner = { borrowed: this.settings.isThread, keeps: !isMainThread }
     const receiver = openReceiver(fd, owner, (hasChanged) => this.#wake(hasChanged))
     this.#receiver = receiver

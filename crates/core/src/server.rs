@@ -96,9 +96,15 @@ impl Server {
             stats: Arc::clone(&stats),
             notices: Arc::clone(&notices),
         };
+        let inherits = sys::waits_turn();
         let thread = std::thread::Builder::new()
             .name("socketserver".into())
-            .spawn(move || runtime.block_on(house.run(inbox)))
+            .spawn(move || {
+                if inherits {
+                    house.sys.wait_turn(false);
+                }
+                runtime.block_on(house.run(inbox));
+            })
             .map_err(|error| system_error("pthread_create", &error))?;
         Ok(Self {
             commands,

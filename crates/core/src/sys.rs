@@ -226,7 +226,31 @@ fn wait_turn(waits: bool) -> bool {
         libc::syscall(libc::SYS_sched_getscheduler, 0) == from.into()
             && libc::syscall(libc::SYS_sched_setscheduler, 0, to, &raw const parameters) == 0
     };
+    if done {
+        WAITS.set(waits);
+    }
     done && waits
+}
+
+#[cfg(target_os = "linux")]
+thread_local! {
+    /// The thread waits its turn by this.
+    static WAITS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether the calling thread waits its turn by [`Sys::wait_turn`], and so does what it starts, until that no longer does
+/// (sched(7), children inherit the policy).
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn waits_turn() -> bool {
+    WAITS.get()
+}
+
+/// Only Linux knows how.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn waits_turn() -> bool {
+    false
 }
 
 /// Only Linux knows how.

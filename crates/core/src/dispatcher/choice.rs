@@ -23,7 +23,20 @@ impl<C: Waiting> State<C> {
             policy.pick(candidates, now)
         });
         self.policy = policy;
-        picked
+        self.idle_instead(picked, head, now).or(picked)
+    }
+
+    /// One that has stalled lately comes after the others, but a busy worker is never given what an idle one could have had.
+    /// If it stalls again, only this one waits for the recall.
+    fn idle_instead(&self, picked: Option<ChannelId>, head: &C, now: Instant) -> Option<ChannelId> {
+        let is_idle = self.channels.get(picked?).is_none_or(Ledger::is_idle);
+        if is_idle || !self.policy.weighs() {
+            return None;
+        }
+        let mut doubted = self.ranks(head, now).filter(|&(.., rank)| rank == Rank::Doubted);
+        doubted
+            .find(|(_, ledger, _)| ledger.is_idle())
+            .map(|(channel, ..)| channel)
     }
 
     /// How the channels rank for a connection.

@@ -43,6 +43,12 @@ impl Policy {
         self.name == PolicyName::RoundRobin
     }
 
+    /// Whether one that is idle is better than any that is busy.
+    #[must_use]
+    pub fn weighs(&self) -> bool {
+        self.name == PolicyName::LeastBusy
+    }
+
     /// Picks one of `candidates`, which come in ascending order of their channel.
     pub fn pick(&mut self, mut candidates: impl Iterator<Item = Candidate>, now: Instant) -> Option<ChannelId> {
         // Turns go upwards from the last one picked: those above it come before those up to it.

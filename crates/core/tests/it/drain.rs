@@ -184,6 +184,7 @@ fn a_drain_answers_queue_and_backlog_and_then_says_so() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a worker whose work takes time")]
 fn a_drain_ends_though_more_come_than_are_served() {
     let world = World::with(&queue_of(2));
     let address = match world.server.listen(ListenSpec::Tcp {
@@ -229,7 +230,9 @@ fn a_drain_ends_though_more_come_than_are_served() {
     over.store(true, Ordering::Relaxed);
     assert_eq!(first.len(), 0, "what had come before was answered");
     assert!(TcpStream::connect(address).is_err());
-    crowd.into_iter().for_each(|client| client.join().unwrap());
+    for client in crowd {
+        client.join().unwrap();
+    }
 }
 
 #[test]

@@ -265,26 +265,30 @@ fn a_worker_that_has_stalled_comes_after_the_others_for_ten_times_as_long() {
     let mut model = one_stalled();
     model.pass(stuck * 3 / 4);
     model.beat(1);
-    model.grant(2, Credit { lane: 0, count: 1 });
+    model.grant(2, Credit { lane: 0, count: 2 });
     model.accept(80);
+    assert_eq!(model.under_way(1), [2], "idle, while the other is busy");
+    model.ack(1, 2);
+    (0..2).for_each(|_| model.accept(80));
     assert_eq!(
         (model.under_way(1), model.under_way(2)),
-        (vec![], vec![2]),
+        (vec![], vec![3, 4]),
         "though it holds fewer"
     );
     model.accept(80);
-    assert_eq!(model.under_way(1), [3], "no other has credit");
-    model.ack(1, 3);
+    assert_eq!(model.under_way(1), [5], "no other has credit");
+    model.ack(1, 5);
     model.end(1, 1);
-    model.ack(2, 2);
+    model.ack(2, 3);
+    model.ack(2, 4);
     model.grant(2, Credit { lane: 0, count: 2 });
     model.pass(stuck * DOUBT * 9 / 10);
     model.accept(80);
-    assert_eq!(model.under_way(2), [4], "an ack is no proof either");
-    model.ack(2, 4);
+    assert_eq!(model.under_way(2), [6], "an ack is no proof either");
+    model.ack(2, 6);
     model.pass(stuck * DOUBT / 10);
     model.accept(80);
-    assert_eq!(model.under_way(1), [5]);
+    assert_eq!(model.under_way(1), [7]);
 }
 
 /// Two workers in the order of joining.
@@ -438,9 +442,9 @@ fn what_all_hand_back_waits_twice_as_long_each_time() {
         model.ack(has, 1);
         model.hand_back(has, 1);
         assert!(model.under_way(1).is_empty() && model.under_way(2).is_empty());
-        model.pass(pause - Duration::from_micros(1));
+        model.pass(pause * 9 / 10);
         assert!(model.under_way(1).is_empty() && model.under_way(2).is_empty());
-        model.pass(Duration::from_micros(1));
+        model.pass(pause / 10);
         has = if model.under_way(1) == [1] { 1 } else { 2 };
         assert_eq!(model.under_way(has), [1]);
     }
