@@ -1,5 +1,6 @@
 // The only importer of the binding. Everything else in here imports the binding's classes from this file.
 
+import { constants } from 'node:os'
 import type * as Binding from './binding/index.js'
 import { SocketServerError } from './errors.js'
 
@@ -24,7 +25,12 @@ const binding = load()
 
 /** Opens the parent's side: one Rust thread that listens, accepts and hands off. */
 export function openServer(settings: Binding.NativeServerSettings, wake: () => void): Binding.NativeServer {
-  return new binding.NativeServer(settings, wake)
+  return withSystemError(() => new binding.NativeServer(settings, wake))
+}
+
+/** Opens a channel; see `NativeServer.openChannel`. */
+export function openChannel(server: Binding.NativeServer): Binding.ChannelEnd {
+  return withSystemError(() => server.openChannel())
 }
 
 /**
@@ -115,6 +121,19 @@ export function ipv6Text(a: number, b: number, c: number, d: number, scope: numb
 /** What the worker of a channel that has ended held then, and how many connections it had taken. */
 export function endOf(notice: Binding.Notice): { leases: number; handedOff: number } {
   return { leases: notice.leases ?? 0, handedOff: notice.handedOff ?? 0 }
+}
+
+/** Gives an error of the system that the binding throws, `syscall CODE: words`, the shape of all others. */
+function withSystemError<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    const errno = Object.entries(constants.errno).find(([name]) => name === code)?.[1]
+    if (!(error instanceof Error) || typeof code !== 'string' || errno === undefined) throw error
+    const [syscall] = error.message.split(' ', 1)
+    throw new SocketServerError(code, error.message, { errno: -errno, syscall })
+  }
 }
 
 function load(): typeof Binding {

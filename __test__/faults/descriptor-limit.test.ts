@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
-import { loadTest } from '../helpers/conditional-test.js'
+import { linuxTest, loadTest } from '../helpers/conditional-test.js'
 import { assertClean, Load } from '../helpers/load.js'
 import { limitedNode } from '../helpers/open-file-limit.js'
 import { startParent } from '../helpers/parent.js'
 import { descriptors, processorTime } from '../helpers/processes.js'
+import { run } from '../helpers/program.js'
 import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
@@ -65,6 +66,18 @@ loadTest('what a worker without descriptors cannot take goes to one that has som
     Object.values(report.workers).some((answers) => answers >= 150),
     JSON.stringify(report.workers),
   )
+})
+
+// Before a process is started it needs 2 for its channel, then 4 for itself: with 4 left it is Node that says so.
+linuxTest('a parent that cannot start a worker for want of descriptors says so, and goes on', async (t) => {
+  const parent = run(t, 'parent-without-descriptors', { args: ['0', '4'], openFiles: 128 })
+  const emfile = { name: 'SocketServerError', code: 'EMFILE', errno: -24 }
+  t.like(await parent.json(), { ...emfile, syscall: 'epoll_create1' })
+  const channel = { ...emfile, syscall: 'socketpair', message: 'socketpair EMFILE: too many open files' }
+  t.deepEqual(await parent.json(), channel)
+  t.like(await parent.json(), { name: 'SocketServerError', code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
+  t.is(await parent.line(), 'ready,ready')
+  t.is(await parent.exit(), 0)
 })
 
 /** Looks on for a while: a process that spins would use all of it, one that tries again ten times a second next to nothing. */

@@ -80,7 +80,10 @@ export declare class NativeReceiver {
 
 /** Accepts, queues and dispatches on a thread of its own. */
 export declare class NativeServer {
-  /** `wake` is called on this thread when notices wait; it keeps no loop alive. */
+  /**
+   * `wake` is called on this thread when notices wait; it keeps no loop alive. Throws an error with the system's code, whose
+   * message begins with the system call.
+   */
   constructor(settings: NativeServerSettings, wake: () => void)
   /** `host` is an IP literal; empty is every address. */
   listenTcp(host: string, port: number, backlog: number, ipv6Only: boolean): ListenOutcome
@@ -94,7 +97,7 @@ export declare class NativeServer {
   share(settings: NativeShareSettings): ShareOutcome
   /** Nobody joins there any more; the path is gone when this returns. */
   unshare(share: number): void
-  /** Opens a channel. The worker's end stays open here until `closeWorkerEnd`. */
+  /** Opens a channel. The worker's end stays open here until `closeWorkerEnd`. Throws as the constructor does. */
   openChannel(): ChannelEnd
   /** Closes our copy of a worker's end, once its process has one: while it is open, the channel never ends. */
   closeWorkerEnd(channel: number): void

@@ -1,6 +1,6 @@
 import { fork, type StdioOptions } from 'node:child_process'
 import { invalidValue } from '../errors.js'
-import type { NativeServer } from '../native.js'
+import { type NativeServer, openChannel } from '../native.js'
 import { type WorkerSettings, workerEnvironment } from '../worker-settings.js'
 import type { ForkPlan } from './fork-options.js'
 import { ProcessBody } from './process-body.js'
@@ -24,7 +24,7 @@ export function spawnWorker(
   const given = forkStdio(plan.options)
   const isObserved = isSuspect && isInherited(given[2])
   const stdio = isObserved ? given.with(2, 'pipe') : given
-  const end = native.openChannel()
+  const end = openChannel(native)
   try {
     const keptStderr = isObserved ? stdio.length + 1 : 0
     const env = workerEnvironment(plan.options.env ?? process.env, stdio.length, { ...settings, keptStderr })

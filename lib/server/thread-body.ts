@@ -1,5 +1,5 @@
 import { Worker as Thread } from 'node:worker_threads'
-import type { NativeServer } from '../native.js'
+import { type NativeServer, openChannel } from '../native.js'
 import { type WorkerSettings, workerEnvironment } from '../worker-settings.js'
 import { StderrTail } from './stderr-tail.js'
 import type { ThreadPlan } from './thread-options.js'
@@ -59,7 +59,7 @@ export function startThread(
   { entry, env, options }: ThreadPlan,
   settings: WorkerSettings,
 ): { channel: number; body: WorkerBody } {
-  const end = native.openChannel()
+  const end = openChannel(native)
   try {
     const thread = new Thread(entry, { ...options, env: workerEnvironment(env, end.fd, settings) })
     return { channel: end.channel, body: new ThreadBody(thread) }

@@ -88,20 +88,21 @@ pub struct NativeServer {
 
 #[napi]
 impl NativeServer {
-    /// `wake` is called on this thread when notices wait; it keeps no loop alive.
+    /// `wake` is called on this thread when notices wait; it keeps no loop alive. Throws an error with the system's code, whose
+    /// message begins with the system call.
     #[napi(constructor)]
-    pub fn new(settings: NativeServerSettings, #[napi(ts_arg_type = "() => void")] wake: Wake) -> Result<Self> {
+    pub fn new(settings: NativeServerSettings, #[napi(ts_arg_type = "() => void")] wake: Wake) -> Result<Self, String> {
         let policy = match settings.policy.as_str() {
             "least-busy" => PolicyName::LeastBusy,
             "round-robin" => PolicyName::RoundRobin,
             "first" => PolicyName::First,
             other => {
-                return Err(Error::new(Status::InvalidArg, format!("unknown policy {other:?}")));
+                return Err(invalid(format!("unknown policy {other:?}")));
             }
         };
         let timeout = Duration::from_millis(settings.queue_timeout_ms.into());
         let config = Config::new(settings.max_queue, Some(timeout), policy)
-            .map_err(|error| Error::new(Status::InvalidArg, error.to_string()))?
+            .map_err(|error| invalid(error.to_string()))?
             .telling_steps(settings.steps);
         let server = Server::start(&config, bell(wake)).map_err(failure)?;
         Ok(Self {
@@ -199,9 +200,9 @@ impl NativeServer {
         self.server.unshare(share);
     }
 
-    /// Opens a channel. The worker's end stays open here until `closeWorkerEnd`.
+    /// Opens a channel. The worker's end stays open here until `closeWorkerEnd`. Throws as the constructor does.
     #[napi]
-    pub fn open_channel(&mut self) -> Result<ChannelEnd> {
+    pub fn open_channel(&mut self) -> Result<ChannelEnd, String> {
         let (channel, end) = self.server.open_channel().map_err(failure)?;
         let fd = end.as_raw_fd();
         self.worker_ends.insert(channel, end);
@@ -262,6 +263,15 @@ impl NativeServer {
     }
 }
 
-fn failure(error: CoreError) -> Error {
-    Error::new(Status::GenericFailure, error.to_string())
+/// A failed system call as an error with its code.
+fn failure(error: CoreError) -> Error<String> {
+    let SystemError {
+        code, syscall, message, ..
+    } = error.into();
+    let reason = format!("{syscall} {code}: {message}");
+    Error::new(code, reason)
+}
+
+fn invalid(reason: String) -> Error<String> {
+    Error::new(Status::InvalidArg.to_string(), reason)
 }
