@@ -52,6 +52,7 @@ unsafe extern "C" {
     fn uv_handle_size(kind: c_int) -> usize;
     pub fn uv_handle_set_data(handle: *mut UvHandle, data: *mut c_void);
     pub fn uv_handle_get_data(handle: *const UvHandle) -> *mut c_void;
+    pub fn uv_handle_get_loop(handle: *const UvHandle) -> *mut UvLoop;
     pub fn uv_handle_get_type(handle: *const UvHandle) -> c_int;
     pub fn uv_poll_init(uv_loop: *mut UvLoop, poll: *mut UvPoll, fd: c_int) -> c_int;
     pub fn uv_poll_start(

@@ -21,8 +21,8 @@ use napi::{Env, Error, Result, Status, sys};
 
 use crate::uv::{
     READABLE, UV_POLL, UV_TIMER, UvHandle, UvPoll, UvTimer, WRITABLE, allocate, free, uv_close, uv_handle_get_data,
-    uv_handle_get_type, uv_handle_set_data, uv_poll_init, uv_poll_start, uv_poll_stop, uv_timer_init, uv_timer_start,
-    uv_timer_stop, uv_unref,
+    uv_handle_get_loop, uv_handle_get_type, uv_handle_set_data, uv_poll_init, uv_poll_start, uv_poll_stop,
+    uv_timer_init, uv_timer_start, uv_timer_stop, uv_unref,
 };
 
 /// What the owner of a socket has made of it.
@@ -50,7 +50,8 @@ pub struct Watch(Rc<Inner>);
 struct Inner {
     env: sys::napi_env,
     poll: *mut UvPoll,
-    timer: *mut UvTimer,
+    /// Null until it is wanted: most watches never want it.
+    timer: Cell<*mut UvTimer>,
     context: sys::napi_async_context,
     wake: sys::napi_ref,
     look: Box<dyn Fn() -> Seen>,
@@ -102,39 +103,33 @@ impl Watch {
         let inner = Rc::new(Inner {
             env: env.raw(),
             poll: allocate(UV_POLL).cast(),
-            timer: allocate(UV_TIMER).cast(),
+            timer: Cell::new(ptr::null_mut()),
             context,
             wake: reference,
             look: Box::new(look),
             state: Cell::new(State::Waiting(Wants::NOTHING)),
         });
-        // SAFETY: the loop is this thread's, the memory is a uv_poll_t's and a uv_timer_t's, and it lives until `closed`. Each
-        // handle owns one count of the Rc from here on.
+        // SAFETY: the loop is this thread's, the memory is a uv_poll_t's, and it lives until `closed`.
         unsafe {
             let failed = uv_poll_init(uv_loop.cast(), inner.poll, socket.as_raw_fd());
             if failed != 0 {
                 free(inner.poll.cast(), UV_POLL);
-                free(inner.timer.cast(), UV_TIMER);
                 sys::napi_async_destroy(inner.env, inner.context);
                 sys::napi_delete_reference(inner.env, inner.wake);
                 return Err(Error::new(Status::GenericFailure, format!("uv_poll_init: {failed}")));
             }
-            // Cannot fail.
-            uv_timer_init(uv_loop.cast(), inner.timer);
-            for handle in inner.handles() {
-                uv_handle_set_data(handle, Rc::into_raw(Rc::clone(&inner)).cast_mut().cast());
-                uv_unref(handle);
-            }
+            own(&inner, inner.poll.cast());
             // A handle that is left open when its worker thread ends aborts the process.
             sys::napi_add_env_cleanup_hook(inner.env, Some(environment_ends), Rc::as_ptr(&inner).cast_mut().cast());
         }
-        inner.want(wants);
-        Ok(Self(inner))
+        let watch = Self(inner);
+        watch.want(wants);
+        Ok(watch)
     }
 
     /// Changes what to call `look` for.
     pub fn want(&self, wants: Wants) {
-        self.0.want(wants);
+        want(&self.0, wants);
     }
 
     /// Calls `look` no more.
@@ -150,38 +145,6 @@ impl Drop for Watch {
 }
 
 impl Inner {
-    fn handles(&self) -> [*mut UvHandle; 2] {
-        [self.poll.cast(), self.timer.cast()]
-    }
-
-    fn want(&self, wants: Wants) {
-        let State::Waiting(before) = self.state.get() else {
-            return;
-        };
-        // This is asked after each exchange, and nearly always the same.
-        if wants == before {
-            return;
-        }
-        self.state.set(State::Waiting(wants));
-        let events = (c_int::from(wants.data) * READABLE) | (c_int::from(wants.room) * WRITABLE);
-        // SAFETY: the handles are open, as this is not stopped, and this is their thread.
-        unsafe {
-            if events == 0 {
-                uv_poll_stop(self.poll);
-            } else {
-                uv_poll_start(self.poll, events, Some(ready));
-            }
-            if let Some(each) = wants.each {
-                if before.each != wants.each {
-                    let each = u64::try_from(each.as_millis()).unwrap_or(u64::MAX);
-                    uv_timer_start(self.timer, Some(time_is_up), each, each);
-                }
-            } else {
-                uv_timer_stop(self.timer);
-            }
-        }
-    }
-
     fn stop(&self) {
         if self.state.replace(State::Stopped) == State::Stopped {
             return;
@@ -191,27 +154,10 @@ impl Inner {
             sys::napi_remove_env_cleanup_hook(self.env, Some(environment_ends), ptr::from_ref(self).cast_mut().cast());
             sys::napi_async_destroy(self.env, self.context);
             sys::napi_delete_reference(self.env, self.wake);
-            for handle in self.handles() {
-                uv_close(handle, Some(closed));
+            uv_close(self.poll.cast(), Some(closed));
+            if !self.timer.get().is_null() {
+                uv_close(self.timer.get().cast(), Some(closed));
             }
-        }
-    }
-
-    /// Has the owner look, and JavaScript if there is reason to. `is_broken` says that libuv will not tell of the socket
-    /// again.
-    fn look(&self, is_broken: bool) {
-        let mut seen = (self.look)();
-        // As of a parent that was killed with frames of ours unread: what it had sent before is still to be read.
-        while is_broken && seen.wants.data {
-            let next = (self.look)();
-            seen = Seen {
-                wake: seen.wake.max(next.wake),
-                ..next
-            };
-        }
-        self.want(seen.wants);
-        if let Some(value) = seen.wake {
-            self.call(value);
         }
     }
 
@@ -244,6 +190,81 @@ impl Inner {
     }
 }
 
+/// Changes what to call the owner for.
+fn want(inner: &Rc<Inner>, wants: Wants) {
+    let State::Waiting(before) = inner.state.get() else {
+        return;
+    };
+    // This is asked after each exchange, and nearly always the same.
+    if wants == before {
+        return;
+    }
+    inner.state.set(State::Waiting(wants));
+    let events = (c_int::from(wants.data) * READABLE) | (c_int::from(wants.room) * WRITABLE);
+    // SAFETY: the poll is open, as it is not stopped, and this is its thread.
+    unsafe {
+        if events == 0 {
+            uv_poll_stop(inner.poll);
+        } else {
+            uv_poll_start(inner.poll, events, Some(ready));
+        }
+    }
+    if wants.each != before.each {
+        set_timer(inner, wants.each);
+    }
+}
+
+fn set_timer(inner: &Rc<Inner>, each: Option<Duration>) {
+    // SAFETY: on the thread of the loop, with a poll that is open and a timer that is initialized before anything else.
+    unsafe {
+        if inner.timer.get().is_null() {
+            inner.timer.set(allocate(UV_TIMER).cast());
+            // Cannot fail.
+            uv_timer_init(uv_handle_get_loop(inner.poll.cast()), inner.timer.get());
+            own(inner, inner.timer.get().cast());
+        }
+        match each {
+            Some(each) => {
+                let each = u64::try_from(each.as_millis()).unwrap_or(u64::MAX);
+                uv_timer_start(inner.timer.get(), Some(time_is_up), each, each);
+            }
+            None => {
+                uv_timer_stop(inner.timer.get());
+            }
+        }
+    }
+}
+
+/// Gives a handle its count of its owner, and lets the loop end without it.
+///
+/// # Safety
+///
+/// The handle is initialized, and this is done once. It is closed by `closed`.
+unsafe fn own(inner: &Rc<Inner>, handle: *mut UvHandle) {
+    // SAFETY: as above; the count is dropped by `closed`.
+    unsafe {
+        uv_handle_set_data(handle, Rc::into_raw(Rc::clone(inner)).cast_mut().cast());
+        uv_unref(handle);
+    }
+}
+
+/// Has the owner look, and JavaScript if there is reason to. `is_broken` says that libuv will not tell of the socket again.
+fn look(inner: &Rc<Inner>, is_broken: bool) {
+    let mut seen = (inner.look)();
+    // As of a parent that was killed with frames of ours unread: what it had sent before is still to be read.
+    while is_broken && seen.wants.data {
+        let next = (inner.look)();
+        seen = Seen {
+            wake: seen.wake.max(next.wake),
+            ..next
+        };
+    }
+    want(inner, seen.wants);
+    if let Some(value) = seen.wake {
+        inner.call(value);
+    }
+}
+
 /// libuv: the socket is readable, or writable, or broken, which reading will tell.
 unsafe extern "C" fn ready(poll: *mut UvPoll, status: c_int, _events: c_int) {
     // SAFETY: this is a callback of an open handle of ours.
@@ -255,13 +276,13 @@ unsafe extern "C" fn ready(poll: *mut UvPoll, status: c_int, _events: c_int) {
         let (data, room) = (false, false);
         inner.state.set(State::Waiting(Wants { data, room, ..wants }));
     }
-    inner.look(status < 0);
+    look(&inner, status < 0);
 }
 
 /// libuv: so much time has gone by.
 unsafe extern "C" fn time_is_up(timer: *mut UvTimer) {
     // SAFETY: this is a callback of an open handle of ours.
-    unsafe { of_handle(timer.cast()) }.look(false);
+    look(&unsafe { of_handle(timer.cast()) }, false);
 }
 
 /// Whose handle it is.
