@@ -8,9 +8,9 @@ export interface ServerOptions {
   /**
    * Which of the workers that ask gets the next connection. `least-busy`, the default: the one that holds fewest, among
    * several the one that was given one last, as long as that is less than 10 ms ago and its caches are warm, and then each in
-   * turn; one that has been stuck lately comes after the others. `round-robin`: each in turn, however many it holds.
-   * `first`: the one that joined first, so that no more workers are used than the load needs, and the others sleep; how many
-   * one takes before the next gets any, their `concurrency` says.
+   * turn; among those that hold any, one that has been stuck lately comes after the others. `round-robin`: each in turn, however many it holds.
+   * `first`: the one that was started first, as long as it asks, so that few workers are used and the others sleep. It fills
+   * that one, so give workers a `concurrency`.
    */
   policy?: PolicyName | undefined
   /**

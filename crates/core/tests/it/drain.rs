@@ -205,9 +205,13 @@ fn a_drain_ends_though_more_come_than_are_served() {
             let over = Arc::clone(&over);
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    // Refused when nobody listens any more, reset when the backlog is.
-                    let client = TcpStream::connect_timeout(&address, Duration::from_millis(100));
-                    let _ = client.and_then(|mut client| client.read(&mut [0]));
+                    // Refused when nobody listens any more, and reset when the backlog is. One that the backlog had no place for
+                    // takes itself for connected, and is told nothing.
+                    let patience = Duration::from_millis(100);
+                    let _ = TcpStream::connect_timeout(&address, patience).and_then(|mut client| {
+                        client.set_read_timeout(Some(patience * 5))?;
+                        client.read(&mut [0])
+                    });
                 }
             })
         })
