@@ -133,59 +133,48 @@ export class AbortError extends Error {
   }
 }
 
-class NodeError extends Error {
-  readonly code: string
-
-  constructor(code: string, message: string) {
-    super(message)
-    this.code = code
-  }
-}
-
 /** Node's ERR_SERVER_ALREADY_LISTEN. */
 export function serverAlreadyListens(): Error {
-  return new NodeError('ERR_SERVER_ALREADY_LISTEN', 'Listen method has been called more than once without closing.')
+  const error = new Error('Listen method has been called more than once without closing.')
+  return coded(error, 'ERR_SERVER_ALREADY_LISTEN', serverAlreadyListens)
 }
 
 /** Node's ERR_SERVER_NOT_RUNNING. */
 export function serverNotRunning(): Error {
-  return new NodeError('ERR_SERVER_NOT_RUNNING', 'Server is not running.')
-}
-
-class InvalidArgumentType extends TypeError {
-  readonly code = 'ERR_INVALID_ARG_TYPE'
-}
-
-class InvalidArgumentValue extends TypeError {
-  readonly code = 'ERR_INVALID_ARG_VALUE'
-}
-
-class IllegalConstructor extends TypeError {
-  readonly code = 'ERR_ILLEGAL_CONSTRUCTOR'
-}
-
-class OutOfRange extends RangeError {
-  readonly code = 'ERR_OUT_OF_RANGE'
+  return coded(new Error('Server is not running.'), 'ERR_SERVER_NOT_RUNNING', serverNotRunning)
 }
 
 /** Node's ERR_ILLEGAL_CONSTRUCTOR, for classes whose objects come from their static methods. */
 export function illegalConstructor(): TypeError {
-  return new IllegalConstructor('Illegal constructor')
+  return coded(new TypeError('Illegal constructor'), 'ERR_ILLEGAL_CONSTRUCTOR', illegalConstructor)
 }
 
 /** Node's ERR_INVALID_ARG_TYPE; `expected` completes "must be ...". */
 export function invalidType(name: string, expected: string, received: unknown): TypeError {
-  return new InvalidArgumentType(`The ${quoted(name)} must be ${expected}.${describeType(received)}`)
+  const error = new TypeError(`The ${quoted(name)} must be ${expected}.${describeType(received)}`)
+  return coded(error, 'ERR_INVALID_ARG_TYPE', invalidType)
 }
 
 /** Node's ERR_INVALID_ARG_VALUE; `reason` completes "is invalid" or replaces it. */
 export function invalidValue(name: string, received: unknown, reason = 'is invalid'): TypeError {
-  return new InvalidArgumentValue(`The ${quoted(name)} ${reason}. Received ${brief(received)}`)
+  const error = new TypeError(`The ${quoted(name)} ${reason}. Received ${brief(received)}`)
+  return coded(error, 'ERR_INVALID_ARG_VALUE', invalidValue)
 }
 
 /** Node's ERR_OUT_OF_RANGE; `range` completes "It must be ...". */
 export function outOfRange(name: string, range: string, received: unknown): RangeError {
-  return new OutOfRange(`The value of "${name}" is out of range. It must be ${range}. Received ${brief(received)}`)
+  const says = `The value of "${name}" is out of range. It must be ${range}. Received ${brief(received)}`
+  return coded(new RangeError(says), 'ERR_OUT_OF_RANGE', outOfRange)
+}
+
+/** Makes an error look like Node's own: its code is in the first line of the stack, which begins where `maker` was called. */
+function coded<E extends Error>(error: E, code: string, maker: (...args: never) => Error): E {
+  error.name = `${error.name} [${code}]`
+  Error.captureStackTrace(error, maker)
+  // Its first line is written when it is first read.
+  Reflect.get(error, 'stack')
+  Reflect.deleteProperty(error, 'name')
+  return Object.assign(error, { code })
 }
 
 /** Puts the name where Node's errors have it: on the prototype, out of the way of `inspect`. */

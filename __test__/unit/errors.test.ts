@@ -38,6 +38,14 @@ test('a system error has the words of net', (t) => {
   }
 })
 
+test('errors about arguments are shown as Node shows its own', (t) => {
+  const error = invalidType('size', 'of type number', null)
+  t.regex(inspect(error), /^TypeError \[ERR_INVALID_ARG_TYPE\]: The "size" argument must be .*\n {4}at .*errors\.test/)
+  t.is(error.name, 'TypeError')
+  t.deepEqual(Object.keys(error), ['code'])
+  t.regex(inspect(outOfRange('size', '>= 1', 0)), /^RangeError \[ERR_OUT_OF_RANGE\]: /)
+})
+
 test('errors about arguments say what Node says', (t) => {
   const table = [
     [
