@@ -8,7 +8,7 @@ export interface ServerOptions {
   /**
    * Which of the workers that ask gets the next connection. `least-busy`, the default: the one that holds fewest, among
    * several the one that was given one last, as long as that is less than 10 ms ago and its caches are warm, and then each in
-   * turn; among those that hold any, one that has been stuck lately comes after the others. `round-robin`: each in turn, however many it holds.
+   * turn; one that has been stuck lately counts as holding two more. `round-robin`: each in turn, however many it holds.
    * `first`: the one that was started first, as long as it asks, so that few workers are used and the others sleep. It fills
    * that one, so give workers a `concurrency`.
    */

@@ -8,35 +8,28 @@ use super::state::State;
 use crate::channel::ChannelId;
 use crate::queue::{Place, Waiting};
 
+/// So many more than it holds a worker that has stalled lately counts as holding. If it stalls again whoever it was given waits
+/// for the recall, so a few short connections do not come to it; but while others have work, it has its share.
+const DOUBTED: u64 = 2;
+
 impl<C: Waiting> State<C> {
     pub(super) fn pick(&mut self, place: Place, now: Instant) -> Option<ChannelId> {
         let mut policy = self.policy.clone();
         let head = self.queue.head(place)?;
         let ranks = [Rank::First, Rank::Doubted, Rank::Again, Rank::Last, Rank::Unlikely];
         let picked = ranks.into_iter().find_map(|wanted| {
-            let ranked = self.ranks(head, now).filter(|&(.., rank)| rank == wanted);
-            let candidates = ranked.map(|(channel, ledger, _)| Candidate {
+            let weighed = self.policy.weighs() && wanted == Rank::First;
+            let is_wanted = |rank| rank == wanted || weighed && rank == Rank::Doubted;
+            let ranked = self.ranks(head, now).filter(|&(.., rank)| is_wanted(rank));
+            let candidates = ranked.map(|(channel, ledger, rank)| Candidate {
                 channel,
-                busy: ledger.busy(),
+                busy: ledger.busy() + if rank == Rank::Doubted { DOUBTED } else { 0 },
                 given_at: ledger.given_at,
             });
             policy.pick(candidates, now)
         });
         self.policy = policy;
-        self.idle_instead(picked, head, now).or(picked)
-    }
-
-    /// One that has stalled lately comes after the others, but a busy worker is never given what an idle one could have had.
-    /// If it stalls again, only this one waits for the recall.
-    fn idle_instead(&self, picked: Option<ChannelId>, head: &C, now: Instant) -> Option<ChannelId> {
-        let is_idle = self.channels.get(picked?).is_none_or(Ledger::is_idle);
-        if is_idle || !self.policy.weighs() {
-            return None;
-        }
-        let mut doubted = self.ranks(head, now).filter(|&(.., rank)| rank == Rank::Doubted);
-        doubted
-            .find(|(_, ledger, _)| ledger.is_idle())
-            .map(|(channel, ..)| channel)
+        picked
     }
 
     /// How the channels rank for a connection.

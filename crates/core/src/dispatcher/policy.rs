@@ -43,7 +43,7 @@ impl Policy {
         self.name == PolicyName::RoundRobin
     }
 
-    /// Whether one that is idle is better than any that is busy.
+    /// Whether it is by how much they hold that it picks.
     #[must_use]
     pub fn weighs(&self) -> bool {
         self.name == PolicyName::LeastBusy

@@ -259,36 +259,40 @@ fn a_stalled_worker_that_shows_life_is_given_connections_again() {
 }
 
 #[test]
-fn a_worker_that_has_stalled_comes_after_the_others_for_ten_times_as_long() {
+fn a_worker_that_has_stalled_counts_as_holding_two_more_for_ten_times_as_long() {
     // Of which `one_stalled` has seen the first quarter.
     let stuck = RECALL_AFTER * 4;
     let mut model = one_stalled();
     model.pass(stuck * 3 / 4);
     model.beat(1);
-    model.grant(2, Credit { lane: 0, count: 2 });
-    model.accept(80);
-    assert_eq!(model.under_way(1), [2], "idle, while the other is busy");
-    model.ack(1, 2);
+    model.grant(2, Credit { lane: 0, count: 3 });
     (0..2).for_each(|_| model.accept(80));
     assert_eq!(
         (model.under_way(1), model.under_way(2)),
-        (vec![], vec![3, 4]),
-        "though it holds fewer"
+        (vec![], vec![2, 3]),
+        "though it is idle"
     );
     model.accept(80);
-    assert_eq!(model.under_way(1), [5], "no other has credit");
-    model.ack(1, 5);
+    assert_eq!(model.under_way(1), [4], "the other holds three, and it counts as two");
+    model.ack(1, 4);
+    model.accept(80);
+    assert_eq!(model.under_way(2), [2, 3, 5]);
+    model.accept(80);
+    assert_eq!(model.under_way(1), [6], "no other has credit");
+    model.ack(1, 6);
     model.end(1, 1);
-    model.ack(2, 3);
-    model.ack(2, 4);
+    for id in [2, 3, 5] {
+        model.ack(2, id);
+    }
+    model.end(2, 3);
     model.grant(2, Credit { lane: 0, count: 2 });
     model.pass(stuck * DOUBT * 9 / 10);
     model.accept(80);
-    assert_eq!(model.under_way(2), [6], "an ack is no proof either");
-    model.ack(2, 6);
+    assert_eq!(model.under_way(2), [7], "an ack is no proof either");
+    model.ack(2, 7);
     model.pass(stuck * DOUBT / 10);
     model.accept(80);
-    assert_eq!(model.under_way(1), [7]);
+    assert_eq!(model.under_way(1), [8]);
 }
 
 /// Two workers in the order of joining.
