@@ -118,7 +118,7 @@ pub enum Fitness {
 pub enum Rank {
     /// Preferred.
     First,
-    /// It has stalled lately: others first, unless all take turns.
+    /// It has stalled lately: what that is worth, the policy says.
     Doubted,
     /// It has handed this one back before: others first.
     Again,
