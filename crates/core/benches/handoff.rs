@@ -19,18 +19,20 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use socketserver_core::channel::{ChannelId, pair as channel_pair};
-use socketserver_core::connection::Connection;
-use socketserver_core::dispatcher::alarm::Alarm;
-use socketserver_core::dispatcher::inlet::Inlet;
-use socketserver_core::dispatcher::outlet::Outlet;
-use socketserver_core::dispatcher::state::Event;
-use socketserver_core::dispatcher::{Dispatcher, Message};
-use socketserver_core::notice::Notices;
-use socketserver_core::queue::Gate;
-use socketserver_core::receiver::Phase;
+use socketserver_core::channel::pair as channel_pair;
+use socketserver_core::ids::ChannelId;
+use socketserver_core::parent::connection::Connection;
+use socketserver_core::parent::dispatcher::Dispatcher;
+use socketserver_core::parent::dispatcher::io::reader::ChannelReader;
+use socketserver_core::parent::dispatcher::io::writer::ChannelWriter;
+use socketserver_core::parent::dispatcher::message::Event;
+use socketserver_core::parent::dispatcher::message::Message;
+use socketserver_core::parent::notice::Notices;
+use socketserver_core::parent::queue::Permits;
 use socketserver_core::stats::Stats;
+use socketserver_core::sys::alarm::Alarm;
 use socketserver_core::sys::{Os, watch};
+use socketserver_core::worker::Phase;
 use socketserver_core::{Config, PolicyName, Receiver};
 use tokio::io::Interest;
 use tokio::sync::mpsc;
@@ -107,7 +109,7 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let gate = Gate::new(STOCK as usize);
+        let gate = Permits::new(STOCK as usize);
         let (sender, inbox) = mpsc::channel(STOCK as usize);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
         // So that it is known who gets what.
@@ -181,10 +183,10 @@ async fn join(
     channel: ChannelId,
 ) -> Receiver {
     let (ours, workers) = channel_pair().unwrap();
-    let outlet = Outlet::new(channel, ours.try_clone().unwrap(), sender.downgrade());
+    let writer = ChannelWriter::new(channel, ours.try_clone().unwrap(), sender.downgrade());
     let reading = watch(ours, Interest::READABLE).unwrap();
-    let inlet = tokio::spawn(Inlet::new(Os, channel, reading, sender.clone()).run());
-    let open = Message::Open(channel, Box::new(outlet), inlet.abort_handle());
+    let inlet = tokio::spawn(ChannelReader::new(Os, channel, reading, sender.clone()).run());
+    let open = Message::Open(channel, Box::new(writer), inlet.abort_handle());
     sender.send(open).await.unwrap();
     let receiver = Receiver::attach(workers).unwrap();
     while receiver.phase() == Phase::Joining {

@@ -1,53 +1,44 @@
 //! One process accepts, any worker answers.
 //!
 //! ```text
-//! Connections flow right, credit flows left, nothing else crosses.
-//!
-//! kernel backlog -> listener -> acceptor -> queue -> dispatcher -> channel ==process==> receiver
-//!                               (pauses when full)      ^                                   |
-//!                                                       +------------- credit -------------+
+//! kernel backlog -> listener -> acceptor -> queue -> dispatcher -> channel ==process==> receiver -> handler
+//!                               (pauses when full)   ^    |           |                    |
+//!                                                    |    +-----------+--- credit, acks ---+
+//!                                                    +------ unclaimed or handed back -----+
 //! ```
 //!
-//! The modules stand in the order in which a connection meets them. A stage holds only the next stage's sender;
-//! [`server`] alone knows all of them. What crosses the process border is specified in `PROTOCOL.md`.
+//! The layers, from the ground up. A module imports only modules of the layers below its own; `tests/layers.rs` checks that.
+//!
+//! 1. [`ids`], [`error`], [`stats`]
+//! 2. [`sys`]: the operating system
+//! 3. [`protocol`]: the wire format, without I/O
+//! 4. [`channel`]: the socket and the shared page between a parent and one worker
+//! 5. [`parent`], [`worker`], [`descriptors`]: the three products, which import nothing of each other
 
 #![deny(unsafe_code)]
 
-pub mod config;
-pub mod listener;
+pub mod error;
+pub mod ids;
+pub mod stats;
 
-pub mod acceptor;
-pub mod connection;
-pub mod queue;
-pub mod reserve;
+pub mod sys;
 
-pub mod dispatcher;
+pub mod protocol;
 
 pub mod channel;
 
-pub mod receiver;
+pub mod parent;
+pub mod worker;
 
-pub mod share;
+pub mod descriptors;
 
-pub mod server;
-
-// Beside that: streams of bytes and descriptors, for any purpose.
-pub mod kind;
-pub mod stream;
-pub mod unix_socket;
-
-pub mod error;
-pub mod notice;
-mod rush;
-pub mod stats;
-pub mod sys;
-
-pub use config::{Config, ListenSpec, PolicyName};
-pub use error::{ConfigError, ListenError, ProtocolError, SystemError};
-pub use listener::ListenerAddress;
-pub use notice::Notice;
-pub use receiver::Receiver;
-pub use server::Server;
-pub use share::ShareSpec;
-pub use stream::Stream;
-pub use unix_socket::UnixListener;
+pub use descriptors::stream::Stream;
+pub use error::{ConfigError, ListenError, SystemError};
+pub use parent::config::{Config, ListenSpec, PolicyName};
+pub use parent::listener::ListenerAddress;
+pub use parent::notice::Notice;
+pub use parent::server::Server;
+pub use parent::share::ShareSpec;
+pub use protocol::ProtocolError;
+pub use sys::unix_socket::UnixListener;
+pub use worker::Receiver;

@@ -5,9 +5,45 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::channel::ChannelId;
-use crate::channel::scoreboard::{SLOTS, Scoreboard};
-use crate::dispatcher::state::{Counts, Standing};
+use crate::ids::ChannelId;
+
+/// What only grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections that entered the queue.
+    pub accepted: u64,
+    /// Acks.
+    pub handed_off: u64,
+    /// Times that a connection went back to the queue.
+    pub requeued: u64,
+    /// Connections that a worker had taken and handed back.
+    pub handed_back: u64,
+    /// Connections given up.
+    pub shed: u64,
+    /// The most that ever waited.
+    pub max_queued: u64,
+}
+
+/// How a channel stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelCounters {
+    /// Leases that its worker holds.
+    pub leases: u32,
+    /// Its acks.
+    pub handed_off: u64,
+    /// What it has handed back of these.
+    pub handed_back: u64,
+}
+
+/// What a worker itself counts, as far as the parent can read it at any time.
+pub trait LiveCounters: std::fmt::Debug + Send + Sync {
+    /// Returns how many connections the worker has taken.
+    fn taken(&self) -> u64;
+    /// Returns how many leases have ended.
+    fn ended(&self) -> u64;
+    /// Returns how often the worker's event loop has turned.
+    fn beats(&self) -> u64;
+}
 
 /// What a server counts.
 #[derive(Debug, Default)]
@@ -39,19 +75,19 @@ pub struct ChannelStats {
     leases: AtomicU32,
     handed_off: AtomicU64,
     handed_back: AtomicU64,
-    page: OnceLock<Arc<Scoreboard>>,
+    page: OnceLock<Arc<dyn LiveCounters>>,
 }
 
 impl ChannelStats {
     /// What the dispatcher knows.
-    pub fn publish(&self, standing: Standing) {
+    pub fn publish(&self, standing: ChannelCounters) {
         self.leases.store(standing.leases, Relaxed);
         self.handed_off.store(standing.handed_off, Relaxed);
         self.handed_back.store(standing.handed_back, Relaxed);
     }
 
     /// The page on which the worker itself counts, as the dispatcher looks only when it has a reason.
-    pub fn share(&self, page: Arc<Scoreboard>) {
+    pub fn share(&self, page: Arc<dyn LiveCounters>) {
         // Set once, by the hello.
         let _ = self.page.set(page);
     }
@@ -87,7 +123,8 @@ impl ChannelStats {
     }
 }
 
-const MAX_UNSEEN: u64 = 4 * SLOTS as u64;
+/// Four times the connections that may be in flight to one worker.
+const MAX_UNSEEN: u64 = 256;
 
 /// The counters at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use napi_derive::napi;
 use socketserver_core::error::SystemError as CoreError;
-use socketserver_core::share::ShareId;
+use socketserver_core::ids::ShareId;
 use socketserver_core::stats::Snapshot;
 use socketserver_core::{ListenError, ListenerAddress as CoreAddress};
 

@@ -2,8 +2,10 @@
 
 use napi_derive::napi;
 use socketserver_core::ProtocolError;
-use socketserver_core::notice::{EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, Refused, ShedReason, Step};
-use socketserver_core::share::ShareId;
+use socketserver_core::ids::ShareId;
+use socketserver_core::parent::notice::{
+    EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, Refused, ShedReason, Step,
+};
 use socketserver_core::sys::Credentials;
 
 use crate::convert::{ListenerAddress, SystemError, count, millis, remote_parts};

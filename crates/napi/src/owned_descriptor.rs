@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use napi::Result;
 use napi_derive::napi;
 use socketserver_core::SystemError as CoreError;
+use socketserver_core::descriptors::kind::{Domain, Kind};
 use socketserver_core::error::system_error;
-use socketserver_core::kind::{Domain, Kind};
 
 use crate::convert::SystemError;
 use crate::descriptor;

@@ -8,12 +8,12 @@ use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::Receiver;
-use socketserver_core::channel::frame::{OLDEST_VERSION, VERSION};
-use socketserver_core::channel::record::CloseReason;
 use socketserver_core::error::system_error;
-use socketserver_core::receiver::lane::Taken;
-use socketserver_core::receiver::{End, HandBackError, Phase};
-use socketserver_core::unix_socket;
+use socketserver_core::protocol::frame::{OLDEST_VERSION, VERSION};
+use socketserver_core::protocol::records::CloseReason;
+use socketserver_core::sys::unix_socket;
+use socketserver_core::worker::lane::Taken;
+use socketserver_core::worker::{End, HandBackError, Phase};
 
 use crate::convert::{SystemError, count, id_of, ip_text};
 use crate::descriptor::Kept;
@@ -219,7 +219,7 @@ impl NativeReceiver {
     /// Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`.
     #[napi]
     pub fn shut_down(fd: i32) -> Result<()> {
-        descriptor::borrow(fd, socketserver_core::channel::shut_down)
+        descriptor::borrow(fd, socketserver_core::sys::shut_down)
     }
 
     /// Makes `fd`, which is taken over, the standard error of this process.

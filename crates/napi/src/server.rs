@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use napi::{Error, Result, Status};
 use napi_derive::napi;
-use socketserver_core::channel::ChannelId;
-use socketserver_core::share::Allow;
+use socketserver_core::ids::ChannelId;
+use socketserver_core::parent::share::Allow;
 use socketserver_core::{Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
 use crate::convert::{ListenOutcome, NativeStats, ShareOutcome, SystemError, count};

@@ -8,8 +8,9 @@ use napi::bindgen_prelude::{Function, FunctionRef};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::SystemError as CoreError;
-use socketserver_core::stream::{self, Found, Sent, Settled as CoreSettled, Stream};
-use socketserver_core::unix_socket;
+use socketserver_core::descriptors::stream;
+use socketserver_core::descriptors::stream::{Found, Sent, Settled as CoreSettled, Stream};
+use socketserver_core::sys::unix_socket;
 
 use crate::convert::SystemError;
 use crate::descriptor;

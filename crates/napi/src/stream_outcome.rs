@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use socketserver_core::SystemError as CoreError;
-use socketserver_core::stream::{Found, Sent, Settled as CoreSettled, Stream};
+use socketserver_core::descriptors::stream::{Found, Sent, Settled as CoreSettled, Stream};
 
 use crate::convert::SystemError;
 use crate::owned_descriptor::NativeDescriptor;

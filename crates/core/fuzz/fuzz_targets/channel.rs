@@ -9,9 +9,10 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use socketserver_core::channel::ChannelId;
-use socketserver_core::channel::frame::{VERSION, Writer};
-use socketserver_core::channel::record::Hello;
+use socketserver_core::ids::ChannelId;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::VERSION;
+use socketserver_core::protocol::records::Hello;
 use socketserver_core::{Config, Notice, PolicyName, Receiver, Server};
 
 /// One server for all inputs: what one leaves behind, another finds.
@@ -26,7 +27,7 @@ fuzz_target!(|input: (bool, bool, Vec<Vec<u8>>)| {
     let (hostile, end) = server.open_channel().expect("a channel");
     let mut socket = UnixStream::from(end);
     if greets {
-        let mut hello = Writer::new();
+        let mut hello = Encoder::new();
         hello.hello(Hello {
             oldest: VERSION,
             newest: VERSION,

@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
 use nix::errno::Errno;
-use socketserver_core::channel::ancillary::Received;
-use socketserver_core::channel::frame::{FrameError, ToParent, ToWorker, Writer};
-use socketserver_core::channel::{Fill, Reader};
+use socketserver_core::channel::reader::{Fill, Reader};
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{FrameError, ToParent, ToWorker};
+use socketserver_core::sys::ancillary::Received;
 use socketserver_core::sys::{Accepted, Sys};
 
 fuzz_target!(|input: (Vec<(u8, u8)>, Vec<u8>)| {
@@ -22,13 +23,13 @@ fuzz_target!(|input: (Vec<(u8, u8)>, Vec<u8>)| {
 });
 
 /// A frame written anew, and its size as it was read.
-type Written = (Writer, usize);
+type Written = (Encoder, usize);
 
 fn to_parent(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
     let Some((frame, size)) = ToParent::decode(bytes)? else {
         return Ok(None);
     };
-    let mut again = Writer::new();
+    let mut again = Encoder::new();
     match frame {
         ToParent::Hello(hello) => again.hello(hello),
         ToParent::Ack(ids) => again.ack(ids.collect::<Result<Vec<_>, _>>()?),
@@ -47,7 +48,7 @@ fn to_worker(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
     let Some((frame, size)) = ToWorker::decode(bytes)? else {
         return Ok(None);
     };
-    let mut again = Writer::new();
+    let mut again = Encoder::new();
     match frame {
         ToWorker::Welcome(welcome) => again.welcome(welcome),
         ToWorker::Connection(heads) => again.connection(heads.collect::<Result<Vec<_>, _>>()?),

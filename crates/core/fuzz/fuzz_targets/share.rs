@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
-use socketserver_core::channel::ancillary;
-use socketserver_core::channel::frame::{OLDEST_VERSION, ToWorker, VERSION, Writer};
-use socketserver_core::channel::record::{Credit, Hello, Refusal, RefusalReason};
-use socketserver_core::channel::{Fill, Reader};
-use socketserver_core::share::Allow;
+use socketserver_core::channel::reader::{Fill, Reader};
+use socketserver_core::parent::share::Allow;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{OLDEST_VERSION, ToWorker, VERSION};
+use socketserver_core::protocol::records::{Credit, Hello, Refusal, RefusalReason};
 use socketserver_core::sys::Os;
-use socketserver_core::unix_socket::connect;
+use socketserver_core::sys::ancillary;
+use socketserver_core::sys::unix_socket::connect;
 use socketserver_core::{Config, ListenSpec, ListenerAddress, PolicyName, Receiver, Server, ShareSpec};
 
 /// One thing that a peer does.
@@ -168,7 +169,7 @@ struct Peer {
     socket: OwnedFd,
     reader: Reader,
     /// What has been put off.
-    said: Writer,
+    said: Encoder,
     bytes: Vec<u8>,
     sent: Vec<u64>,
     kept: Vec<OwnedFd>,
@@ -180,7 +181,7 @@ impl Peer {
         Self {
             socket: connect(world.path.as_os_str().as_bytes()).expect("the server listens"),
             reader: Reader::new(),
-            said: Writer::new(),
+            said: Encoder::new(),
             bytes: Vec::new(),
             sent: Vec::new(),
             kept: Vec::new(),
@@ -217,8 +218,8 @@ impl Peer {
             Deed::Ended(leases) => self.say(|said| said.ended((*leases).into())),
             Deed::Credit { count, lane } => self.say(|said| said.credit([amount(count, *lane)])),
             Deed::Cancel { count, lane } => self.say(|said| said.cancel([amount(count, *lane)])),
-            Deed::Leave => self.say(Writer::leave),
-            Deed::Nudge => self.say(Writer::nudge),
+            Deed::Leave => self.say(Encoder::leave),
+            Deed::Nudge => self.say(Encoder::nudge),
             Deed::Bytes(bytes) => self.bytes.extend(bytes.iter().take(4096)),
             Deed::Send { descriptors, cut } => self.send(descriptors, *cut),
             Deed::Client => {
@@ -239,7 +240,7 @@ impl Peer {
         }
     }
 
-    fn say(&mut self, write: impl FnOnce(&mut Writer)) {
+    fn say(&mut self, write: impl FnOnce(&mut Encoder)) {
         self.said.clear();
         write(&mut self.said);
         self.bytes.extend(self.said.bytes());

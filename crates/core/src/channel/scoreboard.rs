@@ -19,7 +19,8 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::ftruncate;
 
-use crate::connection::ConnectionId;
+use crate::ids::ConnectionId;
+use crate::stats::LiveCounters;
 
 /// Connections that may be under way to one worker.
 pub const SLOTS: usize = 64;
@@ -263,6 +264,20 @@ fn memory() -> Result<OwnedFd, Errno> {
 
 #[allow(clippy::cast_possible_wrap, reason = "4096")]
 const SIZE_OFF: nix::libc::off_t = SIZE as nix::libc::off_t;
+
+impl LiveCounters for Scoreboard {
+    fn taken(&self) -> u64 {
+        Self::taken(self)
+    }
+
+    fn ended(&self) -> u64 {
+        Self::ended(self)
+    }
+
+    fn beats(&self) -> u64 {
+        Self::beats(self)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Credit: what a worker is never given without, and how it is taken back.
 
-use socketserver_core::channel::record::Credit;
-use socketserver_core::receiver::Phase;
+use socketserver_core::protocol::records::Credit;
+use socketserver_core::worker::Phase;
 
 use crate::peer::{Heard, hello};
 use crate::world::{World, answer, answer_to, client, clients, is_of, still_waits};

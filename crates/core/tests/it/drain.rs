@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use socketserver_core::channel::frame::{VERSION, Writer};
-use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Family, Refusal, RefusalReason};
 use socketserver_core::channel::scoreboard::NO_SLOT;
-use socketserver_core::notice::{EndReason, ShedReason};
-use socketserver_core::receiver::{End, Phase};
+use socketserver_core::parent::notice::{EndReason, ShedReason};
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::VERSION;
+use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, Family, Refusal, RefusalReason};
+use socketserver_core::worker::{End, Phase};
 use socketserver_core::{ListenError, ListenSpec, ListenerAddress, Notice};
 
 use crate::peer::{Heard, hello};
@@ -116,7 +117,7 @@ fn a_retirement_means_nothing_said_about_credit_afterwards() {
     let parent = crate::peer::Peer::new(0, ours);
     // A parent that takes the cancel in before it retires the worker, and answers it after.
     parent.say(|frames| {
-        frames.welcome(socketserver_core::channel::record::Welcome {
+        frames.welcome(socketserver_core::protocol::records::Welcome {
             version: VERSION,
             channel: 1,
             scoreboard: false,
@@ -365,13 +366,13 @@ fn what_has_reached_a_worker_when_its_parent_dies_is_the_workers() {
     let parent = crate::peer::Peer::new(0, ours);
     let (client, connection) = std::os::unix::net::UnixStream::pair().unwrap();
     parent.say(|frames| {
-        frames.welcome(socketserver_core::channel::record::Welcome {
+        frames.welcome(socketserver_core::protocol::records::Welcome {
             version: VERSION,
             channel: 1,
             scoreboard: false,
         });
     });
-    let mut frames = Writer::new();
+    let mut frames = Encoder::new();
     frames.connection([ConnectionHead {
         id: 1,
         slot: NO_SLOT,

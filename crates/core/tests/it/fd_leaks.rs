@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
+use socketserver_core::protocol::records::{Credit, Refusal, RefusalReason};
 
 use crate::child::{alone, open_descriptors};
 use crate::peer::hello;
@@ -74,7 +74,7 @@ fn hostile_descriptors_are_closed() {
         let before = open_descriptors();
         for _ in 0..50 {
             let peer = world.peer();
-            let mut frames = socketserver_core::channel::frame::Writer::new();
+            let mut frames = socketserver_core::protocol::encode::Encoder::new();
             frames.hello(hello());
             peer.send(frames.bytes(), &[file.as_fd(); 60]);
             world.end_of(peer.channel);

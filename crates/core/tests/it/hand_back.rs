@@ -6,13 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::errno::Errno;
-use socketserver_core::channel::frame::{FrameError, Writer};
-use socketserver_core::channel::record::{CloseReason, ConnectionHead, Hello, ReturnOutcome, Returned};
 use socketserver_core::channel::scoreboard::Claim;
-use socketserver_core::dispatcher::ledger::{NOT_AGAIN, RETURNABLE};
-use socketserver_core::notice::EndReason;
-use socketserver_core::receiver::lane::Taken;
-use socketserver_core::receiver::{HandBackError, Phase};
+use socketserver_core::parent::dispatcher::rules::ledger::NOT_AGAIN;
+use socketserver_core::parent::notice::EndReason;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::FrameError;
+use socketserver_core::protocol::limits::RETURNABLE;
+use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Hello, ReturnOutcome, Returned};
+use socketserver_core::worker::lane::Taken;
+use socketserver_core::worker::{HandBackError, Phase};
 use socketserver_core::{ListenSpec, ListenerAddress, ProtocolError};
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
@@ -455,7 +457,7 @@ fn a_return_with_two_descriptors() {
     ends_with(
         |_| ProtocolError::SurplusDescriptors,
         |peer, head, fd| {
-            let mut frames = Writer::new();
+            let mut frames = Encoder::new();
             frames.give_back(head.id);
             peer.send(frames.bytes(), &[fd.as_fd(), fd.as_fd()]);
         },
@@ -540,7 +542,7 @@ fn what_is_acked_and_returned_in_one_read_is_both() {
     let client = client(world.listen());
     let mut peer = world.peer().join();
     let (head, fd) = peer.one();
-    let mut frames = Writer::new();
+    let mut frames = Encoder::new();
     frames.ack([head.id]);
     frames.give_back(head.id);
     frames.leave();
@@ -564,7 +566,7 @@ fn what_is_acked_before_bytes_that_are_no_frame_stays_acked() {
     let _client = client(world.listen());
     let mut peer = world.peer().join();
     let (head, _fd) = peer.one();
-    let mut frames = Writer::new();
+    let mut frames = Encoder::new();
     frames.ack([head.id]);
     let mut bytes = frames.bytes().to_vec();
     bytes.extend([0xff; 8]);
@@ -580,7 +582,7 @@ fn with_a_scoreboard_it_is_taken_on_the_page_and_returned_by_frame() {
     let client = client(world.listen());
     let mut peer = world.peer().join_with_scoreboard();
     peer.page.as_ref().unwrap().add(0, 0, 1);
-    peer.say(Writer::nudge);
+    peer.say(Encoder::nudge);
     let Heard::Connections(mut connections) = peer.hear() else {
         panic!("no connection");
     };

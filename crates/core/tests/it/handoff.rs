@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use socketserver_core::channel::record::{CloseReason, Credit, Refusal, RefusalReason};
-use socketserver_core::dispatcher::ledger::REST;
-use socketserver_core::notice::EndReason;
-use socketserver_core::receiver::{End, Phase};
+use socketserver_core::parent::dispatcher::rules::ledger::REST;
+use socketserver_core::parent::notice::EndReason;
+use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
+use socketserver_core::worker::{End, Phase};
 use socketserver_core::{Config, Notice, PolicyName};
 
 use crate::faulty::Faulty;

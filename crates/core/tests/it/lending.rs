@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use socketserver_core::kind::{Domain, Kind, identity};
+use socketserver_core::descriptors::kind::{Domain, Kind, identity};
 use socketserver_core::{Config, ListenSpec, Notice, PolicyName};
 
 use crate::wait::until_true;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socketserver_core::channel::ancillary::Received;
+use socketserver_core::sys::ancillary::Received;
 use socketserver_core::sys::{Accepted, Os, Sys};
 
 /// The system.

@@ -3,12 +3,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use socketserver_core::channel::ancillary;
-use socketserver_core::channel::frame::{ToWorker, VERSION, Writer};
-use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Hello, Returned};
+use socketserver_core::channel::reader::{Fill, Reader};
 use socketserver_core::channel::scoreboard::Scoreboard;
-use socketserver_core::channel::{ChannelId, Fill, Reader};
+use socketserver_core::ids::ChannelId;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{ToWorker, VERSION};
+use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, Hello, Returned};
 use socketserver_core::sys::Os;
+use socketserver_core::sys::ancillary;
 
 use crate::wait::BOUND;
 
@@ -66,8 +68,8 @@ impl Peer {
         self
     }
 
-    pub fn say(&self, write: impl FnOnce(&mut Writer)) {
-        let mut frames = Writer::new();
+    pub fn say(&self, write: impl FnOnce(&mut Encoder)) {
+        let mut frames = Encoder::new();
         write(&mut frames);
         self.send(frames.bytes(), &[]);
     }
@@ -111,7 +113,7 @@ impl Peer {
 
     /// Returns a connection with a descriptor.
     pub fn give_back(&self, id: u64, fd: BorrowedFd<'_>) {
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         frames.give_back(id);
         self.send(frames.bytes(), &[fd]);
     }

@@ -4,32 +4,35 @@ use std::fmt::Write;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use socketserver_core::channel::frame::{MAX_FRAME, MAX_RECORDS, OLDEST_VERSION, RETURNS_SINCE, VERSION, Writer};
-use socketserver_core::channel::record::{
+use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
+use socketserver_core::parent::dispatcher::rules::ledger::{ANSWER_WITHIN, NOT_AGAIN};
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{MAX_FRAME, OLDEST_VERSION, RETURNS_SINCE, VERSION};
+use socketserver_core::protocol::limits::MAX_RECORDS;
+use socketserver_core::protocol::limits::{MAX_CREDIT, MAX_LANES};
+use socketserver_core::protocol::limits::{RETURNABLE, WINDOW};
+use socketserver_core::protocol::records::{
     CloseReason, ConnectionHead, Credit, Family, Hello, Record, Refusal, RefusalReason, ReturnOutcome, Returned,
     Welcome,
 };
-use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
-use socketserver_core::dispatcher::credit::{MAX_CREDIT, MAX_LANES};
-use socketserver_core::dispatcher::ledger::{ANSWER_WITHIN, NOT_AGAIN, RETURNABLE, WINDOW};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 
 /// One frame of the session: who says it, what it is, and what its records mean, so many bytes each.
 struct Line {
     who: char,
-    frame: Writer,
+    frame: Encoder,
     title: &'static str,
     parts: &'static [(usize, &'static str)],
 }
 
 fn line(
     who: char,
-    write: impl FnOnce(&mut Writer),
+    write: impl FnOnce(&mut Encoder),
     title: &'static str,
     parts: &'static [(usize, &'static str)],
 ) -> Line {
-    let mut frame = Writer::new();
+    let mut frame = Encoder::new();
     write(&mut frame);
     Line {
         who,
@@ -206,9 +209,9 @@ fn end() -> Vec<Line> {
             "CANCELLED: all of it was unused",
             CREDIT,
         ),
-        line('P', Writer::drain, "DRAIN", &[]),
-        line('P', Writer::retire, "RETIRE", &[]),
-        line('W', Writer::leave, "LEAVE, if it is the worker who begins", &[]),
+        line('P', Encoder::drain, "DRAIN", &[]),
+        line('P', Encoder::retire, "RETIRE", &[]),
+        line('W', Encoder::leave, "LEAVE, if it is the worker who begins", &[]),
         line(
             'P',
             |frames| frames.close(CloseReason::Dismissed),

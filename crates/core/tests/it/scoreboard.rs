@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use socketserver_core::channel::ChannelId;
-use socketserver_core::channel::frame::{FrameError, Writer};
-use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Refusal, RefusalReason};
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
-use socketserver_core::dispatcher::board::LOOK_AFTER;
-use socketserver_core::notice::EndReason;
-use socketserver_core::receiver::Phase;
+use socketserver_core::ids::ChannelId;
+use socketserver_core::parent::dispatcher::io::scoreboard::LOOK_AFTER;
+use socketserver_core::parent::notice::EndReason;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::FrameError;
+use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, Refusal, RefusalReason};
+use socketserver_core::worker::Phase;
 use socketserver_core::{Notice, ProtocolError};
 
 use crate::faulty::Faulty;
@@ -42,7 +43,7 @@ fn grant(peer: &Peer, credit: u64) {
 
 fn ring(peer: &Peer) {
     if page(peer).take_wanted() {
-        peer.say(Writer::nudge);
+        peer.say(Encoder::nudge);
     }
 }
 
@@ -275,7 +276,7 @@ fn a_bell_that_is_lost_is_asked_for_again_with_the_next_frame() {
     assert!(matches!(peer.hear(), Heard::Cancelled(_)));
     until_true("the parent asks again", || page(&peer).is_wanted());
     page(&peer).add(0, 0, 1);
-    peer.say(Writer::nudge);
+    peer.say(Encoder::nudge);
     assert!(matches!(peer.hear(), Heard::Connections(_)));
     drop(client);
 }
@@ -296,7 +297,7 @@ fn a_worker_that_leaves_gives_back_on_the_page_what_comes_too_late() {
     let mut peer = world.peer().join_with_scoreboard();
     let client = client(address);
     let (head, fd) = some(&mut peer, 1).remove(0);
-    peer.say(Writer::leave);
+    peer.say(Encoder::leave);
     assert!(page(&peer).claim(head.slot, head.id, Claim::Unwanted));
     drop(fd);
     answer(world.worker().one(), "by another");
@@ -324,7 +325,7 @@ fn ends_with(expected: &ProtocolError, lie: impl FnOnce(&Peer, &ConnectionHead))
     let first = client(address);
     let (head, fd) = some(&mut peer, 1).remove(0);
     lie(&peer, &head);
-    peer.say(Writer::nudge);
+    peer.say(Encoder::nudge);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
     let farewell = peer.last_words().pop();
     assert!(
@@ -354,7 +355,7 @@ fn a_recall_by_the_worker() {
     let _client = client(world.listen());
     let (head, _fd) = some(&mut peer, 1).remove(0);
     assert!(page(&peer).claim(head.slot, head.id, Claim::Recalled));
-    peer.say(Writer::nudge);
+    peer.say(Encoder::nudge);
     let expected = ProtocolError::Scoreboard { id: head.id };
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected));
     world.await_queued(1);
@@ -421,7 +422,7 @@ fn an_end_by_frame() {
 fn flags_that_do_not_exist() {
     let world = World::new();
     let peer = world.peer();
-    let mut frames = Writer::new();
+    let mut frames = Encoder::new();
     frames.hello(crate::peer::hello());
     let mut bytes = frames.bytes().to_vec();
     bytes[20] = 2;

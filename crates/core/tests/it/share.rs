@@ -11,13 +11,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use socketserver_core::channel::ChannelId;
-use socketserver_core::channel::frame::Writer;
-use socketserver_core::channel::record::CloseReason;
-use socketserver_core::notice::{EndReason, Refused};
-use socketserver_core::receiver::{End, Phase};
-use socketserver_core::share::{Allow, ShareId};
-use socketserver_core::{Notice, ShareSpec, SystemError, unix_socket};
+use socketserver_core::ids::ChannelId;
+use socketserver_core::ids::ShareId;
+use socketserver_core::parent::notice::{EndReason, Refused};
+use socketserver_core::parent::share::Allow;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::records::CloseReason;
+use socketserver_core::sys::unix_socket;
+use socketserver_core::worker::{End, Phase};
+use socketserver_core::{Notice, ShareSpec, SystemError};
 
 pub use self::folder::Folder;
 use crate::peer::Peer;
@@ -197,7 +199,7 @@ fn a_worker_whose_channel_is_over_before_it_says_hello_learns_why() {
         (None, End::Gone),
     ] {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         if let Some(reason) = said {
             frames.close(reason);
         }

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
-use socketserver_core::kind::{Domain, Kind, identity};
-use socketserver_core::stream::{Found, MAX_DESCRIPTORS, Sent, Settled, Stream, pair};
+use socketserver_core::descriptors::kind::{Domain, Kind, identity};
+use socketserver_core::descriptors::stream::{Found, MAX_DESCRIPTORS, Sent, Settled, Stream, pair};
 use socketserver_core::sys::Sys;
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};

@@ -7,12 +7,12 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use socketserver_core::channel::ChannelId;
-use socketserver_core::notice::EndReason;
-use socketserver_core::receiver::Phase;
-use socketserver_core::receiver::lane::Taken;
+use socketserver_core::ids::ChannelId;
+use socketserver_core::parent::notice::EndReason;
 use socketserver_core::stats::Snapshot;
 use socketserver_core::sys::{Os, Sys};
+use socketserver_core::worker::Phase;
+use socketserver_core::worker::lane::Taken;
 use socketserver_core::{Config, ListenSpec, ListenerAddress, Notice, PolicyName, Receiver, Server};
 
 use crate::peer::Peer;

@@ -19,9 +19,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use socketserver_core::Receiver;
-use socketserver_core::channel::record::CloseReason;
-use socketserver_core::receiver::lane::Taken;
-use socketserver_core::receiver::{End, Phase};
+use socketserver_core::protocol::records::CloseReason;
+use socketserver_core::worker::lane::Taken;
+use socketserver_core::worker::{End, Phase};
 
 const AT_A_TIME: u32 = 4;
 const ANY_PORT: u16 = 0;

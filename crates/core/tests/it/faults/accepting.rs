@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socketserver_core::acceptor::Acceptor;
-use socketserver_core::dispatcher::Message;
-use socketserver_core::listener::Listener;
-use socketserver_core::notice::Notices;
-use socketserver_core::queue::Gate;
+use socketserver_core::parent::acceptor::Acceptor;
+use socketserver_core::parent::dispatcher::message::Message;
+use socketserver_core::parent::listener::Listener;
+use socketserver_core::parent::notice::Notices;
+use socketserver_core::parent::queue::Permits;
 use socketserver_core::stats::Stats;
 use socketserver_core::{ListenerAddress, Notice, sys};
 use tokio::sync::{mpsc, watch};
@@ -28,7 +28,7 @@ struct Alone {
     drain: watch::Sender<bool>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
-    gate: Gate,
+    gate: Permits,
     task: JoinHandle<()>,
 }
 
@@ -41,7 +41,7 @@ impl Alone {
         let (dispatcher, accepted) = mpsc::channel(64);
         let (drain, draining) = watch::channel(false);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
-        let gate = Gate::new(places);
+        let gate = Permits::new(places);
         let acceptor = Acceptor {
             sys: sys.clone(),
             ids: Arc::new(AtomicU64::new(1)),

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use socketserver_core::ProtocolError;
-use socketserver_core::channel::frame::{FrameError, VERSION, Writer};
-use socketserver_core::channel::record::{CloseReason, Credit, Hello, Refusal, RefusalReason, Welcome};
-use socketserver_core::notice::EndReason;
+use socketserver_core::parent::notice::EndReason;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{FrameError, VERSION};
+use socketserver_core::protocol::records::{CloseReason, Credit, Hello, Refusal, RefusalReason, Welcome};
 
 use crate::peer::{Heard, Peer, hello};
 use crate::world::{World, answer, answer_to, client, is_of};
@@ -59,8 +60,8 @@ fn answered_by_another(worker: &crate::world::Worker, client: std::net::TcpStrea
 }
 
 /// The bytes of one frame, with some of them replaced.
-fn forged(write: impl FnOnce(&mut Writer), at: usize, bytes: &[u8]) -> Vec<u8> {
-    let mut frames = Writer::new();
+fn forged(write: impl FnOnce(&mut Encoder), at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut frames = Encoder::new();
     write(&mut frames);
     let mut forged = frames.bytes().to_vec();
     forged[at..at + bytes.len()].copy_from_slice(bytes);
@@ -95,7 +96,7 @@ fn a_second_hello() {
 #[test]
 fn an_unknown_kind() {
     ends_with(&FrameError::Kind(0x3f).into(), |peer, _| {
-        peer.send(&forged(Writer::leave, 4, &[0x3f]), &[]);
+        peer.send(&forged(Encoder::leave, 4, &[0x3f]), &[]);
     });
 }
 
@@ -115,7 +116,7 @@ fn a_frame_that_travels_the_wrong_way() {
 #[test]
 fn a_reserved_byte() {
     ends_with(&FrameError::Reserved(7).into(), |peer, _| {
-        peer.send(&forged(Writer::leave, 5, &[1]), &[]);
+        peer.send(&forged(Encoder::leave, 5, &[1]), &[]);
     });
 }
 
@@ -159,7 +160,7 @@ fn an_unknown_reason() {
 #[test]
 fn a_descriptor_to_the_parent() {
     ends_with(&ProtocolError::SurplusDescriptors, |peer, _| {
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         frames.ended(0);
         peer.send(frames.bytes(), &[file().as_fd()]);
     });
@@ -168,7 +169,7 @@ fn a_descriptor_to_the_parent() {
 #[test]
 fn a_descriptor_to_the_parent_within_a_frame() {
     ends_with(&ProtocolError::SurplusDescriptors, |peer, _| {
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         frames.ended(0);
         peer.send(&frames.bytes()[..3], &[file().as_fd()]);
         peer.send(&frames.bytes()[3..], &[]);
@@ -178,7 +179,7 @@ fn a_descriptor_to_the_parent_within_a_frame() {
 #[test]
 fn a_descriptor_with_the_hello() {
     ends_unjoined_with(&ProtocolError::SurplusDescriptors, |peer, _| {
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         frames.hello(hello());
         let files = [file(), file()];
         peer.send(frames.bytes(), &files.each_ref().map(AsFd::as_fd));
@@ -249,7 +250,7 @@ fn credit_on_too_many_lanes() {
 #[test]
 fn a_frame_that_is_cut_by_the_end() {
     ends_with(&ProtocolError::CutFrame, |peer, _| {
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         frames.ack([1]);
         peer.send(&frames.bytes()[..11], &[]);
         peer.socket.shutdown(std::net::Shutdown::Write).unwrap();

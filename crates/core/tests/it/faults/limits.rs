@@ -9,7 +9,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
 use nix::sys::time::TimeValLike;
 use socketserver_core::Notice;
-use socketserver_core::receiver::Phase;
+use socketserver_core::worker::Phase;
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
 use crate::wait::until_true;

@@ -7,10 +7,14 @@ use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::time::{TimeVal, TimeValLike};
 use proptest::prelude::*;
 use socketserver_core::ProtocolError;
-use socketserver_core::channel::ancillary::{self, Received};
-use socketserver_core::channel::frame::{FrameError, MAX_FRAME, MAX_RECORDS, ToWorker, Writer};
-use socketserver_core::channel::record::{ConnectionHead, Family, Welcome};
-use socketserver_core::channel::{Fill, Reader, pair};
+use socketserver_core::channel::pair;
+use socketserver_core::channel::reader::{Fill, Reader};
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{FrameError, MAX_FRAME, ToWorker};
+use socketserver_core::protocol::limits::MAX_RECORDS;
+use socketserver_core::protocol::records::{ConnectionHead, Family, Welcome};
+use socketserver_core::sys::ancillary;
+use socketserver_core::sys::ancillary::Received;
 use socketserver_core::sys::{Accepted, Os, Sys};
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
@@ -29,14 +33,14 @@ fn head(id: u64) -> ConnectionHead {
     }
 }
 
-fn connections(ids: impl IntoIterator<Item = u64>) -> Writer {
-    let mut frames = Writer::new();
+fn connections(ids: impl IntoIterator<Item = u64>) -> Encoder {
+    let mut frames = Encoder::new();
     frames.connection(ids.into_iter().map(head));
     frames
 }
 
-fn welcome() -> Writer {
-    let mut frames = Writer::new();
+fn welcome() -> Encoder {
+    let mut frames = Encoder::new();
     frames.welcome(Welcome {
         version: 1,
         channel: 1,
@@ -78,7 +82,7 @@ fn read_some(reader: &mut Reader, words: &mut Vec<String>) -> Result<(), Protoco
     reader.check_descriptors()
 }
 
-fn send(socket: &OwnedFd, frames: &Writer, descriptors: usize) {
+fn send(socket: &OwnedFd, frames: &Encoder, descriptors: usize) {
     // No socket of ours: a channel that travels on itself never ends.
     let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
     let copies = vec![file.as_fd(); descriptors];
@@ -302,7 +306,7 @@ proptest! {
         send(&left, &welcome(), 0);
         for batch in [1..4_u64, 4..5, 5..12] {
             send(&left, &connections(batch.clone()), usize::try_from(batch.end - batch.start).unwrap());
-            let mut drain = Writer::new();
+            let mut drain = Encoder::new();
             drain.drain();
             send(&left, &drain, 0);
         }

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
-use socketserver_core::channel::frame::{ToParent, VERSION, Writer};
-use socketserver_core::channel::record::{CloseReason, ConnectionHead, Credit, Family, Refusal, Welcome};
-use socketserver_core::channel::{Fill, Reader, ancillary, pair};
-use socketserver_core::receiver::{End, Phase};
+use socketserver_core::channel::pair;
+use socketserver_core::channel::reader::{Fill, Reader};
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{ToParent, VERSION};
+use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, Family, Refusal, Welcome};
+use socketserver_core::sys::ancillary;
 use socketserver_core::sys::{Os, Sys};
+use socketserver_core::worker::{End, Phase};
 use socketserver_core::{ProtocolError, Receiver};
 
 use crate::faulty::Faulty;
@@ -56,12 +59,12 @@ impl Parent {
 
     /// Waits until everything that has been said so far has been read.
     fn await_read<S: Sys>(&self, receiver: &Receiver<S>) {
-        self.say(Writer::drain, 0);
+        self.say(Encoder::drain, 0);
         until_true("it has been read", || receiver.phase() == Phase::Draining);
     }
 
-    fn say(&self, write: impl FnOnce(&mut Writer), descriptors: usize) {
-        let mut frames = Writer::new();
+    fn say(&self, write: impl FnOnce(&mut Encoder), descriptors: usize) {
+        let mut frames = Encoder::new();
         write(&mut frames);
         let file = std::fs::File::open("/dev/null").unwrap();
         let copies = vec![file.as_fd(); descriptors];
@@ -328,7 +331,7 @@ fn a_closed_channels_connections_are_not_served() {
 fn what_is_withdrawn_is_closed_at_once() {
     let (parent, receiver, _) = Parent::of(Os, 1);
     let (given, mut kept) = UnixStream::pair().unwrap();
-    let mut frames = Writer::new();
+    let mut frames = Encoder::new();
     frames.connection([head(1)]);
     ancillary::send(parent.socket.as_fd(), frames.bytes(), &[given.as_fd()]).unwrap();
     drop(given);

@@ -5,12 +5,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use socketserver_core::channel::frame::{ToWorker, Writer};
-use socketserver_core::channel::record::{ConnectionHead, Credit, Family};
-use socketserver_core::channel::{Fill, Reader, pair};
-use socketserver_core::dispatcher::Message;
-use socketserver_core::dispatcher::outlet::Outlet;
-use socketserver_core::notice::EndReason;
+use socketserver_core::channel::pair;
+use socketserver_core::channel::reader::{Fill, Reader};
+use socketserver_core::parent::dispatcher::io::writer::ChannelWriter;
+use socketserver_core::parent::dispatcher::message::Message;
+use socketserver_core::parent::notice::EndReason;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::ToWorker;
+use socketserver_core::protocol::records::{ConnectionHead, Credit, Family};
 use socketserver_core::sys::{Os, Sys};
 use tokio::sync::mpsc;
 
@@ -19,15 +21,15 @@ use crate::peer::{Heard, Peer};
 use crate::wait::{BOUND, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
 
-/// An outlet with its inbox and the other end of its channel.
-fn outlet() -> (Outlet, mpsc::Sender<Message>, mpsc::Receiver<Message>, OwnedFd) {
+/// An writer with its inbox and the other end of its channel.
+fn writer() -> (ChannelWriter, mpsc::Sender<Message>, mpsc::Receiver<Message>, OwnedFd) {
     let (ours, theirs) = pair().unwrap();
     let (inbox, messages) = mpsc::channel(16);
-    (Outlet::new(1, ours, inbox.downgrade()), inbox, messages, theirs)
+    (ChannelWriter::new(1, ours, inbox.downgrade()), inbox, messages, theirs)
 }
 
-fn connection_frame() -> Writer {
-    let mut frame = Writer::new();
+fn connection_frame() -> Encoder {
+    let mut frame = Encoder::new();
     frame.connection([ConnectionHead {
         id: 1,
         slot: socketserver_core::channel::scoreboard::NO_SLOT,
@@ -48,41 +50,41 @@ async fn writable(messages: &mut mpsc::Receiver<Message>) {
 
 #[tokio::test]
 async fn a_full_socket_takes_nothing_of_a_handoff_and_is_waited_for() {
-    let (mut outlet, _inbox, mut messages, theirs) = outlet();
-    let mut said = Writer::new();
+    let (mut writer, _inbox, mut messages, theirs) = writer();
+    let mut said = Encoder::new();
     said.drain();
     let mut told = 0;
     let frame = connection_frame();
     let fds = [theirs.as_fd()];
     // Filled by what nobody reads.
-    while outlet.hand_off(&Os, said.bytes(), &[]).is_ok() {
+    while writer.hand_off(&Os, said.bytes(), &[]).is_ok() {
         told += 1;
     }
     let sys = Faulty::default();
-    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
+    assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
     // Not even tried while it is known that there is no room.
     assert_eq!(sys.sends(), 0);
     let (words, none) = received(&theirs);
     assert_eq!((words.len(), none), (told * said.bytes().len(), 0));
     writable(&mut messages).await;
-    assert_eq!(outlet.resume(&sys), Ok(()));
-    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &fds), Ok(()));
+    assert_eq!(writer.resume(&sys), Ok(()));
+    assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Ok(()));
     assert_eq!(received(&theirs), (frame.bytes().to_vec(), 1));
 }
 
 #[tokio::test]
 async fn a_frame_that_is_cut_short_is_finished_and_its_descriptors_go_once() {
-    let (mut outlet, _inbox, _messages, theirs) = outlet();
+    let (mut writer, _inbox, _messages, theirs) = writer();
     let sys = Faulty::default().send(|_| Some(Ok(1)));
     let frame = connection_frame();
-    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &[theirs.as_fd()]), Ok(()));
+    assert_eq!(writer.hand_off(&sys, frame.bytes(), &[theirs.as_fd()]), Ok(()));
     assert_eq!(sys.sends(), frame.bytes().len());
     assert_eq!(received(&theirs), (frame.bytes().to_vec(), 1));
 }
 
 #[tokio::test]
 async fn nothing_is_sent_before_the_rest_of_a_frame() {
-    let (mut outlet, _inbox, mut messages, theirs) = outlet();
+    let (mut writer, _inbox, mut messages, theirs) = writer();
     let sys = Faulty::default().send(|call| match call {
         0 => Some(Ok(10)),
         1 => Some(Err(Errno::EAGAIN)),
@@ -90,17 +92,17 @@ async fn nothing_is_sent_before_the_rest_of_a_frame() {
     });
     let frame = connection_frame();
     let fds = [theirs.as_fd()];
-    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &fds), Ok(()));
-    assert_eq!(outlet.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
-    let mut said = Writer::new();
+    assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Ok(()));
+    assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
+    let mut said = Encoder::new();
     said.drain();
-    assert_eq!(outlet.tell(&sys, said.bytes()), Ok(()));
+    assert_eq!(writer.tell(&sys, said.bytes()), Ok(()));
     assert_eq!(sys.sends(), 2);
     // The beginning is read, which makes room.
     let first = Os.receive(theirs.as_fd(), &mut [0; 64]).unwrap();
     assert_eq!((first.bytes, first.descriptors.len()), (10, 1));
     writable(&mut messages).await;
-    assert_eq!(outlet.resume(&sys), Ok(()));
+    assert_eq!(writer.resume(&sys), Ok(()));
     let mut rest = [0; 64];
     let second = Os.receive(theirs.as_fd(), &mut rest).unwrap();
     assert_eq!(second.descriptors.len(), 0);
@@ -109,23 +111,23 @@ async fn nothing_is_sent_before_the_rest_of_a_frame() {
 
 #[tokio::test]
 async fn an_error_after_the_descriptors_have_gone_ends_the_channel_and_undoes_nothing() {
-    let (mut outlet, _inbox, _messages, theirs) = outlet();
+    let (mut writer, _inbox, _messages, theirs) = writer();
     let sys = Faulty::default().send(|call| Some(if call == 0 { Ok(10) } else { Err(Errno::ENOBUFS) }));
     let frame = connection_frame();
     assert_eq!(
-        outlet.hand_off(&sys, frame.bytes(), &[theirs.as_fd()]),
+        writer.hand_off(&sys, frame.bytes(), &[theirs.as_fd()]),
         Err(Errno::EPIPE)
     );
 }
 
 #[tokio::test]
 async fn a_worker_that_reads_no_answers_ends() {
-    let (mut outlet, _inbox, _messages, _theirs) = outlet();
-    let mut said = Writer::new();
+    let (mut writer, _inbox, _messages, _theirs) = writer();
+    let mut said = Encoder::new();
     said.recall(0..64);
     let mut told = 0;
     let error = loop {
-        match outlet.tell(&Os, said.bytes()) {
+        match writer.tell(&Os, said.bytes()) {
             Ok(()) => told += said.bytes().len(),
             Err(errno) => break errno,
         }
@@ -136,12 +138,12 @@ async fn a_worker_that_reads_no_answers_ends() {
 
 #[tokio::test]
 async fn a_peer_that_has_gone_is_epipe() {
-    let (mut outlet, _inbox, _messages, theirs) = outlet();
+    let (mut writer, _inbox, _messages, theirs) = writer();
     let spare = theirs.try_clone().unwrap();
     drop(theirs);
-    outlet.shut();
+    writer.shut();
     let frame = connection_frame();
-    assert_eq!(outlet.hand_off(&Os, frame.bytes(), &[spare.as_fd()]), Err(Errno::EPIPE));
+    assert_eq!(writer.hand_off(&Os, frame.bytes(), &[spare.as_fd()]), Err(Errno::EPIPE));
 }
 
 #[test]
@@ -245,7 +247,7 @@ fn a_send_that_fails_for_good_ends_one_channel_only() {
 /// All that has been sent, as bytes and a number of descriptors.
 fn received(theirs: &OwnedFd) -> (Vec<u8>, usize) {
     fcntl(theirs, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    let (mut reader, mut frames, mut descriptors) = (Reader::new(), Writer::new(), 0);
+    let (mut reader, mut frames, mut descriptors) = (Reader::new(), Encoder::new(), 0);
     loop {
         while let Some((frame, waiting)) = reader.next(ToWorker::decode).unwrap() {
             match frame {

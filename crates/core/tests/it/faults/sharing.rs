@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socketserver_core::channel::ancillary;
-use socketserver_core::channel::frame::Writer;
-use socketserver_core::channel::record::{CloseReason, Credit, Refusal, RefusalReason};
-use socketserver_core::notice::{EndReason, Refused};
+use socketserver_core::parent::notice::{EndReason, Refused};
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
+use socketserver_core::sys::ancillary;
 use socketserver_core::{ListenerAddress, Notice, ProtocolError, ShareSpec};
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
@@ -128,7 +128,7 @@ fn credit_on_more_lanes_than_there_may_be() {
 #[test]
 fn descriptors_where_none_belong() {
     liar(&ProtocolError::SurplusDescriptors, |liar, _| {
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         frames.ended(0);
         let files: Vec<OwnedFd> = (0..64).map(|_| file()).collect();
         let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
@@ -141,7 +141,7 @@ fn descriptors_with_the_hello() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    let mut frames = Writer::new();
+    let mut frames = Encoder::new();
     frames.hello(hello());
     let peer = peer(&path);
     peer.send(frames.bytes(), &[file().as_fd()]);
@@ -185,7 +185,7 @@ fn one_that_reads_nothing_is_ended_when_too_much_is_left_unread() {
     world.server.share(spec(&path)).unwrap();
     let deaf = member(&world, &path);
     deaf.socket.set_nonblocking(true).unwrap();
-    let mut frames = Writer::new();
+    let mut frames = Encoder::new();
     frames.cancel([Credit { lane: 0, count: 1 }; 64]);
     let mut said = 0;
     let reason = until("it is ended", || {
@@ -210,7 +210,7 @@ fn floods_of_frames_peers_and_refusals_leave_a_decent_worker_its_turn() {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut frames = Writer::new();
+            let mut frames = Encoder::new();
             for _ in 0..64 {
                 frames.ended(0);
                 frames.nudge();
@@ -285,7 +285,7 @@ fn peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many() {
                 });
                 // 64 silent ones at the most, and those here.
                 assert!(open_descriptors() <= before + silent.len() + 100 + 1);
-                let mut bytes = Writer::new();
+                let mut bytes = Encoder::new();
                 bytes.hello(hello());
                 let smuggler = peer(&path);
                 smuggler.send(bytes.bytes(), &[file().as_fd(), file().as_fd()]);

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use proptest::prelude::*;
-use socketserver_core::channel::frame::{MAX_RECORDS, ToParent, ToWorker, Writer};
-use socketserver_core::channel::record::{
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{ToParent, ToWorker};
+use socketserver_core::protocol::limits::MAX_RECORDS;
+use socketserver_core::protocol::records::{
     CloseReason, ConnectionHead, Credit, Family, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
 
@@ -31,7 +33,7 @@ enum Frame {
 }
 
 impl Frame {
-    fn write(&self, frames: &mut Writer) {
+    fn write(&self, frames: &mut Encoder) {
         match self.clone() {
             Self::Hello(hello) => frames.hello(hello),
             Self::Ack(ids) => frames.ack(ids),
@@ -91,7 +93,7 @@ impl Frame {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         self.write(&mut frames);
         frames.bytes().to_vec()
     }
@@ -253,7 +255,7 @@ proptest! {
 
     #[test]
     fn more_records_than_a_frame_holds_go_into_several(ids in prop::collection::vec(any::<u64>(), 65..300)) {
-        let mut frames = Writer::new();
+        let mut frames = Encoder::new();
         frames.ack(ids.iter().copied());
         let (mut rest, mut read) = (frames.bytes(), Vec::new());
         while let Some((Frame::Ack(some), size)) = Frame::decode(rest) {
@@ -268,7 +270,7 @@ proptest! {
 
 #[test]
 fn a_frame_without_records_that_has_some_is_not_written() {
-    let mut frames = Writer::new();
+    let mut frames = Encoder::new();
     frames.ack([]);
     frames.connection([]);
     frames.cancelled([]);

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socketserver_core::channel::ChannelId;
-use socketserver_core::channel::record::{Credit, Refusal, RefusalReason};
-use socketserver_core::dispatcher::ledger::{ANSWER_WITHIN, NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
-use socketserver_core::dispatcher::limits::RECALL_AFTER;
-use socketserver_core::dispatcher::state::{Action, Event, HOLD, SendTrouble, State};
-use socketserver_core::notice::ShedReason;
-use socketserver_core::queue::{Giver, Waiting};
+use socketserver_core::ids::ChannelId;
+use socketserver_core::parent::dispatcher::message::{Action, Event, SendFailure};
+use socketserver_core::parent::dispatcher::rules::ledger::{ANSWER_WITHIN, NOT_AGAIN, REST, TRY_STALLED_AFTER};
+use socketserver_core::parent::dispatcher::rules::timeouts::RECALL_AFTER;
+use socketserver_core::parent::dispatcher::rules::{HOLD, State};
+use socketserver_core::parent::notice::ShedReason;
+use socketserver_core::parent::queue::{HandBack, Waiting};
+use socketserver_core::protocol::limits::WINDOW;
+use socketserver_core::protocol::records::{Credit, Refusal, RefusalReason};
 use socketserver_core::{Config, PolicyName};
 
 /// What stands in for a connection. Its token is dropped with it.
@@ -21,7 +23,7 @@ pub struct Conn {
     lane: u16,
     since: Instant,
     waits: bool,
-    giver: Option<Giver>,
+    hand_back: Option<HandBack>,
     times_given: u32,
     _token: Arc<()>,
 }
@@ -45,20 +47,20 @@ impl Waiting for Conn {
 
     fn come_back(&mut self) {}
 
-    type Past = (u64, u16, Instant, u32);
+    type Metadata = (u64, u16, Instant, u32);
 
-    fn past(&self) -> Self::Past {
+    fn metadata(&self) -> Self::Metadata {
         (self.id, self.lane, self.since, self.times_given)
     }
 
-    fn giver(&self) -> Option<Giver> {
-        self.giver
+    fn hand_back(&self) -> Option<HandBack> {
+        self.hand_back
     }
 
     fn handed_back(&mut self, by: ChannelId, at: Instant) {
         self.times_given += 1;
         let times = self.times_given;
-        self.giver = Some(Giver { channel: by, at, times });
+        self.hand_back = Some(HandBack { channel: by, at, times });
     }
 }
 
@@ -67,16 +69,16 @@ impl Waiting for Conn {
 struct Known {
     lane: u16,
     since: Instant,
-    giver: Option<Giver>,
+    hand_back: Option<HandBack>,
 }
 
 impl Known {
     /// Connections of one line are served in their order.
     fn line(&self) -> (u16, Option<(ChannelId, Duration)>) {
-        let giver = self.giver;
+        let hand_back = self.hand_back;
         (
             self.lane,
-            giver.map(|giver| (giver.channel, giver.ready_at() - giver.at)),
+            hand_back.map(|hand_back| (hand_back.channel, hand_back.ready_at() - hand_back.at)),
         )
     }
 }
@@ -94,7 +96,7 @@ enum Phase {
 struct Channel {
     phase: Phase,
     credit: BTreeMap<u16, u32>,
-    under_way: BTreeMap<u64, Sent>,
+    in_flight: BTreeMap<u64, Sent>,
     /// How many may be, if not as many as the window.
     room: Option<usize>,
     leases: u32,
@@ -111,7 +113,7 @@ struct Channel {
 impl Channel {
     /// By when it has to have answered all that it has been asked for.
     fn answer_due(&self) -> Option<Instant> {
-        let asked = self.under_way.values().filter_map(|sent| sent.recalled);
+        let asked = self.in_flight.values().filter_map(|sent| sent.recalled);
         let due = asked.min().map(|at| at + ANSWER_WITHIN);
         due.filter(|_| self.phase != Phase::Condemned)
     }
@@ -149,7 +151,7 @@ pub struct Model {
     gone: BTreeSet<u64>,
     pub recall: Recall,
     /// What happens to the next handoffs: not sent, for this reason.
-    pub failures: Vec<SendTrouble>,
+    pub failures: Vec<SendFailure>,
 }
 
 impl Model {
@@ -176,8 +178,8 @@ impl Model {
         self.channels.keys().copied().collect()
     }
 
-    pub fn under_way(&self, channel: ChannelId) -> Vec<u64> {
-        self.channels[&channel].under_way.keys().copied().collect()
+    pub fn in_flight(&self, channel: ChannelId) -> Vec<u64> {
+        self.channels[&channel].in_flight.keys().copied().collect()
     }
 
     pub fn leases(&self, channel: ChannelId) -> u32 {
@@ -204,7 +206,7 @@ impl Model {
         let known = Known {
             lane,
             since: self.now,
-            giver: None,
+            hand_back: None,
         };
         self.waiting.insert(id, known);
         let connection = Conn {
@@ -212,7 +214,7 @@ impl Model {
             lane,
             since: self.now,
             waits: true,
-            giver: None,
+            hand_back: None,
             times_given: 0,
             _token: Arc::clone(&self.token),
         };
@@ -258,7 +260,7 @@ impl Model {
 
     pub fn ack(&mut self, channel: ChannelId, id: u64) {
         let one = self.channel(channel);
-        let sent = one.under_way.remove(&id).unwrap();
+        let sent = one.in_flight.remove(&id).unwrap();
         one.leases += 1;
         one.room = one.room.map(|room| 2 * room).filter(|room| *room < WINDOW);
         one.taken.insert(id, sent.known);
@@ -281,7 +283,7 @@ impl Model {
     pub fn refuse(&mut self, channel: ChannelId, id: u64, reason: RefusalReason) {
         let now = self.now;
         let one = self.channel(channel);
-        let sent = one.under_way.remove(&id).unwrap();
+        let sent = one.in_flight.remove(&id).unwrap();
         let exhausted = reason == RefusalReason::NoDescriptor;
         let again = one
             .exhausted_at
@@ -320,9 +322,9 @@ impl Model {
         if one.rests_until.is_some() {
             one.rests_until = Some(now);
         }
-        let times = known.giver.map_or(0, |giver| giver.times);
+        let times = known.hand_back.map_or(0, |hand_back| hand_back.times);
         assert_eq!(
-            self.state.past(channel, id),
+            self.state.metadata(channel, id),
             Some(&(id, known.lane, known.since, times))
         );
         let connection = Conn {
@@ -330,11 +332,11 @@ impl Model {
             lane: known.lane,
             since: known.since,
             waits: true,
-            giver: None,
+            hand_back: None,
             times_given: times,
             _token: Arc::clone(&self.token),
         };
-        known.giver = Some(Giver {
+        known.hand_back = Some(HandBack {
             channel,
             at: now,
             times: times + 1,
@@ -354,7 +356,7 @@ impl Model {
 
     pub fn lose(&mut self, channel: ChannelId) {
         let one = self.channels.remove(&channel).unwrap();
-        let back = one.under_way.into_iter().map(|(id, sent)| (id, sent.known));
+        let back = one.in_flight.into_iter().map(|(id, sent)| (id, sent.known));
         self.waiting.extend(back);
         self.tell(Event::Lost(channel));
     }
@@ -423,7 +425,7 @@ impl Model {
                     lane: 80,
                     since: self.now,
                     waits: true,
-                    giver: None,
+                    hand_back: None,
                     times_given: 0,
                     _token: Arc::clone(&self.token),
                 },
@@ -524,7 +526,7 @@ impl Model {
             assert!(!self.may_have(channel, known), "{other} came before {id}");
         }
         let now = self.now;
-        let paid_by = self.state.under_way(channel, id).unwrap().1;
+        let paid_by = self.state.in_flight(channel, id).unwrap().1;
         let one = self.channel(channel);
         let own = one.credit.get(&lane).copied().unwrap_or(0);
         assert_eq!(
@@ -539,7 +541,7 @@ impl Model {
             paid_by,
             recalled: None,
         };
-        one.under_way.insert(id, sent);
+        one.in_flight.insert(id, sent);
         self.waiting.remove(&id);
     }
 
@@ -556,16 +558,16 @@ impl Model {
                 .map(|one| one.0)
                 .collect();
             match trouble {
-                SendTrouble::Full => {
+                SendFailure::Full => {
                     self.channel(channel).blocked = true;
                     self.channel(channel).rests_until = None;
                     self.channel(channel).stalled_until = None;
                 }
-                SendTrouble::TooManyUnderWay => self.held_until = Some(self.now + HOLD),
+                SendFailure::TooManyInFlight => self.held_until = Some(self.now + HOLD),
             }
             for id in &ids {
                 let one = self.channel(channel);
-                let sent = one.under_way.remove(id).unwrap();
+                let sent = one.in_flight.remove(id).unwrap();
                 *one.credit.get_mut(&sent.paid_by).unwrap() += 1;
                 self.waiting.insert(*id, sent.known);
             }
@@ -577,7 +579,7 @@ impl Model {
     fn check_recall(&mut self, channel: ChannelId, ids: &[u64]) {
         assert!(!ids.is_empty());
         for id in ids {
-            let sent = self.channels[&channel].under_way[id];
+            let sent = self.channels[&channel].in_flight[id];
             assert!(sent.recalled.is_none(), "{id} is recalled twice");
             assert!(self.now - sent.at >= RECALL_AFTER, "{id} is recalled too early");
             assert!(
@@ -588,7 +590,7 @@ impl Model {
         let now = self.now;
         let one = self.channel(channel);
         for id in ids {
-            one.under_way.get_mut(id).unwrap().recalled = Some(now);
+            one.in_flight.get_mut(id).unwrap().recalled = Some(now);
         }
         if !one.blocked && one.rests_until.is_none() {
             one.stalled_until = Some(now + TRY_STALLED_AFTER);
@@ -597,7 +599,7 @@ impl Model {
 
     fn take_back(&mut self, recalled: &[(u64, ChannelId)]) {
         for &(id, channel) in recalled {
-            let sent = self.channel(channel).under_way.remove(&id).unwrap();
+            let sent = self.channel(channel).in_flight.remove(&id).unwrap();
             self.waiting.insert(id, sent.known);
             let reason = RefusalReason::Recalled;
             assert!(self.apply(Event::Refused(channel, Refusal { id, reason })).is_empty());
@@ -614,17 +616,17 @@ impl Model {
     /// What holds between any two events.
     fn check_rest(&mut self) {
         // Nobody is lost, doubled or kept.
-        let under_way: usize = self.channels.values().map(|one| one.under_way.len()).sum();
+        let in_flight: usize = self.channels.values().map(|one| one.in_flight.len()).sum();
         assert_eq!(self.state.queued(), self.waiting.len());
-        assert_eq!(Arc::strong_count(&self.token) - 1, self.waiting.len() + under_way);
+        assert_eq!(Arc::strong_count(&self.token) - 1, self.waiting.len() + in_flight);
         for (&channel, one) in &self.channels {
-            assert!(one.under_way.len() <= WINDOW);
-            for id in one.under_way.keys() {
-                assert_eq!(self.state.under_way(channel, *id).unwrap().0.id, *id);
+            assert!(one.in_flight.len() <= WINDOW);
+            for id in one.in_flight.keys() {
+                assert_eq!(self.state.in_flight(channel, *id).unwrap().0.id, *id);
             }
         }
         assert_eq!(
-            self.waiting.len() + under_way + self.gone.len(),
+            self.waiting.len() + in_flight + self.gone.len(),
             usize::try_from(self.next_id).unwrap() - 1
         );
         // Nobody waits who could be served.
@@ -646,7 +648,7 @@ impl Model {
         }
         // Nobody lies with a stuck worker while another could take it.
         for (&channel, one) in &self.channels {
-            for (id, sent) in &one.under_way {
+            for (id, sent) in &one.in_flight {
                 let overdue = sent.recalled.is_none() && self.now - sent.at >= RECALL_AFTER;
                 assert!(
                     !overdue || !self.another_is_ready(channel, &sent.known),
@@ -665,7 +667,7 @@ impl Model {
             && self
                 .channels
                 .values()
-                .all(|one| one.leases == 0 && one.under_way.is_empty());
+                .all(|one| one.leases == 0 && one.in_flight.is_empty());
         assert!(self.drained || !finished, "finished and not told");
         assert!(!self.drained || self.listeners_closed);
     }
@@ -684,9 +686,14 @@ impl Model {
             due.extend(stalled.filter(|until| *until > self.now));
         }
         for (_, known) in self.heads() {
-            due.extend(known.giver.map(|giver| giver.ready_at()).filter(|&at| at > self.now));
-            if let Some(giver @ Giver { channel, at, .. }) = known.giver
-                && self.now >= giver.ready_at()
+            due.extend(
+                known
+                    .hand_back
+                    .map(|hand_back| hand_back.ready_at())
+                    .filter(|&at| at > self.now),
+            );
+            if let Some(hand_back @ HandBack { channel, at, .. }) = known.hand_back
+                && self.now >= hand_back.ready_at()
                 && self.channels.contains_key(&channel)
                 && self.may_be_given(channel, known.lane)
                 && !self.may_have(channel, known)
@@ -696,7 +703,7 @@ impl Model {
             }
         }
         for (&channel, one) in &self.channels {
-            let wanted = one.under_way.values().filter(|sent| sent.recalled.is_none());
+            let wanted = one.in_flight.values().filter(|sent| sent.recalled.is_none());
             let wanted = wanted.filter(|sent| self.another_is_ready(channel, &sent.known));
             due.extend(wanted.map(|sent| sent.at + RECALL_AFTER));
             due.extend(one.answer_due());
@@ -708,7 +715,7 @@ impl Model {
         let one = &self.channels[&channel];
         let credit = |lane| one.credit.get(&lane).is_some_and(|count| *count > 0);
         one.phase == Phase::Open
-            && one.under_way.len() < one.room.unwrap_or(WINDOW)
+            && one.in_flight.len() < one.room.unwrap_or(WINDOW)
             && !one.blocked
             && one.rests_until.is_none_or(|until| self.now >= until)
             && (credit(lane) || credit(0))
@@ -734,23 +741,23 @@ impl Model {
         };
         let others = self.channels.iter().filter(|&(&other, _)| other != channel);
         let is_alone = !others.into_iter().any(|(_, one)| serves(one));
-        let gave = known.giver.filter(|giver| giver.channel == channel);
-        let is_withheld = gave.is_some_and(|giver| self.now - giver.at < NOT_AGAIN);
-        if known.giver.is_some_and(|giver| self.now < giver.ready_at()) {
+        let gave = known.hand_back.filter(|hand_back| hand_back.channel == channel);
+        let is_withheld = gave.is_some_and(|hand_back| self.now - hand_back.at < NOT_AGAIN);
+        if known.hand_back.is_some_and(|hand_back| self.now < hand_back.ready_at()) {
             return false;
         }
         let is_avoided = one
             .stalled_until
-            .is_some_and(|until| self.now < until || !one.under_way.is_empty());
+            .is_some_and(|until| self.now < until || !one.in_flight.is_empty());
         (is_alone || !is_withheld && !is_avoided) && self.may_be_given(channel, known.lane)
     }
 
     /// Lower ones first.
     fn rank(&self, channel: ChannelId, known: &Known) -> u8 {
-        let gave = known.giver.is_some_and(|giver| giver.channel == channel);
+        let gave = known.hand_back.is_some_and(|hand_back| hand_back.channel == channel);
         let one = &self.channels[&channel];
         match one.stalled_until {
-            Some(until) if self.now >= until && one.under_way.is_empty() => 2,
+            Some(until) if self.now >= until && one.in_flight.is_empty() => 2,
             Some(_) => 3,
             None => u8::from(gave),
         }

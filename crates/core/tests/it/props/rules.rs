@@ -5,10 +5,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use socketserver_core::PolicyName;
-use socketserver_core::channel::record::{Credit, RefusalReason};
-use socketserver_core::dispatcher::ledger::{DOUBT, NOT_AGAIN, REST, TRY_STALLED_AFTER, WINDOW};
-use socketserver_core::dispatcher::limits::RECALL_AFTER;
-use socketserver_core::dispatcher::state::{HOLD, SendTrouble};
+use socketserver_core::parent::dispatcher::message::SendFailure;
+use socketserver_core::parent::dispatcher::rules::HOLD;
+use socketserver_core::parent::dispatcher::rules::ledger::{DOUBT, NOT_AGAIN, REST, TRY_STALLED_AFTER};
+use socketserver_core::parent::dispatcher::rules::timeouts::RECALL_AFTER;
+use socketserver_core::protocol::limits::WINDOW;
+use socketserver_core::protocol::records::{Credit, RefusalReason};
 
 use super::model::{Model, Recall};
 
@@ -29,7 +31,7 @@ enum Step {
     Lie(Index),
     Retire(Index),
     Writable(Index),
-    Fail(SendTrouble),
+    Fail(SendFailure),
     Pass(Duration),
     PassToDeadline,
     Drain,
@@ -53,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         RefusalReason::NoDescriptor,
         RefusalReason::Unwanted,
     ]);
-    let trouble = prop::sample::select(vec![SendTrouble::Full, SendTrouble::TooManyUnderWay]);
+    let trouble = prop::sample::select(vec![SendFailure::Full, SendFailure::TooManyInFlight]);
     let index = any::<Index>;
     prop_oneof![
         12 => lane().prop_map(Step::Accept),
@@ -100,12 +102,12 @@ fn play(model: &mut Model, step: &Step, next_channel: &mut u32) {
             .into_iter()
             .for_each(|channel| model.cancel(channel, credit)),
         Step::Ack(channel, which) => {
-            if let Some((channel, id)) = under_way(model, pick(channel), which) {
+            if let Some((channel, id)) = in_flight(model, pick(channel), which) {
                 model.ack(channel, id);
             }
         }
         Step::Refuse(channel, which, reason) => {
-            if let Some((channel, id)) = under_way(model, pick(channel), which) {
+            if let Some((channel, id)) = in_flight(model, pick(channel), which) {
                 model.refuse(channel, id, reason);
             }
         }
@@ -141,9 +143,9 @@ fn play(model: &mut Model, step: &Step, next_channel: &mut u32) {
     }
 }
 
-fn under_way(model: &Model, channel: Option<u32>, which: Index) -> Option<(u32, u64)> {
+fn in_flight(model: &Model, channel: Option<u32>, which: Index) -> Option<(u32, u64)> {
     let channel = channel?;
-    let ids = model.under_way(channel);
+    let ids = model.in_flight(channel);
     (!ids.is_empty()).then(|| (channel, *which.get(&ids)))
 }
 
@@ -177,11 +179,11 @@ fn what_comes_back_takes_its_old_place() {
     for _ in 0..6 {
         model.accept(80);
     }
-    assert_eq!(model.under_way(1), [1, 2, 3]);
+    assert_eq!(model.in_flight(1), [1, 2, 3]);
     model.refuse(1, 2, RefusalReason::Unwanted);
     model.lose(1);
     model.grant(2, Credit { lane: 0, count: 4 });
-    assert_eq!(model.under_way(2), [1, 2, 3, 4]);
+    assert_eq!(model.in_flight(2), [1, 2, 3, 4]);
 }
 
 /// Workers that have joined and asked for so many.
@@ -205,21 +207,21 @@ fn a_worker_that_was_out_of_descriptors_is_tried_with_one_and_then_with_more() {
         model.refuse(1, id, RefusalReason::NoDescriptor);
     }
     model.grant(1, Credit { lane: 0, count: 40 });
-    assert!(model.under_way(1).is_empty());
+    assert!(model.in_flight(1).is_empty());
     model.pass(REST);
-    assert_eq!(model.under_way(1), [1]);
+    assert_eq!(model.in_flight(1), [1]);
     model.ack(1, 1);
-    assert_eq!(model.under_way(1), [2, 3]);
+    assert_eq!(model.in_flight(1), [2, 3]);
     model.ack(1, 2);
-    assert_eq!(model.under_way(1), [3, 4, 5, 6]);
+    assert_eq!(model.in_flight(1), [3, 4, 5, 6]);
     model.refuse(1, 5, RefusalReason::NoDescriptor);
     model.end(1, 1);
-    assert_eq!(model.under_way(1), [3, 4, 6]);
+    assert_eq!(model.in_flight(1), [3, 4, 6]);
     for id in [3, 4, 6] {
         model.refuse(1, id, RefusalReason::NoDescriptor);
     }
     model.end(1, 1);
-    assert_eq!(model.under_way(1), [3]);
+    assert_eq!(model.in_flight(1), [3]);
 }
 
 /// Two workers, of which the first has left what it was given until it was taken back, and the second is busy with that.
@@ -229,7 +231,7 @@ fn one_stalled() -> Model {
     model.accept(80);
     model.pass(RECALL_AFTER);
     model.grant(2, Credit { lane: 0, count: 1 });
-    assert_eq!((model.under_way(1), model.under_way(2)), (vec![], vec![1]));
+    assert_eq!((model.in_flight(1), model.in_flight(2)), (vec![], vec![1]));
     model.ack(2, 1);
     model
 }
@@ -239,9 +241,9 @@ fn a_stalled_worker_is_given_nothing_while_another_is_only_busy() {
     let mut model = one_stalled();
     model.accept(80);
     model.pass(RECALL_AFTER * 3);
-    assert!(model.under_way(1).is_empty());
+    assert!(model.in_flight(1).is_empty());
     model.grant(2, Credit { lane: 0, count: 1 });
-    assert_eq!(model.under_way(2), [2]);
+    assert_eq!(model.in_flight(2), [2]);
 }
 
 #[test]
@@ -254,7 +256,7 @@ fn a_stalled_worker_that_shows_life_is_given_connections_again() {
         let mut model = one_stalled();
         (0..2).for_each(|_| model.accept(80));
         show_life(&mut model);
-        assert_eq!(model.under_way(1), [2, 3]);
+        assert_eq!(model.in_flight(1), [2, 3]);
     }
 }
 
@@ -268,17 +270,17 @@ fn a_worker_that_has_stalled_counts_as_holding_two_more_for_ten_times_as_long() 
     model.grant(2, Credit { lane: 0, count: 3 });
     (0..2).for_each(|_| model.accept(80));
     assert_eq!(
-        (model.under_way(1), model.under_way(2)),
+        (model.in_flight(1), model.in_flight(2)),
         (vec![], vec![2, 3]),
         "though it is idle"
     );
     model.accept(80);
-    assert_eq!(model.under_way(1), [4], "the other holds three, and it counts as two");
+    assert_eq!(model.in_flight(1), [4], "the other holds three, and it counts as two");
     model.ack(1, 4);
     model.accept(80);
-    assert_eq!(model.under_way(2), [2, 3, 5]);
+    assert_eq!(model.in_flight(2), [2, 3, 5]);
     model.accept(80);
-    assert_eq!(model.under_way(1), [6], "no other has credit");
+    assert_eq!(model.in_flight(1), [6], "no other has credit");
     model.ack(1, 6);
     model.end(1, 1);
     for id in [2, 3, 5] {
@@ -288,11 +290,11 @@ fn a_worker_that_has_stalled_counts_as_holding_two_more_for_ten_times_as_long() 
     model.grant(2, Credit { lane: 0, count: 2 });
     model.pass(stuck * DOUBT * 9 / 10);
     model.accept(80);
-    assert_eq!(model.under_way(2), [7], "an ack is no proof either");
+    assert_eq!(model.in_flight(2), [7], "an ack is no proof either");
     model.ack(2, 7);
     model.pass(stuck * DOUBT / 10);
     model.accept(80);
-    assert_eq!(model.under_way(1), [8]);
+    assert_eq!(model.in_flight(1), [8]);
 }
 
 /// Two workers in the order of joining.
@@ -311,13 +313,13 @@ fn two_in_order(credit: [u32; 2]) -> Model {
 fn first_fills_the_first_worker_before_the_next_gets_any() {
     let mut model = two_in_order([3, 9]);
     (0..3).for_each(|_| model.accept(80));
-    assert_eq!((model.under_way(1), model.under_way(2)), (vec![1, 2, 3], vec![]));
+    assert_eq!((model.in_flight(1), model.in_flight(2)), (vec![1, 2, 3], vec![]));
     model.accept(80);
-    assert_eq!(model.under_way(2), [4]);
+    assert_eq!(model.in_flight(2), [4]);
     model.ack(1, 1);
     model.grant(1, Credit { lane: 0, count: 1 });
     model.accept(80);
-    assert_eq!(model.under_way(1), [2, 3, 5], "as soon as it asks again");
+    assert_eq!(model.in_flight(1), [2, 3, 5], "as soon as it asks again");
 }
 
 #[test]
@@ -326,14 +328,14 @@ fn first_goes_on_to_the_next_when_the_first_worker_stalls() {
     model.accept(80);
     model.pass(RECALL_AFTER);
     model.accept(80);
-    assert_eq!((model.under_way(1), model.under_way(2)), (vec![], vec![1, 2]));
+    assert_eq!((model.in_flight(1), model.in_flight(2)), (vec![], vec![1, 2]));
     model.beat(1);
     model.accept(80);
-    assert_eq!(model.under_way(2), [1, 2, 3], "it is doubted for a while");
+    assert_eq!(model.in_flight(2), [1, 2, 3], "it is doubted for a while");
     (1..=3).for_each(|id| model.ack(2, id));
     model.pass(RECALL_AFTER * DOUBT);
     model.accept(80);
-    assert_eq!(model.under_way(1), [4]);
+    assert_eq!(model.in_flight(1), [4]);
 }
 
 #[test]
@@ -350,7 +352,7 @@ fn in_round_robin_a_worker_that_has_stalled_keeps_its_turn() {
     model.grant(2, Credit { lane: 0, count: 9 });
     model.beat(1);
     (0..2).for_each(|_| model.accept(80));
-    assert_eq!((model.under_way(1), model.under_way(2)), (vec![2], vec![1, 3]));
+    assert_eq!((model.in_flight(1), model.in_flight(2)), (vec![2], vec![1, 3]));
 }
 
 #[test]
@@ -358,7 +360,7 @@ fn a_stalled_worker_is_given_what_it_alone_takes() {
     let mut model = one_stalled();
     model.retire(2);
     (0..2).for_each(|_| model.accept(80));
-    assert_eq!(model.under_way(1), [2, 3]);
+    assert_eq!(model.in_flight(1), [2, 3]);
 }
 
 #[test]
@@ -366,9 +368,9 @@ fn a_stalled_worker_that_says_nothing_is_tried_with_one_after_a_while() {
     let mut model = one_stalled();
     (0..3).for_each(|_| model.accept(80));
     model.pass(TRY_STALLED_AFTER);
-    assert_eq!(model.under_way(1), [2]);
+    assert_eq!(model.in_flight(1), [2]);
     model.ack(1, 2);
-    assert_eq!(model.under_way(1), [3, 4]);
+    assert_eq!(model.in_flight(1), [3, 4]);
 }
 
 #[test]
@@ -378,21 +380,21 @@ fn what_is_taken_back_goes_before_what_came_later() {
     (0..3).for_each(|_| model.accept(80));
     model.pass(RECALL_AFTER);
     model.grant(2, Credit { lane: 0, count: 1 });
-    assert_eq!(model.under_way(2), [1]);
+    assert_eq!(model.in_flight(2), [1]);
     model.grant(2, Credit { lane: 0, count: 2 });
-    assert_eq!(model.under_way(2), [1, 2, 3]);
+    assert_eq!(model.in_flight(2), [1, 2, 3]);
 }
 
 #[test]
 fn what_is_handed_back_goes_to_another_before_what_came_later() {
     let mut model = workers(&[3, 1]);
     (0..5).for_each(|_| model.accept(80));
-    assert_eq!((model.under_way(1), model.under_way(2)), (vec![1, 3, 4], vec![2]));
+    assert_eq!((model.in_flight(1), model.in_flight(2)), (vec![1, 3, 4], vec![2]));
     model.ack(1, 1);
     model.hand_back(1, 1);
     model.grant(1, Credit { lane: 0, count: 1 });
     model.grant(2, Credit { lane: 0, count: 1 });
-    assert_eq!((model.under_way(1), model.under_way(2)), (vec![3, 4, 5], vec![1, 2]));
+    assert_eq!((model.in_flight(1), model.in_flight(2)), (vec![3, 4, 5], vec![1, 2]));
 }
 
 #[test]
@@ -402,7 +404,7 @@ fn who_hands_back_is_given_it_again_at_once_if_nobody_else_is_there() {
     model.ack(1, 1);
     // The other has asked for nothing yet.
     model.hand_back(1, 1);
-    assert_eq!(model.under_way(1), [1]);
+    assert_eq!(model.in_flight(1), [1]);
 }
 
 #[test]
@@ -413,12 +415,12 @@ fn who_hands_back_is_given_it_again_after_a_while_if_the_others_are_busy() {
     model.ack(2, 2);
     model.hand_back(1, 1);
     model.pass(NOT_AGAIN * 9 / 10);
-    assert!(model.under_way(1).is_empty());
+    assert!(model.in_flight(1).is_empty());
     // What came later need not wait for that.
     model.accept(80);
-    assert_eq!(model.under_way(1), [3]);
+    assert_eq!(model.in_flight(1), [3]);
     model.pass(NOT_AGAIN / 10);
-    assert_eq!(model.under_way(1), [1, 3]);
+    assert_eq!(model.in_flight(1), [1, 3]);
 }
 
 #[test]
@@ -427,10 +429,10 @@ fn who_hands_back_comes_after_another_that_is_ready_too_however_long_it_has_wait
     model.accept(80);
     model.ack(1, 1);
     // Nobody can be sent anything for longer than it is withheld from the one.
-    model.failures = vec![SendTrouble::TooManyUnderWay; 11];
+    model.failures = vec![SendFailure::TooManyInFlight; 11];
     model.hand_back(1, 1);
     (0..11).for_each(|_| model.pass(HOLD));
-    assert_eq!((model.under_way(1), model.under_way(2)), (vec![], vec![1]));
+    assert_eq!((model.in_flight(1), model.in_flight(2)), (vec![], vec![1]));
 }
 
 #[test]
@@ -439,18 +441,18 @@ fn what_all_hand_back_waits_twice_as_long_each_time() {
     model.accept(80);
     model.ack(1, 1);
     model.hand_back(1, 1);
-    assert_eq!(model.under_way(2), [1], "another at once");
+    assert_eq!(model.in_flight(2), [1], "another at once");
     let mut has = 2;
     for pause in [1, 2, 4, 8, 16, 32, 64, 100, 100] {
         let pause = Duration::from_millis(pause);
         model.ack(has, 1);
         model.hand_back(has, 1);
-        assert!(model.under_way(1).is_empty() && model.under_way(2).is_empty());
+        assert!(model.in_flight(1).is_empty() && model.in_flight(2).is_empty());
         model.pass(pause * 9 / 10);
-        assert!(model.under_way(1).is_empty() && model.under_way(2).is_empty());
+        assert!(model.in_flight(1).is_empty() && model.in_flight(2).is_empty());
         model.pass(pause / 10);
-        has = if model.under_way(1) == [1] { 1 } else { 2 };
-        assert_eq!(model.under_way(has), [1]);
+        has = if model.in_flight(1) == [1] { 1 } else { 2 };
+        assert_eq!(model.in_flight(has), [1]);
     }
 }
 
@@ -463,10 +465,10 @@ fn what_waits_for_its_pause_keeps_nothing_else_waiting() {
     model.ack(2, 1);
     model.hand_back(2, 1);
     model.accept(80);
-    assert_eq!(model.under_way(1), [2], "what came later");
+    assert_eq!(model.in_flight(1), [2], "what came later");
     model.ack(1, 2);
     model.hand_back(1, 2);
-    assert_eq!(model.under_way(2), [2], "and what was handed back for the first time");
+    assert_eq!(model.in_flight(2), [2], "and what was handed back for the first time");
 }
 
 #[test]
@@ -477,7 +479,7 @@ fn what_a_worker_has_handed_back_is_for_anybody_once_that_one_is_gone() {
     model.hand_back(1, 1);
     model.lose(1);
     model.grant(2, Credit { lane: 80, count: 1 });
-    assert_eq!(model.under_way(2), [1]);
+    assert_eq!(model.in_flight(2), [1]);
 }
 
 #[test]
@@ -492,7 +494,7 @@ fn what_has_been_handed_back_too_late_is_shed() {
     model.ack(1, 1);
     model.pass(Duration::from_millis(50));
     model.hand_back(1, 1);
-    assert!(model.under_way(2).is_empty());
+    assert!(model.in_flight(2).is_empty());
 }
 
 #[test]
@@ -506,10 +508,10 @@ fn a_worker_out_of_descriptors_rests_until_a_lease_ends() {
     model.accept(80);
     model.refuse(1, 2, RefusalReason::NoDescriptor);
     model.pass(Duration::from_millis(99));
-    assert!(model.under_way(1).is_empty());
+    assert!(model.in_flight(1).is_empty());
     model.end(1, 1);
-    assert_eq!(model.under_way(1), [2]);
+    assert_eq!(model.in_flight(1), [2]);
     model.refuse(1, 2, RefusalReason::NoDescriptor);
     model.pass(Duration::from_millis(100));
-    assert_eq!(model.under_way(1), [2]);
+    assert_eq!(model.in_flight(1), [2]);
 }

@@ -4,12 +4,13 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use socketserver_core::channel::ancillary;
-use socketserver_core::channel::frame::{VERSION, Writer};
-use socketserver_core::channel::record::{CloseReason, Credit, Hello};
-use socketserver_core::notice::{EndReason, Refused};
-use socketserver_core::share::Allow;
+use socketserver_core::parent::notice::{EndReason, Refused};
+use socketserver_core::parent::share::Allow;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::VERSION;
+use socketserver_core::protocol::records::{CloseReason, Credit, Hello};
 use socketserver_core::sys::Credentials;
+use socketserver_core::sys::ancillary;
 use socketserver_core::{Notice, ProtocolError, ShareSpec};
 
 use super::{Folder, SOON, member, peer, refused, spec, worker};
@@ -176,7 +177,7 @@ fn a_peer_that_is_refused_may_say_what_it_had_to_say_and_reads_why_afterwards() 
     let mut peer = peer(&path);
     refused(&world, 1);
     for _ in 0..100 {
-        let mut bytes = Writer::new();
+        let mut bytes = Encoder::new();
         bytes.hello(hello());
         bytes.credit([Credit { lane: 0, count: 1 }]);
         let sent = ancillary::send(peer.socket.as_fd(), bytes.bytes(), &[]);
@@ -194,7 +195,7 @@ fn a_peer_that_says_nothing_or_too_little_is_dropped_after_a_time() {
         ..spec(&path)
     };
     world.server.share(soon).unwrap();
-    let mut bytes = Writer::new();
+    let mut bytes = Encoder::new();
     bytes.hello(hello());
     for said in [0, 1, 23] {
         let mut peer = peer(&path);
@@ -273,7 +274,7 @@ fn what_is_no_hello_is_refused() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    let mut credit = Writer::new();
+    let mut credit = Encoder::new();
     credit.credit([Credit { lane: 0, count: 1 }]);
     for bytes in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), credit.bytes(), &[0xff; 4096]] {
         let mut peer = peer(&path);

@@ -1,0 +1,188 @@
+//! The parent's reading end of one channel: a worker's frames become the dispatcher's events.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use crate::channel::reader::{Fill, Reader};
+use crate::ids::ChannelId;
+use crate::parent::connection::Connection;
+use crate::parent::dispatcher::message::Event;
+use crate::parent::dispatcher::message::Message;
+use crate::protocol::ProtocolError;
+use crate::protocol::frame::{FrameError, RETURNS_SINCE, ToParent};
+use crate::protocol::kind;
+use crate::protocol::records::Hello;
+use crate::sys::Sys;
+
+/// Reads one worker's frames until its channel ends.
+#[derive(Debug)]
+pub struct ChannelReader<S> {
+    sys: S,
+    channel: ChannelId,
+    socket: AsyncFd<OwnedFd>,
+    dispatcher: mpsc::Sender<Message>,
+    reader: Reader,
+    /// What it said in its hello: the version that it will be answered in, 0 if there is none.
+    version: Option<u16>,
+}
+
+impl<S: Sys> ChannelReader<S> {
+    /// The reading end of `socket`.
+    pub fn new(sys: S, channel: ChannelId, socket: AsyncFd<OwnedFd>, dispatcher: mpsc::Sender<Message>) -> Self {
+        Self {
+            sys,
+            channel,
+            socket,
+            dispatcher,
+            reader: Reader::new(),
+            version: None,
+        }
+    }
+
+    /// The reading end of a worker that has said hello; `reader` has what came behind it.
+    pub fn greeted(
+        sys: S,
+        channel: ChannelId,
+        socket: AsyncFd<OwnedFd>,
+        dispatcher: mpsc::Sender<Message>,
+        reader: Reader,
+        hello: &Hello,
+    ) -> Self {
+        Self {
+            reader,
+            version: Some(hello.version().unwrap_or(0)),
+            ..Self::new(sys, channel, socket, dispatcher)
+        }
+    }
+
+    /// Reads to the end, and says how it ended.
+    pub async fn run(mut self) {
+        let end = self.read().await;
+        // Fails only if the dispatcher has ended.
+        let _ = self.dispatcher.send(Message::End(self.channel, end)).await;
+    }
+
+    async fn read(&mut self) -> Result<(), ProtocolError> {
+        if !self.pass_on().await? {
+            return Ok(());
+        }
+        loop {
+            let Ok(mut ready) = self.socket.readable().await else {
+                return Ok(());
+            };
+            match self.reader.fill(&self.sys, self.socket.as_fd()) {
+                Ok(Fill::Nothing) => ready.clear_ready(),
+                Ok(Fill::End) => return self.reader.finish(),
+                Ok(Fill::Some) => {
+                    if !self.pass_on().await? {
+                        return Ok(());
+                    }
+                }
+                // Readiness that is there is not waited for, so without this nobody else would have a turn.
+                Err(Errno::EINTR) => tokio::task::yield_now().await,
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Passes on what has been read; false if the dispatcher has ended.
+    async fn pass_on(&mut self) -> Result<bool, ProtocolError> {
+        let mut messages = Vec::new();
+        let read = self.messages(&mut messages);
+        // What it said before its error holds: an ack among that is of a connection that it may be reading.
+        for message in messages {
+            if self.dispatcher.send(message).await.is_err() {
+                return Ok(false);
+            }
+        }
+        read.map(|()| true)
+    }
+
+    fn messages(&mut self, messages: &mut Vec<Message>) -> Result<(), ProtocolError> {
+        let channel = self.channel;
+        let mut events = Vec::new();
+        let read = loop {
+            // Descriptors are counted at the end: the kernel glues a message without any to the next one with, unix(7).
+            let (frame, descriptors) = match self.reader.next(ToParent::decode) {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            match frame {
+                ToParent::Hello(_) if self.version.is_some() => break Err(ProtocolError::SecondHello),
+                ToParent::Hello(hello) => {
+                    self.version = Some(hello.version().unwrap_or(0));
+                    messages.push(Message::Hello(channel, hello));
+                }
+                _ if self.version.is_none() => break Err(ProtocolError::NoHello),
+                ToParent::Nudge => messages.push(Message::Nudge(channel)),
+                ToParent::Return(_) if self.version < Some(RETURNS_SINCE) => {
+                    break Err(FrameError::Kind(kind::RETURN).into());
+                }
+                ToParent::Return(id) => {
+                    let fd = match descriptors.claim(1) {
+                        Ok(mut claimed) => claimed.next(),
+                        Err(error) => break Err(error),
+                    };
+                    // After the frames before it: an ack of this one may be among them.
+                    flush(&mut events, channel, messages);
+                    messages.push(Message::Returned(channel, id, fd));
+                }
+                frame => {
+                    if let Err(error) = add_events(&mut events, channel, frame) {
+                        break Err(error);
+                    }
+                }
+            }
+        };
+        flush(&mut events, channel, messages);
+        read?;
+        if !self.reader.is_within_frame() && self.reader.has_unclaimed() {
+            return Err(ProtocolError::SurplusDescriptors);
+        }
+        self.reader.check_descriptors()
+    }
+}
+
+fn flush(events: &mut Vec<Event<Connection>>, channel: ChannelId, messages: &mut Vec<Message>) {
+    if !events.is_empty() {
+        messages.push(Message::Frames(channel, std::mem::take(events)));
+    }
+}
+
+fn add_events(
+    events: &mut Vec<Event<Connection>>,
+    channel: ChannelId,
+    frame: ToParent<'_>,
+) -> Result<(), ProtocolError> {
+    match frame {
+        ToParent::Hello(_) => return Err(ProtocolError::SecondHello),
+        ToParent::Ack(ids) => {
+            for id in ids {
+                events.push(Event::Acked(channel, id?));
+            }
+        }
+        ToParent::Refuse(refusals) => {
+            for refusal in refusals {
+                events.push(Event::Refused(channel, refusal?));
+            }
+        }
+        ToParent::Ended(leases) => events.push(Event::Ended(channel, leases)),
+        ToParent::Credit(credit) => {
+            for one in credit {
+                events.push(Event::Credit(channel, one?));
+            }
+        }
+        ToParent::Cancel(credit) => {
+            for one in credit {
+                events.push(Event::Cancel(channel, one?));
+            }
+        }
+        ToParent::Leave => events.push(Event::Retired(channel)),
+        ToParent::Nudge | ToParent::Return(_) => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! What a channel may still be given, by lane.
+
+use crate::protocol::ProtocolError;
+use crate::protocol::limits::{ANY, MAX_CREDIT, MAX_LANES};
+use crate::protocol::records::Credit;
+
+/// The credit of one channel.
+#[derive(Debug, Clone, Default)]
+pub struct CreditBook {
+    entries: Vec<Credit>,
+}
+
+impl CreditBook {
+    /// Adds what the worker grants.
+    pub fn grant(&mut self, credit: Credit) -> Result<(), ProtocolError> {
+        let total = self.entries.iter().map(|entry| u64::from(entry.count)).sum::<u64>() + u64::from(credit.count);
+        if total > u64::from(MAX_CREDIT) {
+            return Err(ProtocolError::TooMuchCredit {
+                credit: total,
+                limit: MAX_CREDIT,
+            });
+        }
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.lane == credit.lane) {
+            entry.count += credit.count;
+        } else if self.entries.len() < MAX_LANES {
+            self.entries.push(credit);
+        } else {
+            return Err(ProtocolError::TooManyLanes { limit: MAX_LANES });
+        }
+        Ok(())
+    }
+
+    /// Takes back up to `credit.count` that is unused, and says how much that was.
+    pub fn cancel(&mut self, credit: Credit) -> Credit {
+        let removed = match self.entries.iter_mut().find(|entry| entry.lane == credit.lane) {
+            Some(entry) => {
+                let removed = entry.count.min(credit.count);
+                entry.count -= removed;
+                removed
+            }
+            None => 0,
+        };
+        Credit {
+            lane: credit.lane,
+            count: removed,
+        }
+    }
+
+    /// Uses one for a connection that came in by `port`: that port's own first. `None` if there is none.
+    pub fn spend(&mut self, port: u16) -> Option<u16> {
+        let lane = if self.on(port) > 0 { port } else { ANY };
+        let entry = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.lane == lane && entry.count > 0)?;
+        entry.count -= 1;
+        Some(lane)
+    }
+
+    /// Undoes [`CreditBook::spend`].
+    pub fn restore(&mut self, lane: u16) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.lane == lane) {
+            entry.count += 1;
+        }
+    }
+
+    /// Whether a connection that came in by `port` could be given.
+    #[must_use]
+    pub fn covers(&self, port: u16) -> bool {
+        self.of(port).any(|entry| entry.count > 0)
+    }
+
+    /// Whether credit for a connection that came in by `port` has ever been granted, used up or not.
+    #[must_use]
+    pub fn serves(&self, port: u16) -> bool {
+        self.of(port).next().is_some()
+    }
+
+    /// Forgets all of it.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// What pays for a connection that came in by `port`.
+    fn of(&self, port: u16) -> impl Iterator<Item = &Credit> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.lane == port || entry.lane == ANY)
+    }
+
+    fn on(&self, lane: u16) -> u32 {
+        self.entries
+            .iter()
+            .find(|entry| entry.lane == lane)
+            .map_or(0, |entry| entry.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ports_own_credit_is_spent_before_the_general() {
+        let mut book = CreditBook::default();
+        book.grant(Credit { lane: ANY, count: 1 }).unwrap();
+        book.grant(Credit { lane: 80, count: 1 }).unwrap();
+        assert_eq!(
+            (book.spend(80), book.spend(80), book.spend(80)),
+            (Some(80), Some(ANY), None)
+        );
+    }
+
+    #[test]
+    fn credit_for_one_port_serves_no_other() {
+        let mut book = CreditBook::default();
+        book.grant(Credit { lane: 80, count: 1 }).unwrap();
+        assert!(book.covers(80) && !book.covers(81));
+        assert_eq!(book.spend(81), None);
+    }
+
+    #[test]
+    fn only_unused_credit_can_be_cancelled() {
+        let mut book = CreditBook::default();
+        book.grant(Credit { lane: ANY, count: 3 }).unwrap();
+        book.spend(80);
+        assert_eq!(
+            book.cancel(Credit { lane: ANY, count: 5 }),
+            Credit { lane: ANY, count: 2 }
+        );
+        assert_eq!(book.cancel(Credit { lane: 7, count: 5 }), Credit { lane: 7, count: 0 });
+    }
+
+    #[test]
+    fn credit_beyond_the_limit_is_a_protocol_error() {
+        let mut book = CreditBook::default();
+        book.grant(Credit {
+            lane: 1,
+            count: MAX_CREDIT,
+        })
+        .unwrap();
+        let error = book.grant(Credit {
+            lane: 2,
+            count: u32::MAX,
+        });
+        assert!(matches!(error, Err(ProtocolError::TooMuchCredit { .. })));
+    }
+}

@@ -1,0 +1,250 @@
+//! A listener: a bound, listening socket, ours or inherited.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::socket::{
+    self, AddressFamily, SockType, SockaddrLike, SockaddrStorage, UnixAddr, getsockname, getsockopt, setsockopt,
+    sockopt,
+};
+
+use crate::error::errno_of;
+use crate::error::{SystemError, system_error};
+use crate::parent::config::ListenSpec;
+use crate::sys::unix_socket::OwnPath;
+use crate::sys::{clamp, stream_socket};
+
+/// A listening socket. Dropping it stops listening and removes its path, if it made one.
+#[derive(Debug)]
+pub struct Listener {
+    fd: Arc<OwnedFd>,
+    endpoint: Endpoint,
+}
+
+/// Makes copies of a listener's socket for as long as it is open here. It does not keep it open.
+#[derive(Debug)]
+pub struct Lender {
+    fd: Weak<OwnedFd>,
+    is_handed_on: Option<Arc<AtomicBool>>,
+}
+
+/// Where a listener listens; dropping it removes the socket file that the listener made, if any.
+#[derive(Debug)]
+pub struct Endpoint {
+    address: ListenerAddress,
+    backlog: u32,
+    path: Option<OwnPath>,
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerAddress {
+    /// A TCP address with its real port.
+    Tcp(SocketAddr),
+    /// A path; empty for an inherited socket without a name.
+    Unix(PathBuf),
+}
+
+impl ListenerAddress {
+    /// The port; 0 for a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Tcp(address) => address.port(),
+            Self::Unix(_) => 0,
+        }
+    }
+}
+
+impl Listener {
+    /// Binds and listens, or adopts. Every failure is told as `listen`, as Node tells it.
+    pub fn open(spec: ListenSpec) -> Result<Self, SystemError> {
+        match spec {
+            ListenSpec::Tcp {
+                host: Some(ip),
+                port,
+                backlog,
+                ipv6_only,
+            } => tcp(ip, port, backlog, ipv6_only),
+            ListenSpec::Tcp {
+                host: None,
+                port,
+                backlog,
+                ipv6_only,
+            } => {
+                match tcp(Ipv6Addr::UNSPECIFIED.into(), port, backlog, ipv6_only) {
+                    // No IPv6 on this system; Node falls back in the same way.
+                    Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::EINVAL) if !ipv6_only => {
+                        tcp(Ipv4Addr::UNSPECIFIED.into(), port, backlog, false)
+                    }
+                    done => done,
+                }
+            }
+            ListenSpec::Unix {
+                path,
+                backlog,
+                readable_all,
+                writable_all,
+            } => unix(path, backlog, readable_all, writable_all),
+            ListenSpec::Inherited(fd) => inherited(fd),
+        }
+        .map_err(SystemError::of("listen"))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &ListenerAddress {
+        &self.endpoint.address
+    }
+
+    /// What makes copies of the socket.
+    #[must_use]
+    pub fn lender(&self) -> Lender {
+        Lender {
+            fd: Arc::downgrade(&self.fd),
+            is_handed_on: self.endpoint.path.as_ref().map(|own| Arc::clone(&own.is_handed_on)),
+        }
+    }
+
+    /// The socket, and what has to live as long.
+    #[must_use]
+    pub fn into_parts(self) -> (Arc<OwnedFd>, Endpoint) {
+        (self.fd, self.endpoint)
+    }
+}
+
+impl Lender {
+    /// A copy, for another process to listen with; `None` once the listener is closed. A socket file is from then on left
+    /// where it is, as whoever has the copy is reached by it.
+    #[must_use]
+    pub fn copy(&self) -> Option<Result<OwnedFd, SystemError>> {
+        let fd = self.fd.upgrade()?;
+        let copy = fd.try_clone().map_err(|error| system_error("fcntl", &error));
+        if let (Ok(_), Some(is_handed_on)) = (&copy, &self.is_handed_on) {
+            is_handed_on.store(true, Ordering::Relaxed);
+        }
+        Some(copy)
+    }
+}
+
+/// What an inherited socket may have been given as its backlog, which nobody tells: what the kernel allows by default
+/// (`net.core.somaxconn` since Linux 5.4).
+const INHERITED_BACKLOG: u32 = 4096;
+
+impl Endpoint {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &ListenerAddress {
+        &self.address
+    }
+
+    /// More than may wait in the kernel at a time: Linux keeps one more than `listen(2)` was told, macOS half as many more.
+    #[must_use]
+    pub fn most_waiting(&self) -> u32 {
+        self.backlog.saturating_mul(2).saturating_add(1)
+    }
+}
+
+fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener, Errno> {
+    let family = if ip.is_ipv6() {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    let fd = stream_socket(family)?;
+    // As libuv does: a port whose last connections are in TIME_WAIT may be bound again.
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if ip.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &ipv6_only)?;
+    }
+    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(ip, port)))?;
+    socket::listen(&fd, clamp(backlog)?)?;
+    let address = ListenerAddress::Tcp(bound_to(&fd)?.ok_or(Errno::EAFNOSUPPORT)?);
+    Ok(Listener {
+        fd: Arc::new(fd),
+        endpoint: Endpoint {
+            address,
+            backlog: backlog.unsigned_abs(),
+            path: None,
+        },
+    })
+}
+
+fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> Result<Listener, Errno> {
+    let address = UnixAddr::new(&path)?;
+    let fd = stream_socket(AddressFamily::Unix)?;
+    socket::bind(fd.as_raw_fd(), &address)?;
+    let own = OwnPath::new(&path);
+    let more = u32::from(readable_all) * 0o444 + u32::from(writable_all) * 0o222;
+    if more != 0 {
+        let mode = std::fs::metadata(&path)
+            .map_err(|error| errno_of(&error))?
+            .permissions()
+            .mode();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode | more)).map_err(|error| errno_of(&error))?;
+    }
+    socket::listen(&fd, clamp(backlog)?)?;
+    Ok(Listener {
+        fd: Arc::new(fd),
+        endpoint: Endpoint {
+            address: ListenerAddress::Unix(path),
+            backlog: backlog.unsigned_abs(),
+            path: own,
+        },
+    })
+}
+
+fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
+    // ENOTSOCK comes from here for what is no socket.
+    if getsockopt(&fd, sockopt::SockType)? != SockType::Stream || !is_listening(&fd)? {
+        return Err(Errno::EINVAL);
+    }
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    let address = if let Some(address) = bound_to(&fd)? {
+        ListenerAddress::Tcp(address)
+    } else {
+        let name: UnixAddr = getsockname(fd.as_raw_fd())?;
+        ListenerAddress::Unix(name.path().map(Path::to_path_buf).unwrap_or_default())
+    };
+    Ok(Listener {
+        fd: Arc::new(fd),
+        endpoint: Endpoint {
+            address,
+            backlog: INHERITED_BACKLOG,
+            path: None,
+        },
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn is_listening(fd: &OwnedFd) -> Result<bool, Errno> {
+    getsockopt(fd, sockopt::AcceptConn)
+}
+
+// macOS knows SO_ACCEPTCONN but does not let it be read; accept itself says EINVAL there for a socket that does not
+// listen.
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, reason = "the other platform's signature")]
+fn is_listening(_fd: &OwnedFd) -> Result<bool, Errno> {
+    Ok(true)
+}
+
+fn bound_to(fd: &OwnedFd) -> Result<Option<SocketAddr>, Errno> {
+    let storage: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+    Ok(
+        match (storage.family(), storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+            (_, Some(v4), _) => Some(SocketAddr::V4((*v4).into())),
+            (_, _, Some(v6)) => Some(SocketAddr::V6((*v6).into())),
+            (Some(AddressFamily::Unix), ..) => None,
+            _ => return Err(Errno::EAFNOSUPPORT),
+        },
+    )
+}

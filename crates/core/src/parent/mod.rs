@@ -1,0 +1,19 @@
+//! The parent's side: accepts connections, queues them and hands each to a worker.
+//!
+//! The modules stand in the order in which a connection meets them.
+
+pub mod config;
+pub mod listener;
+
+pub mod accept_error;
+pub mod acceptor;
+pub mod connection;
+pub mod fd_headroom;
+pub mod queue;
+
+pub mod dispatcher;
+
+pub mod share;
+
+pub mod notice;
+pub mod server;

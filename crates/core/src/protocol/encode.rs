@@ -1,0 +1,148 @@
+//! Frames to bytes.
+
+use super::frame::HEADER;
+use super::kind;
+use super::limits::MAX_RECORDS;
+use super::records::{CloseReason, ConnectionHead, Credit, Hello, Record, Refusal, Returned, Welcome};
+use crate::ids::ConnectionId;
+
+/// Appends frames to a buffer, so that one write carries all that there is to say.
+#[derive(Debug, Default, Clone)]
+pub struct Encoder {
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    /// An empty buffer.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What has been written.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether nothing has been written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// See [`super::frame::ToParent::Hello`].
+    pub fn hello(&mut self, hello: Hello) {
+        self.frames(kind::HELLO, [hello]);
+    }
+
+    /// See [`super::frame::ToParent::Ack`].
+    pub fn ack(&mut self, ids: impl IntoIterator<Item = ConnectionId>) {
+        self.frames(kind::ACK, ids);
+    }
+
+    /// See [`super::frame::ToParent::Refuse`].
+    pub fn refuse(&mut self, refusals: impl IntoIterator<Item = Refusal>) {
+        self.frames(kind::REFUSE, refusals);
+    }
+
+    /// See [`super::frame::ToParent::Ended`].
+    pub fn ended(&mut self, leases: u32) {
+        self.frames(kind::ENDED, [leases]);
+    }
+
+    /// See [`super::frame::ToParent::Credit`].
+    pub fn credit(&mut self, credit: impl IntoIterator<Item = Credit>) {
+        self.frames(kind::CREDIT, credit);
+    }
+
+    /// See [`super::frame::ToParent::Cancel`].
+    pub fn cancel(&mut self, credit: impl IntoIterator<Item = Credit>) {
+        self.frames(kind::CANCEL, credit);
+    }
+
+    /// See [`super::frame::ToParent::Leave`].
+    pub fn leave(&mut self) {
+        self.frames::<ConnectionId>(kind::LEAVE, []);
+    }
+
+    /// See [`super::frame::ToParent::Nudge`].
+    pub fn nudge(&mut self) {
+        self.frames::<ConnectionId>(kind::NUDGE, []);
+    }
+
+    /// See [`super::frame::ToParent::Return`]: the descriptor has to travel with its first byte.
+    pub fn give_back(&mut self, id: ConnectionId) {
+        self.frames(kind::RETURN, [id]);
+    }
+
+    /// See [`super::frame::ToWorker::Welcome`].
+    pub fn welcome(&mut self, welcome: Welcome) {
+        self.frames(kind::WELCOME, [welcome]);
+    }
+
+    /// See [`super::frame::ToWorker::Connection`]: at most [`MAX_RECORDS`], as their descriptors have to travel with one message.
+    pub fn connection(&mut self, heads: impl IntoIterator<Item = ConnectionHead>) {
+        self.frames(kind::CONNECTION, heads);
+    }
+
+    /// See [`super::frame::ToWorker::Recall`].
+    pub fn recall(&mut self, ids: impl IntoIterator<Item = ConnectionId>) {
+        self.frames(kind::RECALL, ids);
+    }
+
+    /// See [`super::frame::ToWorker::Cancelled`].
+    pub fn cancelled(&mut self, credit: impl IntoIterator<Item = Credit>) {
+        self.frames(kind::CANCELLED, credit);
+    }
+
+    /// See [`super::frame::ToWorker::Drain`].
+    pub fn drain(&mut self) {
+        self.frames::<ConnectionId>(kind::DRAIN, []);
+    }
+
+    /// See [`super::frame::ToWorker::Retire`].
+    pub fn retire(&mut self) {
+        self.frames::<ConnectionId>(kind::RETIRE, []);
+    }
+
+    /// See [`super::frame::ToWorker::Close`].
+    pub fn close(&mut self, reason: CloseReason) {
+        self.frames(kind::CLOSE, [reason]);
+    }
+
+    /// See [`super::frame::ToWorker::Returned`].
+    pub fn returned(&mut self, returned: impl IntoIterator<Item = Returned>) {
+        self.frames(kind::RETURNED, returned);
+    }
+
+    /// One frame for each [`MAX_RECORDS`] records; one without records if there are none and the kind has none.
+    fn frames<R: Record>(&mut self, kind: u8, records: impl IntoIterator<Item = R>) {
+        let bare = matches!(kind, kind::LEAVE | kind::NUDGE | kind::DRAIN | kind::RETIRE);
+        let mut records = records.into_iter().peekable();
+        if !bare && records.peek().is_none() {
+            return;
+        }
+        loop {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&[0, 0, 0, 0, kind, 0, 0, 0]);
+            let mut count: u16 = 0;
+            for record in records.by_ref().take(MAX_RECORDS) {
+                record.encode(&mut self.bytes);
+                count += 1;
+            }
+            // At most MAX_RECORDS records of at most 40 bytes: far below 2^32.
+            let length = u32::try_from(self.bytes.len() - start - HEADER).unwrap_or(u32::MAX);
+            self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+            self.bytes[start + 6..start + 8].copy_from_slice(&count.to_le_bytes());
+            if records.peek().is_none() {
+                return;
+            }
+        }
+    }
+}

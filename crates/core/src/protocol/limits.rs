@@ -1,0 +1,22 @@
+//! The limits that `PROTOCOL.md` sets.
+
+/// The records that one frame may hold, and so the descriptors that one message may carry. With 40 bytes a record a
+/// frame stays far below the 8 KiB of a socket buffer on macOS, beyond which a send fails with EMSGSIZE.
+pub const MAX_RECORDS: usize = 64;
+
+/// The most that a channel may hold, over all lanes. A worker has no use for more than it can have under way; the
+/// limit keeps a lying peer from overflowing a counter.
+pub const MAX_CREDIT: u32 = 1 << 20;
+
+/// The most lanes that a channel may have credit on; each is a port that its process serves.
+pub const MAX_LANES: usize = 64;
+
+/// The lane that takes connections of every port.
+pub const ANY: u16 = 0;
+
+/// The most connections that may be under way to one worker: their frames have to fit the socket's buffer, which holds
+/// 278 small messages by default on Linux and 8 KiB on macOS.
+pub const WINDOW: usize = MAX_RECORDS;
+
+/// A worker may hand a connection back until it has taken so many others: the parent remembers what it needs for that.
+pub const RETURNABLE: usize = 1024;

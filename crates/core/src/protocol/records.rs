@@ -1,0 +1,376 @@
+//! The records that frames are made of: fixed sizes, little-endian, no I/O. `PROTOCOL.md` has their tables.
+
+use std::marker::PhantomData;
+
+use super::ProtocolError;
+pub use super::connection_record::{ConnectionHead, Family};
+use super::frame::{FrameError, VERSION, common_version};
+use super::kind;
+use crate::ids::ConnectionId;
+
+/// "SSRV", read as bytes: the first four of a hello's and a welcome's record.
+pub const MAGIC: [u8; 4] = *b"SSRV";
+
+/// One fixed-size record of a frame.
+pub trait Record: Sized {
+    /// Its bytes.
+    const SIZE: usize;
+    /// Appends exactly [`Record::SIZE`] bytes.
+    fn encode(&self, bytes: &mut Vec<u8>);
+    /// Reads it back; `bytes` has exactly [`Record::SIZE`].
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError>;
+}
+
+/// The records of a frame, decoded as they are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records<'a, R> {
+    bytes: &'a [u8],
+    record: PhantomData<R>,
+}
+
+impl<'a, R> Records<'a, R> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            record: PhantomData,
+        }
+    }
+}
+
+impl<R: Record> Iterator for Records<'_, R> {
+    type Item = Result<R, FrameError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (record, rest) = self.bytes.split_at_checked(R::SIZE)?;
+        self.bytes = rest;
+        Some(R::decode(record))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.bytes.len() / R::SIZE;
+        (left, Some(left))
+    }
+}
+
+impl<R: Record> ExactSizeIterator for Records<'_, R> {}
+
+/// A worker's introduction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The oldest version that it speaks.
+    pub oldest: u16,
+    /// The newest version that it speaks.
+    pub newest: u16,
+    /// Its process id, for people; nothing depends on it.
+    pub pid: u32,
+    /// Whether it can map a [`crate::channel::scoreboard::Scoreboard`].
+    pub scoreboard: bool,
+}
+
+impl Hello {
+    /// The newest version that both sides speak.
+    pub fn version(&self) -> Result<u16, ProtocolError> {
+        common_version(self.oldest, self.newest).ok_or(ProtocolError::Version {
+            theirs_min: self.oldest,
+            theirs_max: self.newest,
+            ours: VERSION,
+        })
+    }
+}
+
+/// The parent's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Welcome {
+    /// The version that both will speak.
+    pub version: u16,
+    /// The channel's number within the server, for people.
+    pub channel: u32,
+    /// Whether the descriptor of a scoreboard travels with the frame.
+    pub scoreboard: bool,
+}
+
+/// A number of connections on one lane: all that came in by one local port, or, for lane 0, by any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credit {
+    /// The local port; 0 is any.
+    pub lane: u16,
+    /// How many.
+    pub count: u32,
+}
+
+/// A connection that goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub id: ConnectionId,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+/// Why a connection goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// The parent asked for it, as it had lain untaken.
+    Recalled,
+    /// Its descriptor did not arrive: the worker is at its limit of open files.
+    NoDescriptor,
+    /// The worker no longer wants it: it has cancelled or is leaving.
+    Unwanted,
+}
+
+/// What has become of a connection that a worker has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Returned {
+    /// Which.
+    pub id: ConnectionId,
+    /// What.
+    pub outcome: ReturnOutcome,
+}
+
+/// Whether a returned connection has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReturnOutcome {
+    /// It waits in its old place.
+    TakenBack,
+    /// Its descriptor did not arrive, as the parent was at its limit of open files: it is to be sent once more.
+    SendAgain,
+}
+
+/// Why the parent ends a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The server ends now.
+    Ended,
+    /// This worker is not wanted any more.
+    Dismissed,
+    /// The worker broke the protocol.
+    Protocol,
+    /// No version in common; the parent speaks this one.
+    Version(u16),
+    /// Its user may not join here.
+    NotAllowed,
+    /// As many as may join here have: so many.
+    Full(u32),
+    /// It has not said hello in time: within so many milliseconds.
+    Late(u32),
+}
+
+/// Reads numbers off the front of a record, whose size [`Records`] has checked.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl Fields<'_> {
+    pub(super) fn array<const N: usize>(&mut self) -> [u8; N] {
+        match self.0.split_first_chunk::<N>() {
+            Some((array, rest)) => {
+                self.0 = rest;
+                *array
+            }
+            None => [0; N],
+        }
+    }
+
+    pub(super) fn u8(&mut self) -> u8 {
+        self.array::<1>()[0]
+    }
+
+    pub(super) fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
+    }
+
+    pub(super) fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    pub(super) fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
+    fn magic(&mut self) -> Result<(), FrameError> {
+        let magic = self.array();
+        if magic == MAGIC {
+            Ok(())
+        } else {
+            Err(FrameError::Magic(magic))
+        }
+    }
+}
+
+/// The one flag of a word whose other bits are reserved.
+fn flag(kind: u8, word: u32) -> Result<bool, FrameError> {
+    match word {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(FrameError::Reserved(kind)),
+    }
+}
+
+impl Record for ConnectionId {
+    const SIZE: usize = 8;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        Ok(Fields(bytes).u64())
+    }
+}
+
+impl Record for u32 {
+    const SIZE: usize = 4;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        Ok(Fields(bytes).u32())
+    }
+}
+
+impl Record for Hello {
+    const SIZE: usize = 16;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.oldest.to_le_bytes());
+        bytes.extend_from_slice(&self.newest.to_le_bytes());
+        bytes.extend_from_slice(&self.pid.to_le_bytes());
+        bytes.extend_from_slice(&u32::from(self.scoreboard).to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        fields.magic()?;
+        Ok(Self {
+            oldest: fields.u16(),
+            newest: fields.u16(),
+            pid: fields.u32(),
+            scoreboard: flag(kind::HELLO, fields.u32())?,
+        })
+    }
+}
+
+impl Record for Welcome {
+    const SIZE: usize = 12;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.version.to_le_bytes());
+        bytes.extend_from_slice(&u16::from(self.scoreboard).to_le_bytes());
+        bytes.extend_from_slice(&self.channel.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        fields.magic()?;
+        let version = fields.u16();
+        let scoreboard = flag(kind::WELCOME, fields.u16().into())?;
+        Ok(Self {
+            version,
+            channel: fields.u32(),
+            scoreboard,
+        })
+    }
+}
+
+impl Record for Credit {
+    const SIZE: usize = 8;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.count.to_le_bytes());
+        bytes.extend_from_slice(&self.lane.to_le_bytes());
+        bytes.extend_from_slice(&[0; 2]);
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        let count = fields.u32();
+        Ok(Self {
+            lane: fields.u16(),
+            count,
+        })
+    }
+}
+
+impl Record for Refusal {
+    const SIZE: usize = 12;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let reason: u32 = match self.reason {
+            RefusalReason::Recalled => 1,
+            RefusalReason::NoDescriptor => 2,
+            RefusalReason::Unwanted => 3,
+        };
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend_from_slice(&reason.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        let id = fields.u64();
+        let reason = match fields.u32() {
+            1 => RefusalReason::Recalled,
+            2 => RefusalReason::NoDescriptor,
+            3 => RefusalReason::Unwanted,
+            other => return Err(FrameError::Reason(other)),
+        };
+        Ok(Self { id, reason })
+    }
+}
+
+impl Record for Returned {
+    const SIZE: usize = 12;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let outcome: u32 = match self.outcome {
+            ReturnOutcome::TakenBack => 1,
+            ReturnOutcome::SendAgain => 2,
+        };
+        bytes.extend_from_slice(&self.id.to_le_bytes());
+        bytes.extend_from_slice(&outcome.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        let id = fields.u64();
+        let outcome = match fields.u32() {
+            1 => ReturnOutcome::TakenBack,
+            2 => ReturnOutcome::SendAgain,
+            other => return Err(FrameError::Reason(other)),
+        };
+        Ok(Self { id, outcome })
+    }
+}
+
+impl Record for CloseReason {
+    const SIZE: usize = 8;
+
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        let (reason, detail): (u32, u32) = match *self {
+            Self::Ended => (1, 0),
+            Self::Dismissed => (2, 0),
+            Self::Protocol => (3, 0),
+            Self::Version(version) => (4, u32::from(version)),
+            Self::NotAllowed => (5, 0),
+            Self::Full(limit) => (6, limit),
+            Self::Late(limit) => (7, limit),
+        };
+        bytes.extend_from_slice(&reason.to_le_bytes());
+        bytes.extend_from_slice(&detail.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut fields = Fields(bytes);
+        match fields.u32() {
+            1 => Ok(Self::Ended),
+            2 => Ok(Self::Dismissed),
+            3 => Ok(Self::Protocol),
+            4 => Ok(Self::Version(fields.u16())),
+            5 => Ok(Self::NotAllowed),
+            6 => Ok(Self::Full(fields.u32())),
+            7 => Ok(Self::Late(fields.u32())),
+            other => Err(FrameError::Reason(other)),
+        }
+    }
+}

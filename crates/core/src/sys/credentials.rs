@@ -1,0 +1,84 @@
+//! Who has connected to a Unix socket, as the kernel says.
+
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+#[cfg(target_os = "linux")]
+use nix::libc;
+
+/// Who a process runs as; of a peer, as of when it connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its process; `None` for one that this process cannot see, being in another pid namespace.
+    pub pid: Option<u32>,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+    /// Its other groups, as far as the system tells: Linux since 4.13 does, macOS does not.
+    pub groups: Vec<u32>,
+}
+
+#[cfg(target_os = "linux")]
+pub(super) fn credentials(peer: &OwnedFd) -> Result<Credentials, Errno> {
+    use nix::sys::socket::{getsockopt, sockopt};
+    let found = getsockopt(peer, sockopt::PeerCredentials)?;
+    Ok(Credentials {
+        // 0 stands for a process of another namespace (pid_namespaces(7)).
+        pid: u32::try_from(found.pid()).ok().filter(|&pid| pid != 0),
+        uid: found.uid(),
+        gid: found.gid(),
+        // A kernel that cannot say knows of no more than the one.
+        groups: peer_groups(peer).unwrap_or_default(),
+    })
+}
+
+/// SO_PEERGROUPS, which nix does not have: the supplementary groups, by which most people belong to a group at all.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "getsockopt(2) of an option that nix lacks")]
+fn peer_groups(peer: &OwnedFd) -> Result<Vec<u32>, Errno> {
+    let mut groups = vec![0_u32; 32];
+    loop {
+        let bytes = groups.len() * size_of::<u32>();
+        let mut length = libc::socklen_t::try_from(bytes).map_err(|_| Errno::ERANGE)?;
+        let value = groups.as_mut_ptr().cast();
+        // SAFETY: `value` and `length` describe `groups`, which outlives the call.
+        let found = unsafe {
+            libc::getsockopt(
+                peer.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                value,
+                &raw mut length,
+            )
+        };
+        let needed = usize::try_from(length).map_err(|_| Errno::ERANGE)? / size_of::<u32>();
+        match Errno::result(found) {
+            Ok(_) => {
+                groups.truncate(needed);
+                return Ok(groups);
+            }
+            // There are more, and it says how many; they do not change afterwards.
+            Err(Errno::ERANGE) if needed > groups.len() => groups.resize(needed, 0),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn credentials(peer: &OwnedFd) -> Result<Credentials, Errno> {
+    let (uid, gid) = nix::unistd::getpeereid(peer)?;
+    #[cfg(target_vendor = "apple")]
+    let pid = nix::sys::socket::getsockopt(peer, nix::sys::socket::sockopt::LocalPeerPid).ok();
+    #[cfg(not(target_vendor = "apple"))]
+    let pid: Option<i32> = None;
+    Ok(Credentials {
+        pid: pid.and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid != 0),
+        uid: uid.as_raw(),
+        gid: gid.as_raw(),
+        // LOCAL_PEERCRED has 16 places and nix hides how many of them are filled: what is not reads as group 0.
+        groups: Vec::new(),
+    })
+}

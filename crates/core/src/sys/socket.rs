@@ -1,0 +1,102 @@
+//! Sockets: made, queried and shut down.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+#[cfg(not(target_os = "linux"))]
+use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, shutdown, socketpair};
+
+use crate::error::SystemError;
+
+#[cfg(target_os = "linux")]
+pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    socket::socket(
+        family,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        None,
+    )
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    let fd = socket::socket(family, SockType::Stream, SockFlag::empty(), None)?;
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(fd)
+}
+
+/// nix refuses more than SOMAXCONN, but the kernel caps by a setting that may be larger.
+pub(crate) fn clamp(backlog: i32) -> Result<Backlog, Errno> {
+    #[cfg(target_os = "linux")]
+    let largest = Backlog::MAXALLOWABLE;
+    #[cfg(not(target_os = "linux"))]
+    let largest = Backlog::MAXCONN;
+    if backlog < 0 {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(Backlog::new(backlog).unwrap_or(largest))
+    }
+}
+
+/// Whether a listener's backlog is empty.
+pub(crate) fn nobody_waits(listener: &OwnedFd) -> bool {
+    poll(
+        &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
+        PollTimeout::ZERO,
+    ) == Ok(0)
+}
+
+/// Two connected AF_UNIX stream sockets, close-on-exec, that block.
+pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), SystemError> {
+    let (left, right) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, pair_flags()).map_err(SystemError::of("socketpair"))?;
+    for end in [&left, &right] {
+        prepare(end)?;
+    }
+    Ok((left, right))
+}
+
+#[cfg(target_os = "linux")]
+fn pair_flags() -> SockFlag {
+    SockFlag::SOCK_CLOEXEC
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pair_flags() -> SockFlag {
+    SockFlag::empty()
+}
+
+/// Sets what every end of a channel needs, for one that was inherited too: close-on-exec and, where there is no
+/// `MSG_NOSIGNAL`, no SIGPIPE.
+pub fn prepare(end: &OwnedFd) -> Result<(), SystemError> {
+    fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(SystemError::of("fcntl"))?;
+    #[cfg(not(target_os = "linux"))]
+    no_sigpipe(end).map_err(SystemError::of("setsockopt"))?;
+    Ok(())
+}
+
+/// Ends a connection for its client, whoever else has a copy of it.
+pub fn shut_down(connection: BorrowedFd<'_>) {
+    // Fails only for a connection that has ended (ENOTCONN).
+    let _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
+}
+
+/// SO_NOSIGPIPE, which nix does not have: macOS has no MSG_NOSIGNAL.
+#[cfg(target_vendor = "apple")]
+#[allow(unsafe_code, reason = "setsockopt(2) of an option that nix lacks")]
+pub fn no_sigpipe(socket: &OwnedFd) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    let (value, length) = ((&raw const on).cast(), socklen_of::<libc::c_int>());
+    // SAFETY: `value` and `length` describe `on`, which outlives the call.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NOSIGPIPE, value, length) };
+    Errno::result(set).map(drop)
+}
+
+pub(super) fn socklen_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(libc::socklen_t::MAX)
+}

@@ -1,0 +1,192 @@
+//! AF_UNIX stream sockets by their names: a path, or on Linux an abstract name, which begins with NUL (unix(7)).
+
+mod bind;
+mod own_path;
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::socket::{self, AddressFamily, UnixAddr};
+
+pub(crate) use self::bind::listen;
+pub(crate) use self::own_path::OwnPath;
+use crate::error::SystemError;
+use crate::sys::nobody_waits;
+use crate::sys::stream_socket;
+use crate::sys::{Os, Sys, prepare};
+
+/// A socket that listens for AF_UNIX streams. Dropping it stops listening and removes its path, if it made one.
+#[derive(Debug)]
+pub struct UnixListener {
+    fd: OwnedFd,
+    _path: Option<OwnPath>,
+}
+
+/// Connects, without waiting: ENOENT and ECONNREFUSED say that nobody is there. EAGAIN is a backlog that is full on Linux;
+/// nothing tells when it no longer is.
+pub fn connect(name: &[u8]) -> Result<OwnedFd, SystemError> {
+    let fd = address(name)
+        .and_then(|address| connect_to(&address))
+        .map_err(SystemError::of("connect"))?;
+    prepare(&fd)?;
+    Ok(fd)
+}
+
+fn connect_to(address: &UnixAddr) -> Result<OwnedFd, Errno> {
+    let fd = stream_socket(AddressFamily::Unix)?;
+    socket::connect(fd.as_raw_fd(), address)?;
+    Ok(fd)
+}
+
+impl UnixListener {
+    /// Binds and listens. At a path, the socket file has these permissions and at no moment wider ones. A socket file
+    /// that is there already is replaced if nobody answers on it, else EADDRINUSE. Every failure is told as `listen`, as
+    /// Node tells it.
+    pub fn bind(name: &[u8], mode: u32, backlog: i32) -> Result<Self, SystemError> {
+        let (fd, path) = listen(name, mode, backlog).map_err(SystemError::of("listen"))?;
+        Ok(Self { fd, _path: path })
+    }
+
+    /// Adopts a descriptor, which has to be one of [`crate::descriptors::kind::Kind::Listener`], and leaves its path to whoever made it.
+    pub fn adopt(fd: OwnedFd) -> Result<Self, SystemError> {
+        let adopt = || {
+            fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+            fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))
+        };
+        adopt().map_err(SystemError::of("fcntl"))?;
+        Ok(Self { fd, _path: None })
+    }
+
+    /// Accepts one; `None` if nobody has connected.
+    pub fn accept(&self) -> Result<Option<OwnedFd>, SystemError> {
+        match Os.accept(self.fd.as_fd()) {
+            Ok(accepted) => Ok(Some(accepted.fd)),
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(Errno::EMFILE | Errno::ENFILE) if nobody_waits(&self.fd) => Ok(None),
+            Err(errno) => Err(SystemError::of("accept")(errno)),
+        }
+    }
+}
+
+impl AsFd for UnixListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The path in a name; `None` for an abstract one.
+fn path_of(name: &[u8]) -> Option<&Path> {
+    (name.first() != Some(&0)).then(|| Path::new(OsStr::from_bytes(name)))
+}
+
+/// What bind(2) and connect(2) take; ENAMETOOLONG for more than 107 bytes (103 on macOS).
+fn address(name: &[u8]) -> Result<UnixAddr, Errno> {
+    match name {
+        // Without a name, or more than its null byte, the kernel would choose one (unix(7), autobind).
+        [] | [0] => Err(Errno::EINVAL),
+        [0, name @ ..] => abstract_address(name),
+        path => UnixAddr::new(path),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_address(name: &[u8]) -> Result<UnixAddr, Errno> {
+    UnixAddr::new_abstract(name)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_name: &[u8]) -> Result<UnixAddr, Errno> {
+    Err(Errno::EOPNOTSUPP)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("socketserver-{}-{name}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.join("socket")
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn bind(path: &Path) -> Result<UnixListener, Errno> {
+        UnixListener::bind(path.as_os_str().as_bytes(), 0o600, 5).map_err(|error| error.errno)
+    }
+
+    fn mode_of(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_socket_file_has_its_mode_and_goes_with_its_listener() {
+        let directory = Directory::new("mode");
+        let path = directory.path();
+        for mode in [0o600, 0o660, 0o666, 0o000] {
+            let listener = UnixListener::bind(path.as_os_str().as_bytes(), mode, 5).unwrap();
+            assert_eq!(mode_of(&path), mode);
+            drop(listener);
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn a_socket_file_is_replaced_if_nobody_answers_on_it() {
+        let directory = Directory::new("stale");
+        let path = directory.path();
+        // As of a process that was killed.
+        let left = stream_socket(AddressFamily::Unix).unwrap();
+        socket::bind(left.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        drop(left);
+        let listener = bind(&path).unwrap();
+        assert_eq!(bind(&path).unwrap_err(), Errno::EADDRINUSE);
+        connect(path.as_os_str().as_bytes()).unwrap();
+        drop(listener);
+        // What is no socket is never touched.
+        File::create(&path).unwrap();
+        assert_eq!(bind(&path).unwrap_err(), Errno::EADDRINUSE);
+        assert!(path.exists());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_abstract_name_is_no_file() {
+        let name = format!("\0socketserver-{}", std::process::id());
+        let listener = UnixListener::bind(name.as_bytes(), 0o600, 5).unwrap();
+        connect(name.as_bytes()).unwrap();
+        assert_eq!(
+            UnixListener::bind(name.as_bytes(), 0o600, 5).unwrap_err().errno,
+            Errno::EADDRINUSE
+        );
+        drop(listener);
+        assert_eq!(connect(name.as_bytes()).unwrap_err().errno, Errno::ECONNREFUSED);
+    }
+
+    #[test]
+    fn a_path_that_does_not_fit_an_address_is_an_error() {
+        let error = connect(&[b'a'; 200]).unwrap_err();
+        assert_eq!((error.syscall, error.errno), ("connect", Errno::ENAMETOOLONG));
+    }
+}

@@ -1,0 +1,117 @@
+//! What the parent says, put into a receiver's state.
+
+use super::lane::Lane;
+use super::state::{End, Phase, ReceiverState};
+use crate::channel::reader::{Descriptors, Reader};
+use crate::channel::scoreboard::{Claim, Scoreboard};
+use crate::protocol::ProtocolError;
+use crate::protocol::frame::{ToWorker, VERSION, common_version};
+use crate::protocol::records::{ConnectionHead, Records, Refusal, RefusalReason, Welcome};
+
+impl ReceiverState {
+    /// Takes all whole frames in; true if the worker should look.
+    pub(super) fn take_in(&mut self, reader: &mut Reader) -> Result<bool, End> {
+        let mut news = false;
+        while let Some((frame, descriptors)) = reader.next(ToWorker::decode)? {
+            if let ToWorker::Close(reason) = frame {
+                return Err(End::Closed(reason));
+            }
+            news |= self.take_in_one(frame, descriptors)?;
+        }
+        reader.check_descriptors()?;
+        Ok(news)
+    }
+
+    fn take_in_one(&mut self, frame: ToWorker<'_>, descriptors: &mut Descriptors) -> Result<bool, ProtocolError> {
+        match frame {
+            ToWorker::Welcome(welcome) => self.welcome(welcome, descriptors)?,
+            ToWorker::Connection(heads) => return self.connections(heads, descriptors),
+            ToWorker::Recall(ids) => {
+                for id in ids {
+                    let id = id?;
+                    // One that is not here has been acked: it is ours, and the parent will learn so.
+                    if self.lanes.iter_mut().any(|lane| lane.give_back(id)) {
+                        self.refusals.push(Refusal {
+                            id,
+                            reason: RefusalReason::Recalled,
+                        });
+                    }
+                }
+            }
+            // Having left or been retired, this side has forgotten what it had asked back.
+            ToWorker::Cancelled(_) if matches!(self.phase, Phase::Leaving | Phase::Retired) => {}
+            ToWorker::Cancelled(credit) => {
+                for one in credit {
+                    let one = one?;
+                    Lane::of(&mut self.lanes, one.lane).cancelled(one.count)?;
+                }
+            }
+            ToWorker::Drain => {
+                if matches!(self.phase, Phase::Joining | Phase::Open) {
+                    self.phase = Phase::Draining;
+                }
+            }
+            ToWorker::Retire => {
+                self.lanes.iter_mut().for_each(Lane::forget_credit);
+                if self.phase != Phase::Leaving {
+                    self.phase = Phase::Retired;
+                }
+            }
+            ToWorker::Close(reason) => self.phase = Phase::Ended(End::Closed(reason)),
+            ToWorker::Returned(answers) => {
+                for answer in answers {
+                    self.returns.answer(answer?)?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn welcome(&mut self, welcome: Welcome, descriptors: &mut Descriptors) -> Result<(), ProtocolError> {
+        let version = common_version(welcome.version, welcome.version);
+        let Some(version) = version.filter(|_| self.phase == Phase::Joining) else {
+            let (theirs_min, theirs_max) = (welcome.version, welcome.version);
+            return Err(ProtocolError::Version {
+                theirs_min,
+                theirs_max,
+                ours: VERSION,
+            });
+        };
+        self.returns.agree_on(version);
+        if welcome.scoreboard {
+            // The parent counts on it from now on, so without it there is no going on.
+            let memory = descriptors.claim(1)?.next().ok_or(ProtocolError::NoScoreboard)?;
+            self.scoreboard = Some(Scoreboard::open(&memory).map_err(|_| ProtocolError::NoScoreboard)?);
+        }
+        self.phase = Phase::Open;
+        Ok(())
+    }
+
+    fn connections(
+        &mut self,
+        heads: Records<'_, ConnectionHead>,
+        descriptors: &mut Descriptors,
+    ) -> Result<bool, ProtocolError> {
+        let leaving = self.phase == Phase::Leaving;
+        let mut arrived = descriptors.claim(heads.len())?;
+        for head in heads {
+            let head = head?;
+            let (reason, claim) = match arrived.next() {
+                Some(fd) if !leaving => {
+                    Lane::of(&mut self.lanes, head.lane).arrive(head, fd)?;
+                    continue;
+                }
+                Some(_) => (RefusalReason::Unwanted, Claim::Unwanted),
+                None => {
+                    Lane::of(&mut self.lanes, head.lane).missed();
+                    (RefusalReason::NoDescriptor, Claim::NoDescriptor)
+                }
+            };
+            match &self.scoreboard {
+                Some(scoreboard) => self.gave_back |= scoreboard.claim(head.slot, head.id, claim),
+                None => self.refusals.push(Refusal { id: head.id, reason }),
+            }
+        }
+        Ok(true)
+    }
+}
