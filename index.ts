@@ -25,6 +25,7 @@ export type { ClientEvents, ServerEvents } from './lib/events.js'
 export type { ListenAddress, PathAddress, TcpAddress } from './lib/server/address.js'
 export type { ForkOptions } from './lib/server/fork-options.js'
 export type {
+  AnyListenOptions,
   FdListenOptions,
   ListenOptions,
   PathListenOptions,
@@ -35,7 +36,7 @@ export type { PoolOptions } from './lib/server/pool-options.js'
 export type { ReloadOptions } from './lib/server/reload.js'
 export type { RestartOptions } from './lib/server/restart-policy.js'
 export { createServer, type Server } from './lib/server/server.js'
-export type { DrainOptions, ServerOptions } from './lib/server/server-options.js'
+export type { DrainOptions, PolicyName, ServerOptions } from './lib/server/server-options.js'
 export type { Share } from './lib/server/share.js'
 export type { ShareOptions } from './lib/server/share-options.js'
 export type { CutInfo, DrainResult, RefusedInfo, ServerStats, ShedInfo, StallInfo } from './lib/server/stats.js'

@@ -2,8 +2,8 @@ import { Descriptor } from '../descriptors/descriptor.js'
 import { invalidValue } from '../errors.js'
 import { boolean, integer, isPortNumber, optionsObject, path, port, signal, string } from '../validate.js'
 
-/** What every form of `listen()` takes. */
-interface AnyListenOptions {
+/** What every kind of listener accepts. */
+export interface AnyListenOptions {
   /** The kernel's queue of connections that are not accepted yet, `listen(2)`'s argument. Default 511. */
   backlog?: number | undefined
   /** Aborting it gives up a `listen()` under way, and closes the server afterwards, as in `net`. */

@@ -56,7 +56,8 @@ export function parseDrainOptions(options: DrainOptions): number {
   return milliseconds('options.timeout', options.timeout, 10_000)
 }
 
-type PolicyName = (typeof POLICIES)[number]
+/** Names a policy: how the dispatcher picks the worker for the next connection. */
+export type PolicyName = 'least-busy' | 'round-robin' | 'first'
 
-const POLICIES = ['least-busy', 'round-robin', 'first'] as const
+const POLICIES: readonly PolicyName[] = ['least-busy', 'round-robin', 'first']
 const LARGEST_U32 = 2 ** 32 - 1
