@@ -133,7 +133,7 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
             let mut stock = Vec::with_capacity(STOCK as usize);
             while stock.len() < STOCK as usize && id < u64::from(count) {
                 id += 1;
-                let slot = gate.enter().await.unwrap();
+                let slot = gate.acquire().await.unwrap();
                 let fd = source.connection.try_clone().unwrap();
                 let connection = Connection::new(id, fd, Some(source.remote), source.port, Instant::now(), slot);
                 stock.push(Message::Event(Event::Accepted(connection)));

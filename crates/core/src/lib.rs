@@ -9,7 +9,7 @@
 //!
 //! The layers, from the ground up. A module imports only modules of the layers below its own; `tests/layers.rs` checks that.
 //!
-//! 1. [`ids`], [`error`], [`stats`]
+//! 1. [`backoff`], [`ids`], [`error`], [`stats`], [`waker`]
 //! 2. [`sys`]: the operating system
 //! 3. [`protocol`]: the wire format, without I/O
 //! 4. [`channel`]: the socket and the shared page between a parent and one worker
@@ -17,9 +17,11 @@
 
 #![deny(unsafe_code)]
 
+pub mod backoff;
 pub mod error;
 pub mod ids;
 pub mod stats;
+pub mod waker;
 
 pub mod sys;
 

@@ -6,16 +6,33 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with the modules that it may import beside itself, from the ground up.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("ids", &[]),
+    ("backoff", &[]),
     ("error", &[]),
     ("stats", &["ids", "error"]),
+    ("waker", &[]),
     ("sys", &["ids", "error", "stats"]),
     ("protocol", &["ids", "error", "stats", "sys"]),
     ("channel", &["ids", "error", "stats", "sys", "protocol"]),
-    ("parent", &["ids", "error", "stats", "sys", "protocol", "channel"]),
-    ("worker", &["ids", "error", "stats", "sys", "protocol", "channel"]),
-    ("descriptors", &["ids", "error", "stats", "sys", "protocol", "channel"]),
+    (
+        "parent",
+        &[
+            "ids", "backoff", "error", "stats", "waker", "sys", "protocol", "channel",
+        ],
+    ),
+    (
+        "worker",
+        &[
+            "ids", "backoff", "error", "stats", "waker", "sys", "protocol", "channel",
+        ],
+    ),
+    (
+        "descriptors",
+        &[
+            "ids", "backoff", "error", "stats", "waker", "sys", "protocol", "channel",
+        ],
+    ),
 ];
 
 #[test]

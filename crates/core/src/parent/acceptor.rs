@@ -1,4 +1,4 @@
-//! The accept loop of one listener: what to do about each error of accept(2), and when to pause.
+//! The accept loop of one listener.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::parent::queue::Permits;
 use crate::stats::Stats;
 use crate::sys::Sys;
 
-/// Accepts on one listener and passes on to the dispatcher.
+/// Accepts connections on one listener and sends them to the dispatcher.
 #[derive(Debug, Clone)]
 pub struct Acceptor<S> {
     /// The operating system.
     pub sys: S,
     /// Gives the connections of a server their ids.
     pub ids: Arc<AtomicU64>,
-    /// The queue's places.
+    /// Permits for the queue.
     pub gate: Permits,
     /// The next stage.
     pub dispatcher: mpsc::Sender<Message>,
@@ -41,16 +41,15 @@ pub struct Acceptor<S> {
 }
 
 impl<S: Sys> Acceptor<S> {
-    /// Accepts until the server drains, then takes what the backlog still holds and closes the listener. While connections
-    /// come faster than they are served the backlog is never empty, so it takes no more than may have been there then:
-    /// the kernel gives the oldest first.
+    /// Accepts until the server drains, then accepts what the backlog held at that moment and closes the listener. Under
+    /// overload the backlog never empties, so the number is bounded by the backlog; the kernel returns the oldest first.
     pub async fn run(mut self, listener: AsyncFd<Arc<OwnedFd>>, endpoint: Endpoint) {
-        let mut patience = AcceptBackoff::new();
-        let mut reserve = FdHeadroom::new();
-        let mut left = endpoint.most_waiting();
+        let mut backoff = AcceptBackoff::new();
+        let mut headroom = FdHeadroom::new();
+        let mut remaining = endpoint.most_waiting();
         loop {
             let draining = *self.drain.borrow_and_update();
-            if draining && left == 0 {
+            if draining && remaining == 0 {
                 return;
             }
             if !draining {
@@ -59,55 +58,55 @@ impl<S: Sys> Acceptor<S> {
                     changed = self.drain.changed() => if changed.is_err() { return } else { continue },
                 }
             }
-            // The endpoint first: what has nowhere to wait is not accepted.
-            let Some(slot) = self.gate.enter().await else {
+            // The permit first: a connection without a position in the queue is not accepted.
+            let Some(permit) = self.gate.acquire().await else {
                 return;
             };
-            // And with the way there free: between accepting and counting it, nothing may come in between.
-            let Ok(way) = self.dispatcher.reserve().await else {
+            // Reserve channel capacity first, so that cancellation never drops an accepted connection.
+            let Ok(capacity) = self.dispatcher.reserve().await else {
                 return;
             };
             let mut accept = |listener: &Arc<OwnedFd>| {
                 accept_one(listener, || {
-                    if reserve.is_all_that_is_left(listener) {
+                    if headroom.is_reached(listener) {
                         return Err(Errno::EMFILE);
                     }
                     let accepted = self.sys.accept(listener.as_fd())?;
-                    reserve.note(accepted.fd.as_fd());
+                    headroom.note(accepted.fd.as_fd());
                     Ok(accepted)
                 })
             };
             let accepted = if draining {
-                // Readiness may not have been polled since the last connection came.
+                // tokio may not have polled readiness since the last connection arrived.
                 accept(listener.get_ref())
             } else {
                 listener.try_io(Interest::READABLE, accept)
             };
             let error = match accepted {
                 Ok(accepted) => {
-                    patience.relieved();
-                    left -= u32::from(draining);
+                    backoff.succeeded();
+                    remaining -= u32::from(draining);
                     let id = self.ids.fetch_add(1, Ordering::Relaxed);
                     let port = endpoint.address().port();
-                    let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), slot);
-                    way.send(Message::Event(Event::Accepted(connection)));
+                    let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), permit);
+                    capacity.send(Message::Event(Event::Accepted(connection)));
                     continue;
                 }
                 Err(error) => error,
             };
-            drop((slot, way));
-            // `try_io` says WouldBlock without an errno where it knows that nothing is there.
+            drop((permit, capacity));
+            // `try_io` returns WouldBlock without an errno when tokio knows that the listener is not readable.
             let errno = error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw);
             match AcceptErrorKind::of(errno) {
-                AcceptErrorKind::Nobody | AcceptErrorKind::Broken if draining => return,
-                AcceptErrorKind::Nobody => {}
+                AcceptErrorKind::Empty | AcceptErrorKind::Broken if draining => return,
+                AcceptErrorKind::Empty => {}
                 AcceptErrorKind::OneConnection => {
                     self.stats.accept_failed(format!("{errno:?}"));
                     tokio::task::yield_now().await;
                 }
                 AcceptErrorKind::Shortage | AcceptErrorKind::Broken => {
                     self.stats.accept_failed(format!("{errno:?}"));
-                    let (rest, is_news) = patience.tried();
+                    let (pause, is_news) = backoff.failed();
                     if is_news {
                         let address = endpoint.address().clone();
                         let error = SystemError {
@@ -117,7 +116,7 @@ impl<S: Sys> Acceptor<S> {
                         self.notices.post(Notice::AcceptError { address, error });
                     }
                     let resting = self.stats.rest();
-                    tokio::time::sleep(rest).await;
+                    tokio::time::sleep(pause).await;
                     drop(resting);
                 }
             }

@@ -182,7 +182,7 @@ impl Waiting for Connection {
         self.slot = None;
     }
 
-    fn come_back(&mut self) {
+    fn mark_reissued(&mut self) {
         self.reissued = true;
     }
 

@@ -1,8 +1,7 @@
-//! What the server tells its owner, in order: a bounded mailbox with a bell.
+//! What the server reports to its owner, in order: a bounded mailbox that wakes the owner.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::ids::ShareId;
 use crate::parent::listener::ListenerAddress;
 use crate::protocol::ProtocolError;
 use crate::sys::Credentials;
+use crate::waker::Waker;
 
 /// Something that the owner may want to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,18 +166,16 @@ const MAX_TOLD: usize = 4096;
 /// The mailbox: the server's thread posts, the owner takes.
 pub struct Notices {
     waiting: Mutex<VecDeque<Notice>>,
-    rung: AtomicBool,
-    bell: Box<dyn Fn() + Send + Sync>,
+    waker: Waker,
 }
 
 impl Notices {
-    /// `bell` is called, on the server's thread, when something waits and it has not been called since the last take.
+    /// Creates a mailbox. `wake` is called on the server's thread once for all notices until the next [`Notices::take`].
     #[must_use]
-    pub fn new(bell: impl Fn() + Send + Sync + 'static) -> Self {
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             waiting: Mutex::default(),
-            rung: AtomicBool::new(false),
-            bell: Box::new(bell),
+            waker: Waker::new(wake),
         }
     }
 
@@ -193,9 +191,7 @@ impl Notices {
         }
         waiting.push_back(notice);
         drop(waiting);
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            (self.bell)();
-        }
+        self.waker.wake();
     }
 
     /// Whether the owner is so far behind that nobody should join who then has to be told of.
@@ -206,7 +202,7 @@ impl Notices {
 
     /// Takes all.
     pub fn take(&self) -> Vec<Notice> {
-        self.rung.store(false, Ordering::Release);
+        self.waker.rearm();
         self.lock().drain(..).collect()
     }
 

@@ -1,9 +1,8 @@
 //! The bounded queue: connections that wait for credit, first come, first served.
 //!
-//! The bound lies before it, not in it: an acceptor needs a [`Permit`] from the [`Permits`] before it may accept, so what
-//! has nowhere to wait stays in the kernel's backlog. A connection that comes back (its worker died or refused it)
-//! takes its old place and needs no slot, so what was accepted is never turned away; the handoff window of the
-//! channels and the leases of the workers bound how many those can be.
+//! The limit applies before accept(2): an acceptor needs a [`Permit`] from [`Permits`], so further connections stay in the
+//! kernel's backlog. A requeued connection returns to its old position without a permit, so an accepted connection is
+//! never turned away. The windows of the channels and the leases of the workers bound the number of such connections.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,28 +10,29 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::backoff::Backoff;
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 
-/// Hands out the queue's places.
+/// Issues permits to wait in the queue.
 #[derive(Debug, Clone)]
 pub struct Permits(Arc<Semaphore>);
 
-/// One place in the queue; dropping it makes room for another connection.
+/// Permission for one connection to wait in the queue. Dropping the permit makes room for another connection.
 #[derive(Debug)]
 pub struct Permit {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Permits {
-    /// A gate with `places` places.
+    /// Creates `count` permits.
     #[must_use]
-    pub fn new(places: usize) -> Self {
-        Self(Arc::new(Semaphore::new(places)))
+    pub fn new(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
     }
 
-    /// Waits for a place. `None` if the gate was closed.
-    pub async fn enter(&self) -> Option<Permit> {
+    /// Waits for a permit. Returns `None` if the queue was closed.
+    pub async fn acquire(&self) -> Option<Permit> {
         Arc::clone(&self.0)
             .acquire_owned()
             .await
@@ -40,89 +40,84 @@ impl Permits {
             .map(|permit| Permit { _permit: permit })
     }
 
-    /// How many places are free.
+    /// Returns how many permits are free.
     #[must_use]
     pub fn free(&self) -> usize {
         self.0.available_permits()
     }
 }
 
-/// What the queue needs to know of what waits in it. The dispatcher's tests put plain numbers in its place.
+/// What the queue needs to know of a connection. The dispatcher's tests use plain numbers instead.
 pub trait Waiting {
-    /// Ascends in the order of arrival.
+    /// Returns the id, which ascends in order of arrival.
     fn id(&self) -> ConnectionId;
-    /// The local port it came in by; 0 if it has none.
+    /// Returns the local port; 0 for a Unix socket.
     fn lane(&self) -> u16;
-    /// When it was accepted.
+    /// Returns when the connection was accepted.
     fn since(&self) -> Instant;
-    /// It has been handed off or shed: its place is free.
+    /// Releases the permit: the connection has left the queue.
     fn leave_queue(&mut self);
-    /// A worker has been sent it and has not taken it.
-    fn come_back(&mut self);
-    /// What is remembered of it once a worker has taken it.
+    /// Marks a connection that was sent to a worker that did not take it.
+    fn mark_reissued(&mut self);
+    /// What the parent remembers once a worker has taken the connection.
     type Metadata: std::fmt::Debug;
-    /// That.
+    /// Returns that metadata.
     fn metadata(&self) -> Self::Metadata;
-    /// Who handed it back last, if anybody has.
+    /// Returns the last time that a worker handed the connection back.
     fn hand_back(&self) -> Option<HandBack>;
-    /// A worker that had taken it has handed it back.
+    /// Records that a worker handed the connection back.
     fn handed_back(&mut self, by: ChannelId, at: Instant);
 }
 
-/// Who has handed a connection back.
+/// The last time that a worker handed a connection back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandBack {
-    /// Its channel.
+    /// The channel of the worker.
     pub channel: ChannelId,
-    /// When.
+    /// When the worker handed the connection back.
     pub at: Instant,
-    /// How often it has been handed back until then, by anybody.
+    /// How often workers have handed the connection back so far.
     pub times: u32,
 }
 
 impl HandBack {
-    /// Before this nobody is given it. The first time at once, for another worker may well have room; but if all workers
-    /// hand back, it would go round between them as fast as they can (9,000 times a second, which is a CPU, for one client).
+    /// Returns the earliest time of the next handoff. The first time there is no pause: another worker may have room. If all
+    /// workers hand back, a connection without a pause would circulate 9,000 times a second and cost one CPU (measured).
     #[must_use]
     pub fn ready_at(&self) -> Instant {
         self.at + self.pause()
     }
 
     fn pause(&self) -> Duration {
-        match self.times {
-            0 | 1 => Duration::ZERO,
-            more => (FIRST_PAUSE * (1 << (more - 2).min(10))).min(LONGEST_PAUSE),
-        }
+        HAND_BACK_PAUSES.delay(self.times.saturating_sub(1))
     }
 }
 
-/// The pause after the second time; after each further one it is twice as long, up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// A worker that is overloaded may have room again; ten tries a second cost nothing.
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// The pauses from the second time on. An overloaded worker may have room again; ten attempts a second cost nothing.
+const HAND_BACK_PAUSES: Backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(100));
 
-/// First come, first served, with one line a port, as a worker may ask for the connections of one port only; and one a
-/// worker and pause of what it has handed back, which is for others first.
+/// One FIFO per port, plus one per (worker, pause) for handed-back connections. A worker may ask for connections of one
+/// port only, and handed-back connections go to other workers first.
 #[derive(Debug)]
 pub struct Queue<C> {
-    lines: Vec<Fifo<C>>,
+    fifos: Vec<Fifo<C>>,
     length: usize,
 }
 
 #[derive(Debug)]
 struct Fifo<C> {
-    place: FifoKey,
+    key: FifoKey,
     waiting: VecDeque<C>,
 }
 
-/// Names a line.
+/// Names a FIFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FifoKey {
     /// The local port.
     pub lane: u16,
-    /// Who has handed its connections back; `None` for those that nobody has.
+    /// The worker that handed the connections back; `None` for connections that no worker has handed back.
     pub hand_back: Option<ChannelId>,
-    /// For how long nobody is given them after that.
+    /// The pause before the next handoff.
     pub pause: Duration,
 }
 
@@ -143,100 +138,96 @@ impl<C: Waiting> Queue<C> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            lines: Vec::new(),
+            fifos: Vec::new(),
             length: 0,
         }
     }
 
-    /// Puts a connection in its place by its id: at the tail if it is new, at the head if it comes back.
+    /// Inserts a connection by its id: new connections at the tail, requeued connections near the head.
     pub fn put(&mut self, connection: C) {
-        let place = FifoKey::of(&connection);
-        let index = self
-            .lines
-            .iter()
-            .position(|line| line.place == place)
-            .unwrap_or_else(|| {
-                self.lines.push(Fifo {
-                    place,
-                    waiting: VecDeque::new(),
-                });
-                self.lines.len() - 1
+        let key = FifoKey::of(&connection);
+        let index = self.fifos.iter().position(|fifo| fifo.key == key).unwrap_or_else(|| {
+            self.fifos.push(Fifo {
+                key,
+                waiting: VecDeque::new(),
             });
-        let line = &mut self.lines[index];
+            self.fifos.len() - 1
+        });
+        let fifo = &mut self.fifos[index];
         let id = connection.id();
-        if line.waiting.back().is_none_or(|last| last.id() < id) {
-            line.waiting.push_back(connection);
+        if fifo.waiting.back().is_none_or(|last| last.id() < id) {
+            fifo.waiting.push_back(connection);
         } else {
-            let place = line.waiting.partition_point(|other| other.id() < id);
-            line.waiting.insert(place, connection);
+            let position = fifo.waiting.partition_point(|other| other.id() < id);
+            fifo.waiting.insert(position, connection);
         }
         self.length += 1;
     }
 
-    /// The line whose head has the lowest id among those whose head is `served`.
+    /// Returns the FIFO whose head has the lowest id among the heads that are `served`.
     pub fn first(&self, mut served: impl FnMut(&C) -> bool) -> Option<FifoKey> {
         let mut first: Option<(ConnectionId, FifoKey)> = None;
-        for line in &self.lines {
-            let Some(head) = line.waiting.front() else {
+        for fifo in &self.fifos {
+            let Some(head) = fifo.waiting.front() else {
                 continue;
             };
             if first.is_none_or(|(id, _)| head.id() < id) && served(head) {
-                first = Some((head.id(), line.place));
+                first = Some((head.id(), fifo.key));
             }
         }
-        first.map(|(_, place)| place)
+        first.map(|(_, key)| key)
     }
 
-    /// The head of a line.
+    /// Returns the head of a FIFO.
     #[must_use]
-    pub fn head(&self, place: FifoKey) -> Option<&C> {
-        self.lines.iter().find(|line| line.place == place)?.waiting.front()
+    pub fn head(&self, key: FifoKey) -> Option<&C> {
+        self.fifos.iter().find(|fifo| fifo.key == key)?.waiting.front()
     }
 
-    /// The heads of the lines of what was handed back.
+    /// Returns the heads of the FIFOs of handed-back connections.
     pub fn given_back(&self) -> impl Iterator<Item = &C> {
-        let lines = self.lines.iter().filter(|line| line.place.hand_back.is_some());
-        lines.filter_map(|line| line.waiting.front())
+        let fifos = self.fifos.iter().filter(|fifo| fifo.key.hand_back.is_some());
+        fifos.filter_map(|fifo| fifo.waiting.front())
     }
 
-    /// Takes the head of a line. Its place in the queue is free from then on.
-    pub fn take(&mut self, place: FifoKey) -> Option<C> {
-        let index = self.lines.iter().position(|line| line.place == place)?;
-        let mut connection = self.lines[index].waiting.pop_front()?;
-        // There are as many of these as there were workers, and more.
-        if place.hand_back.is_some() && self.lines[index].waiting.is_empty() {
-            self.lines.swap_remove(index);
+    /// Takes the head of a FIFO and releases its permit.
+    pub fn take(&mut self, key: FifoKey) -> Option<C> {
+        let index = self.fifos.iter().position(|fifo| fifo.key == key)?;
+        let mut connection = self.fifos[index].waiting.pop_front()?;
+        // Such FIFOs would otherwise accumulate: one for each worker that ever existed, and more.
+        if key.hand_back.is_some() && self.fifos[index].waiting.is_empty() {
+            self.fifos.swap_remove(index);
         }
         self.length -= 1;
         connection.leave_queue();
         Some(connection)
     }
 
-    /// Takes one that has waited for `limit` or longer at `now`.
+    /// Takes a connection that has waited for `limit` or longer at `now`.
     pub fn take_expired(&mut self, limit: Duration, now: Instant) -> Option<C> {
-        let place = self.lines.iter().find_map(|line| {
-            let head = line.waiting.front()?;
-            (now.saturating_duration_since(head.since()) >= limit).then_some(line.place)
+        let key = self.fifos.iter().find_map(|fifo| {
+            let head = fifo.waiting.front()?;
+            (now.saturating_duration_since(head.since()) >= limit).then_some(fifo.key)
         })?;
-        self.take(place)
+        self.take(key)
     }
 
-    /// When the one that has waited longest was accepted.
+    /// Returns when the oldest waiting connection was accepted.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
-        self.lines
+        self.fifos
             .iter()
-            .filter_map(|line| line.waiting.front().map(Waiting::since))
+            .filter_map(|fifo| fifo.waiting.front().map(Waiting::since))
             .min()
     }
 
-    /// How many wait.
+    /// Returns how many connections wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether nobody waits.
+    /// Whether the queue is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.length == 0

@@ -23,7 +23,7 @@ pub use self::accept::Accepted;
 pub use self::ancillary::Received;
 pub use self::credentials::Credentials;
 pub use self::scheduling::waits_turn;
-pub(crate) use self::socket::{clamp, nobody_waits, socket_pair, stream_socket};
+pub(crate) use self::socket::{clamp, is_backlog_empty, socket_pair, stream_socket};
 pub use self::socket::{prepare, shut_down};
 #[cfg(target_os = "linux")]
 pub use self::timer::{TimerFile, watch_timer};

@@ -44,7 +44,7 @@ pub(crate) fn clamp(backlog: i32) -> Result<Backlog, Errno> {
 }
 
 /// Whether a listener's backlog is empty.
-pub(crate) fn nobody_waits(listener: &OwnedFd) -> bool {
+pub(crate) fn is_backlog_empty(listener: &OwnedFd) -> bool {
     poll(
         &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
         PollTimeout::ZERO,

@@ -1,4 +1,4 @@
-//! What the parent says, put into a receiver's state.
+//! Applies the parent's frames to the receiver's state.
 
 use super::lane::Lane;
 use super::state::{End, Phase, ReceiverState};
@@ -9,27 +9,27 @@ use crate::protocol::frame::{ToWorker, VERSION, common_version};
 use crate::protocol::records::{ConnectionHead, Records, Refusal, RefusalReason, Welcome};
 
 impl ReceiverState {
-    /// Takes all whole frames in; true if the worker should look.
-    pub(super) fn take_in(&mut self, reader: &mut Reader) -> Result<bool, End> {
+    /// Applies every complete frame. Returns true if the owner should look.
+    pub(super) fn apply_frames(&mut self, reader: &mut Reader) -> Result<bool, End> {
         let mut news = false;
         while let Some((frame, descriptors)) = reader.next(ToWorker::decode)? {
             if let ToWorker::Close(reason) = frame {
                 return Err(End::Closed(reason));
             }
-            news |= self.take_in_one(frame, descriptors)?;
+            news |= self.apply_frame(frame, descriptors)?;
         }
         reader.check_descriptors()?;
         Ok(news)
     }
 
-    fn take_in_one(&mut self, frame: ToWorker<'_>, descriptors: &mut Descriptors) -> Result<bool, ProtocolError> {
+    fn apply_frame(&mut self, frame: ToWorker<'_>, descriptors: &mut Descriptors) -> Result<bool, ProtocolError> {
         match frame {
             ToWorker::Welcome(welcome) => self.welcome(welcome, descriptors)?,
             ToWorker::Connection(heads) => return self.connections(heads, descriptors),
             ToWorker::Recall(ids) => {
                 for id in ids {
                     let id = id?;
-                    // One that is not here has been acked: it is ours, and the parent will learn so.
+                    // A connection that is not waiting has been acknowledged; the ACK is on its way.
                     if self.lanes.iter_mut().any(|lane| lane.give_back(id)) {
                         self.refusals.push(Refusal {
                             id,
@@ -38,7 +38,7 @@ impl ReceiverState {
                     }
                 }
             }
-            // Having left or been retired, this side has forgotten what it had asked back.
+            // After LEAVE or RETIRE the credit and the pending CANCEL are forgotten.
             ToWorker::Cancelled(_) if matches!(self.phase, Phase::Leaving | Phase::Retired) => {}
             ToWorker::Cancelled(credit) => {
                 for one in credit {
@@ -79,7 +79,7 @@ impl ReceiverState {
         };
         self.returns.agree_on(version);
         if welcome.scoreboard {
-            // The parent counts on it from now on, so without it there is no going on.
+            // The parent relies on the scoreboard from now on, so the channel cannot work without it.
             let memory = descriptors.claim(1)?.next().ok_or(ProtocolError::NoScoreboard)?;
             self.scoreboard = Some(Scoreboard::open(&memory).map_err(|_| ProtocolError::NoScoreboard)?);
         }
@@ -108,7 +108,7 @@ impl ReceiverState {
                 }
             };
             match &self.scoreboard {
-                Some(scoreboard) => self.gave_back |= scoreboard.claim(head.slot, head.id, claim),
+                Some(scoreboard) => self.has_refused |= scoreboard.claim(head.slot, head.id, claim),
                 None => self.refusals.push(Refusal { id: head.id, reason }),
             }
         }

@@ -1,4 +1,4 @@
-//! One lane of a receiver: the connections of one local port, or of any, and the credit that is out for them.
+//! One lane of a receiver: the connections of one local port, or of any port, and their credit.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -9,16 +9,16 @@ use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::records::{ConnectionHead, Credit, Refusal, RefusalReason};
 
-/// A connection that the worker has acked: it is the worker's now.
+/// A connection that the worker has acknowledged and now owns.
 #[derive(Debug)]
 pub struct Taken {
-    /// What the parent told of it.
+    /// The record that came with the descriptor.
     pub head: ConnectionHead,
-    /// The connection itself.
+    /// The connection.
     pub fd: OwnedFd,
 }
 
-/// What is to be done about a lane's credit.
+/// A credit change of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Grant(Credit),
@@ -39,14 +39,14 @@ impl Order {
 pub(super) struct Lane {
     port: u16,
     waiting: VecDeque<Taken>,
-    /// Granted and not used, as far as this side knows.
+    /// Granted and unused credit, as far as the worker knows.
     outstanding: u32,
-    /// The part of it that has been asked back, until the parent says how much of that was unused. One at a time.
+    /// The credit that a pending CANCEL asks back. At most one CANCEL is pending.
     cancelling: Option<u32>,
 }
 
 impl Lane {
-    /// The lane of a port, made when it is first named.
+    /// Returns the lane of a port, which is created on first use.
     pub(super) fn of(lanes: &mut Vec<Self>, port: u16) -> &mut Self {
         let index = lanes.iter().position(|lane| lane.port == port).unwrap_or_else(|| {
             lanes.push(Self {
@@ -60,7 +60,7 @@ impl Lane {
         &mut lanes[index]
     }
 
-    /// A connection has come in for this lane's credit.
+    /// Adds a connection that arrived against this lane's credit.
     pub(super) fn arrive(&mut self, head: ConnectionHead, fd: OwnedFd) -> Result<(), ProtocolError> {
         if self.outstanding == 0 {
             return Err(ProtocolError::TooMuchCredit { credit: 1, limit: 0 });
@@ -70,22 +70,22 @@ impl Lane {
         Ok(())
     }
 
-    /// One came without its descriptor; its credit is used all the same.
+    /// Uses up the credit of a connection whose descriptor did not arrive.
     pub(super) fn missed(&mut self) {
         self.outstanding = self.outstanding.saturating_sub(1);
     }
 
-    /// How many of those that wait fit in `room`.
+    /// Returns how many waiting connections fit in `room`.
     pub(super) fn offer(&self, room: u32) -> usize {
         self.waiting.len().min(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
-    /// The ids of the first `count` that wait.
+    /// Returns the ids of the first `count` waiting connections.
     pub(super) fn ids(&self, count: usize) -> impl Iterator<Item = ConnectionId> + '_ {
         self.waiting.iter().take(count).map(|one| one.head.id)
     }
 
-    /// Those beyond the first `count`, as refusals: the worker has no room for them any more.
+    /// Returns refusals for the connections beyond the first `count`: the worker no longer has room.
     pub(super) fn surplus(&self, count: usize) -> impl Iterator<Item = Refusal> + '_ {
         self.waiting.iter().skip(count).map(|one| Refusal {
             id: one.head.id,
@@ -93,19 +93,19 @@ impl Lane {
         })
     }
 
-    /// Takes up to `room`, the first to come first.
+    /// Takes up to `room` connections, oldest first.
     pub(super) fn take(&mut self, room: u32) -> Vec<Taken> {
         let count = self.offer(room);
         self.waiting.drain(..count).collect()
     }
 
-    /// Takes up to `room` of those that nobody has taken back, the first to come first; the rest is unwanted.
+    /// Claims up to `room` connections, oldest first, and refuses the rest.
     pub(super) fn take_claimed(&mut self, room: u32, scoreboard: &Scoreboard) -> Vec<Taken> {
         let mut taken = Vec::new();
         for one in self.waiting.drain(..) {
             let (slot, id) = (one.head.slot, one.head.id);
             if taken.len() >= usize::try_from(room).unwrap_or(usize::MAX) {
-                // Fails for one that has been taken back, which comes to the same.
+                // Fails if the parent has recalled the connection, which has the same effect.
                 let _ = scoreboard.claim(slot, id, Claim::Unwanted);
             } else if scoreboard.claim(slot, id, Claim::Taken) {
                 taken.push(one);
@@ -114,12 +114,12 @@ impl Lane {
         taken
     }
 
-    /// Closes what waits.
+    /// Closes the waiting connections.
     pub(super) fn drop_waiting(&mut self) {
         self.waiting.clear();
     }
 
-    /// Closes what waits, and says which.
+    /// Closes the waiting connections and returns their refusals.
     pub(super) fn give_up(&mut self) -> Vec<Refusal> {
         self.forget_credit();
         let refusals = self.surplus(0).collect();
@@ -127,13 +127,13 @@ impl Lane {
         refusals
     }
 
-    /// Closes the one with this id, if it waits here.
+    /// Closes the waiting connection with this id. Returns false if the connection is not waiting here.
     pub(super) fn give_back(&mut self, id: ConnectionId) -> bool {
-        let place = self.waiting.iter().position(|one| one.head.id == id);
-        place.and_then(|place| self.waiting.remove(place)).is_some()
+        let index = self.waiting.iter().position(|one| one.head.id == id);
+        index.and_then(|index| self.waiting.remove(index)).is_some()
     }
 
-    /// What brings the outstanding credit to `target`.
+    /// Returns the change that brings the outstanding credit to `target`.
     pub(super) fn order(&self, target: u32) -> Option<Order> {
         let sure = self.outstanding - self.cancelling.unwrap_or(0).min(self.outstanding);
         if target > sure {
@@ -151,7 +151,7 @@ impl Lane {
         }
     }
 
-    /// An order has been sent.
+    /// Records a change that has been sent.
     pub(super) fn placed(&mut self, order: Option<Order>) {
         match order {
             Some(Order::Grant(credit)) => self.outstanding += credit.count,
@@ -160,7 +160,7 @@ impl Lane {
         }
     }
 
-    /// The answer to a cancel.
+    /// Takes the answer to a CANCEL.
     pub(super) fn cancelled(&mut self, count: u32) -> Result<(), ProtocolError> {
         let asked = self.cancelling.take().unwrap_or(0);
         if count > asked.min(self.outstanding) {
@@ -173,7 +173,7 @@ impl Lane {
         Ok(())
     }
 
-    /// No more will come, whatever was granted.
+    /// Forgets the credit: no more connections arrive.
     pub(super) fn forget_credit(&mut self) {
         self.outstanding = 0;
         self.cancelling = None;
@@ -190,26 +190,26 @@ mod tests {
     use crate::parent::dispatcher::rules::credit::CreditBook;
     use crate::protocol::records::Family;
 
-    /// Both sides of the credit of two lanes, and what is on its way between them.
+    /// Both sides of the credit of two lanes, and the messages in flight.
     #[derive(Default)]
     struct TwoSides {
         lanes: Vec<Lane>,
         book: CreditBook,
         to_parent: VecDeque<Order>,
-        to_worker: VecDeque<Word>,
+        to_worker: VecDeque<Message>,
         given: u64,
     }
 
-    enum Word {
+    enum Message {
         Connection(u16),
         Cancelled(Credit),
     }
 
     #[derive(Debug, Clone)]
     enum Step {
-        /// The worker wants so much, and has room for so many.
+        /// The worker wants this credit and has room for this many connections.
         Want(u16, u32, u32),
-        /// A connection comes in by this port.
+        /// A connection arrives on this port.
         Accept(u16),
         ParentReads,
         WorkerReads,
@@ -231,25 +231,25 @@ mod tests {
                 Step::Want(port, window, room) => self.want(port, window, room),
                 Step::Accept(port) => {
                     if let Some(lane) = self.book.spend(port) {
-                        self.to_worker.push_back(Word::Connection(lane));
+                        self.to_worker.push_back(Message::Connection(lane));
                     }
                 }
                 Step::ParentReads => match self.to_parent.pop_front() {
                     Some(Order::Grant(credit)) => self.book.grant(credit).unwrap(),
                     Some(Order::Cancel(credit)) => {
                         let answer = self.book.cancel(credit);
-                        self.to_worker.push_back(Word::Cancelled(answer));
+                        self.to_worker.push_back(Message::Cancelled(answer));
                     }
                     None => {}
                 },
                 Step::WorkerReads => match self.to_worker.pop_front() {
-                    Some(Word::Connection(lane)) => {
+                    Some(Message::Connection(lane)) => {
                         self.given += 1;
                         let head = head(self.given, lane);
                         let fd = std::fs::File::open("/dev/null").unwrap().into();
                         Lane::of(&mut self.lanes, lane).arrive(head, fd).unwrap();
                     }
-                    Some(Word::Cancelled(credit)) => {
+                    Some(Message::Cancelled(credit)) => {
                         Lane::of(&mut self.lanes, credit.lane).cancelled(credit.count).unwrap();
                     }
                     None => {}
@@ -257,7 +257,7 @@ mod tests {
             }
         }
 
-        /// As an exchange does it.
+        /// Does what an exchange does.
         fn want(&mut self, port: u16, window: u32, room: u32) {
             let lane = Lane::of(&mut self.lanes, port);
             let taken = u32::try_from(lane.offer(room)).unwrap();
@@ -275,20 +275,20 @@ mod tests {
             }
         }
 
-        /// The worker's count is the parent's, and what is on its way.
+        /// Checks that the worker counts the parent's credit plus the credit in flight.
         fn check(&mut self) {
             for port in [0, 80] {
                 let orders = self.to_parent.iter().filter_map(|order| match order {
                     Order::Grant(credit) if credit.lane == port => Some(credit.count),
                     _ => None,
                 });
-                let words = self.to_worker.iter().filter_map(|word| match word {
-                    Word::Connection(lane) if *lane == port => Some(1),
-                    Word::Cancelled(credit) if credit.lane == port => Some(credit.count),
+                let messages = self.to_worker.iter().filter_map(|word| match word {
+                    Message::Connection(lane) if *lane == port => Some(1),
+                    Message::Cancelled(credit) if credit.lane == port => Some(credit.count),
                     _ => None,
                 });
-                let in_flight: u32 = orders.chain(words).sum();
-                // All of it, taken out and put back.
+                let in_flight: u32 = orders.chain(messages).sum();
+                // Take out all of the credit to see it, and put it back.
                 let credit = Credit {
                     lane: port,
                     count: u32::MAX,
@@ -332,7 +332,7 @@ mod tests {
                 sides.play(step);
                 sides.check();
             }
-            // Once the worker's wish does not change, it is fulfilled: a cancel that found too little is repeated.
+            // A stable wish is fulfilled in the end: a CANCEL that found too little unused credit is repeated.
             sides.settle();
             for _ in 0..3 {
                 for port in [0, 80] {

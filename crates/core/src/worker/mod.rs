@@ -12,7 +12,6 @@ mod decode;
 mod returns;
 mod send;
 mod state;
-mod waker;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
@@ -28,7 +27,6 @@ use self::lane::Taken;
 pub use self::returns::HandBackError;
 use self::state::ReceiverState;
 pub use self::state::{End, Phase};
-use self::waker::Waker;
 use crate::channel::reader::{Fill, Reader};
 use crate::error::SystemError;
 use crate::ids::ConnectionId;
@@ -39,6 +37,7 @@ use crate::protocol::records::Hello;
 use crate::sys::prepare;
 use crate::sys::scheduling::OVER_AFTER;
 use crate::sys::{Os, Sys};
+use crate::waker::Waker;
 
 /// The worker's end of a channel. Dropping it ends the channel.
 #[derive(Debug)]
@@ -59,7 +58,7 @@ struct Shared<S> {
     sys: S,
     socket: OwnedFd,
     state: Mutex<ReceiverState>,
-    bell: Waker,
+    waker: Waker,
     /// A thread waits for room in the socket, and will ring.
     awaits_room: AtomicBool,
 }
@@ -84,8 +83,8 @@ impl Receiver<Os> {
 impl<S: Sys> Receiver<S> {
     /// [`Receiver::start`] on a given [`Sys`].
     pub fn start_on(sys: S, socket: OwnedFd, ring: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
-        let bell = Waker::new(ring);
-        let shared = Arc::new(Shared::new(sys, socket, bell, false)?);
+        let waker = Waker::new(ring);
+        let shared = Arc::new(Shared::new(sys, socket, waker, false)?);
         let reading = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("socketserver".into())
@@ -102,8 +101,8 @@ impl<S: Sys> Receiver<S> {
 
     /// [`Receiver::attach`] on a given [`Sys`].
     pub fn attach_on(sys: S, socket: OwnedFd) -> Result<Self, SystemError> {
-        let bell = Waker::new(|| ());
-        let shared = Arc::new(Shared::new(sys, socket, bell, true)?);
+        let waker = Waker::new(|| ());
+        let shared = Arc::new(Shared::new(sys, socket, waker, true)?);
         Ok(Self {
             shared,
             reading: Reading::Owner(Mutex::new(Reader::new())),
@@ -119,7 +118,7 @@ impl<S: Sys> Receiver<S> {
         };
         let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut news = self.shared.flush();
-        self.shared.look_at_rush();
+        self.shared.check_accept_rate();
         for _ in 0..READS {
             match self.shared.read_once(&mut reader) {
                 Ok(Took::News) => news = true,
@@ -142,7 +141,7 @@ impl<S: Sys> Receiver<S> {
     /// How far apart [`Receiver::read`] is to be called though nothing comes; `None` is not at all. So a thread that waits
     /// its turn as connections come fast (SCHED_BATCH) no longer does so when none come.
     pub fn wants_looks(&self) -> Option<Duration> {
-        self.shared.lock().rush.over_at().map(|_| OVER_AFTER)
+        self.shared.lock().accept_rate.over_at().map(|_| OVER_AFTER)
     }
 
     /// Takes up to `room` of the connections that wait on `lane`, and acks them; refuses those beyond `room`; tells
@@ -150,7 +149,7 @@ impl<S: Sys> Receiver<S> {
     /// `min(window, room - taken)`, but to no more than 16384. One message to the parent at most, none if the scoreboard
     /// says it all. Takes nothing while a parent that reads acks does not read.
     pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<Taken> {
-        self.shared.bell.answer();
+        self.shared.waker.rearm();
         let mut state = self.shared.lock();
         if state.returns.next().is_some() {
             // What could not be sent now may be later.
@@ -166,13 +165,13 @@ impl<S: Sys> Receiver<S> {
             if let Some(newest) = taken.last()
                 && !matches!(state.phase, Phase::Ended(_))
             {
-                state.rush.saw(newest.head.id, &self.shared.sys);
+                state.accept_rate.saw(newest.head.id, &self.shared.sys);
             }
             return taken;
         }
         match state.prepare_exchange(lane, room, window, ended) {
             // Nobody is left to be acked, or there is nothing to say.
-            None => state.take_unsaid(lane, room),
+            None => state.take_unacked(lane, room),
             Some(due) if self.shared.send(&mut state) => state.take_acked(lane, room, due.order),
             // The parent does not read: what it does not know to be acked cannot be ours yet.
             Some(_) => Vec::new(),
@@ -181,7 +180,7 @@ impl<S: Sys> Receiver<S> {
 
     /// Where it stands.
     pub fn phase(&self) -> Phase {
-        self.shared.bell.answer();
+        self.shared.waker.rearm();
         self.shared.lock().phase.clone()
     }
 
@@ -227,7 +226,7 @@ impl<S: Sys> Receiver<S> {
 
     /// What the parent has taken back of that since the last call.
     pub fn settled(&self) -> Vec<ConnectionId> {
-        self.shared.bell.answer();
+        self.shared.waker.rearm();
         self.shared.lock().returns.settled()
     }
 
@@ -275,7 +274,7 @@ enum Took {
 }
 
 impl<S: Sys> Shared<S> {
-    fn new(sys: S, socket: OwnedFd, bell: Waker, attached: bool) -> Result<Self, SystemError> {
+    fn new(sys: S, socket: OwnedFd, waker: Waker, attached: bool) -> Result<Self, SystemError> {
         check(&socket)?;
         prepare(&socket)?;
         // A thread waits in recvmsg, an event loop must not.
@@ -304,7 +303,7 @@ impl<S: Sys> Shared<S> {
             sys,
             socket,
             state: Mutex::new(ReceiverState::new(attached)),
-            bell,
+            waker,
             awaits_room: AtomicBool::new(false),
         })
     }
@@ -314,13 +313,13 @@ impl<S: Sys> Shared<S> {
         let mut reader = Reader::new();
         let end = loop {
             match self.read_once(&mut reader) {
-                Ok(Took::News) => self.bell.ring(),
+                Ok(Took::News) => self.waker.wake(),
                 Ok(Took::Frames | Took::Nothing) => {}
                 Err(end) => break end,
             }
         };
         self.end(end);
-        self.bell.ring();
+        self.waker.wake();
     }
 
     /// One message, and what has to be said about it at once. An error is the channel's end.
@@ -332,8 +331,8 @@ impl<S: Sys> Shared<S> {
             Err(_) => return Err(End::Gone),
         }
         let mut state = self.lock();
-        let news = state.take_in(reader)?;
-        if state.must_speak() {
+        let news = state.apply_frames(reader)?;
+        if state.has_refusals() {
             self.refuse_and(state, |_| {});
             state = self.lock();
         }
@@ -348,17 +347,17 @@ impl<S: Sys> Shared<S> {
         let mut state = self.lock();
         state.end(end);
         // The thread may go on without it, and join another server.
-        state.rush.ends(&self.sys);
+        state.accept_rate.ends(&self.sys);
         drop(state);
         // Nothing can be said any more, whoever ended it.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
     }
 
-    fn look_at_rush(&self) {
+    fn check_accept_rate(&self) {
         let mut state = self.lock();
         // Hardly ever there is one, and the clock need not be asked.
-        if state.rush.over_at().is_some() {
-            state.rush.look(self.sys.now(), &self.sys);
+        if state.accept_rate.over_at().is_some() {
+            state.accept_rate.look(self.sys.now(), &self.sys);
         }
     }
 

@@ -1,4 +1,4 @@
-//! The way back: connections that the worker has taken and hands back to the parent. Pure bookkeeping.
+//! Connections that the worker has taken and hands back to the parent. Pure bookkeeping.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -15,43 +15,43 @@ use crate::protocol::records::{ReturnOutcome, Returned};
 /// Why a connection stays with the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HandBackError {
-    /// The channel is over.
-    #[error("the channel is over")]
+    /// The channel has ended.
+    #[error("the channel has ended")]
     Ended,
-    /// The parent speaks a version of the protocol that has no way back.
-    #[error("the parent speaks version {0} of the protocol, in which nothing is handed back")]
+    /// The parent speaks a version of the protocol without RETURN.
+    #[error("the parent speaks version {0} of the protocol, which cannot take connections back")]
     Version(u16),
-    /// It has not been taken on this channel, or has been handed back, or so many have been taken since that the parent has
-    /// forgotten it.
-    #[error("the connection has been handed back, or {RETURNABLE} others have been taken since")]
+    /// The connection was not taken on this channel, has been handed back already, or was taken before the last
+    /// [`RETURNABLE`] connections, so that the parent no longer remembers the connection.
+    #[error("the connection has already been handed back, or {RETURNABLE} other connections have been taken since")]
     Unknown,
-    /// It cannot be sent.
+    /// The frame cannot be sent.
     #[error(transparent)]
     System(#[from] SystemError),
 }
 
-/// What goes back, and what may.
+/// The connections that are being handed back, and those that may be.
 #[derive(Debug, Default)]
 pub(super) struct Returns {
     version: u16,
-    /// What the parent remembers.
+    /// The connections that the parent remembers.
     taken: VecDeque<ConnectionId>,
-    /// To be sent, the first first.
+    /// To be sent, in order.
     due: VecDeque<(ConnectionId, OwnedFd)>,
-    /// Sent. The copy stays open until the parent has its own: on macOS one that is closed too early is lost (unix(4)),
-    /// and a parent at its limit of open files asks for it again.
+    /// Sent. The copy stays open until the parent confirms: macOS loses a descriptor that is closed before receipt
+    /// (unix(4)), and a parent at its descriptor limit asks again.
     sent: Vec<(ConnectionId, OwnedFd)>,
-    /// Taken back by the parent, not told to the owner yet.
+    /// Confirmed by the parent; the owner has not been told yet.
     settled: Vec<ConnectionId>,
 }
 
 impl Returns {
-    /// The parent has said which version both speak.
+    /// Sets the version that the WELCOME names.
     pub(super) fn agree_on(&mut self, version: u16) {
         self.version = version;
     }
 
-    /// The worker has taken these.
+    /// Remembers connections that the worker has taken.
     pub(super) fn took(&mut self, ids: impl Iterator<Item = ConnectionId>) {
         for id in ids {
             if self.taken.len() == RETURNABLE {
@@ -61,7 +61,7 @@ impl Returns {
         }
     }
 
-    /// Whether this one may go back.
+    /// Checks whether a connection may be handed back.
     pub(super) fn check(&self, id: ConnectionId) -> Result<(), HandBackError> {
         if self.version < RETURNS_SINCE {
             Err(HandBackError::Version(self.version))
@@ -72,35 +72,35 @@ impl Returns {
         }
     }
 
-    /// This one goes back.
+    /// Queues a connection to be handed back.
     pub(super) fn add(&mut self, id: ConnectionId, fd: OwnedFd) {
         self.taken.retain(|&taken| taken != id);
         self.due.push_back((id, fd));
     }
 
-    /// What is to be sent next.
+    /// Returns the connection to send next.
     pub(super) fn next(&self) -> Option<&(ConnectionId, OwnedFd)> {
         self.due.front()
     }
 
-    /// It has been.
+    /// Records that the next connection has been sent.
     pub(super) fn next_is_sent(&mut self) {
         self.sent.extend(self.due.pop_front());
     }
 
-    /// The one that was added last could not be sent, and stays.
+    /// Withdraws a connection that could not be sent; the worker keeps the connection.
     pub(super) fn withdraw(&mut self, id: ConnectionId) {
         self.due.retain(|due| due.0 != id);
         self.took(std::iter::once(id));
     }
 
-    /// The parent's answer.
+    /// Takes the parent's answer.
     pub(super) fn answer(&mut self, answer: Returned) -> Result<(), ProtocolError> {
         let id = answer.id;
-        let place = self.sent.iter().position(|one| one.0 == id);
+        let index = self.sent.iter().position(|one| one.0 == id);
         let one = self
             .sent
-            .swap_remove(place.ok_or(ProtocolError::UnknownConnection { id })?);
+            .swap_remove(index.ok_or(ProtocolError::UnknownConnection { id })?);
         match answer.outcome {
             ReturnOutcome::TakenBack => self.settled.push(id),
             ReturnOutcome::SendAgain => self.due.push_back(one),
@@ -108,13 +108,13 @@ impl Returns {
         Ok(())
     }
 
-    /// What the parent has taken back since the last call.
+    /// Returns the connections that the parent has confirmed since the last call.
     pub(super) fn settled(&mut self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.settled)
     }
 
-    /// The channel is over. What the parent has not answered ends here: whether it has arrived there nobody can say, and
-    /// two must not read it.
+    /// Closes every unconfirmed connection: the parent may have received its copy, and two processes must not read one
+    /// connection.
     pub(super) fn end(&mut self) {
         self.due.clear();
         self.sent.clear();

@@ -1,4 +1,4 @@
-//! How a receiver sends: a thread waits for room, an event loop puts off what does not fit.
+//! Sends frames to the parent: a thread waits for room in the socket, an event loop keeps unsent bytes.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
@@ -13,10 +13,10 @@ use crate::protocol::encode::Encoder;
 use crate::sys::Sys;
 
 impl<S: Sys> Shared<S> {
-    /// Sends what is in the state' frames, all or nothing. If nothing, the bell rings, or the owner polls for room, and
-    /// it is to be tried again.
+    /// Sends the frames in `state` completely or not at all. Returns false if nothing was sent: then the waker or the owner's
+    /// poll announces room, and the caller tries again.
     pub(super) fn send(self: &Arc<Self>, state: &mut ReceiverState) -> bool {
-        if !self.flush_books(state) {
+        if !self.flush_unsent(state) {
             return false;
         }
         match self.sys.send(self.socket.as_fd(), state.frames.bytes(), &[]) {
@@ -26,20 +26,20 @@ impl<S: Sys> Shared<S> {
             }
             Err(Errno::EAGAIN) => {
                 if !state.block() {
-                    self.ring_when_there_is_room();
+                    self.wake_on_room();
                 }
                 false
             }
-            // The parent has gone: the reading side sees it too, and whether there was a last word.
+            // The parent has gone; the reading side learns why.
             Err(_) => false,
         }
     }
 
-    /// Sends the refusals and what `write` adds: now, or as soon as there is room, which is waited for without the lock.
+    /// Sends the refusals and the frames that `write` adds, now or when the socket has room. Waits without the lock.
     pub(super) fn refuse_and<'a>(&'a self, mut state: MutexGuard<'a, ReceiverState>, write: impl Fn(&mut Encoder)) {
         loop {
-            // Written anew each time: an exchange may have sent the refusals meanwhile, and a second one of the same
-            // connection is an error.
+            // Encode again in each round: an exchange may have sent the refusals meanwhile, and a second refusal of one
+            // connection is a protocol error.
             state.write_refusals();
             write(&mut state.frames);
             if state.frames.is_empty() {
@@ -47,7 +47,7 @@ impl<S: Sys> Shared<S> {
             }
             if state.is_attached() {
                 state.queue_frames();
-                self.flush_books(&mut state);
+                self.flush_unsent(&mut state);
                 return;
             }
             match self.sys.send(self.socket.as_fd(), state.frames.bytes(), &[]) {
@@ -65,18 +65,18 @@ impl<S: Sys> Shared<S> {
         }
     }
 
-    /// Sends what an attached receiver had to put off; true if that makes an exchange possible again.
+    /// Sends the unsent bytes of an attached receiver. Returns true if an exchange is possible again.
     pub(super) fn flush(&self) -> bool {
         let mut state = self.lock();
-        if !state.wants_room() || !self.flush_books(&mut state) {
+        if !state.wants_room() || !self.flush_unsent(&mut state) {
             return false;
         }
-        // As above.
+        // An error means that the channel has ended, which the reading side reports.
         let _ = self.send_returns(state);
         true
     }
 
-    pub(super) fn flush_books(&self, state: &mut ReceiverState) -> bool {
+    pub(super) fn flush_unsent(&self, state: &mut ReceiverState) -> bool {
         while !state.unsent().is_empty() {
             match self.sys.send(self.socket.as_fd(), state.unsent(), &[]) {
                 Ok(sent) => state.sent(sent),
@@ -87,7 +87,7 @@ impl<S: Sys> Shared<S> {
         true
     }
 
-    /// Sends what goes back, each in a message of its own, as a descriptor travels with the first byte of one.
+    /// Sends the connections to hand back, each in a message of its own: a descriptor travels with the first byte.
     pub(super) fn send_returns<'a>(
         &'a self,
         mut state: MutexGuard<'a, ReceiverState>,
@@ -102,7 +102,7 @@ impl<S: Sys> Shared<S> {
                 Ok(sent) => {
                     returns.next_is_sent();
                     if state.is_attached() && sent < state.frames.bytes().len() {
-                        state.put_off_rest(sent);
+                        state.keep_rest(sent);
                     } else {
                         self.send_rest(&state.frames.bytes()[sent..]);
                     }
@@ -119,8 +119,8 @@ impl<S: Sys> Shared<S> {
         (state, Ok(()))
     }
 
-    /// The rest of a message that was cut: nobody else may send before it. Linux takes a small message whole or not at
-    /// all, macOS may cut it.
+    /// Sends the rest of a partly sent message, before any other message. Linux takes a small message completely or not at
+    /// all; macOS may take a part.
     pub(super) fn send_rest(&self, mut rest: &[u8]) {
         while !rest.is_empty() {
             match self.sys.send(self.socket.as_fd(), rest, &[]) {
@@ -131,9 +131,9 @@ impl<S: Sys> Shared<S> {
         }
     }
 
-    /// Hundreds of frames lie unread: the parent has stopped. A thread that lives until it goes on keeps this rare case
-    /// out of the common path; without one (EAGAIN) the next exchange tries again.
-    pub(super) fn ring_when_there_is_room(self: &Arc<Self>) {
+    /// Wakes the owner when the socket has room. The socket is full only if the parent has stopped, so a temporary thread
+    /// keeps this case out of the common path. Without a thread (EAGAIN) the next exchange tries again.
+    pub(super) fn wake_on_room(self: &Arc<Self>) {
         if self.awaits_room.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -141,7 +141,7 @@ impl<S: Sys> Shared<S> {
         let thread = std::thread::Builder::new().name("socketserver".into()).spawn(move || {
             waiting.wait_for_room();
             waiting.awaits_room.store(false, Ordering::Release);
-            waiting.bell.ring();
+            waiting.waker.wake();
         });
         if thread.is_err() {
             self.awaits_room.store(false, Ordering::Release);
@@ -150,7 +150,7 @@ impl<S: Sys> Shared<S> {
 
     pub(super) fn wait_for_room(&self) {
         let mut sockets = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
-        // An end of the channel is reported as room too, so this returns in every case.
+        // The end of the channel counts as room too, so this call always returns.
         while poll(&mut sockets, PollTimeout::NONE) == Err(Errno::EINTR) {}
     }
 }

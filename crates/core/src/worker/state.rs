@@ -1,4 +1,4 @@
-//! What a receiver keeps account of, whoever reads and whoever asks: pure bookkeeping, no socket.
+//! The state of a receiver: lanes, credit, refusals and unsent frames. Pure bookkeeping, no socket.
 
 use std::collections::VecDeque;
 
@@ -11,75 +11,75 @@ use crate::protocol::limits::{MAX_CREDIT, MAX_LANES};
 use crate::protocol::records::{CloseReason, Refusal};
 use crate::sys::scheduling::AcceptRate;
 
-/// Where a receiver stands in its life. It only moves down this list.
+/// The lifecycle of a receiver. A receiver only moves down this list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
-    /// The hello has not been answered yet.
+    /// The parent has not answered the HELLO yet.
     Joining,
-    /// Connections come for the credit that is granted.
+    /// The parent sends connections against credit.
     Open,
-    /// They still do, but the server is draining: end what idles.
+    /// The server is draining: connections still arrive; idle ones should be closed.
     Draining,
-    /// No more will come: finish the leases, then close.
+    /// The parent sends no more connections: finish the leases, then close.
     Retired,
-    /// The worker has said that it leaves; no more will come.
+    /// The worker has sent LEAVE; no more connections arrive.
     Leaving,
-    /// The channel is over.
+    /// The channel has ended.
     Ended(End),
 }
 
-/// Why a channel is over.
+/// Why a channel has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// The parent has died, or gone without a word. What has been received belongs to the worker alone.
+    /// The stream ended without CLOSE: the parent has died. Connections that have arrived belong to the worker.
     Gone,
-    /// The parent has ended this channel, and taken back what had not been acked.
+    /// The parent closed the channel and took back every connection that had not been acknowledged.
     Closed(CloseReason),
     /// The parent broke the protocol.
     Protocol(ProtocolError),
-    /// The worker has closed it.
+    /// The worker closed the channel.
     Left,
 }
 
-/// The most that one lane may have outstanding: with as many lanes as there may be, no more than a channel may hold.
+/// The credit that one lane may have outstanding, so that all lanes together stay below `MAX_CREDIT`.
 #[allow(clippy::cast_possible_truncation, reason = "64 lanes")]
 const MAX_WINDOW: u32 = MAX_CREDIT / MAX_LANES as u32;
 
-/// A receiver's state.
+/// The state that the reading side and the taking side share.
 #[derive(Debug)]
 pub(super) struct ReceiverState {
     pub(super) phase: Phase,
-    /// What is to be sent next.
+    /// The frames to send next.
     pub(super) frames: Encoder,
     pub(super) returns: Returns,
     pub(super) lanes: Vec<Lane>,
     pub(super) scoreboard: Option<Scoreboard>,
-    /// Refusals that have not been sent yet.
+    /// Refusals to send.
     pub(super) refusals: Vec<Refusal>,
-    /// Of the event loop that it is attached to.
-    pub(super) rush: AcceptRate,
-    /// Something went back by the scoreboard since the parent was last told.
-    pub(super) gave_back: bool,
-    /// Leases that are over, not told yet.
+    /// The rate of the server, for the thread of the event loop.
+    pub(super) accept_rate: AcceptRate,
+    /// A connection was refused on the scoreboard since the parent was last notified.
+    pub(super) has_refused: bool,
+    /// Ended leases that the parent has not been told of.
     ended: u32,
     output: Output,
 }
 
-/// The frames of an exchange are to be sent.
+/// An exchange has frames to send.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Due {
-    /// What they say about credit.
+    /// The credit change in those frames.
     pub(super) order: Option<Order>,
 }
 
-/// How the receiver sends.
+/// How the receiver sends frames.
 #[derive(Debug)]
 enum Output {
-    /// It may wait for room: it has a thread.
+    /// A thread of its own may block until the socket has room.
     Waiting,
-    /// It is attached to an event loop, and has nothing to put off.
+    /// On an event loop; no bytes are waiting.
     Ready,
-    /// It is attached, and the socket is full. These bytes come first when it no longer is.
+    /// On an event loop; the socket is full. These bytes are sent first.
     Blocked(VecDeque<u8>),
 }
 
@@ -92,8 +92,8 @@ impl ReceiverState {
             lanes: Vec::new(),
             scoreboard: None,
             refusals: Vec::new(),
-            rush: AcceptRate::default(),
-            gave_back: false,
+            accept_rate: AcceptRate::default(),
+            has_refused: false,
             ended: 0,
             output: if attached { Output::Ready } else { Output::Waiting },
         }
@@ -109,10 +109,9 @@ impl ReceiverState {
         }
     }
 
-    /// Counts a lease as over; true if the parent waits for the next exchange to hear of it.
+    /// Counts an ended lease. Returns true if the parent waits to hear of it.
     ///
-    /// Not once the channel is over: what a worker ends because its time is up has been cut, and the parent takes its last
-    /// look at the page at about this moment.
+    /// A lease that ends after the channel does not count: the parent has already reported such leases as cut.
     pub(super) fn lease_ended(&mut self) -> bool {
         if matches!(self.phase, Phase::Ended(_)) {
             return false;
@@ -125,7 +124,7 @@ impl ReceiverState {
         scoreboard.is_wanted()
     }
 
-    /// An exchange of which the scoreboard says nearly all. What only a frame can say is left in `frames`.
+    /// Performs an exchange on the scoreboard. Leaves in `frames` only what the scoreboard cannot express.
     pub(super) fn exchange_by_scoreboard(
         &mut self,
         lane: u16,
@@ -174,14 +173,14 @@ impl ReceiverState {
         let order = order.filter(|_| granted == 0);
         match order {
             Some(order) => order.write(frames),
-            // If the socket is full, the parent has frames of ours to read, and looks when it does.
+            // A NUDGE may be lost when the socket is full: the parent reads the scoreboard with any frame.
             None if scoreboard.take_wanted() => frames.nudge(),
             None => return (taken, None),
         }
         (taken, Some(Due { order }))
     }
 
-    /// Writes the frames of an exchange; `None` if there are none to send.
+    /// Writes the frames of an exchange. Returns `None` if there is nothing to send.
     pub(super) fn prepare_exchange(&mut self, lane: u16, room: u32, window: u32, ended: u32) -> Option<Due> {
         self.ended += ended;
         if matches!(self.phase, Phase::Ended(_)) {
@@ -215,7 +214,7 @@ impl ReceiverState {
         if frames.is_empty() { None } else { Some(Due { order }) }
     }
 
-    /// The frames of [`ReceiverState::prepare_exchange`] have been sent.
+    /// Takes the connections that the sent frames of [`ReceiverState::prepare_exchange`] have acknowledged.
     pub(super) fn take_acked(&mut self, lane: u16, room: u32, order: Option<Order>) -> Vec<Taken> {
         self.refusals.clear();
         self.ended = 0;
@@ -227,18 +226,18 @@ impl ReceiverState {
         taken
     }
 
-    /// Nothing is to be said: what a dead parent had sent is ours, as its own copies died with it.
-    pub(super) fn take_unsaid(&mut self, lane: u16, room: u32) -> Vec<Taken> {
+    /// Takes connections without an acknowledgement: those of a dead parent, whose copies died with it.
+    pub(super) fn take_unacked(&mut self, lane: u16, room: u32) -> Vec<Taken> {
         let gone = self.phase == Phase::Ended(End::Gone);
         Lane::of(&mut self.lanes, lane).take(if gone { room } else { 0 })
     }
 
-    /// An order has been sent.
+    /// Records a credit change that has been sent.
     pub(super) fn placed(&mut self, lane: u16, order: Option<Order>) {
         Lane::of(&mut self.lanes, lane).placed(order);
     }
 
-    /// Gives everything up that waits; false if there is nobody to be told.
+    /// Refuses every waiting connection. Returns false if the parent need not be told.
     pub(super) fn leave(&mut self) -> bool {
         if matches!(self.phase, Phase::Leaving | Phase::Ended(_)) {
             return false;
@@ -265,28 +264,28 @@ impl ReceiverState {
             return;
         }
         if end != End::Gone {
-            // Withdrawn, or never to be served: the parent has its copies.
+            // The parent has its own copies.
             self.lanes.iter_mut().for_each(Lane::drop_waiting);
         }
         self.returns.end();
         self.phase = Phase::Ended(end);
     }
 
-    /// Whether something went back that the parent is to hear of before the next exchange.
-    pub(super) fn must_speak(&self) -> bool {
-        !self.refusals.is_empty() || self.gave_back
+    /// Whether the parent must hear of refusals before the next exchange.
+    pub(super) fn has_refusals(&self) -> bool {
+        !self.refusals.is_empty() || self.has_refused
     }
 
-    /// Begins `frames` with what went back.
+    /// Starts `frames` with the refusals.
     pub(super) fn write_refusals(&mut self) {
         self.frames.clear();
         self.frames.refuse(self.refusals.iter().copied());
-        if std::mem::take(&mut self.gave_back) && self.scoreboard.as_ref().is_some_and(Scoreboard::take_wanted) {
+        if std::mem::take(&mut self.has_refused) && self.scoreboard.as_ref().is_some_and(Scoreboard::take_wanted) {
             self.frames.nudge();
         }
     }
 
-    /// The refusals have been sent.
+    /// Forgets the refusals that have been sent.
     pub(super) fn refused(&mut self) {
         self.refusals.clear();
     }
@@ -303,7 +302,7 @@ impl ReceiverState {
         matches!(self.output, Output::Blocked(_)) && !matches!(self.phase, Phase::Ended(_))
     }
 
-    /// The socket is full; false if somebody has to wait for it.
+    /// Marks the socket as full. Returns false if the caller must wait for room.
     pub(super) fn block(&mut self) -> bool {
         if matches!(self.output, Output::Ready) {
             self.output = Output::Blocked(VecDeque::new());
@@ -311,7 +310,7 @@ impl ReceiverState {
         self.is_attached()
     }
 
-    /// Moves `frames` behind what waits to be sent.
+    /// Appends `frames` to the unsent bytes.
     pub(super) fn queue_frames(&mut self) {
         self.block();
         if let Output::Blocked(unsent) = &mut self.output {
@@ -320,15 +319,15 @@ impl ReceiverState {
         self.refused();
     }
 
-    /// Puts the rest of what could be sent of `frames` before everything else.
-    pub(super) fn put_off_rest(&mut self, sent: usize) {
+    /// Keeps the unsent rest of `frames`, to be sent before anything else.
+    pub(super) fn keep_rest(&mut self, sent: usize) {
         self.block();
         if let Output::Blocked(unsent) = &mut self.output {
             unsent.extend(&self.frames.bytes()[sent..]);
         }
     }
 
-    /// What has to be sent first.
+    /// Returns the bytes to send first.
     pub(super) fn unsent(&mut self) -> &[u8] {
         match &mut self.output {
             Output::Blocked(unsent) => unsent.make_contiguous(),
@@ -336,14 +335,14 @@ impl ReceiverState {
         }
     }
 
-    /// So much of it has been.
+    /// Removes bytes that have been sent.
     pub(super) fn sent(&mut self, bytes: usize) {
         if let Output::Blocked(unsent) = &mut self.output {
             unsent.drain(..bytes);
         }
     }
 
-    /// All of it has been.
+    /// Marks the socket as writable.
     pub(super) fn unblock(&mut self) {
         if self.is_attached() {
             self.output = Output::Ready;

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 use self::pending::{PendingPeer, PendingPeers};
 use crate::error::{ConfigError, ListenError, SystemError};
 use crate::ids::ShareId;
-use crate::parent::accept_error::{AcceptBackoff, AcceptErrorKind, LONGEST_REST, accept_one};
+use crate::parent::accept_error::{AcceptBackoff, AcceptErrorKind, LONGEST_PAUSE, accept_one};
 use crate::parent::dispatcher::message::Message;
 use crate::parent::listener::ListenerAddress;
 use crate::parent::notice::{Notice, Notices, Refused};
@@ -118,7 +118,7 @@ impl<S: Sys> Share<S> {
             Ok(listener) => listener,
             Err(errno) => return self.failed(&address, "epoll_ctl", errno),
         };
-        let mut patience = AcceptBackoff::new();
+        let mut backoff = AcceptBackoff::new();
         let mut lobby = PendingPeers::new(spec.hello_timeout);
         let seats = Arc::new(Semaphore::new(spec.max_workers as usize));
         let share = Arc::new(self);
@@ -128,21 +128,21 @@ impl<S: Sys> Share<S> {
                 () = lobby.one_leaves() => continue,
             }
             while share.notices.is_behind() {
-                tokio::time::sleep(LONGEST_REST).await;
+                tokio::time::sleep(LONGEST_PAUSE).await;
             }
             match share.accept(&listener) {
                 Ok(socket) => {
-                    patience.relieved();
+                    backoff.succeeded();
                     if let Some((guest, socket, refused)) = share.check(socket, &spec, &seats) {
                         lobby.enter(guest, socket, refused);
                     }
                 }
                 Err(errno) => match AcceptErrorKind::of(errno) {
-                    AcceptErrorKind::Nobody => {}
+                    AcceptErrorKind::Empty => {}
                     AcceptErrorKind::OneConnection => share.stats.accept_failed(format!("{errno:?}")),
                     AcceptErrorKind::Shortage | AcceptErrorKind::Broken => {
                         share.stats.accept_failed(format!("{errno:?}"));
-                        let (rest, is_news) = patience.tried();
+                        let (rest, is_news) = backoff.failed();
                         if is_news {
                             share.failed(&address, "accept", errno);
                         }

@@ -15,7 +15,7 @@ use nix::sys::socket::{self, AddressFamily, UnixAddr};
 pub(crate) use self::bind::listen;
 pub(crate) use self::own_path::OwnPath;
 use crate::error::SystemError;
-use crate::sys::nobody_waits;
+use crate::sys::is_backlog_empty;
 use crate::sys::stream_socket;
 use crate::sys::{Os, Sys, prepare};
 
@@ -67,7 +67,7 @@ impl UnixListener {
         match Os.accept(self.fd.as_fd()) {
             Ok(accepted) => Ok(Some(accepted.fd)),
             Err(Errno::EAGAIN) => Ok(None),
-            Err(Errno::EMFILE | Errno::ENFILE) if nobody_waits(&self.fd) => Ok(None),
+            Err(Errno::EMFILE | Errno::ENFILE) if is_backlog_empty(&self.fd) => Ok(None),
             Err(errno) => Err(SystemError::of("accept")(errno)),
         }
     }

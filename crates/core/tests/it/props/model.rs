@@ -45,7 +45,7 @@ impl Waiting for Conn {
         self.waits = false;
     }
 
-    fn come_back(&mut self) {}
+    fn mark_reissued(&mut self) {}
 
     type Metadata = (u64, u16, Instant, u32);
 

@@ -292,7 +292,7 @@ impl<C: Waiting> State<C> {
 
     /// Back in its old place, because a worker did not take it.
     fn put_back(&mut self, mut connection: C) {
-        connection.come_back();
+        connection.mark_reissued();
         self.counts.requeued += 1;
         self.put(connection);
     }

@@ -1,0 +1,41 @@
+//! Wakes another thread once, however often something happens before that thread looks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Calls a function once until [`Waker::rearm`].
+pub struct Waker {
+    is_awake: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Waker {
+    /// Creates a waker that calls `wake` on the thread of [`Waker::wake`].
+    #[must_use]
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self {
+            is_awake: AtomicBool::new(false),
+            wake: Box::new(wake),
+        }
+    }
+
+    /// Calls the function, unless it has been called since the last [`Waker::rearm`].
+    pub fn wake(&self) {
+        if !self.is_awake.swap(true, Ordering::AcqRel) {
+            (self.wake)();
+        }
+    }
+
+    /// Allows the next call. The woken thread rearms before it looks, so that nothing is missed.
+    pub fn rearm(&self) {
+        self.is_awake.store(false, Ordering::Release);
+    }
+}
+
+impl std::fmt::Debug for Waker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Waker")
+            .field("is_awake", &self.is_awake)
+            .finish_non_exhaustive()
+    }
+}
