@@ -26,10 +26,6 @@ function session(text: string): { who: string; bytes: Buffer }[] {
     })
 }
 
-test('the worker in Python in the README is the one of the examples', (t) => {
-  t.is(block(read('README.md'), 'python'), read('examples/workers/python/worker.py'))
-})
-
 test('the session of docs/protocol.md is made of whole frames, and differs from that of the specification only in its version', (t) => {
   const short = session(block(read('docs/protocol.md'), 'text'))
   const whole = session(block(read('crates/core/PROTOCOL.md'), 'text')).map(
