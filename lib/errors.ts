@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
 
 /**
- * The codes of what this package itself reports. They are stable: match on them, not on messages.
- * A system error keeps the system's own code instead (`EADDRINUSE`, `EACCES`, `EMFILE` ...), as `net` does.
+ * The codes of the errors that this package itself reports. The codes are stable: match codes, not messages.
+ * A system error keeps the system's code instead (`EADDRINUSE`, `EACCES`, `EMFILE` ...), as `net` does.
  */
 export type SocketServerErrorCode =
   /** `connect()` where no server started this process, or where its channel cannot be used. */
@@ -13,7 +13,7 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_WORKER_EXITED'
   /** A worker was not ready within `readyTimeout`, and has been ended. */
   | 'ERR_SOCKETSERVER_READY_TIMEOUT'
-  /** Workers of a pool exit again and again soon after their start; they are started at the longest interval now. */
+  /** A worker slot exits repeatedly soon after each start; restarts continue at the longest delay. */
   | 'ERR_SOCKETSERVER_CRASH_LOOP'
   /** `fork()` was given a file that does not exist. */
   | 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND'
@@ -21,61 +21,72 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_PROTOCOL'
   /** There is no binary of this package for this platform. */
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
-  /** The parent has died or has cut the channel: no connection will come any more. */
+  /** The parent has died or closed the channel: no more connections arrive. */
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'
-  /** The server at a shared path does not let this process in, and will not: its user may not join, or no version fits. */
+  /** The server at a shared path refused this process for good: the user may not join, or no common version exists. */
   | 'ERR_SOCKETSERVER_REFUSED'
-  /** `handBack()` of a connection that has been read from, written to, ended or handed back already: it stays. */
+  /** `handBack()` of a connection that has been read from, written to, ended or handed back. The worker keeps the connection. */
   | 'ERR_SOCKETSERVER_CONNECTION_USED'
   /** `client.serve()` while the client serves another server. */
   | 'ERR_SOCKETSERVER_ALREADY_SERVING'
-  /** Descriptors were sent to this process that it could not take: mostly, as it is at its limit of open files. */
+  /** Descriptors that were sent to this process were lost, usually because the process is at its descriptor limit. */
   | 'ERR_SOCKETSERVER_DESCRIPTORS_LOST'
-  /** A descriptor is of another kind than what it is to become. */
+  /** A descriptor has another kind than the call requires. */
   | 'ERR_SOCKETSERVER_DESCRIPTOR_KIND'
 
-/** What a {@link SocketServerError} carries beside its code and message. */
+/** The properties of a {@link SocketServerError} besides `code` and `message`. */
 export interface ErrorDetails {
-  /** What brought it about. */
+  /** The underlying error. */
   cause?: unknown
   /** The system's error number, negative as in Node. */
   errno?: number | undefined
   /** The system call that failed: `listen`, `accept`, `getaddrinfo` ... */
   syscall?: string | undefined
-  /** The IP address or path in question. */
+  /** The IP address or path. */
   address?: string | undefined
-  /** The port in question. */
+  /** The port. */
   port?: number | undefined
   /** The host name that could not be resolved. */
   hostname?: string | undefined
-  /** The process id of the worker in question. */
+  /** The process id of the worker. */
   pid?: number | undefined
-  /** The thread of the worker in question. */
+  /** The thread id of the worker. */
   threadId?: number | undefined
-  /** How the worker in question exited: its code ... */
+  /** The exit code of the worker. */
   exitCode?: number | undefined
-  /** ... or the signal that ended it. */
+  /** The signal that ended the worker. */
   signal?: NodeJS.Signals | undefined
-  /** The last lines of its standard error; of a process that inherits that from this one from its second try on. */
+  /** The last lines of the worker's standard error; for a process that inherits standard error, from its second start on. */
   stderr?: string | undefined
   /** The bytes whose descriptors are lost. */
   data?: Buffer | undefined
 }
 
-/** The one class of errors of this package. Bad options are Node's own `TypeError` and `RangeError` instead. */
+/** The error class of this package. Invalid options throw Node's `TypeError` or `RangeError` instead. */
 export class SocketServerError extends Error {
   /** A {@link SocketServerErrorCode}, or the system's own code: `EADDRINUSE`, `EACCES` ... */
   readonly code: SocketServerErrorCode | (string & {})
+  /** The system's error number, negative as in Node. */
   declare readonly errno?: number | undefined
+  /** The system call that failed: `listen`, `accept`, `getaddrinfo` ... */
   declare readonly syscall?: string | undefined
+  /** The IP address or path. */
   declare readonly address?: string | undefined
+  /** The port. */
   declare readonly port?: number | undefined
+  /** The host name that could not be resolved. */
   declare readonly hostname?: string | undefined
+  /** The process id of the worker. */
   declare readonly pid?: number | undefined
+  /** The thread id of the worker. */
   declare readonly threadId?: number | undefined
+  /** The exit code of the worker. */
   declare readonly exitCode?: number | undefined
+  /** The signal that ended the worker. */
   declare readonly signal?: NodeJS.Signals | undefined
+  /** The last lines of the worker's standard error. */
   declare readonly stderr?: string | undefined
+  /** The bytes whose descriptors were lost. */
   declare readonly data?: Buffer | undefined
 
   static {

@@ -7,7 +7,7 @@ import test from 'ava'
 import { library } from '../helpers/library.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
-const { errorPlace, fromNative } = library('server/address')
+const { errorAddress, fromNative } = library('server/address')
 const { Drain } = library('server/drain')
 const { resolveEntry } = library('server/resolve-entry')
 
@@ -15,8 +15,8 @@ test('addresses have the shape of net', (t) => {
   const tcp = { family: 'IPv6', address: '::', port: 80 }
   t.deepEqual(fromNative(tcp), { address: '::', family: 'IPv6', port: 80 })
   t.deepEqual(fromNative({ family: 'Unix', address: '/a', port: 0 }), { path: '/a' })
-  t.deepEqual(errorPlace(fromNative(tcp)), { address: '::', port: 80 })
-  t.deepEqual(errorPlace({ path: '/a' }), { address: '/a', port: -1 })
+  t.deepEqual(errorAddress(fromNative(tcp)), { address: '::', port: 80 })
+  t.deepEqual(errorAddress({ path: '/a' }), { address: '/a', port: -1 })
 })
 
 test('an entry is found as node finds what it is to run, and keeps the name that it was given', (t) => {

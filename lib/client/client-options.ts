@@ -1,43 +1,48 @@
 import { invalidValue } from '../errors.js'
 import { integer, optionsObject, port, signal, socketName } from '../validate.js'
 
+/** Options of `connect()`. */
 export interface ConnectOptions {
-  /** Serve the listener of this local port only, 1 to 65535. Default 0: every listener. */
+  /** Take connections of this local port only, 1 to 65535. Default 0: of every listener. */
   port?: number | undefined
   /**
-   * Join the server that shares this path, or on Linux this abstract name (it begins with a null byte). Default: the server that
-   * started this process.
+   * Join the server that shares this path. On Linux also an abstract name, which begins with a null byte. Default: the server that
+   * started this process or thread.
    */
   path?: string | undefined
   /**
-   * With `path`: how to go on when no server is there, or not any more. The pause before the next try is `minDelay` milliseconds
-   * (default 100), doubled with each try that fails, at most `maxDelay` (default 10000), each less up to a half by chance.
-   * `false`: not at all; then the client closes as one does whose parent has died.
+   * With `path`: how to reconnect when no server answers or the channel ends. The delay before the next attempt doubles from
+   * `minDelay` to `maxDelay`, each with up to 50 % jitter. `false`: the client closes instead. Default `true`.
    */
   reconnect?: boolean | ReconnectOptions | undefined
 }
 
+/** Delays between attempts to reconnect. */
 export interface ReconnectOptions {
+  /** Milliseconds before the second attempt. Default 100. */
   minDelay?: number | undefined
+  /** The longest delay in milliseconds, at least `minDelay`. Default 10000. */
   maxDelay?: number | undefined
 }
 
-/** {@link ConnectOptions}, checked. */
+/** Validated {@link ConnectOptions}. */
 export interface ConnectSettings {
-  /** 0 is any. */
+  /** The local port; 0 means any. */
   port: number
   path: string | undefined
-  /** Undefined: no second try. */
+  /** Undefined: do not reconnect. */
   reconnect: { minDelay: number; maxDelay: number } | undefined
 }
 
+/** Options of `client.accept()`. */
 export interface AcceptOptions {
-  /** Aborting it withdraws the call, which rejects with an AbortError. */
+  /** Aborting the signal cancels the call, which rejects with an AbortError. */
   signal?: AbortSignal | undefined
 }
 
+/** Options of `client.serve()`. */
 export interface ServeOptions {
-  /** Sets `client.concurrency`, 1 to 4294967295 or Infinity. Default: leaves it as it is. */
+  /** Sets `client.concurrency`, 1 to 4294967295 or Infinity. Default: unchanged. */
   concurrency?: number | undefined
 }
 
@@ -70,22 +75,22 @@ function parseReconnect(reconnect: unknown, path: unknown): ConnectSettings['rec
 
 const DEFAULT_RECONNECT = { minDelay: 100, maxDelay: 10_000 }
 
-/** Node's timers fire at once beyond this. */
+/** Node's timers fire at once for longer delays. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
-/** The signal. */
+/** Returns the signal. */
 export function parseAcceptOptions(options: AcceptOptions): AbortSignal | undefined {
   optionsObject('options', options)
   return signal('options.signal', options.signal)
 }
 
-/** The concurrency. */
+/** Returns the concurrency. */
 export function parseServeOptions(options: ServeOptions): number | undefined {
   optionsObject('options', options)
   return options.concurrency === undefined ? undefined : concurrency('options.concurrency', options.concurrency)
 }
 
-/** A number of leases. */
+/** Returns a valid number of leases. */
 export function concurrency(name: string, value: unknown): number {
   return value === Number.POSITIVE_INFINITY ? value : integer(name, value, 1, 2 ** 32 - 1)
 }

@@ -2,34 +2,38 @@ import { invalidType, invalidValue, outOfRange } from '../errors.js'
 import { integer, optionsObject, signal } from '../validate.js'
 import { descriptorNumber } from './descriptor-source.js'
 
+/** Options of `DescriptorStream.connect()`. */
 export interface DescriptorConnectOptions {
-  /** Aborting it gives up a connection that waits because the listener's backlog is full. */
+  /** Aborting the signal cancels a `connect()` that waits because the listener's backlog is full. */
   signal?: AbortSignal | undefined
 }
 
+/** Options of `DescriptorListener.accept()`. */
 export interface DescriptorAcceptOptions {
-  /** Aborting it withdraws the call, which rejects with an AbortError. */
+  /** Aborting the signal cancels the call, which rejects with an AbortError. */
   signal?: AbortSignal | undefined
 }
 
+/** Options of `DescriptorStream.receive()`. */
 export interface ReceiveOptions {
   /** The most bytes to receive, 1 to 1048576. Default 65536. */
   size?: number | undefined
-  /** Aborting it withdraws the call, which rejects with an AbortError; nothing of the stream is lost. */
+  /** Aborting the signal cancels the call, which rejects with an AbortError. No data is lost. */
   signal?: AbortSignal | undefined
 }
 
+/** Options of `DescriptorListener.listen()`. */
 export interface DescriptorListenOptions {
-  /** The permissions of the socket file; whoever may write to it may connect. Default 0o600. Not for abstract names. */
+  /** The permissions of the socket file; write permission allows connecting. Default 0o600. Ignored for abstract names. */
   mode?: number | undefined
-  /** The kernel's queue of streams that are not accepted yet, `listen(2)`'s argument. Default 511. */
+  /** The kernel's queue of streams that have not been accepted, the argument of listen(2). Default 511. */
   backlog?: number | undefined
 }
 
-/** The most descriptors that one `send()` takes: what Linux passes at once. */
+/** The most descriptors of one `send()`: SCM_MAX_FD of Linux. */
 export const MAX_DESCRIPTORS = 253
 
-/** The signal. */
+/** Returns the signal. */
 export function parseSignal(options: { signal?: AbortSignal | undefined }): AbortSignal | undefined {
   optionsObject('options', options)
   return signal('options.signal', options.signal)
@@ -50,7 +54,7 @@ export function parseListenOptions(options: DescriptorListenOptions): { mode: nu
   }
 }
 
-/** What is to be sent, as bytes and numbers, both still their owner's. */
+/** Returns the bytes and the descriptor numbers to send. Both remain the property of the caller. */
 export function parseMessage(data: unknown, descriptors: unknown): { bytes: Uint8Array; numbers: number[] } {
   const bytes = bytesOf(data)
   if (!Array.isArray(descriptors)) throw invalidType('descriptors', 'an instance of Array', descriptors)

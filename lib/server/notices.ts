@@ -1,7 +1,7 @@
 import { debug } from '../diagnostics.js'
 import { SocketServerError, systemError } from '../errors.js'
 import { endOf, type Notice } from '../native.js'
-import { errorPlace, fromNative } from './address.js'
+import { errorAddress, fromNative } from './address.js'
 import type { CutInfo, ShedInfo } from './stats.js'
 import { bodyName } from './worker-body.js'
 import type { KnownWorker } from './worker-handle.js'
@@ -83,7 +83,7 @@ function describe(worker: KnownWorker | undefined): string {
 }
 
 function place({ address }: Notice): { address?: string; port?: number } {
-  return address === undefined ? {} : errorPlace(fromNative(address))
+  return address === undefined ? {} : errorAddress(fromNative(address))
 }
 
 function shedInfo(connection: NonNullable<Notice['connection']>, reason: string | undefined): ShedInfo {

@@ -1,48 +1,48 @@
 import type { WorkerState } from './worker-handle.js'
 
-/** A plain snapshot of a server. Counters only grow. */
+/** A snapshot of the counters of a server. Totals only grow. */
 export interface ServerStats {
   /** Connections accepted so far. */
   accepted: number
   /** Handoffs that a worker has acknowledged so far. */
   handedOff: number
-  /** Times a connection went back to the queue, as its worker died, refused it or did not take it in time. */
+  /** Returns to the queue so far, because the worker died, refused the connection or did not take it in time. */
   requeued: number
-  /** Connections so far that a worker had taken and handed back; each is handed off once more. */
+  /** Connections handed back by workers so far; each is handed off again. */
   handedBack: number
-  /** Connections given up so far: they waited for longer than `queueTimeout`, or were waiting at `destroy()`. */
+  /** Connections reset before a worker took them: they waited longer than `queueTimeout`, or waited at `destroy()`. */
   shed: number
   /** Connections that wait for a worker now. */
   queued: number
-  /** The most that ever waited at once. */
+  /** The most connections that waited at one time. */
   maxQueued: number
   /** Connections that workers hold now. */
   leases: number
   /** Workers that are connected now. */
   workers: number
-  /** Programs so far that connected to a shared path and were not let in. */
+  /** Programs that were refused at a shared path so far. */
   refused: number
-  /** Workers by state; those that have exited are not counted. */
+  /** Workers by state; exited workers are not counted. */
   states: Record<Exclude<WorkerState, 'exited'>, number>
-  /** Workers started so far in the place of one that had exited. */
+  /** Workers started so far to replace one that exited. */
   restarts: number
-  /** Reloads begun so far, over all pools. */
+  /** Reloads started so far, over all pools. */
   reloads: number
-  /** Stalls told of so far. */
+  /** Stalls reported so far. */
   stalls: number
-  /** Connections so far that ended because their worker did. */
+  /** Connections that ended because their worker did, so far. */
   cut: number
-  /** Whether accepting pauses now, as the queue is full or the process is out of descriptors. */
+  /** Whether accepting pauses now: the queue is full or the process is out of descriptors. */
   paused: boolean
-  /** Milliseconds from accept to handoff. */
+  /** Milliseconds from accept to handoff, over the life of the server. */
   waitMs: { p50: number; p99: number; max: number }
-  /** Failed accepts so far, by the system's code. */
+  /** Failed accepts so far, by system error code. */
   acceptErrors: Record<string, number>
 }
 
-/** How a drain ended. */
+/** The result of a drain. */
 export interface DrainResult {
-  /** Whether nothing waits and no worker holds a connection any more. */
+  /** Whether the queue is empty and no worker holds a connection. */
   complete: boolean
   /** Connections that still wait for a worker. */
   queued: number
@@ -50,52 +50,56 @@ export interface DrainResult {
   leases: number
 }
 
-/** A connection that was given up before a worker had it. */
+/** A connection that was reset before a worker took it. */
 export interface ShedInfo {
-  /** The connection's id, as workers see it too. */
+  /** The id of the connection, the same in the parent and in workers. */
   id: number
   /** `timeout`: it waited for longer than `queueTimeout`. `destroyed`: it waited when the server was destroyed. */
   reason: 'timeout' | 'destroyed'
-  /** Undefined for a connection to a Unix socket, as are both ports. */
+  /** The client's address; undefined on a Unix socket. */
   remoteAddress: string | undefined
+  /** The client's port; undefined on a Unix socket. */
   remotePort: number | undefined
+  /** The listener's port; undefined on a Unix socket. */
   localPort: number | undefined
-  /** Milliseconds it had waited. */
+  /** Milliseconds that the connection waited. */
   waited: number
 }
 
-/** What connected to a shared path and was not let in. */
+/** A program that was refused at a shared path. */
 export interface RefusedInfo {
-  /** Where. */
+  /** The shared path. */
   path: string
-  /** Undefined if the system does not say. */
+  /** The process id; undefined if the system does not report one. */
   pid: number | undefined
+  /** The user id; undefined if the system does not report one. */
   uid: number | undefined
+  /** The group id; undefined if the system does not report one. */
   gid: number | undefined
   /**
-   * `not-allowed`: its user may not join there. `full`: `maxWorkers` have joined. `late`: it said no hello within
-   * `helloTimeout`. `version`: there is no version of the protocol that both speak. `protocol`: what it said first was no hello.
+   * `not-allowed`: the user may not join. `full`: `maxWorkers` workers have joined. `late`: no HELLO within `helloTimeout`.
+   * `version`: no common version of the protocol. `protocol`: the first frame was not a HELLO.
    */
   reason: 'not-allowed' | 'full' | 'late' | 'version' | 'protocol'
-  /** The reason in words, with what was expected and what came. */
+  /** The reason as a sentence, with the expected and the received value. */
   message: string
 }
 
-/** A worker whose event loop does not turn. */
+/** A worker whose event loop is blocked. */
 export interface StallInfo {
-  /** Milliseconds since it was last seen to. */
+  /** Milliseconds since the event loop last turned. */
   stalledFor: number
-  /** Connections it holds, which get no answer meanwhile. What it had not taken yet has gone to other workers. */
+  /** Connections that the worker holds, which get no response meanwhile. Untaken connections have gone to other workers. */
   leases: number
 }
 
-/** Connections that ended because their worker did; one that has joined may serve them on, which the server cannot know. */
+/** Connections that ended because their worker did. A worker that joined may keep serving them; the server cannot know. */
 export interface CutInfo {
-  /** How many. */
+  /** The number of connections. */
   connections: number
   /**
-   * `exited`: the worker exited or died while it held them. `timeout`: it had been told to leave and did not finish them in
-   * time. `protocol`: its channel broke the protocol and was ended.
+   * `exited`: the worker exited while it held them. `timeout`: the retired worker did not finish them in time. `protocol`: the
+   * worker broke the protocol and lost its channel.
    */
   reason: 'exited' | 'timeout' | 'protocol'
 }

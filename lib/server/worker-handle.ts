@@ -2,70 +2,85 @@ import type { ChildProcess } from 'node:child_process'
 import type { Worker as Thread } from 'node:worker_threads'
 
 /**
- * - `starting`: it runs and is not ready yet.
- * - `ready`: it gets connections.
- * - `draining`: it gets no more; it finishes what it holds, or has left and has not exited yet.
- * - `exited`: its process or thread is gone.
+ * The state of a worker.
  *
- * It only moves down this list.
+ * - `starting`: the worker runs and is not ready yet.
+ * - `ready`: the worker gets connections.
+ * - `draining`: the worker gets no more connections; it finishes its leases, or has disconnected and not exited yet.
+ * - `exited`: the process or thread has ended.
+ *
+ * A worker only moves down this list.
  */
 export type WorkerState = 'starting' | 'ready' | 'draining' | 'exited'
 
-/** One worker, seen from the parent: a process or thread that it started, or a process that has joined. */
+/** One worker as the parent sees it: a process or thread that the server started, or a program that joined. */
 export interface WorkerHandle {
-  /** Unique within its server, from 1. */
+  /** Unique within the server; the first worker has 1. */
   readonly id: number
-  /** Of its process; undefined if that could not be started or is in another pid namespace, and for a thread. */
+  /** The process id. Undefined for a thread, for a process that could not be started, and in another pid namespace. */
   readonly pid: number | undefined
-  /** Of its thread; undefined for a process. */
+  /** The thread id; undefined for a process. */
   readonly threadId: number | undefined
-  /** Which generation of its pool it belongs to, from 1: each reload begins another. 0 for one that has joined. */
+  /** The generation within the pool, from 1; each reload starts the next. 0 for a worker that joined. */
   readonly generation: number
+  /** The current state. */
   readonly state: WorkerState
-  /** When it entered that state. */
+  /** When the worker entered its current state. */
   readonly since: Date
-  /** Connections it holds now. */
+  /** Connections that the worker holds now. */
   readonly leases: number
-  /** Connections it has taken so far. */
+  /** Connections that the worker has taken so far. */
   readonly handled: number
-  /** How many workers were started before it in its place in the pool, as the one there had exited. */
+  /** How many earlier workers of the same slot exited and were replaced. */
   readonly restarts: number
+  /** The child process; undefined for a thread and for a worker that joined. */
   readonly process: ChildProcess | undefined
+  /** The worker thread; undefined for a process. */
   readonly thread: Thread | undefined
 }
 
 /** A worker that is a child process. */
 export interface ProcessHandle extends WorkerHandle {
+  /** Undefined: the worker is a process. */
   readonly threadId: undefined
+  /** The child process. */
   readonly process: ChildProcess
+  /** Undefined: the worker is a process. */
   readonly thread: undefined
 }
 
-/** A worker that has joined at a shared path. It exits, as far as the server knows, when its channel is over. */
+/** A worker that joined a shared path. For the server it exits when its channel ends. */
 export interface JoinedHandle extends WorkerHandle {
+  /** Undefined: the server did not start the worker. */
   readonly threadId: undefined
+  /** Undefined: the server did not start the worker. */
   readonly process: undefined
+  /** Undefined: the server did not start the worker. */
   readonly thread: undefined
-  /** Where it joined. */
+  /** The shared path. */
   readonly path: string
-  /** The user that its process ran as when it connected, as the kernel says. */
+  /** The user of the process when it connected, as the kernel reports. */
   readonly uid: number
-  /** That user's group. */
+  /** The group of the process when it connected. */
   readonly gid: number
 }
 
-/** What the server itself asks of a worker, whoever started it. */
+/** What the server needs of a worker, whether it was started or joined. */
 export interface KnownWorker extends WorkerHandle {
-  /** Whether it has not finished what it held in the time that it was given. */
+  /** Whether the worker exceeded its drain timeout. */
   readonly isExpired: boolean
-  /** The native side says that its channel is over, after so many connections. */
+  /** Records that the channel has ended, after this many connections. */
   channelEnded(handled: number): void
 }
 
 /** A worker that is a thread of this process. */
 export interface ThreadHandle extends WorkerHandle {
+  /** Undefined: the worker is a thread. */
   readonly pid: undefined
+  /** The thread id. */
   readonly threadId: number
+  /** Undefined: the worker is a thread. */
   readonly process: undefined
+  /** The worker thread. */
   readonly thread: Thread
 }
