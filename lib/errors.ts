@@ -19,7 +19,7 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND'
   /** The other end of a channel sent what the protocol forbids, or speaks another version of it. */
   | 'ERR_SOCKETSERVER_PROTOCOL'
-  /** There is no binary of this package for this platform. */
+  /** This package has no binary for this platform, or its binary cannot be loaded. */
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
   /** The parent has died or closed the channel: no more connections arrive. */
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'

@@ -21,6 +21,10 @@ export type {
   SystemError,
 } from './binding/index.js'
 
+const HOW_TO_GET_A_BINARY =
+  'supported are Linux (glibc and musl) and macOS on x64 and arm64; there, reinstall without --omit=optional, or build it ' +
+  'from source in a clone of the repository with Rust and `npm run build`'
+
 const binding = load()
 
 /** Opens the parent's side: one Rust thread that listens, accepts and hands off. */
@@ -139,18 +143,32 @@ function withSystemError<T>(call: () => T): T {
 function load(): typeof Binding {
   try {
     return require('./binding/index.js')
-  } catch (cause) {
-    throw new SocketServerError(
-      'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM',
-      `@socketserver/node has no working binary for ${platform()}: supported are Linux (glibc and musl) and macOS on ` +
-        'x64 and arm64; there, reinstall without --omit=optional, or build it from source in a clone of the ' +
-        'repository with Rust and `npm run build`',
-      { cause },
-    )
+  } catch (error) {
+    const cause = realCause(error)
+    const reason =
+      cause === undefined
+        ? `@socketserver/node has no working binary for ${platform()}: ${HOW_TO_GET_A_BINARY}`
+        : `@socketserver/node cannot load its binary for ${platform()}: ${cause.message}${advice(cause)}`
+    throw new SocketServerError('ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM', reason, { cause: cause ?? error })
   }
 }
 
-/** This platform as npm and Rust people name it: `linux-x64-glibc`, `darwin-arm64`. */
+/**
+ * Returns the error of the binary that exists and does not load; undefined if no binary exists. The generated loader tries
+ * several files and chains their errors, each the cause of the next attempt's error.
+ */
+function realCause(error: unknown): Error | undefined {
+  const attempts: Error[] = []
+  for (let each = error; each instanceof Error; each = each.cause) attempts.unshift(each)
+  return attempts.find(({ message }) => !/^(Cannot find |Unsupported )/.test(message))
+}
+
+function advice({ message }: Error): string {
+  // The message of Node's ERR_DLOPEN_DISABLED; the loader keeps no codes.
+  return /loading addons is disabled/.test(message) ? ' Add --allow-addons to --permission, or remove --no-addons.' : ''
+}
+
+/** Returns the platform as npm and Rust name it: `linux-x64-glibc`, `darwin-arm64`. */
 function platform(): string {
   const name = `${process.platform}-${process.arch}`
   return process.platform === 'linux' ? `${name}-${libc()}` : name

@@ -36,6 +36,19 @@ test('without a binary for the platform, loading fails with one sentence that sa
   t.is(await program.exit(), 0)
 })
 
+test('a binary that exists and cannot be loaded is reported with its own error first', async (t) => {
+  const program = run(t, 'report-load-error', { execArgv: ['--no-addons'] })
+  const { code, message, cause } = JSON.parse(await program.line())
+  t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM')
+  t.regex(
+    message,
+    /^@socketserver\/node cannot load its binary for \S+: Cannot load native addon because loading addons is disabled\./,
+  )
+  t.regex(message, /--allow-addons/)
+  t.regex(cause, /loading addons is disabled/)
+  t.is(await program.exit(), 0)
+})
+
 test('a worker loads neither OpenSSL nor http unless it uses them', async (t) => {
   const server = startServer(t)
   forkFixture(server, 'modules-loaded')
