@@ -11,6 +11,8 @@ export interface ProgramOptions {
   args?: readonly string[]
   env?: NodeJS.ProcessEnv
   execArgv?: readonly string[]
+  /** Its working directory. */
+  cwd?: string
   uid?: number
   gid?: number
   /** What it inherits as descriptors 3 and on. */
@@ -29,12 +31,12 @@ export class Program {
   #next = 0
 
   constructor(name: string, options: ProgramOptions = {}) {
-    const { args = [], env, execArgv = [], descriptors = [], openFiles, ...ids } = options
+    const { args = [], env, execArgv = [], descriptors = [], openFiles, ...rest } = options
     const node = openFiles === undefined ? { command: process.execPath, args: [] } : limitedNode(openFiles)
     this.process = spawn(node.command, [...node.args, ...execArgv, fixture(name), ...args], {
       stdio: ['ignore', 'pipe', 'pipe', ...descriptors],
       ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
-      ...ids,
+      ...rest,
     })
     this.#exit = once(this.process, 'exit')
     const { stdout, stderr } = this.process

@@ -1,8 +1,9 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { ask, type Caller, call } from '../helpers/caller.js'
 import { fixture } from '../helpers/fixture.js'
+import { run } from '../helpers/program.js'
 import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
@@ -143,4 +144,38 @@ test('reload() refuses nonsense, and comes too late for a pool that is closed', 
   await closed
   t.is(pool.workers.length, 0)
   await t.throwsAsync(pool.reload(), { code: 'ERR_SOCKETSERVER_CLOSED' })
+})
+
+test('a parent that was started through a link to the current release reloads into the release that the link names now', async (t) => {
+  const directory = temporaryDirectory(t)
+  const current = join(directory, 'current')
+  const release = (name: string): string => {
+    mkdirSync(join(directory, name))
+    return join(directory, name)
+  }
+  const worker = (answer: string): string =>
+    `require(${JSON.stringify(require.resolve('@socketserver/node'))}).connect().on('connection', (s) => s.resume().end('${answer}'))`
+  const switchTo = (target: string): void => {
+    symlinkSync(target, `${current}.new`)
+    renameSync(`${current}.new`, current)
+  }
+  const one = release('one')
+  writeFileSync(join(one, 'worker.js'), worker('one'))
+  switchTo(one)
+  const program = run(t, 'reload-when-told', { cwd: current, env: { PWD: current } })
+  const { port } = JSON.parse(await program.line())
+  t.is(await ask(port), 'one')
+
+  const two = release('two')
+  switchTo(two)
+  program.process.kill('SIGUSR2')
+  t.deepEqual(JSON.parse(await program.line()), { code: 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND' })
+  t.is(await ask(port), 'one', 'the old release serves on')
+
+  writeFileSync(join(two, 'worker.js'), worker('two'))
+  program.process.kill('SIGUSR2')
+  t.deepEqual(JSON.parse(await program.line()), { reloaded: true })
+  t.is(await ask(port), 'two')
+  program.process.kill('SIGTERM')
+  await program.exit()
 })

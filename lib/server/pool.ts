@@ -2,6 +2,7 @@ import { hasCode, SocketServerError } from '../errors.js'
 import { Place } from './place.js'
 import { type PoolSettings, poolSize } from './pool-options.js'
 import { Reload, type ReloadOptions, type ReloadSetup } from './reload.js'
+import { requireEntry } from './resolve-entry.js'
 import { type RestartDecision, RestartPolicy } from './restart-policy.js'
 import { Rounds } from './rounds.js'
 import type { SupervisedWorker } from './supervised-worker.js'
@@ -28,7 +29,8 @@ export interface Pool<Handle extends WorkerHandle = ProcessHandle> {
   /**
    * Replaces every worker: starts the new generation and waits until all of it is ready, then retires the old, a few at a
    * time. Resolves when the old have finished what they hold and have exited. If one of the new does not get ready, the
-   * old go on serving and it rejects with the reason. Calls while one runs are one reload after it.
+   * old go on serving and it rejects with the reason. The entry is looked up again through the path as given, so a path
+   * through a link to the current release starts the new one. Calls while one runs are one reload after it.
    */
   reload(options?: ReloadOptions): Promise<void>
   /** Retires all of them; resolves when they have finished what they hold and have exited. */
@@ -70,6 +72,8 @@ export class WorkerPool implements Pool<WorkerHandle> {
     this.#reload = new Reload({
       nextGeneration: () => {
         if (this.#closing) throw closedError('reload()')
+        // A link in the path may name another release by now, in which the file is missing.
+        requireEntry(setup.entry)
         this.#generation += 1
         return this.#generation
       },
