@@ -8,7 +8,7 @@ pub const MAX_RECORDS: usize = 64;
 /// limit keeps a lying peer from overflowing a counter.
 pub const MAX_CREDIT: u32 = 1 << 20;
 
-/// The most lanes that a channel may have credit on; each is a port that its process serves.
+/// The most lanes that a channel may have unused credit on at one time; each is a port that its process serves.
 pub const MAX_LANES: usize = 64;
 
 /// The lane that takes connections of every port.

@@ -7,6 +7,7 @@ use crate::channel::scoreboard::{Claim, Scoreboard};
 use crate::ids::ConnectionId;
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
+use crate::protocol::limits::MAX_LANES;
 use crate::protocol::records::{ConnectionHead, Credit, Refusal, RefusalReason};
 
 /// A connection that the worker has acknowledged and now owns.
@@ -49,6 +50,9 @@ impl Lane {
     /// Returns the lane of a port, which is created on first use.
     pub(super) fn of(lanes: &mut Vec<Self>, port: u16) -> &mut Self {
         let index = lanes.iter().position(|lane| lane.port == port).unwrap_or_else(|| {
+            if lanes.len() >= MAX_LANES {
+                lanes.retain(|lane| !lane.is_idle());
+            }
             lanes.push(Self {
                 port,
                 waiting: VecDeque::new(),
@@ -58,6 +62,11 @@ impl Lane {
             lanes.len() - 1
         });
         &mut lanes[index]
+    }
+
+    /// Whether the lane holds nothing and nothing can arrive for it.
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.outstanding == 0 && self.cancelling.is_none()
     }
 
     /// Adds a connection that arrived against this lane's credit.

@@ -142,3 +142,33 @@ fn a_worker_whose_wish_goes_up_and_down_stays_in_step() {
     assert_eq!(served, 100);
     assert_eq!(worker.receiver.phase(), Phase::Open);
 }
+
+#[test]
+fn a_worker_may_serve_any_number_of_ports_one_after_another() {
+    let world = World::new();
+    let worker = world.worker();
+    for _ in 0..70 {
+        let address = world.listen();
+        let client = client(address);
+        assert!(is_of(&worker.take_on(address.port(), 1).remove(0), &client));
+    }
+    assert_eq!(worker.receiver.phase(), Phase::Open);
+}
+
+#[test]
+fn a_lane_whose_credit_is_cancelled_makes_room_for_another() {
+    let world = World::new();
+    let mut peer = world.peer().join();
+    peer.say(|frames| frames.credit((1..=64).map(|lane| Credit { lane, count: 1 })));
+    peer.say(|frames| frames.cancel([Credit { lane: 64, count: 1 }]));
+    let address = world.listen();
+    peer.say(|frames| {
+        frames.credit([Credit {
+            lane: address.port(),
+            count: 1,
+        }]);
+    });
+    assert!(matches!(peer.hear(), Heard::Cancelled(_)));
+    let _client = client(address);
+    assert!(matches!(peer.hear(), Heard::Connections(connections) if connections.len() == 1));
+}

@@ -289,7 +289,7 @@ fn the_limits_are_the_codes() {
             WINDOW as u64,
         ),
         ("credit of a channel", MAX_CREDIT.into()),
-        ("lanes of a channel, over its life", MAX_LANES as u64),
+        ("lanes of a channel with unused credit, at one time", MAX_LANES as u64),
         ("seconds in which a RECALL is to be answered", ANSWER_WITHIN.as_secs()),
         (
             "connections taken since, after which one can no longer be returned",

@@ -22,11 +22,21 @@ impl CreditBook {
         }
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.lane == credit.lane) {
             entry.count += credit.count;
-        } else if self.entries.len() < MAX_LANES {
-            self.entries.push(credit);
-        } else {
-            return Err(ProtocolError::TooManyLanes { limit: MAX_LANES });
+            return Ok(());
         }
+        if self.entries.len() >= MAX_LANES {
+            self.free_lane()?;
+        }
+        self.entries.push(credit);
+        Ok(())
+    }
+
+    /// Forgets the oldest lane without unused credit. Only a full book forgets lanes, because [`CreditBook::serves`] needs
+    /// them: a worker whose credit is used up still serves the port.
+    fn free_lane(&mut self) -> Result<(), ProtocolError> {
+        let unused = self.entries.iter().position(|entry| entry.count == 0);
+        let index = unused.ok_or(ProtocolError::TooManyLanes { limit: MAX_LANES })?;
+        self.entries.remove(index);
         Ok(())
     }
 
@@ -59,8 +69,10 @@ impl CreditBook {
 
     /// Undoes [`CreditBook::spend`].
     pub fn restore(&mut self, lane: u16) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.lane == lane) {
-            entry.count += 1;
+        match self.entries.iter_mut().find(|entry| entry.lane == lane) {
+            Some(entry) => entry.count += 1,
+            // The lane was freed in between. At most WINDOW connections are under way, so the book stays bounded.
+            None => self.entries.push(Credit { lane, count: 1 }),
         }
     }
 
@@ -70,7 +82,7 @@ impl CreditBook {
         self.of(port).any(|entry| entry.count > 0)
     }
 
-    /// Whether credit for a connection that came in by `port` has ever been granted, used up or not.
+    /// Whether credit for a connection that came in by `port` has been granted, used up or not.
     #[must_use]
     pub fn serves(&self, port: u16) -> bool {
         self.of(port).next().is_some()
@@ -129,6 +141,25 @@ mod tests {
             Credit { lane: ANY, count: 2 }
         );
         assert_eq!(book.cancel(Credit { lane: 7, count: 5 }), Credit { lane: 7, count: 0 });
+    }
+
+    #[test]
+    fn a_lane_without_unused_credit_makes_room_for_another() {
+        let mut book = CreditBook::default();
+        for lane in 1..=64 {
+            book.grant(Credit { lane, count: 1 }).unwrap();
+        }
+        assert!(matches!(
+            book.grant(Credit { lane: 65, count: 1 }),
+            Err(ProtocolError::TooManyLanes { limit: 64 })
+        ));
+        book.cancel(Credit { lane: 7, count: 1 });
+        book.grant(Credit { lane: 65, count: 1 }).unwrap();
+        assert!(book.covers(65) && !book.serves(7));
+        assert_eq!(book.spend(9), Some(9));
+        book.grant(Credit { lane: 66, count: 1 }).unwrap();
+        book.restore(9);
+        assert!(book.covers(66) && book.covers(9));
     }
 
     #[test]
