@@ -21,6 +21,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_PROTOCOL'
   /** This package has no binary for this platform, or its binary cannot be loaded. */
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
+  /** This process cannot make sockets of descriptors: it is no supported Node, or its permission model forbids it. */
+  | 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME'
   /** The parent has died or closed the channel: no more connections arrive. */
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'
   /** The server at a shared path refused this process for good: the user may not join, or no common version exists. */

@@ -2,7 +2,7 @@
 
 import { constants } from 'node:os'
 import type * as Binding from './binding/index.js'
-import { SocketServerError } from './errors.js'
+import { SocketServerError, systemError } from './errors.js'
 
 export type {
   ChannelEnd,
@@ -54,6 +54,14 @@ export function dial(path: string): { fd: number } | { error: Binding.SystemErro
   const { fd, error } = binding.NativeReceiver.dial(path)
   if (fd !== undefined) return { fd }
   if (error !== undefined) return { error }
+  throw new TypeError('The binding returned neither a descriptor nor an error')
+}
+
+/** Returns a stream socket of IPv4, or of AF_UNIX, that is connected to nothing and that the caller owns. */
+export function unconnectedSocket(kind: 'tcp' | 'unix'): number {
+  const { fd, error } = binding.NativeReceiver.unconnectedSocket(kind === 'unix')
+  if (fd !== undefined) return fd
+  if (error !== undefined) throw systemError(error, error.syscall)
   throw new TypeError('The binding returned neither a descriptor nor an error')
 }
 

@@ -10,7 +10,6 @@ interface Library {
   'client/adopt-socket': typeof import('../../dist/lib/client/adopt-socket.js')
   'client/connection-listeners': typeof import('../../dist/lib/client/connection-listeners.js')
   'client/lane': typeof import('../../dist/lib/client/lane.js')
-  'client/lease': typeof import('../../dist/lib/client/lease.js')
   'client/received-connection': typeof import('../../dist/lib/client/received-connection.js')
   'client/stream-handle': typeof import('../../dist/lib/client/stream-handle.js')
   'descriptors/descriptor-source': typeof import('../../dist/lib/descriptors/descriptor-source.js')

@@ -4,7 +4,6 @@ import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
 import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
-import { WAYS } from '../helpers/ways.js'
 import { within } from '../helpers/within.js'
 
 test('an aborted accept() rejects as Node has it', async (t) => {
@@ -96,23 +95,21 @@ test('a for await loop ends when its worker is retired', async (t) => {
   t.is(reports.count('done'), 1)
 })
 
-for (const { way, execArgv } of WAYS) {
-  test(`a connection can be given TLS by hand (${way})`, async (t) => {
-    const { port } = await serve(t, 'accept-with-tls', { execArgv })
-    const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
-    socket.end('said in secret')
-    t.is(await within(text(socket), 'the echo'), 'said in secret')
-  })
+test('a connection can be given TLS by hand', async (t) => {
+  const { port } = await serve(t, 'accept-with-tls')
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  socket.end('said in secret')
+  t.is(await within(text(socket), 'the echo'), 'said in secret')
+})
 
-  test(`a socket knows its client even when that has gone (${way})`, async (t) => {
-    const server = startServer(t)
-    const port = await listen(server)
-    const caller = call(t, port)
-    await until(() => server.stats().queued === 1)
-    const { localPort: remotePort } = caller.socket
-    caller.socket.resetAndDestroy()
-    const { reports } = forkFixture(server, 'tell-parent', { execArgv })
-    const told = { remoteAddress: '127.0.0.1', remotePort }
-    t.like(await reports.next('connection'), { ...told, socket: { ...told, remoteFamily: 'IPv4' } })
-  })
-}
+test('a socket knows its client even when that has gone', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const caller = call(t, port)
+  await until(() => server.stats().queued === 1)
+  const { localPort: remotePort } = caller.socket
+  caller.socket.resetAndDestroy()
+  const { reports } = forkFixture(server, 'tell-parent')
+  const told = { remoteAddress: '127.0.0.1', remotePort }
+  t.like(await reports.next('connection'), { ...told, socket: { ...told, remoteFamily: 'IPv4' } })
+})

@@ -3,7 +3,6 @@ import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
 import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
-import { WAYS } from '../helpers/ways.js'
 
 for (const how of ['accept', 'iterate', 'event']) {
   test(`what a worker hands back another takes, and its client notices nothing (${how}, processes)`, async (t) => {
@@ -31,19 +30,17 @@ for (const how of ['accept', 'iterate', 'event']) {
   })
 }
 
-for (const { way, execArgv } of WAYS) {
-  test(`a connection may be handed back by one worker after the other (${way})`, async (t) => {
-    const server = startServer(t)
-    const port = await listen(server)
-    // From the second on it is a reissued one, which is shut down before it is closed, but not when it goes back.
-    const [first, second] = [0, 1].map(() => forkFixture(server, 'hand-back', { execArgv }))
-    const caller = call(t, port)
-    await first?.reports.next('handed back')
-    await second?.reports.next('handed back')
-    const { pool } = forkFixture(server, 'hand-back', { env: { ...process.env, BACK: '0' }, execArgv })
-    t.is(await caller.answer(), `${pool.workers[0]?.pid}/0`)
-  })
-}
+test('a connection may be handed back by one worker after the other', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  // From the second on it is a reissued one, which is shut down before it is closed, but not when it goes back.
+  const [first, second] = [0, 1].map(() => forkFixture(server, 'hand-back'))
+  const caller = call(t, port)
+  await first?.reports.next('handed back')
+  await second?.reports.next('handed back')
+  const { pool } = forkFixture(server, 'hand-back', { env: { ...process.env, BACK: '0' } })
+  t.is(await caller.answer(), `${pool.workers[0]?.pid}/0`)
+})
 
 test('a worker that hands back is given the connection again if there is no other', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hand-back', { env: { ...process.env, BACK: '3' } })

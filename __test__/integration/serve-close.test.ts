@@ -5,95 +5,92 @@ import { call } from '../helpers/caller.js'
 import { fetchOnce, requestText } from '../helpers/http.js'
 import { forkFixture, serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
-import { WAYS } from '../helpers/ways.js'
 
-for (const { way, execArgv } of WAYS) {
-  test(`server.close() ends what idles, waits for what does not, then calls back (${way})`, async (t) => {
-    const { server, pool, reports, port } = await serve(t, 'serve-http', { execArgv })
-    const idle = call(t, port).say(requestText('/'))
-    await idle.heard('"pid"')
-    const busy = call(t, port).say(requestText('/slow', { Connection: 'close' }))
-    await until(() => reports.count('request') === 2)
-    pool.workers[0]?.process.send('close')
-    await idle.answer()
-    t.is(reports.count('closed'), 0)
-    pool.workers[0]?.process.send('answer')
-    t.true((await busy.answer()).endsWith('slow'))
-    t.is((await reports.next('closed'))['error'], undefined)
-    t.like(await reports.next('close'), { now: false })
-    // Nothing waits for connections in that worker any more, so it has left, and what comes now waits for another.
-    await reports.next('client closed')
-    const late = fetchOnce(port)
-    await until(() => server.stats().queued === 1)
-    const other = forkFixture(server, 'serve-http', { execArgv })
-    t.is(JSON.parse((await late).body).pid, other.pool.workers[0]?.pid)
-  })
+test('server.close() ends what idles, waits for what does not, then calls back', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'serve-http')
+  const idle = call(t, port).say(requestText('/'))
+  await idle.heard('"pid"')
+  const busy = call(t, port).say(requestText('/slow', { Connection: 'close' }))
+  await until(() => reports.count('request') === 2)
+  pool.workers[0]?.process.send('close')
+  await idle.answer()
+  t.is(reports.count('closed'), 0)
+  pool.workers[0]?.process.send('answer')
+  t.true((await busy.answer()).endsWith('slow'))
+  t.is((await reports.next('closed'))['error'], undefined)
+  t.like(await reports.next('close'), { now: false })
+  // Nothing waits for connections in that worker any more, so it has left, and what comes now waits for another.
+  await reports.next('client closed')
+  const late = fetchOnce(port)
+  await until(() => server.stats().queued === 1)
+  const other = forkFixture(server, 'serve-http')
+  t.is(JSON.parse((await late).body).pid, other.pool.workers[0]?.pid)
+})
 
-  test(`a second close() of a server is called back with ERR_SERVER_NOT_RUNNING (${way})`, async (t) => {
-    const { pool, reports, port } = await serve(t, 'serve-http', { execArgv })
-    const busy = call(t, port).say(requestText('/slow', { Connection: 'close' }))
-    await reports.next('request')
-    for (const command of ['close', 'close', 'answer']) pool.workers[0]?.process.send(command)
-    await busy.answer()
-    const errors = [(await reports.next('closed'))['error'], (await reports.next('closed'))['error']]
-    t.deepEqual(errors, [undefined, 'Server is not running.'])
-    t.is(reports.count('close'), 1)
-  })
+test('a second close() of a server is called back with ERR_SERVER_NOT_RUNNING', async (t) => {
+  const { pool, reports, port } = await serve(t, 'serve-http')
+  const busy = call(t, port).say(requestText('/slow', { Connection: 'close' }))
+  await reports.next('request')
+  for (const command of ['close', 'close', 'answer']) pool.workers[0]?.process.send(command)
+  await busy.answer()
+  const errors = [(await reports.next('closed'))['error'], (await reports.next('closed'))['error']]
+  t.deepEqual(errors, [undefined, 'Server is not running.'])
+  t.is(reports.count('close'), 1)
+})
 
-  test(`client.close() finishes the answers under way and closes the server (${way})`, async (t) => {
-    const { server, pool, reports, port } = await serve(t, 'serve-http', { execArgv })
-    const busy = call(t, port).say(requestText('/slow'))
-    await reports.next('request')
-    pool.workers[0]?.process.send('leave')
-    pool.workers[0]?.process.send('answer')
-    const text = await busy.answer()
-    t.regex(text, /\r\nConnection: close\r\n/)
-    t.true(text.endsWith('slow'))
-    t.like(await reports.next('left'), { listening: false })
-    t.like(await reports.next('close'), { now: false })
-    await until(() => server.stats().workers === 0)
-    // Its process is kept alive by its IPC channel.
-    await until(() => pool.workers[0]?.state === 'draining')
-  })
+test('client.close() finishes the answers under way and closes the server', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'serve-http')
+  const busy = call(t, port).say(requestText('/slow'))
+  await reports.next('request')
+  pool.workers[0]?.process.send('leave')
+  pool.workers[0]?.process.send('answer')
+  const text = await busy.answer()
+  t.regex(text, /\r\nConnection: close\r\n/)
+  t.true(text.endsWith('slow'))
+  t.like(await reports.next('left'), { listening: false })
+  t.like(await reports.next('close'), { now: false })
+  await until(() => server.stats().workers === 0)
+  // Its process is kept alive by its IPC channel.
+  await until(() => pool.workers[0]?.state === 'draining')
+})
 
-  test(`a drain says Connection: close and cuts no request that is on its way (${way})`, async (t) => {
-    const { server, pool, reports, port } = await serve(t, 'serve-http', { execArgv })
-    const idle = call(t, port).say(requestText('/'))
-    await idle.heard('"pid"')
-    const busy = call(t, port).say(requestText('/slow'))
-    await until(() => reports.count('request') === 2)
-    const drained = server.drain()
-    await reports.next('client drains')
-    // It idled when the drain began, and its client does not know of it yet.
-    idle.say(requestText('/slow'))
-    await until(() => reports.count('request') === 3)
-    pool.workers[0]?.process.send('answer')
-    t.regex(await busy.answer(), /\r\nConnection: close\r\n.*slow$/s)
-    t.regex(await idle.answer(), /"pid".*\r\nConnection: close\r\n.*slow$/s)
-    t.deepEqual(await drained, { complete: true, queued: 0, leases: 0 })
-  })
+test('a drain says Connection: close and cuts no request that is on its way', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'serve-http')
+  const idle = call(t, port).say(requestText('/'))
+  await idle.heard('"pid"')
+  const busy = call(t, port).say(requestText('/slow'))
+  await until(() => reports.count('request') === 2)
+  const drained = server.drain()
+  await reports.next('client drains')
+  // It idled when the drain began, and its client does not know of it yet.
+  idle.say(requestText('/slow'))
+  await until(() => reports.count('request') === 3)
+  pool.workers[0]?.process.send('answer')
+  t.regex(await busy.answer(), /\r\nConnection: close\r\n.*slow$/s)
+  t.regex(await idle.answer(), /"pid".*\r\nConnection: close\r\n.*slow$/s)
+  t.deepEqual(await drained, { complete: true, queued: 0, leases: 0 })
+})
 
-  test(`a drain closes what stays idle, and the workers of a closed server exit (${way})`, async (t) => {
-    const { server, pool, port } = await serve(t, 'serve-http', { execArgv })
-    const idle = call(t, port).say(requestText('/'))
-    await idle.heard('"pid"')
-    const [worker] = pool.workers
-    t.like(await server.drain({ timeout: 30_000 }), { complete: true })
-    t.is(await idle.answer(), idle.received)
-    await server.close()
-    t.is(worker?.process.exitCode, 0)
-  })
+test('a drain closes what stays idle, and the workers of a closed server exit', async (t) => {
+  const { server, pool, port } = await serve(t, 'serve-http')
+  const idle = call(t, port).say(requestText('/'))
+  await idle.heard('"pid"')
+  const [worker] = pool.workers
+  t.like(await server.drain({ timeout: 30_000 }), { complete: true })
+  t.is(await idle.answer(), idle.received)
+  await server.close()
+  t.is(worker?.process.exitCode, 0)
+})
 
-  test(`a worker that is retired answers what it holds, and exits (${way})`, async (t) => {
-    const { pool, reports, port } = await serve(t, 'serve-http', { execArgv })
-    const busy = call(t, port).say(requestText('/slow'))
-    await reports.next('request')
-    const [worker] = pool.workers
-    const retired = pool.resize(0)
-    t.is(worker?.state, 'draining')
-    worker?.process.send('answer')
-    t.true((await busy.answer()).endsWith('slow'))
-    await retired
-    t.is(worker?.process.exitCode, 0)
-  })
-}
+test('a worker that is retired answers what it holds, and exits', async (t) => {
+  const { pool, reports, port } = await serve(t, 'serve-http')
+  const busy = call(t, port).say(requestText('/slow'))
+  await reports.next('request')
+  const [worker] = pool.workers
+  const retired = pool.resize(0)
+  t.is(worker?.state, 'draining')
+  worker?.process.send('answer')
+  t.true((await busy.answer()).endsWith('slow'))
+  await retired
+  t.is(worker?.process.exitCode, 0)
+})

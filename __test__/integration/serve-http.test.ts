@@ -5,123 +5,120 @@ import { ask, call } from '../helpers/caller.js'
 import { fetchOnce, requestText } from '../helpers/http.js'
 import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
-import { WAYS } from '../helpers/ways.js'
 
-for (const { way, execArgv } of WAYS) {
-  test(`headersTimeout ends a request whose headers do not come (${way})`, async (t) => {
-    const { server, port } = await serve(t, 'serve-http-limits', { args: ['headersTimeout'], execArgv })
-    t.regex(await ask(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n'), /^HTTP\/1\.1 408 Request Timeout\r\n/)
-    await until(() => server.stats().leases === 0)
-  })
+test('headersTimeout ends a request whose headers do not come', async (t) => {
+  const { server, port } = await serve(t, 'serve-http-limits', { args: ['headersTimeout'] })
+  t.regex(await ask(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n'), /^HTTP\/1\.1 408 Request Timeout\r\n/)
+  await until(() => server.stats().leases === 0)
+})
 
-  test(`requestTimeout ends a request whose body does not come (${way})`, async (t) => {
-    const { server, port } = await serve(t, 'serve-http-limits', { args: ['requestTimeout'], execArgv })
-    const beginning = `${requestText('/', { 'Content-Length': '10' }, 'POST')}half`
-    t.regex(await ask(port, beginning), /^HTTP\/1\.1 408 Request Timeout\r\n/)
-    await until(() => server.stats().leases === 0)
-  })
+test('requestTimeout ends a request whose body does not come', async (t) => {
+  const { server, port } = await serve(t, 'serve-http-limits', { args: ['requestTimeout'] })
+  const beginning = `${requestText('/', { 'Content-Length': '10' }, 'POST')}half`
+  t.regex(await ask(port, beginning), /^HTTP\/1\.1 408 Request Timeout\r\n/)
+  await until(() => server.stats().leases === 0)
+})
 
-  test(`keepAliveTimeout ends a connection that idles after an answer (${way})`, async (t) => {
-    const { server, port } = await serve(t, 'serve-http-limits', { args: ['keepAliveTimeout'], execArgv })
-    const text = await ask(port, requestText('/'))
-    t.regex(text, /^HTTP\/1\.1 200 OK\r\n/)
-    t.regex(text, /\r\nConnection: keep-alive\r\n/)
-    t.true(text.endsWith('answer'))
-    await until(() => server.stats().leases === 0)
-  })
+test('keepAliveTimeout ends a connection that idles after an answer', async (t) => {
+  const { server, port } = await serve(t, 'serve-http-limits', { args: ['keepAliveTimeout'] })
+  const text = await ask(port, requestText('/'))
+  t.regex(text, /^HTTP\/1\.1 200 OK\r\n/)
+  t.regex(text, /\r\nConnection: keep-alive\r\n/)
+  t.true(text.endsWith('answer'))
+  await until(() => server.stats().leases === 0)
+})
 
-  test(`what is no request is answered 400 (${way})`, async (t) => {
-    const { port } = await serve(t, 'serve-http', { execArgv })
-    t.regex(await ask(port, 'no request\r\n\r\n'), /^HTTP\/1\.1 400 Bad Request\r\n/)
-  })
+test('what is no request is answered 400', async (t) => {
+  const { port } = await serve(t, 'serve-http')
+  t.regex(await ask(port, 'no request\r\n\r\n'), /^HTTP\/1\.1 400 Bad Request\r\n/)
+})
 
-  test(`keep-alive: requests that follow stay on one connection and one lease (${way})`, async (t) => {
-    const { server, reports, port } = await serve(t, 'serve-http', { execArgv })
-    const caller = call(t, port)
-    for (let i = 1; i <= 3; i++) {
-      caller.say(requestText(`/?${i}`))
-      await reports.next('request')
-      await until(() => caller.received.split('"connections":1').length === i + 1)
-    }
-    t.like(server.stats(), { handedOff: 1, leases: 1 })
-    t.regex(caller.received, /"listening":true/)
-    caller.socket.end()
-    await caller.answer()
-    await until(() => server.stats().leases === 0)
-  })
+test('keep-alive: requests that follow stay on one connection and one lease', async (t) => {
+  const { server, reports, port } = await serve(t, 'serve-http')
+  const caller = call(t, port)
+  for (let i = 1; i <= 3; i++) {
+    caller.say(requestText(`/?${i}`))
+    await reports.next('request')
+    await until(() => caller.received.split('"connections":1').length === i + 1)
+  }
+  t.like(server.stats(), { handedOff: 1, leases: 1 })
+  t.regex(caller.received, /"listening":true/)
+  caller.socket.end()
+  await caller.answer()
+  await until(() => server.stats().leases === 0)
+})
 
-  test(`requests that come at once are answered in order (${way})`, async (t) => {
-    const { pool, reports, port } = await serve(t, 'serve-http', { execArgv })
-    const caller = call(t, port).say(requestText('/slow') + requestText('/', { Connection: 'close' }))
-    await until(() => reports.count('request') === 2)
-    pool.workers[0]?.process.send('answer')
-    t.regex(await caller.answer(), /slow.*HTTP\/1\.1 200 OK.*"pid"/s)
-  })
+test('requests that come at once are answered in order', async (t) => {
+  const { pool, reports, port } = await serve(t, 'serve-http')
+  const caller = call(t, port).say(requestText('/slow') + requestText('/', { Connection: 'close' }))
+  await until(() => reports.count('request') === 2)
+  pool.workers[0]?.process.send('answer')
+  t.regex(await caller.answer(), /slow.*HTTP\/1\.1 200 OK.*"pid"/s)
+})
 
-  test(`Upgrade hands the socket over, with what was said along (${way})`, async (t) => {
-    const { server, port } = await serve(t, 'serve-http-upgrade', { execArgv })
-    const caller = call(t, port).say(`${requestText('/', { Connection: 'Upgrade', Upgrade: 'echo' })}early `)
-    await caller.heard('early')
-    caller.say('late')
-    await caller.heard('early late')
-    t.regex(caller.received, /^HTTP\/1\.1 101 /)
-    t.is(server.stats().leases, 1)
-    caller.socket.end()
-    await caller.answer()
-    await until(() => server.stats().leases === 0)
-  })
+test('Upgrade hands the socket over, with what was said along', async (t) => {
+  const { server, port } = await serve(t, 'serve-http-upgrade')
+  const caller = call(t, port).say(`${requestText('/', { Connection: 'Upgrade', Upgrade: 'echo' })}early `)
+  await caller.heard('early')
+  caller.say('late')
+  await caller.heard('early late')
+  t.regex(caller.received, /^HTTP\/1\.1 101 /)
+  t.is(server.stats().leases, 1)
+  caller.socket.end()
+  await caller.answer()
+  await until(() => server.stats().leases === 0)
+})
 
-  test(`listening, address() and getConnections() tell what they tell in Node (${way})`, async (t) => {
-    const { reports, port, pool } = await serve(t, 'serve-http', { execArgv })
-    // As after listen(): it listens at once, and says so a little later.
-    t.like(await reports.next('served'), { listening: true })
-    await reports.next('listening')
-    t.deepEqual(
-      reports.all.slice(0, 2).map(({ event }) => event),
-      ['served', 'listening'],
-    )
-    const idle = [call(t, port).say(requestText('/')), call(t, port).say(requestText('/'))]
-    for (const caller of idle) await caller.heard('"pid"')
-    const { body } = await fetchOnce(port)
-    t.like(JSON.parse(body), { connections: 3, listening: true, address: { address: '::', family: 'IPv6', port } })
-    for (const caller of idle) caller.hangUp()
-    await until(async () => {
-      pool.workers[0]?.process.send('tell')
-      return (await reports.next('told'))['connections'] === 0
-    })
-    t.is(reports.count('listening'), 1)
+test('listening, address() and getConnections() tell what they tell in Node', async (t) => {
+  const { reports, port, pool } = await serve(t, 'serve-http')
+  // As after listen(): it listens at once, and says so a little later.
+  t.like(await reports.next('served'), { listening: true })
+  await reports.next('listening')
+  t.deepEqual(
+    reports.all.slice(0, 2).map(({ event }) => event),
+    ['served', 'listening'],
+  )
+  const idle = [call(t, port).say(requestText('/')), call(t, port).say(requestText('/'))]
+  for (const caller of idle) await caller.heard('"pid"')
+  const { body } = await fetchOnce(port)
+  t.like(JSON.parse(body), { connections: 3, listening: true, address: { address: '::', family: 'IPv6', port } })
+  for (const caller of idle) caller.hangUp()
+  await until(async () => {
+    pool.workers[0]?.process.send('tell')
+    return (await reports.next('told'))['connections'] === 0
   })
+  t.is(reports.count('listening'), 1)
+})
 
-  test(`a served server cannot listen as well (${way})`, async (t) => {
-    const { pool, reports, port } = await serve(t, 'serve-http', { execArgv })
-    await reports.next('listening')
-    pool.workers[0]?.process.send('listen')
-    t.like(await reports.next('listened'), { code: 'ERR_SERVER_ALREADY_LISTEN' })
-    t.is((await fetchOnce(port)).status, 200)
-  })
+test('a served server cannot listen as well', async (t) => {
+  const { pool, reports, port } = await serve(t, 'serve-http')
+  await reports.next('listening')
+  pool.workers[0]?.process.send('listen')
+  t.like(await reports.next('listened'), { code: 'ERR_SERVER_ALREADY_LISTEN' })
+  t.is((await fetchOnce(port)).status, 200)
+})
 
-  test(`maxConnections drops what is too much, 'drop' tells of it, and its lease is over (${way})`, async (t) => {
-    const { server, reports, port } = await serve(t, 'serve-net-limited', { execArgv })
-    const first = call(t, port).say('first')
-    await first.heard('first')
-    t.like(await reports.next('connection'), { connections: 1 })
-    const second = call(t, port)
-    t.is(await second.answer().catch(({ code }) => code === 'ECONNRESET' && ''), '')
-    const { dropped } = await reports.next('drop')
-    t.like(dropped, { remoteAddress: '127.0.0.1', remoteFamily: 'IPv4', localPort: port })
-    await until(() => server.stats().leases === 1)
-    first.hangUp()
-    await until(() => server.stats().leases === 0)
-    const third = call(t, port).say('third')
-    await third.heard('third')
-    t.is(server.stats().handedOff, 3)
-  })
+test("maxConnections drops what is too much, 'drop' tells of it, and its lease is over", async (t) => {
+  const { server, reports, port } = await serve(t, 'serve-net-limited')
+  const first = call(t, port).say('first')
+  await first.heard('first')
+  t.like(await reports.next('connection'), { connections: 1 })
+  const second = call(t, port)
+  t.is(await second.answer().catch(({ code }) => code === 'ECONNRESET' && ''), '')
+  const { dropped } = await reports.next('drop')
+  t.like(dropped, { remoteAddress: '127.0.0.1', remoteFamily: 'IPv4', localPort: port })
+  await until(() => server.stats().leases === 1)
+  first.hangUp()
+  await until(() => server.stats().leases === 0)
+  const third = call(t, port).say('third')
+  await third.heard('third')
+  t.is(server.stats().handedOff, 3)
+})
 
-  test(`pauseOnConnect and allowHalfOpen are kept (${way})`, async (t) => {
-    const { reports, port } = await serve(t, 'serve-net-paused', { execArgv })
-    const caller = call(t, port)
-    caller.socket.end('all')
-    t.is(await caller.answer(), 'heard all')
-    t.like(await reports.next('paused'), { paused: true, bytesRead: 0 })
-  })
-}
+test('pauseOnConnect and allowHalfOpen are kept', async (t) => {
+  const { reports, port } = await serve(t, 'serve-net-paused')
+  const caller = call(t, port)
+  caller.socket.end('all')
+  t.is(await caller.answer(), 'heard all')
+  t.like(await reports.next('paused'), { paused: true, bytesRead: 0 })
+})

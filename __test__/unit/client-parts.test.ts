@@ -2,13 +2,11 @@
 
 import { EventEmitter } from 'node:events'
 import { fstatSync, openSync } from 'node:fs'
-import { Duplex } from 'node:stream'
 import test from 'ava'
 import { library } from '../helpers/library.js'
 
-const { createAdopter } = library('client/adopt-socket')
+const { adoptSocket, closeConnection } = library('client/adopt-socket')
 const { ConnectionListeners } = library('client/connection-listeners')
-const { leaseUntil } = library('client/lease')
 const { pipeConstructor, tcpConstructor } = library('client/stream-handle')
 const { exchangeTable, ReceivedConnection } = library('client/received-connection')
 
@@ -20,22 +18,30 @@ function connectionOn(fd: number): InstanceType<typeof ReceivedConnection> {
 
 const tick = (): Promise<void> => new Promise((resolve) => queueMicrotask(resolve))
 
-test('this Node has the handles that make adopting cheap', (t) => {
+test('this Node has the handles that sockets are made of', (t) => {
   t.is(typeof tcpConstructor(), 'function')
   t.is(typeof pipeConstructor(), 'function')
   t.not(tcpConstructor(), pipeConstructor())
 })
 
-test('a descriptor that no socket can be made of is an error, and closed', (t) => {
-  const fd = openSync(__filename, 'r')
-  const { adopt } = createAdopter({ handles: 'fd' })
-  t.throws(() => adopt(connectionOn(fd)), { code: 'ERR_INVALID_FD_TYPE' })
-  t.throws(() => fstatSync(fd), { code: 'EBADF' })
+test('a connection is closed whether or not a socket owns its descriptor, and tells of it once', (t) => {
+  for (const isAdopted of [false, true]) {
+    const fd = openSync(__filename, 'r')
+    const connection = connectionOn(fd)
+    let closings = 0
+    connection.onClosed(() => {
+      closings += 1
+    })
+    if (isAdopted) adoptSocket(connection)
+    closeConnection(connection)
+    closeConnection(connection)
+    t.throws(() => fstatSync(fd), { code: 'EBADF' })
+    t.is(closings, 1)
+  }
 })
 
 test('a handle that does not open is the error of the system', (t) => {
-  const { adopt } = createAdopter({ handles: 'tcp' })
-  const error = t.throws(() => adopt(connectionOn(98_765)))
+  const error = t.throws(() => adoptSocket(connectionOn(98_765)))
   t.like(error, { code: 'EBADF', syscall: 'open', message: 'open EBADF: the descriptor cannot be adopted' })
 })
 
@@ -74,29 +80,3 @@ test('listeners of other events are not told of', async (t) => {
   await tick()
   t.pass()
 })
-
-for (const [until, calls] of [
-  ['finish', ['finish']],
-  ['close', ['finish', 'close']],
-] as const) {
-  test(`a lease until ${until} is over once`, async (t) => {
-    const events: string[] = []
-    let over = 0
-    const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done(), autoDestroy: false })
-    Reflect.apply(leaseUntil, undefined, [
-      until,
-      stream,
-      () => {
-        over += 1
-        events.push('over')
-      },
-    ])
-    stream.on('finish', () => events.push('finish')).on('close', () => events.push('close'))
-    await new Promise<void>((resolve) => stream.end(resolve))
-    stream.destroy()
-    await new Promise(setImmediate)
-    t.is(over, 1)
-    const [first] = calls
-    t.deepEqual(events, until === 'finish' ? ['over', first, 'close'] : ['finish', 'over', 'close'])
-  })
-}

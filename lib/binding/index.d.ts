@@ -35,6 +35,8 @@ export declare class NativeReceiver {
   constructor(fd: number, borrowed: boolean, keeps: boolean, wake: (hasChanged: boolean) => void)
   /** Connects to a shared path, without waiting. */
   static dial(path: string): DialOutcome
+  /** Returns a stream socket of IPv4, or of `AF_UNIX`, that is connected to nothing. */
+  static unconnectedSocket(unix: boolean): SocketOutcome
   /**
    * Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
    * outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
@@ -409,6 +411,14 @@ export interface ShedConnection {
   localPort?: number
   /** Milliseconds. */
   waited: number
+}
+
+/** A descriptor, or why there is none. */
+export interface SocketOutcome {
+  /** The socket, which the caller owns. */
+  fd?: number
+  /** The system call that failed. */
+  error?: SystemError
 }
 
 /** Either the one or the other. */

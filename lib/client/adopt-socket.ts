@@ -9,34 +9,39 @@ import { shutDown } from '../native.js'
 import type { ReceivedConnection } from './received-connection.js'
 import { CONNECTED, pipeConstructor, type StreamHandle, tcpConstructor } from './stream-handle.js'
 
-/** How sockets are made of descriptors. */
-export interface Adopter {
-  /** A socket that owns the connection's descriptor. Throws if there can be none; then the descriptor is closed. */
-  adopt(connection: ReceivedConnection, options?: SocketOptions): Socket
-  /** The same, one layer below, for Node's servers; undefined where this Node offers no handles. */
-  readonly open: ((connection: ReceivedConnection) => StreamHandle) | undefined
-}
-
-/** Options that a `net.Server` gives to the sockets it makes. */
-export interface SocketOptions {
-  allowHalfOpen?: boolean
-  /** Not to read before `resume()`. */
-  pauseOnCreate?: boolean
+/**
+ * Returns a socket that owns the connection's descriptor. If this throws, the connection still has to be handed back or given to
+ * `closeConnection`.
+ */
+export function adoptSocket(connection: ReceivedConnection): Socket {
+  const socket = new Socket(socketOptions(openHandle(connection)))
+  rememberPeer(socket, connection)
+  return socket
 }
 
 /**
- * `tcp`: by way of a handle, which takes 5 system calls and about 10 us less a connection (measured), or as `fd` where
- * this Node has no such handles. `fd`: `new net.Socket({ fd })`, documented.
+ * Returns a handle of Node's own that owns the connection's descriptor. If this throws, the connection still has to be handed back
+ * or given to `closeConnection`.
  */
-export function createAdopter({ handles }: { handles: 'tcp' | 'fd' }): Adopter {
-  if (handles === 'fd' || tcpConstructor() === undefined) return { adopt: adoptDescriptor, open: undefined }
-  return {
-    open: openHandle,
-    adopt: (connection, options) => {
-      const handle = openHandle(connection)
-      return make(connection, { ...options, handle }, () => handle.close())
-    },
+export function openHandle(connection: ReceivedConnection): StreamHandle {
+  const Handle = connection.family === 'Unix' ? pipeConstructor() : tcpConstructor()
+  const handle: ConnectionHandle = new Handle(CONNECTED)
+  let error: number
+  try {
+    error = connection.adoptBy(handle)
+  } catch (cause) {
+    handle.close()
+    throw cause
   }
+  if (error !== 0) {
+    handle.close()
+    const code = getSystemErrorName(error)
+    throw systemError({ code, errno: error, message: 'the descriptor cannot be adopted' }, 'open')
+  }
+  handle.connection = connection
+  handle.close = closeHandle
+  if (handle.reset !== undefined) handle.reset = resetHandle
+  return handle
 }
 
 /** Keeps the client's address on a socket: getpeername(2) fails once the client has gone, and the parent was told at accept. */
@@ -45,83 +50,51 @@ export function rememberPeer(socket: Socket, connection: ReceivedConnection): vo
   if (connection.family !== 'Unix') Reflect.set(socket, '_peername', connection)
 }
 
-function adoptDescriptor(connection: ReceivedConnection, options?: SocketOptions): Socket {
-  const fd = connection.release()
-  return make(connection, { ...options, fd }, () => closeDescriptor(connection))
-}
-
-function make(connection: ReceivedConnection, options: MakeOptions, abandon: () => void): Socket {
-  let socket: Socket
-  try {
-    socket = new Socket(options)
-  } catch (error) {
-    abandon()
-    throw error
+/** Closes a connection, whatever owns its descriptor. */
+export function closeConnection(connection: ReceivedConnection): void {
+  if (connection.isClosed) return
+  if (connection.handle !== undefined) {
+    connection.handle.close()
+    return
   }
-  rememberPeer(socket, connection)
-  const handle: unknown = Reflect.get(socket, '_handle')
-  if (connection.reissued && options.fd !== undefined && typeof handle === 'object' && handle !== null) {
-    shutDownBeforeClose(handle, connection)
-  }
-  return socket
-}
-
-/** `net.Socket`'s options with the two that its types leave out. */
-type MakeOptions = SocketConstructorOpts & { handle?: StreamHandle; pauseOnCreate?: boolean }
-
-function openHandle(connection: ReceivedConnection): StreamHandle {
-  const Handle = connection.family === 'Unix' ? pipeConstructor() : tcpConstructor()
-  if (Handle === undefined) {
-    closeDescriptor(connection)
-    throw new TypeError(`This Node has no handle for a connection of family ${connection.family}`)
-  }
-  const handle = new Handle(CONNECTED)
-  const error = connection.adoptBy(handle)
-  if (error !== 0) {
-    handle.close()
-    closeDescriptor(connection)
-    const code = getSystemErrorName(error)
-    throw systemError({ code, errno: error, message: 'the descriptor cannot be adopted' }, 'open')
-  }
-  if (connection.reissued) shutDownBeforeClose(handle, connection)
-  return handle
-}
-
-/**
- * A connection that another worker had been offered may still lie in that worker's socket if its event loop is stuck, and
- * until that copy is closed too, a close alone does not reach the client: shutdown(2) does.
- */
-function shutDownBeforeClose(handle: object, { fd }: ReceivedConnection): void {
-  let isOpen = true
-  for (const name of CLOSING) {
-    const method: unknown = Reflect.get(handle, name)
-    if (typeof method !== 'function') continue
-    Reflect.set(handle, name, (...args: unknown[]): unknown => {
-      // Afterwards the number may be somebody else's.
-      if (isOpen) shutDown(fd)
-      isOpen = false
-      return Reflect.apply(method, handle, args)
-    })
-  }
-}
-
-/** Parts a socket from its connection, of which somebody else has a copy: the socket closes, and nothing else ends. */
-export function detach(socket: Socket): void {
-  const handle: unknown = Reflect.get(socket, '_handle')
-  if (typeof handle === 'object' && handle !== null) {
-    // What `shutDownBeforeClose` has put before those of the prototype.
-    for (const name of CLOSING) Reflect.deleteProperty(handle, name)
-  }
-  socket.destroy()
-}
-
-/** Closes what nobody owns now; that it could not be closed is less to say than why it could not be adopted. */
-function closeDescriptor(connection: ReceivedConnection): void {
+  connection.closed()
   try {
     closeSync(connection.release())
   } catch {
-    // It was none, which open() has said already.
+    // The number was no descriptor. The error that led here says more.
   }
 }
 
-const CLOSING = ['close', 'reset']
+function socketOptions(handle: StreamHandle): SocketConstructorOpts & { handle: StreamHandle } {
+  // The types of `net.Socket` leave this option out.
+  return { handle }
+}
+
+/** A handle that tells its connection when it closes. Functions of their own for each handle would cost 2 us a connection. */
+type ConnectionHandle = StreamHandle & { connection?: ReceivedConnection }
+
+function closeHandle(this: ConnectionHandle, callback?: () => void): void {
+  shutDownBeforeClose(this.connection)
+  prototypeOf(this).close.call(this, callback)
+  this.connection?.closed()
+}
+
+function resetHandle(this: ConnectionHandle, callback?: () => void): number {
+  shutDownBeforeClose(this.connection)
+  const error = prototypeOf(this).reset?.call(this, callback) ?? 0
+  if (error === 0) this.connection?.closed()
+  return error
+}
+
+function prototypeOf(handle: StreamHandle): StreamHandle {
+  return Object.getPrototypeOf(handle)
+}
+
+/**
+ * Shuts a reissued connection down. Another worker had been offered it and may still have a copy in its socket if its event loop
+ * is stuck: until that copy is closed too, a close alone does not reach the client.
+ */
+function shutDownBeforeClose(connection: ReceivedConnection | undefined): void {
+  // Once closed, the number may be somebody else's. One that is handed back goes on elsewhere.
+  if (connection?.reissued && !connection.isClosed && !connection.isHandedBack) shutDown(connection.fd)
+}

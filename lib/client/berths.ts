@@ -2,7 +2,7 @@
 
 import type { Socket } from 'node:net'
 import type { ReceiverPhase } from '../native.js'
-import { detach } from './adopt-socket.js'
+import { closeConnection } from './adopt-socket.js'
 import type { Channel } from './channel.js'
 import { Lane } from './lane.js'
 import { Leases } from './leases.js'
@@ -15,6 +15,8 @@ export interface Berth {
   readonly leases: Leases
   /** Hands one back to where it came from; see `Connection.handBack`. One function for all. */
   readonly handBack: (socket: Socket, connection: ReceivedConnection) => Promise<void>
+  /** Hands one back that could not become a socket, or closes it if that is impossible. */
+  readonly giveUp: (connection: ReceivedConnection) => void
 }
 
 /** Whoever takes the connections of all berths. */
@@ -85,10 +87,19 @@ export class Berths {
       const returned = channel.handBack(connection)
       // From here on it is not this worker's: its lease is over with the parent's word, not when this socket closes.
       const over = leases.handBack(connection, returned)
-      detach(socket)
+      socket.destroy()
       await over
     }
-    const berth: Berth = { lane, leases, handBack }
+    const giveUp = (connection: ReceivedConnection): void => {
+      try {
+        leases.handBack(connection, channel.handBack(connection)).catch(() => {})
+      } catch {
+        // The server cannot take it back. Why the connection is given up has been told.
+        leases.over(connection)
+      }
+      closeConnection(connection)
+    }
+    const berth: Berth = { lane, leases, handBack, giveUp }
     this.#berths.add(berth)
     this.#divide()
     lane.pumpSoon()

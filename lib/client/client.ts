@@ -8,7 +8,7 @@ import { type ClientEvents, report } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import type { ReceiverPhase } from '../native.js'
 import { AcceptQueue } from './accept-queue.js'
-import { type Adopter, createAdopter } from './adopt-socket.js'
+import { adoptSocket } from './adopt-socket.js'
 import { type Berth, Berths } from './berths.js'
 import type { Channel } from './channel.js'
 import {
@@ -35,7 +35,6 @@ import { uncaught } from './uncaught.js'
 export class Client extends EventEmitter<ClientEvents> {
   readonly #service: Service
   readonly #berths: Berths
-  readonly #adopter: Adopter
   readonly #keepAlive = new KeepAlive()
   readonly #accepts = new AcceptQueue(() => this.#berths.pumpSoon())
   /** Taken for a listener that left before its turn came; they go to whoever asks next. */
@@ -52,10 +51,9 @@ export class Client extends EventEmitter<ClientEvents> {
   })
 
   /** @internal */
-  constructor(service: Service, port: number, adopter: Adopter = createAdopter({ handles: 'tcp' })) {
+  constructor(service: Service, port: number) {
     super()
     this.#service = service
-    this.#adopter = adopter
     this.#berths = new Berths(port, {
       demand: () => this.#demand(),
       receive: (connection, berth) => this.#receive(connection, berth),
@@ -147,7 +145,7 @@ export class Client extends EventEmitter<ClientEvents> {
         'This client serves a server already: connect({ port }) makes a client for each',
       )
     }
-    this.#served = serveOn(server, this.#adopter, {
+    this.#served = serveOn(server, {
       port: this.#berths.port,
       ready: () => this.#wantMore(),
       stopped: () => this.#servedStopped(),
@@ -206,7 +204,7 @@ export class Client extends EventEmitter<ClientEvents> {
     try {
       this.#pass(connection, berth)
     } catch (error) {
-      berth.leases.over(connection)
+      berth.giveUp(connection)
       // Not here: connections that came along still wait in line, and a listener may throw.
       process.nextTick(() => report(this, error instanceof Error ? error : new Error(String(error))))
     }
@@ -216,15 +214,15 @@ export class Client extends EventEmitter<ClientEvents> {
   #pass(connection: ReceivedConnection, berth: Berth): void {
     const { leases } = berth
     if (this.#accepts.length > 0) {
-      const socket = this.#adopter.adopt(connection)
+      const socket = adoptSocket(connection)
       leases.begin('finish', socket, connection)
       this.#accepts.give(new HeldConnection(socket, connection, berth.handBack))
     } else if (this.#served !== undefined) {
-      const socket = this.#served.receive(connection)
-      if (socket === undefined) leases.over(connection)
-      else leases.begin('close', socket, connection)
+      const served = this.#served
+      const socket = served.receive(connection)
+      leases.begin('close', socket, connection, socket && (() => served.closed(socket)))
     } else if (this.listenerCount('connection') > 0) {
-      const socket = this.#adopter.adopt(connection)
+      const socket = adoptSocket(connection)
       leases.begin('close', socket, connection)
       const held = new HeldConnection(socket, connection, berth.handBack)
       uncaught(() => this.emit('connection', socket, held))
@@ -301,11 +299,7 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#berths.stop()
     this.#service.left(this)
     this.#served?.finish()
-    for (const [connection, berth] of this.#surplus.splice(0)) {
-      const socket = this.#adopter.adopt(connection)
-      berth.leases.begin('close', socket, connection)
-      socket.destroy()
-    }
+    for (const [connection, berth] of this.#surplus.splice(0)) berth.giveUp(connection)
     this.#closeIfDone()
   }
 

@@ -10,6 +10,7 @@ import { type ConnectOptions, parseConnectOptions } from './client-options.js'
 import { join } from './membership.js'
 import { leaveSignalsToParent } from './parent-signals.js'
 import type { Service } from './service.js'
+import { tcpConstructor } from './stream-handle.js'
 
 /**
  * Connects to the server that started this process or thread, or, with a path, joins the server that shares it: then this may
@@ -17,7 +18,7 @@ import type { Service } from './service.js'
  *
  * Without a path: where the server has gone or has retired this worker in the meantime, the client has nothing to give and
  * closes by itself. Throws ERR_SOCKETSERVER_NO_PARENT if no server started it, and ERR_SOCKETSERVER_CLOSED once every client of
- * it has closed. With a path it returns before it has joined, which `joined` tells, and joins again when the server has gone,
+ * it has closed. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process can make no socket of a descriptor. With a path it returns before it has joined, which `joined` tells, and joins again when the server has gone,
  * until it is closed or refused for good (ERR_SOCKETSERVER_REFUSED).
  */
 export function connect(options: string | ConnectOptions = {}): Client {
@@ -51,6 +52,8 @@ function openChannel(): Channel {
   if (text === undefined) {
     throw noParent("no server started this process: start it with createServer() and server.fork('./worker.js')")
   }
+  // A worker that could make no socket of a connection must not say that it is ready.
+  tcpConstructor()
   // Read once: neither a second copy of this process's code nor a child of it has any business with the descriptor.
   delete process.env[CHANNEL_VARIABLE]
   delete process.env[SETTINGS_VARIABLE]

@@ -1,10 +1,10 @@
 import type { Server, Socket } from 'node:net'
 import { hasCode } from '../errors.js'
-import { type Adopter, rememberPeer } from './adopt-socket.js'
+import { closeConnection, openHandle, rememberPeer } from './adopt-socket.js'
 import type { ReceivedConnection } from './received-connection.js'
 import type { ServedServer, ServeHooks } from './serve.js'
 import { ServedDrain } from './served-drain.js'
-import { LISTENING, type StreamHandle, tcpConstructor } from './stream-handle.js'
+import { LISTENING, type StreamHandle, tcpConstructor, unsupportedRuntime } from './stream-handle.js'
 import { uncaught } from './uncaught.js'
 
 /**
@@ -14,7 +14,6 @@ import { uncaught } from './uncaught.js'
  */
 export class HandleServer implements ServedServer {
   readonly #server: Server
-  readonly #open: (connection: ReceivedConnection) => StreamHandle
   readonly #hooks: ServeHooks
   readonly #drain: ServedDrain
   readonly #listener: StreamHandle
@@ -23,17 +22,16 @@ export class HandleServer implements ServedServer {
   #receiving: ReceivedConnection | undefined
   #seen: Socket | undefined
 
-  /** Undefined where this Node's handles are not what is expected; then the server is untouched. */
-  static listen(server: Server, adopter: Adopter, hooks: ServeHooks): HandleServer | undefined {
+  /** Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process has no such handles. */
+  static listen(server: Server, hooks: ServeHooks): HandleServer {
     const Handle = tcpConstructor()
-    if (Handle === undefined || adopter.open === undefined) return undefined
-    const served = new HandleServer(server, new Handle(LISTENING), adopter.open, hooks)
-    return served.#listen() ? served : undefined
+    const served = new HandleServer(server, new Handle(LISTENING), hooks)
+    served.#listen()
+    return served
   }
 
-  private constructor(server: Server, handle: StreamHandle, open: NonNullable<Adopter['open']>, hooks: ServeHooks) {
+  private constructor(server: Server, handle: StreamHandle, hooks: ServeHooks) {
     this.#server = server
-    this.#open = open
     this.#hooks = hooks
     this.#port = hooks.port
     this.#listener = this.#pretendToListen(handle)
@@ -45,16 +43,23 @@ export class HandleServer implements ServedServer {
   }
 
   receive(connection: ReceivedConnection): Socket | undefined {
-    const handle = this.#open(connection)
+    const handle = openHandle(connection)
     this.#port = connection.localPort ?? this.#port
     this.#receiving = connection
-    uncaught(() => this.#onConnection(handle))
+    const hasThrown = uncaught(() => this.#onConnection(handle))
     const socket = this.#seen
     this.#receiving = undefined
     this.#seen = undefined
-    // Dropped, by maxConnections or a block list; or somebody has removed all listeners, and ours.
-    if (socket === undefined) this.#watchConnections()
-    return socket
+    if (socket !== undefined) return socket
+    // Thrown before there was a socket, so that nobody would ever close the connection.
+    if (hasThrown) closeConnection(connection)
+    // Or dropped, by maxConnections or a block list; or somebody has removed all listeners, and ours.
+    this.#watchConnections()
+    return undefined
+  }
+
+  closed(socket: Socket): void {
+    this.#drain.forget(socket)
   }
 
   drain(): void {
@@ -74,7 +79,7 @@ export class HandleServer implements ServedServer {
     this.#server.off('connection', this.#see)
   }
 
-  #listen(): boolean {
+  #listen(): void {
     const ready = (): void => {
       this.#state = 'listening'
       this.#hooks.ready()
@@ -84,11 +89,10 @@ export class HandleServer implements ServedServer {
       this.#server.listen(this.#listener)
     } catch (error) {
       this.#server.off('listening', ready)
-      if (hasCode(error, 'ERR_INVALID_ARG_VALUE')) return false
+      if (hasCode(error, 'ERR_INVALID_ARG_VALUE')) throw unsupportedRuntime(error)
       throw error
     }
     this.#watchConnections()
-    return true
   }
 
   /** Makes a handle that a server can listen on without a port. */

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { debug, diagnostics } from '../diagnostics.js'
+import { closeConnection } from './adopt-socket.js'
 import { connectionInfo } from './connection.js'
-import { leaseUntil } from './lease.js'
 import type { ReceivedConnection } from './received-connection.js'
 
 /** The connections a client holds: each begins, and is over, once; and all can be ended when the time for them is. */
@@ -12,27 +12,39 @@ export class Leases {
    */
   readonly #held: Held[] = []
   readonly #onOver: (isHandedBack: boolean) => void
-  /** Handed back to the parent, and their sockets not closed yet: that is not the end of these leases. */
-  readonly #returning = new Set<number>()
 
   /** `onOver` is called for each that is over. */
   constructor(onOver: (isHandedBack: boolean) => void) {
     this.#onOver = onOver
   }
 
-  /** Holds a connection until its socket has closed, or, in a handler's hands, has finished. */
-  begin(until: 'close' | 'finish', socket: Socket, connection: ReceivedConnection): void {
+  /**
+   * Holds a connection until its descriptor is closed or, with `until: 'finish'`, everything that a handler had to say has been
+   * sent. This adds no listener of `close` to the socket, because Node's own servers and their users count these.
+   * `onOver` is called for this one.
+   */
+  begin(
+    until: 'close' | 'finish',
+    socket: Socket | undefined,
+    connection: ReceivedConnection,
+    onOver?: () => void,
+  ): void {
     if (debug.enabled) {
       const { id, address = 'a Unix socket', waited } = connection
       debug('connection %d from %s is taken, having waited %d ms', id, address, waited)
     }
     if (diagnostics.connectionTaken.hasSubscribers) diagnostics.connectionTaken.publish(connectionInfo(connection))
-    const held = { socket, index: this.#held.length }
+    const held: Held = { socket, connection, index: this.#held.length, isOver: false }
     this.#held.push(held)
-    leaseUntil(until, socket, () => {
+    const over = (): void => {
+      if (held.isOver) return
+      held.isOver = true
       this.#forget(held)
-      if (!this.#returning.delete(connection.id)) this.over(connection)
-    })
+      onOver?.()
+      if (!connection.isHandedBack) this.over(connection)
+    }
+    if (until === 'finish') socket?.once('finish', over)
+    connection.onClosed(over)
   }
 
   /** One that has no socket, or never had, is over. */
@@ -43,8 +55,9 @@ export class Leases {
   }
 
   /** One goes back to the parent, and is over when that has it, or has gone. */
-  async handBack({ id }: ReceivedConnection, returned: Promise<void>): Promise<void> {
-    this.#returning.add(id)
+  async handBack(connection: ReceivedConnection, returned: Promise<void>): Promise<void> {
+    connection.isHandedBack = true
+    const { id } = connection
     try {
       await returned
     } finally {
@@ -56,7 +69,11 @@ export class Leases {
 
   /** Ends all: sends what has been written and then the end, and closes what has not closed soon after that. */
   end(): void {
-    for (const { socket } of [...this.#held]) {
+    for (const { socket, connection } of [...this.#held]) {
+      if (socket === undefined) {
+        closeConnection(connection)
+        continue
+      }
       socket.destroySoon()
       setTimeout(() => socket.destroy(), FLUSH_TIME).unref()
     }
@@ -70,10 +87,13 @@ export class Leases {
   }
 }
 
-/** A socket, and its place among the others. */
 interface Held {
-  socket: Socket
+  /** Undefined if nobody has shown it: somebody had removed this package's listener from a served server. */
+  socket: Socket | undefined
+  connection: ReceivedConnection
+  /** Its index among the others. */
   index: number
+  isOver: boolean
 }
 
 /** Milliseconds; well within the quarter of a second after which the parent sends SIGTERM. */

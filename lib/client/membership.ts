@@ -10,9 +10,12 @@ import { Channel } from './channel.js'
 import { Client } from './client.js'
 import type { ConnectSettings } from './client-options.js'
 import type { Service } from './service.js'
+import { tcpConstructor } from './stream-handle.js'
 
 /** Joins the server that shares `path`, and again when it has gone; one worker for all clients of a path. */
 export function join(path: string, port: number, reconnect: ConnectSettings['reconnect']): Client {
+  // A worker that could make no socket of a connection must not join.
+  tcpConstructor()
   let membership = memberships.get(path)
   if (membership === undefined) {
     membership = new Membership(path, reconnect)

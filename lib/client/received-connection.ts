@@ -27,8 +27,13 @@ export class ReceivedConnection {
   readonly family: 'IPv4' | 'IPv6' | 'Unix'
   /** To be shut down before it is closed: a copy may lie unread at a worker that is stuck. */
   readonly reissued: boolean
+  /** Whether it is the parent's again, so that closing it must end nothing. */
+  isHandedBack = false
   readonly #words: number | readonly number[]
   readonly #keeper: DescriptorKeeper | undefined
+  #handle: StreamHandle | undefined
+  #isClosed = false
+  #onClosed: (() => void) | undefined
 
   /** Reads row `index` of `table`. `keeper` owns the descriptor until it has another owner. */
   constructor(table: Float64Array, index: number, keeper?: DescriptorKeeper) {
@@ -45,9 +50,33 @@ export class ReceivedConnection {
     this.#words = family === 4 ? (table[at + 7] ?? 0) : [...table.subarray(at + 7, at + ROW)]
   }
 
+  /** The handle that owns the descriptor, once there is one. */
+  get handle(): StreamHandle | undefined {
+    return this.#handle
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
   /** Makes a handle the owner of the descriptor; returns a negative system error number if it cannot be. */
   adoptBy(handle: StreamHandle): number {
-    return this.#keeper === undefined ? (handle.open(this.fd) ?? 0) : this.#keeper.adoptBy(handle, this.fd)
+    const error = this.#keeper === undefined ? (handle.open(this.fd) ?? 0) : this.#keeper.adoptBy(handle, this.fd)
+    if (error === 0) this.#handle = handle
+    return error
+  }
+
+  /** Calls `listener` when the descriptor is closed; at once if it is already. There is one listener. */
+  onClosed(listener: () => void): void {
+    if (this.#isClosed) listener()
+    else this.#onClosed = listener
+  }
+
+  /** Notes that the descriptor is closed. */
+  closed(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#onClosed?.()
   }
 
   /** The descriptor, which is the caller's from then on. */

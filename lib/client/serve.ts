@@ -1,7 +1,5 @@
 import { Server as NetServer, type Socket } from 'node:net'
 import { invalidType, serverAlreadyListens } from '../errors.js'
-import type { Adopter } from './adopt-socket.js'
-import { EmittedServer } from './emitted-server.js'
 import { HandleServer } from './handle-server.js'
 import type { ReceivedConnection } from './received-connection.js'
 
@@ -9,8 +7,13 @@ import type { ReceivedConnection } from './received-connection.js'
 export interface ServedServer {
   /** How many connections it would take now: Infinity while it listens, else 0. */
   readonly demand: number
-  /** Gives it one; undefined if it dropped it (`maxConnections`). Throws if no socket could be made of it. */
+  /**
+   * Gives it one, and returns its socket. Undefined if the server dropped it (`maxConnections`), which has closed it, or if the
+   * socket is not known. Throws if no socket could be made of it.
+   */
   receive(connection: ReceivedConnection): Socket | undefined
+  /** The connection of a socket that `receive` returned is closed. */
+  closed(socket: Socket): void
   /** Has what idles end, and answers be the last on their connection; still takes connections. */
   drain(): void
   /** The next server has been found: what idles from now on may idle. */
@@ -33,13 +36,9 @@ export interface ServeHooks {
   unref: () => void
 }
 
-/**
- * Has a server serve connections from elsewhere. With Node's handles it runs its own code for each, and everything is as
- * in Node. Without, each is given to it by its `connection` event, which Node documents, and what the server would have
- * counted is counted here.
- */
-export function serveOn(server: NetServer, adopter: Adopter, hooks: ServeHooks): ServedServer {
+/** Has a server serve connections from elsewhere. It runs its own code for each, so that everything is as in Node. */
+export function serveOn(server: NetServer, hooks: ServeHooks): ServedServer {
   if (!(server instanceof NetServer)) throw invalidType('server', 'an instance of net.Server', server)
   if (server.listening) throw serverAlreadyListens()
-  return HandleServer.listen(server, adopter, hooks) ?? new EmittedServer(server, adopter, hooks)
+  return HandleServer.listen(server, hooks)
 }

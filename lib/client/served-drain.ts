@@ -1,6 +1,6 @@
 import type { Server as HttpServer } from 'node:http'
 import type { Http2Session } from 'node:http2'
-import type { Server, Socket } from 'node:net'
+import { type Server, Socket } from 'node:net'
 
 /**
  * Ends what idles on a served server without cutting what does not. On HTTP/1 an answer says `Connection: close`, and
@@ -11,7 +11,8 @@ import type { Server, Socket } from 'node:net'
  */
 export class ServedDrain {
   readonly #server: Server
-  /** Each with what the last sweep has seen of it. */
+  readonly #isSecure: boolean
+  /** By the socket that `net` made: the one that http reads from, with what the last sweep has seen of it. */
   readonly #sockets = new Map<Socket, Seen>()
   readonly #sessions = new Set<Http2Session>()
   #stage: 'serving' | 'draining' | 'finishing' | 'over' = 'serving'
@@ -19,6 +20,7 @@ export class ServedDrain {
 
   constructor(server: Server) {
     this.#server = server
+    this.#isSecure = socketEvent(server) === 'secureConnection'
     server.on('session', this.#trackSession)
     if (canCloseIdle(server)) server.on(socketEvent(server), this.#trackSocket)
   }
@@ -29,7 +31,7 @@ export class ServedDrain {
     this.#stage = 'draining'
     for (const session of this.#sessions) session.close()
     if (!canCloseIdle(this.#server)) return
-    for (const socket of this.#sockets.keys()) lastAnswer(Reflect.get(socket, '_httpMessage'))
+    for (const { socket } of this.#sockets.values()) lastAnswer(Reflect.get(socket, '_httpMessage'))
     this.#server.prependListener('request', lastRequest)
     // In the check phase, right after the loop has read what has come: a request that is here already is not idle, and
     // only one that is on its way at this very moment is lost.
@@ -63,12 +65,18 @@ export class ServedDrain {
     this.#server.off('request', lastRequest)
   }
 
+  /** The connection of a socket that `net` made is closed. */
+  forget(socket: Socket): void {
+    this.#sockets.delete(socket)
+  }
+
   #sweep(): void {
     if (this.#stage === 'over') return
     const canCloseAll = this.#sweepSilent() === 0 || !CLOSES_SILENT
     if (canCloseAll && this.#stage === 'finishing') this.#close()
     if (canCloseAll && canCloseIdle(this.#server)) this.#server.closeIdleConnections()
-    for (const [socket, seen] of this.#sockets) {
+    for (const seen of this.#sockets.values()) {
+      const { socket } = seen
       if (!canCloseAll && seen.bytesRead === socket.bytesRead && isBetweenRequests(socket)) socket.destroy()
       seen.bytesRead = socket.bytesRead
     }
@@ -77,7 +85,8 @@ export class ServedDrain {
   /** Ends those on which nothing has come for too long, and returns how many are left of that kind. */
   #sweepSilent(): number {
     let silent = 0
-    for (const [socket, seen] of this.#sockets) {
+    for (const seen of this.#sockets.values()) {
+      const { socket } = seen
       if (socket.bytesRead > 0) continue
       seen.silentSweeps += 1
       if (seen.silentSweeps > SILENT_SWEEPS) socket.destroy()
@@ -91,7 +100,13 @@ export class ServedDrain {
   }
 
   readonly #trackSocket = (socket: Socket): void => {
-    this.#sockets.set(socket, { silentSweeps: 0, bytesRead: 0 })
+    // What tls keeps the socket below in. Without it, the socket is forgotten by its own event.
+    const below: unknown = this.#isSecure ? Reflect.get(socket, '_parent') : socket
+    if (below instanceof Socket) {
+      this.#sockets.set(below, { socket, silentSweeps: 0, bytesRead: 0 })
+      return
+    }
+    this.#sockets.set(socket, { socket, silentSweeps: 0, bytesRead: 0 })
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
@@ -135,6 +150,8 @@ function isBetweenRequests(socket: Socket): boolean {
 }
 
 interface Seen {
+  /** The socket that http reads from. */
+  socket: Socket
   /** Sweeps that have found it without a byte read. */
   silentSweeps: number
   bytesRead: number

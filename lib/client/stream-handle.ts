@@ -1,13 +1,17 @@
-// Node's own stream handles, which it does not document: the little of them that is used here, behind guards.
-// Where a guard fails, callers use what is documented instead.
+// Node's own stream handles, which Node does not document: the little of them that is used here, behind guards.
 
-import { Socket } from 'node:net'
+import { closeSync } from 'node:fs'
+import { Socket, type SocketConstructorOpts } from 'node:net'
+import { hasCode, SocketServerError } from '../errors.js'
+import { unconnectedSocket } from '../native.js'
 
 /** A `TCP` or `Pipe` handle, as a socket or server of `net` has it. */
 export interface StreamHandle {
   /** Adopts a descriptor; returns a negative system error number if that fails. */
   open(fd: number): number | undefined
   close(callback?: () => void): void
+  /** Closes a TCP connection by a reset; returns a negative system error number if that fails. */
+  reset?(callback?: () => void): number
 }
 
 export type StreamHandleConstructor = new (type: number) => StreamHandle
@@ -16,37 +20,37 @@ export type StreamHandleConstructor = new (type: number) => StreamHandle
 export const CONNECTED = 0
 export const LISTENING = 1
 
-/** The constructor of TCP handles; undefined where this Node has none of that shape. */
-export function tcpConstructor(): StreamHandleConstructor | undefined {
-  tcp ??= { constructor: constructorOf((socket) => socket.connect({ port: 1, host: '127.0.0.1' })) }
-  return tcp.constructor
+/** Returns the constructor of TCP handles. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process can have none. */
+export function tcpConstructor(): StreamHandleConstructor {
+  tcp ??= constructorOf('tcp')
+  return tcp
 }
 
-/** The constructor of handles of Unix sockets; undefined where this Node has none of that shape. */
-export function pipeConstructor(): StreamHandleConstructor | undefined {
-  // Nothing can be below a device, so this path never reaches anybody.
-  pipe ??= { constructor: constructorOf((socket) => socket.connect({ path: '/dev/null/socketserver' })) }
-  return pipe.constructor
+/** Returns the constructor of handles of Unix sockets, or throws as `tcpConstructor` does. */
+export function pipeConstructor(): StreamHandleConstructor {
+  pipe ??= constructorOf('unix')
+  return pipe
 }
 
 /**
- * A socket has its handle as soon as connect() has returned, and connects a tick later at the earliest if the address is
- * numeric: destroyed before that, it opens nothing. Seen on Node 20 to 26.
+ * Takes the constructor from the handle of a socket made by the documented `new net.Socket({ fd })`. Unlike `connect()`, this is
+ * seen by no patch of `net` that counts or traces outgoing connections.
  */
-function constructorOf(connect: (socket: Socket) => void): StreamHandleConstructor | undefined {
-  const socket = new Socket()
-  socket.on('error', () => {})
+function constructorOf(kind: 'tcp' | 'unix'): StreamHandleConstructor {
+  const fd = unconnectedSocket(kind)
+  const options: SocketConstructorOpts & { pauseOnCreate: boolean } = { fd, pauseOnCreate: true }
+  let socket: Socket
   try {
-    connect(socket)
-    const handle: unknown = Reflect.get(socket, '_handle')
-    const found: unknown = typeof handle === 'object' && handle !== null ? handle.constructor : undefined
-    return isStreamHandleConstructor(found) ? found : undefined
-  } catch {
-    // A runtime that forbids connecting (its permission model) can still serve what was accepted elsewhere.
-    return undefined
-  } finally {
-    socket.destroy()
+    socket = new Socket(options)
+  } catch (cause) {
+    closeSync(fd)
+    throw unsupportedRuntime(cause)
   }
+  const handle: unknown = Reflect.get(socket, '_handle')
+  socket.destroy()
+  const found: unknown = typeof handle === 'object' && handle !== null ? handle.constructor : undefined
+  if (!isStreamHandleConstructor(found)) throw unsupportedRuntime()
+  return found
 }
 
 function isStreamHandleConstructor(value: unknown): value is StreamHandleConstructor {
@@ -56,7 +60,16 @@ function isStreamHandleConstructor(value: unknown): value is StreamHandleConstru
   return METHODS.every((name) => typeof Reflect.get(prototype, name) === 'function')
 }
 
+/** Returns the error for a process that cannot make sockets of the descriptors it is sent. */
+export function unsupportedRuntime(cause?: unknown): SocketServerError {
+  const why = hasCode(cause, 'ERR_ACCESS_DENIED')
+    ? "Node's permission model forbids it: run this process with --allow-net"
+    : `supported are Node 20.19 and later, this is ${process.release.name} ${process.version}`
+  const text = `This process cannot make sockets of the connections that a server sends it: ${why}`
+  return new SocketServerError('ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME', text, { cause })
+}
+
 const METHODS = ['open', 'close', 'listen', 'ref', 'unref']
 
-let tcp: { constructor: StreamHandleConstructor | undefined } | undefined
-let pipe: { constructor: StreamHandleConstructor | undefined } | undefined
+let tcp: StreamHandleConstructor | undefined
+let pipe: StreamHandleConstructor | undefined

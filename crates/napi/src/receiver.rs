@@ -20,6 +20,15 @@ use crate::descriptor::Kept;
 use crate::watch::{Seen, Wants, Watch};
 use crate::{descriptor, table};
 
+/// A descriptor, or why there is none.
+#[napi(object)]
+pub struct SocketOutcome {
+    /// The socket, which the caller owns.
+    pub fd: Option<i32>,
+    /// The system call that failed.
+    pub error: Option<SystemError>,
+}
+
 /// Either the one or the other.
 #[napi(object)]
 pub struct DialOutcome {
@@ -116,6 +125,21 @@ impl NativeReceiver {
                 error: None,
             },
             Err(error) => DialOutcome {
+                fd: None,
+                error: Some(error.into()),
+            },
+        }
+    }
+
+    /// Returns a stream socket of IPv4, or of `AF_UNIX`, that is connected to nothing.
+    #[napi]
+    pub fn unconnected_socket(unix: bool) -> SocketOutcome {
+        match socketserver_core::sys::unconnected_socket(unix) {
+            Ok(fd) => SocketOutcome {
+                fd: Some(descriptor::give_away(fd)),
+                error: None,
+            },
+            Err(error) => SocketOutcome {
                 fd: None,
                 error: Some(error.into()),
             },

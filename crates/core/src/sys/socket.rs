@@ -30,6 +30,12 @@ pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+/// Returns a stream socket of IPv4, or of `AF_UNIX`, that is connected to nothing.
+pub fn unconnected_socket(unix: bool) -> Result<OwnedFd, SystemError> {
+    let family = if unix { AddressFamily::Unix } else { AddressFamily::Inet };
+    stream_socket(family).map_err(SystemError::of("socket"))
+}
+
 /// nix refuses more than SOMAXCONN, but the kernel caps by a setting that may be larger.
 pub(crate) fn clamp(backlog: i32) -> Result<Backlog, Errno> {
     #[cfg(target_os = "linux")]
