@@ -5,6 +5,16 @@ import { ask, call } from '../helpers/caller.js'
 import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
+test('a closed server lets its process go although a connection stays unread, as in Node', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const { pool } = forkFixture(server, 'serve-net-unread', { restart: false })
+  await pool.ready
+  const exited = new Promise((resolve) => server.once('exit', (_worker, code) => resolve(code)))
+  call(t, port).say('this is not read')
+  t.is(await exited, 0)
+})
+
 for (const [kind, listeners] of [
   // Node's http adds its own to a socket and takes it off when that is upgraded.
   ['net', 0],

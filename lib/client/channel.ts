@@ -2,6 +2,7 @@
 
 import { closeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
+import { KeepAlive } from '../keep-alive.js'
 import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
 import { closedError, lostError } from './ending.js'
@@ -24,6 +25,8 @@ export class Channel {
   readonly #lanes = new Set<Lane>()
   readonly #table = exchangeTable()
   readonly #returns = new Returns()
+  /** Held while connections are on their way back: until the parent has them, this process has to live. */
+  readonly #keepAlive = new KeepAlive()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #pulse: NodeJS.Timeout | undefined
@@ -103,7 +106,9 @@ export class Channel {
   handBack(connection: ReceivedConnection): Promise<void> {
     if (this.#phase.phase === 'ended') throw lostError()
     if (this.#state === 'closed' || this.#receiver === undefined) throw closedError()
-    return this.#returns.begin(this.#receiver, connection)
+    const returned = this.#returns.begin(this.#receiver, connection)
+    this.#keepAlive.hold()
+    return returned
   }
 
   /** A lane takes nothing any more. When none does, what has come and was not taken goes back to the parent at once. */
@@ -119,13 +124,17 @@ export class Channel {
     if (this.#lanes.size > 0) return
     this.#state = 'closed'
     clearInterval(this.#pulse)
+    this.#keepAlive.release()
     this.#receiver?.close()
     if (this.#fd !== undefined && !this.settings.isThread) closeSync(this.#fd)
   }
 
   #wake(hasChanged: boolean): void {
     if (this.#state === 'closed' || this.#receiver === undefined) return
-    if (!this.#returns.isEmpty) this.#returns.settle(this.#receiver)
+    if (!this.#returns.isEmpty) {
+      this.#returns.settle(this.#receiver)
+      if (this.#returns.isEmpty) this.#keepAlive.release()
+    }
     // Asking costs as much as three connections, so not at every wake.
     this.#change(hasChanged ? this.#receiver.phase() : this.#phase)
   }
@@ -136,7 +145,10 @@ export class Channel {
     // First what has come, then what has changed: a channel that is over may still hold connections.
     for (const lane of this.#lanes) lane.pump()
     if (!hasChanged) return
-    if (phase.phase === 'ended') this.#returns.end()
+    if (phase.phase === 'ended') {
+      this.#returns.end()
+      this.#keepAlive.release()
+    }
     for (const lane of this.#lanes) lane.phaseChanged(phase)
     this.#onPhase(phase)
   }

@@ -297,6 +297,9 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#ending = ending
     this.#accepts.reject(ending)
     this.#berths.stop()
+    // From here on the sockets keep the process alive, exactly as far as they do in Node: one that is paused, or whose client
+    // says nothing and is not waited for, does not.
+    this.#keepAlive.release()
     this.#service.left(this)
     this.#served?.finish()
     for (const [connection, berth] of this.#surplus.splice(0)) berth.giveUp(connection)
@@ -308,7 +311,6 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#state = 'closed'
     this.#berths.close()
     this.#served?.end()
-    this.#keepAlive.release()
     if (this.#ending !== closedError && !this.#service.rejoins) leaveProcess(this.#service.settings)
     process.nextTick(() => {
       this.#settleClosed()
