@@ -35,6 +35,21 @@ test('net.Socket.prototype.connect is not called by a worker that serves', async
 })
 
 for (const how of ['serve', 'event']) {
+  test(`what a handler enters with AsyncLocalStorage is not seen by other connections (${how})`, async (t) => {
+    const server = startServer(t)
+    const port = await listen(server)
+    // They wait first, so that many come in one turn.
+    const callers = Array.from({ length: 40 }, () => call(t, port).say('hello'))
+    await until(() => server.stats().queued === 40)
+    const { reports } = forkFixture(server, 'enter-context', { env: { ...process.env, HOW: how } })
+    for (const caller of callers) await caller.answer()
+    for (let index = 0; index < 20; index++) await ask(port)
+    const entered = new Set(reports.all.map((report) => report['entered']))
+    t.deepEqual([...entered], [0])
+  })
+}
+
+for (const how of ['serve', 'event']) {
   test(`a connection that a worker cannot adopt goes back, and the worker tells of it (${how})`, async (t) => {
     const env = { ...process.env, FAILURES: '1', HOW: how }
     const { server, reports, port } = await serve(t, 'cannot-open', { env })

@@ -11,6 +11,7 @@ import { AcceptQueue } from './accept-queue.js'
 import { adoptSocket } from './adopt-socket.js'
 import { type Berth, Berths } from './berths.js'
 import type { Channel } from './channel.js'
+import { ClientContext } from './client-context.js'
 import {
   type AcceptOptions,
   concurrency,
@@ -36,6 +37,7 @@ export class Client extends EventEmitter<ClientEvents> {
   readonly #service: Service
   readonly #berths: Berths
   readonly #keepAlive = new KeepAlive()
+  readonly #context = new ClientContext()
   readonly #accepts = new AcceptQueue(() => this.#berths.pumpSoon())
   /** Taken for a listener that left before its turn came; they go to whoever asks next. */
   readonly #surplus: [ReceivedConnection, Berth][] = []
@@ -202,7 +204,7 @@ export class Client extends EventEmitter<ClientEvents> {
 
   #receive(connection: ReceivedConnection, berth: Berth): void {
     try {
-      this.#pass(connection, berth)
+      this.#context.run(() => this.#pass(connection, berth))
     } catch (error) {
       berth.giveUp(connection)
       // Not here: connections that came along still wait in line, and a listener may throw.
