@@ -23,6 +23,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
   /** This process cannot make sockets of descriptors: it is no supported Node, or its permission model forbids it. */
   | 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME'
+  /** `connect({ port })` for more ports at one time than a channel can carry. */
+  | 'ERR_SOCKETSERVER_TOO_MANY_PORTS'
   /** The parent has died or closed the channel: no more connections arrive. */
   | 'ERR_SOCKETSERVER_CONNECTION_LOST'
   /** The server at a shared path refused this process for good: the user may not join, or no common version exists. */

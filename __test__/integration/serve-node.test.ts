@@ -49,6 +49,19 @@ for (const how of ['serve', 'event']) {
   })
 }
 
+test('a worker may serve any number of ports one after another, and 64 at one time', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const { reports } = forkFixture(server, 'many-ports', { args: [String(port)] })
+  const refused = await reports.next('one more')
+  t.is(refused['code'], 'ERR_SOCKETSERVER_TOO_MANY_PORTS')
+  t.regex(String(refused['message']), /^connect\(\{ port: 64 \}\): .* 64 ports/)
+  t.like(await reports.next('after one has closed'), { code: 'none' })
+  await reports.next('done')
+  t.is(await ask(port), 'served')
+  t.is(server.stats().workers, 1)
+})
+
 for (const how of ['serve', 'event']) {
   test(`a connection that a worker cannot adopt goes back, and the worker tells of it (${how})`, async (t) => {
     const env = { ...process.env, FAILURES: '1', HOW: how }

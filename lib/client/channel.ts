@@ -2,6 +2,7 @@
 
 import { closeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
+import { SocketServerError } from '../errors.js'
 import { KeepAlive } from '../keep-alive.js'
 import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../native.js'
 import type { WorkerSettings } from '../worker-settings.js'
@@ -74,6 +75,13 @@ export class Channel {
     // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
     if (this.settings.beat > 0) this.#pulse = setInterval(() => beat(receiver), this.settings.beat).unref()
     for (const lane of this.#lanes) lane.pumpSoon()
+  }
+
+  /** Throws ERR_SOCKETSERVER_TOO_MANY_PORTS if no lane can be added for `port`. */
+  assertRoom(port: number): void {
+    let open = 0
+    for (const lane of this.#lanes) if (!lane.isStopped) open += 1
+    if (open >= MAX_LANES) throw tooManyPorts(port)
   }
 
   /** A lane that comes after the end hears of it as all do, once the running code has had its say. */
@@ -153,3 +161,14 @@ export class Channel {
     this.#onPhase(phase)
   }
 }
+
+/** Returns the error for a client of one port too many. */
+export function tooManyPorts(port: number): SocketServerError {
+  return new SocketServerError(
+    'ERR_SOCKETSERVER_TOO_MANY_PORTS',
+    `connect({ port: ${port} }): this worker has clients of ${MAX_LANES} ports, the most at one time; close one first`,
+  )
+}
+
+/** Ports that a channel may have credit on at one time, as PROTOCOL.md limits them. */
+export const MAX_LANES = 64

@@ -18,7 +18,8 @@ import { tcpConstructor } from './stream-handle.js'
  *
  * Without a path: where the server has gone or has retired this worker in the meantime, the client has nothing to give and
  * closes by itself. Throws ERR_SOCKETSERVER_NO_PARENT if no server started it, and ERR_SOCKETSERVER_CLOSED once every client of
- * it has closed. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process can make no socket of a descriptor. With a path it returns before it has joined, which `joined` tells, and joins again when the server has gone,
+ * it has closed. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process can make no socket of a descriptor, and
+ * ERR_SOCKETSERVER_TOO_MANY_PORTS for more than 64 ports at one time. With a path it returns before it has joined, which `joined` tells, and joins again when the server has gone,
  * until it is closed or refused for good (ERR_SOCKETSERVER_REFUSED).
  */
 export function connect(options: string | ConnectOptions = {}): Client {
@@ -30,6 +31,7 @@ export function connect(options: string | ConnectOptions = {}): Client {
   if (channel.hasLeft) {
     throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'This worker has left its server: connect() comes too late')
   }
+  channel.assertRoom(port)
   const client = new Client(parentOf(channel), port)
   client.attach(channel)
   clients.set(port, client)

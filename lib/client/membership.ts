@@ -6,7 +6,7 @@ import { report } from '../events.js'
 import { dial, type ReceiverPhase, type SystemError } from '../native.js'
 import { DEFAULT_SETTINGS, type WorkerSettings } from '../worker-settings.js'
 import { Backoff } from './backoff.js'
-import { Channel } from './channel.js'
+import { Channel, MAX_LANES, tooManyPorts } from './channel.js'
 import { Client } from './client.js'
 import type { ConnectSettings } from './client-options.js'
 import type { Service } from './service.js'
@@ -60,6 +60,7 @@ class Membership implements Service {
   client(port: number): Client {
     const existing = this.#clients.get(port)
     if (existing !== undefined) return existing
+    if (this.#clients.size >= MAX_LANES) throw tooManyPorts(port)
     const client = new Client(this, port)
     this.#clients.set(port, client)
     if (this.#channel !== undefined) client.attach(this.#channel)
