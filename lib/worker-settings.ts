@@ -1,6 +1,7 @@
 // What a parent tells a worker at its start, beside its channel. Written in server/, read in client/connect.ts.
 
 import { CHANNEL_VARIABLE } from './channel-variable.js'
+import type { ListenAddress } from './server/address.js'
 
 /** The environment variable with a {@link WorkerSettings} as JSON. A worker that finds none has the defaults. */
 export const SETTINGS_VARIABLE = 'SOCKETSERVER_SETTINGS'
@@ -23,6 +24,8 @@ export interface WorkerSettings {
   ignoreSignals: boolean
   /** The descriptor with its parent's standard error, which it is to have back as its own once it has connected; 0 is none. */
   keptStderr: number
+  /** Where its server listened when the worker was started. */
+  listeners: readonly ListenAddress[]
 }
 
 export const DEFAULT_SETTINGS: WorkerSettings = {
@@ -34,6 +37,7 @@ export const DEFAULT_SETTINGS: WorkerSettings = {
   beat: 0,
   ignoreSignals: false,
   keptStderr: 0,
+  listeners: [],
 }
 
 /** An environment for a worker with these settings, whose channel is at descriptor `fd` there. */
@@ -54,7 +58,20 @@ export function readSettings(text: string | undefined): WorkerSettings {
     beat: field(given, 'beat', DEFAULT_SETTINGS.beat),
     ignoreSignals: field(given, 'ignoreSignals', DEFAULT_SETTINGS.ignoreSignals),
     keptStderr: field(given, 'keptStderr', DEFAULT_SETTINGS.keptStderr),
+    listeners: readListeners(Reflect.get(given, 'listeners')),
   }
+}
+
+function readListeners(given: unknown): ListenAddress[] {
+  return Array.isArray(given) ? given.filter(isListenAddress) : []
+}
+
+function isListenAddress(value: unknown): value is ListenAddress {
+  if (typeof value !== 'object' || value === null) return false
+  if ('path' in value) return typeof value.path === 'string'
+  if (!('address' in value && 'port' in value && 'family' in value)) return false
+  const isFamily = value.family === 'IPv4' || value.family === 'IPv6'
+  return isFamily && typeof value.address === 'string' && typeof value.port === 'number'
 }
 
 function field(given: object, name: string, fallback: number): number

@@ -16,7 +16,11 @@ interface World {
 /** A supervisor of one worker, whose native side says nothing by itself. */
 function world(): World {
   const native = { retire: () => {}, endChannel: () => {}, closeWorkerEnd: () => {}, channelStats: () => null }
-  const supervisor: InstanceType<typeof Supervisor> = Reflect.construct(Supervisor, [new EventEmitter(), native, false])
+  const supervisor: InstanceType<typeof Supervisor> = Reflect.construct(Supervisor, [
+    Object.assign(new EventEmitter(), { addresses: () => [] }),
+    native,
+    false,
+  ])
   let exit = (): void => {}
   const exited = new Promise((resolve) => {
     exit = () => resolve({ code: 0, signal: null, cause: undefined })

@@ -149,6 +149,7 @@ export class Client extends EventEmitter<ClientEvents> {
     }
     this.#served = serveOn(server, {
       port: this.#berths.port,
+      listeners: this.#service.settings.listeners,
       ready: () => this.#wantMore(),
       stopped: () => this.#servedStopped(),
       ref: () => void this.ref(),

@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import { hasCode } from '../errors.js'
+import type { ListenAddress } from '../server/address.js'
 import { closeConnection, openHandle, rememberPeer } from './adopt-socket.js'
 import type { ReceivedConnection } from './received-connection.js'
 import type { ServedServer, ServeHooks } from './serve.js'
@@ -18,7 +19,7 @@ export class HandleServer implements ServedServer {
   readonly #drain: ServedDrain
   readonly #listener: StreamHandle
   #state: 'starting' | 'listening' | 'closed' = 'starting'
-  #port: number
+  #address: ListenAddress
   #receiving: ReceivedConnection | undefined
   #seen: Socket | undefined
 
@@ -33,7 +34,7 @@ export class HandleServer implements ServedServer {
   private constructor(server: Server, handle: StreamHandle, hooks: ServeHooks) {
     this.#server = server
     this.#hooks = hooks
-    this.#port = hooks.port
+    this.#address = addressOf(hooks)
     this.#listener = this.#pretendToListen(handle)
     this.#drain = new ServedDrain(server)
   }
@@ -44,7 +45,7 @@ export class HandleServer implements ServedServer {
 
   receive(connection: ReceivedConnection): Socket | undefined {
     const handle = openHandle(connection)
-    this.#port = connection.localPort ?? this.#port
+    this.#learnPort(connection.localPort)
     this.#receiving = connection
     const hasThrown = uncaught(() => this.#onConnection(handle))
     const socket = this.#seen
@@ -80,6 +81,11 @@ export class HandleServer implements ServedServer {
   }
 
   #listen(): void {
+    if ('path' in this.#address) {
+      // As `net` does for a Unix socket: address() is the path, and not what the handle says.
+      Reflect.set(this.#listener, 'getsockname', undefined)
+      Reflect.set(this.#server, '_pipeName', this.#address.path)
+    }
     const ready = (): void => {
       this.#state = 'listening'
       this.#hooks.ready()
@@ -101,8 +107,7 @@ export class HandleServer implements ServedServer {
     return Object.assign(handle, {
       listen: () => 0,
       getsockname: (out: object) => {
-        // The listener is the parent's, and may be several: what is known here is the port.
-        Object.assign(out, { address: '::', family: 'IPv6', port: this.#port })
+        Object.assign(out, this.#address)
         return 0
       },
       close: (callback?: () => void) => {
@@ -113,6 +118,12 @@ export class HandleServer implements ServedServer {
       ref: this.#hooks.ref,
       unref: this.#hooks.unref,
     })
+  }
+
+  /** A worker that was told of no listener learns the port, at least, from a connection. */
+  #learnPort(port: number | undefined): void {
+    if (port === undefined || 'path' in this.#address || this.#address.port !== 0) return
+    this.#address = { ...this.#address, port }
   }
 
   /** What libuv has Node do for an accepted connection. */
@@ -133,4 +144,10 @@ export class HandleServer implements ServedServer {
     rememberPeer(socket, this.#receiving)
     this.#receiving = undefined
   }
+}
+
+/** The listener of the port that is served, or the first one: a server of `net` has one address. */
+function addressOf({ port, listeners }: ServeHooks): ListenAddress {
+  const served = listeners.find((listener) => port === 0 || ('port' in listener && listener.port === port))
+  return served ?? { address: '::', family: 'IPv6', port }
 }

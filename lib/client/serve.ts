@@ -1,5 +1,6 @@
 import { Server as NetServer, type Socket } from 'node:net'
 import { invalidType, serverAlreadyListens } from '../errors.js'
+import type { ListenAddress } from '../server/address.js'
 import { HandleServer } from './handle-server.js'
 import type { ReceivedConnection } from './received-connection.js'
 
@@ -28,6 +29,8 @@ export interface ServedServer {
 export interface ServeHooks {
   /** The local port its connections come in on; 0 is any. */
   port: number
+  /** Where the parent listens, as far as this worker has been told. */
+  listeners: readonly ListenAddress[]
   /** It listens now. */
   ready: () => void
   /** Its `close()` was called. */

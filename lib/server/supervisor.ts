@@ -156,6 +156,7 @@ export class Supervisor {
       beat: beatOf(pool.stallTimeout),
       ignoreSignals: this.#ignoreSignals,
       keptStderr: 0,
+      listeners: this.#server.addresses(),
     }
     const { channel, body } = startBody(this.#native, settings, (error) => report(this.#server, error), isSuspect)
     this.#nextWorker += 1
