@@ -1,0 +1,34 @@
+// The command that runs Node's own tests through serve(), on tests in their style that are kept here.
+
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import test from 'ava'
+
+const ROOT = join(__dirname, '..', '..', '..')
+
+function nodeSuite(...args: string[]): { status: number | null; output: string } {
+  const script = join(ROOT, 'scripts', 'test-node-suite.mjs')
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], { encoding: 'utf8' })
+  return { status, output: stdout + stderr }
+}
+
+test('tests in the style of Node pass through serve() as they do without', (t) => {
+  const { status, output } = nodeSuite(join(ROOT, '__test__', 'node-suite'))
+  t.regex(
+    output,
+    /^4 tests listen: 4 pass both ways, 0 fail without serve\(\) already\n0 fail only through serve\(\)\n$/m,
+  )
+  t.is(status, 0)
+})
+
+test('a test that fails only through serve() is named and fails the command', (t) => {
+  const { status, output } = nodeSuite(join(ROOT, '__test__', 'node-suite', 'failing'))
+  t.regex(output, /^test-net-own-descriptor\.js: exit code 1\n1 tests listen: .*\n1 fail only through serve\(\)$/m)
+  t.is(status, 1)
+})
+
+test('a folder without tests is refused', (t) => {
+  const { status, output } = nodeSuite(join(ROOT, 'lib'))
+  t.regex(output, /There are no tests of Node's in /)
+  t.is(status, 1)
+})

@@ -1,0 +1,11 @@
+// Fails through serve(), as it has to: a served server has no listening socket in its process.
+
+'use strict'
+
+const assert = require('node:assert')
+const net = require('node:net')
+
+const server = net.createServer().listen(0, () => {
+  assert(server._handle.fd >= 0)
+  server.close()
+})

@@ -1,0 +1,13 @@
+// A server that has closed does not keep its process for a connection that nobody reads.
+
+'use strict'
+
+const net = require('node:net')
+
+const server = net.createServer({ pauseOnConnect: true }, () => server.close())
+server.listen(0, () => {
+  const client = net.connect(server.address().port)
+  client.on('error', () => {})
+  client.write('unread')
+  client.unref()
+})
