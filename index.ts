@@ -48,3 +48,4 @@ export type {
   WorkerHandle,
   WorkerState,
 } from './lib/server/worker-handle.js'
+export { isWorker, type WorkerIdentity, worker } from './lib/worker-identity.js'

@@ -15,6 +15,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_READY_TIMEOUT'
   /** A worker slot exits repeatedly soon after each start; restarts continue at the longest delay. */
   | 'ERR_SOCKETSERVER_CRASH_LOOP'
+  /** A worker that has not called `connect()` called `fork()` or `threads()` with the file that it runs itself. */
+  | 'ERR_SOCKETSERVER_FORK_LOOP'
   /** `fork()` was given a file that does not exist. */
   | 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND'
   /** The other end of a channel sent what the protocol forbids, or speaks another version of it. */

@@ -8,8 +8,14 @@ export const SETTINGS_VARIABLE = 'SOCKETSERVER_SETTINGS'
 
 /** How a worker is to behave towards the server that started it. */
 export interface WorkerSettings {
-  /** The worker's id, for the log. */
+  /** The worker's id within its server. */
   id: number
+  /** The worker's slot within its pool. */
+  slot: number
+  /** The worker's generation within its pool. */
+  generation: number
+  /** The absolute path of the file that the worker runs. */
+  entry: string
   /** Whether it lives in a thread of its parent's process: then the channel's descriptor stays the parent's. */
   isThread: boolean
   /** Whether it says by itself when it is ready. */
@@ -30,6 +36,9 @@ export interface WorkerSettings {
 
 export const DEFAULT_SETTINGS: WorkerSettings = {
   id: 0,
+  slot: 0,
+  generation: 0,
+  entry: '',
   isThread: false,
   isReadyManual: false,
   drainTimeout: 30_000,
@@ -51,6 +60,9 @@ export function readSettings(text: string | undefined): WorkerSettings {
   if (typeof given !== 'object' || given === null) return DEFAULT_SETTINGS
   return {
     id: field(given, 'id', DEFAULT_SETTINGS.id),
+    slot: field(given, 'slot', DEFAULT_SETTINGS.slot),
+    generation: field(given, 'generation', DEFAULT_SETTINGS.generation),
+    entry: field(given, 'entry', DEFAULT_SETTINGS.entry),
     isThread: field(given, 'isThread', DEFAULT_SETTINGS.isThread),
     isReadyManual: field(given, 'isReadyManual', DEFAULT_SETTINGS.isReadyManual),
     drainTimeout: field(given, 'drainTimeout', DEFAULT_SETTINGS.drainTimeout),
@@ -76,7 +88,8 @@ function isListenAddress(value: unknown): value is ListenAddress {
 
 function field(given: object, name: string, fallback: number): number
 function field(given: object, name: string, fallback: boolean): boolean
-function field(given: object, name: string, fallback: number | boolean): unknown {
+function field(given: object, name: string, fallback: string): string
+function field(given: object, name: string, fallback: number | boolean | string): unknown {
   const value: unknown = Reflect.get(given, name)
   return typeof value === typeof fallback ? value : fallback
 }

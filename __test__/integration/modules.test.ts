@@ -6,7 +6,16 @@ import { forkFixture, listen, startServer } from '../helpers/served.js'
 test('import and require share one copy, with the same names', async (t) => {
   const program = run(t, 'both-systems')
   t.deepEqual(await program.json(), {
-    names: ['Descriptor', 'DescriptorListener', 'DescriptorStream', 'SocketServerError', 'connect', 'createServer'],
+    names: [
+      'Descriptor',
+      'DescriptorListener',
+      'DescriptorStream',
+      'SocketServerError',
+      'connect',
+      'createServer',
+      'isWorker',
+      'worker',
+    ],
     imported: true,
     byDefault: true,
     again: true,

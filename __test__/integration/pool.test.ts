@@ -54,7 +54,7 @@ test('resize() upwards resolves when the new workers have connected', async (t) 
   t.is(server.stats().workers, 3)
 })
 
-test('resize() downwards retires the least busy, waits until they have exited, and cuts nothing', async (t) => {
+test('resize() downwards retires the highest slots, waits until they have exited, and cuts nothing', async (t) => {
   const { server, pool, port } = await serve(t, 'echo')
   const held = call(t, port).say('held')
   await held.heard('held')

@@ -7,6 +7,7 @@ import {
   type DrainOptions,
   type DrainResult,
   type ForkOptions,
+  isWorker,
   type JoinedHandle,
   type ListenAddress,
   type ListenOptions,
@@ -20,8 +21,10 @@ import {
   type Share,
   type ShareOptions,
   type ShedInfo,
+  worker as self,
   type TcpAddress,
   type WorkerHandle,
+  type WorkerIdentity,
   type WorkerState,
 } from '@socketserver/node'
 import { expectTypeOf } from 'expect-type'
@@ -138,3 +141,12 @@ server.on('refused', (info) => expectTypeOf(info).toEqualTypeOf<RefusedInfo>())
 server.on('shed', (info) => expectTypeOf(info).toEqualTypeOf<ShedInfo>())
 server.once('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>())
 server.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())
+
+expectTypeOf(isWorker).toEqualTypeOf<boolean>()
+expectTypeOf(self).toEqualTypeOf<WorkerIdentity | undefined>()
+expectTypeOf<WorkerIdentity>().toEqualTypeOf<{
+  readonly id: number
+  readonly slot: number
+  readonly generation: number
+}>()
+expectTypeOf<ProcessHandle['slot']>().toEqualTypeOf<number>()

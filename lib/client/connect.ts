@@ -3,6 +3,7 @@
 import { isMainThread } from 'node:worker_threads'
 import { CHANNEL_VARIABLE } from '../channel-variable.js'
 import { SocketServerError } from '../errors.js'
+import { markConnected } from '../worker-identity.js'
 import { readSettings, SETTINGS_VARIABLE } from '../worker-settings.js'
 import { Channel } from './channel.js'
 import { Client } from './client.js'
@@ -26,6 +27,7 @@ export function connect(options: string | ConnectOptions = {}): Client {
   const { port, path, reconnect } = parseConnectOptions(options)
   if (path !== undefined) return join(path, port, reconnect)
   channel ??= openChannel()
+  markConnected()
   const existing = clients.get(port)
   if (existing !== undefined && !existing.isClosing) return existing
   if (channel.hasLeft) {

@@ -30,6 +30,7 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   readonly pid: number | undefined
   readonly uid: number
   readonly gid: number
+  readonly slot = undefined
   readonly threadId = undefined
   readonly process = undefined
   readonly thread = undefined

@@ -22,8 +22,8 @@ export interface Pool<Handle extends WorkerHandle = ProcessHandle> {
   readonly size: number
   /**
    * Changes how many there are, 0 to 65535. Upwards it resolves when the new ones are ready, and rejects as `ready` does
-   * if one does not get there, which the server's `error` tells too. Downwards the least busy are retired, among equals
-   * the newest; it resolves when they have finished what they hold and have exited.
+   * if one does not get there, which the server's `error` tells too. Downwards the workers of the highest slots are retired, so
+   * that slots are always 0 to n-1; it resolves when they have finished what they hold and have exited.
    */
   resize(size: number): Promise<void>
   /**
@@ -42,7 +42,7 @@ export interface PoolSetup {
   workers: number
   settings: PoolSettings
   /** Starts one worker, or throws. `isSuspect`: the last one in its place did not get ready. */
-  spawn: (generation: number, restarts: number, isSuspect: boolean) => SupervisedWorker
+  spawn: (slot: number, generation: number, restarts: number, isSuspect: boolean) => SupervisedWorker
   /** Told of a failure that nobody waits for. */
   report: (error: Error) => void
   /** Told that a worker will be started in the place of one that has exited. */
@@ -56,7 +56,8 @@ export interface PoolSetup {
 export class WorkerPool implements Pool<WorkerHandle> {
   readonly #setup: PoolSetup
   readonly #workers = new Set<SupervisedWorker>()
-  readonly #places = new Set<Place>()
+  /** In the order of their slots: a place's index is its slot. */
+  readonly #places: Place[] = []
   readonly #ready: Promise<void>
   readonly #reload: Reload
   readonly #rounds: Rounds
@@ -109,7 +110,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
   }
 
   get size(): number {
-    return this.#places.size
+    return this.#places.length
   }
 
   resize(size: number): Promise<void> {
@@ -118,8 +119,8 @@ export class WorkerPool implements Pool<WorkerHandle> {
       if (this.#closing) throw closedError('resize()')
       // Those that were not to be restarted by themselves.
       if (this.#setup.settings.restart === undefined) for (const place of this.#places) place.fill()
-      if (size <= this.#places.size) return this.#vacate(idlestFirst(this.#places).slice(0, this.#places.size - size))
-      const grown = this.#waitFor(this.#grow(size - this.#places.size))
+      if (size <= this.#places.length) return this.#vacate(this.#places.slice(size))
+      const grown = this.#waitFor(this.#grow(size - this.#places.length))
       // A resize() in a signal handler is one that nobody waits for: `error` tells of it, and the process lives.
       grown.catch(() => {})
       return grown
@@ -164,32 +165,32 @@ export class WorkerPool implements Pool<WorkerHandle> {
   #grow(count: number): SupervisedWorker[] {
     return Array.from({ length: count }, () => {
       const { restart, drainTimeout } = this.#setup.settings
+      const slot = this.#places.length
       const place: Place = new Place({
         policy: restart === undefined ? undefined : new RestartPolicy(restart),
         drainTimeout,
-        start: (restarts, isSuspect) => this.#start(restarts, isSuspect),
+        start: (restarts, isSuspect) => this.#start(slot, restarts, isSuspect),
         restarting: (decision, error, failed) => this.#restarting(decision, error, failed),
       })
       place.reference(this.#isReferenced)
       place.fill()
-      this.#places.add(place)
+      this.#places.push(place)
       return place.worker
     }).filter((worker) => worker !== undefined)
   }
 
-  #start(restarts: number, isSuspect: boolean): SupervisedWorker {
-    const worker = this.#setup.spawn(this.#generation, restarts, isSuspect)
+  #start(slot: number, restarts: number, isSuspect: boolean): SupervisedWorker {
+    const worker = this.#setup.spawn(slot, this.#generation, restarts, isSuspect)
     worker.body.reference(this.#isReferenced)
     this.#workers.add(worker)
     void worker.exited.then(() => this.#workers.delete(worker))
     return worker
   }
 
+  /** Gives up the last places, which are these. */
   async #vacate(places: readonly Place[]): Promise<void> {
-    const workers = places.map((place) => {
-      this.#places.delete(place)
-      return place.vacate()
-    })
+    this.#places.length -= places.length
+    const workers = places.map((place) => place.vacate())
     await Promise.all(
       workers.map((worker) => {
         worker?.retire(this.#setup.settings.drainTimeout)
@@ -237,16 +238,6 @@ export class WorkerPool implements Pool<WorkerHandle> {
 
 async function connected(workers: readonly SupervisedWorker[]): Promise<void> {
   await Promise.all(workers.map((worker) => worker.connected))
-}
-
-/** Those without a worker first, then those whose worker starts, holds least, is newest. */
-function idlestFirst(places: Iterable<Place>): Place[] {
-  const order = Array.from(places, (place) => {
-    const { state, leases = 0, id = Number.POSITIVE_INFINITY } = place.worker ?? {}
-    return { place, rank: state === undefined ? 0 : state === 'ready' ? 2 : 1, leases, id }
-  })
-  order.sort((a, b) => a.rank - b.rank || a.leases - b.leases || b.id - a.id)
-  return order.map(({ place }) => place)
 }
 
 function closedError(what: string): SocketServerError {

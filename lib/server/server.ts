@@ -7,6 +7,7 @@ import { SocketServerError, systemError } from '../errors.js'
 import { report, type ServerEvents } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
+import { forbidForkLoop } from '../worker-identity.js'
 import type { ListenAddress, PathAddress, TcpAddress } from './address.js'
 import { Drain } from './drain.js'
 import { type ForkOptions, parseForkOptions } from './fork-options.js'
@@ -106,6 +107,7 @@ export class Server extends EventEmitter<ServerEvents> {
   fork(entry: string | URL, options: ForkOptions = {}): Pool<WorkerHandle> {
     const { plan, workers, settings } = parseForkOptions(entry, options, this.#killTimeout)
     this.#open('fork()')
+    forbidForkLoop(plan.entry, 'fork()')
     return this.#supervisor.startPool(plan.entry, workers, settings, (native, worker, tell, isSuspect) =>
       spawnWorker(native, plan, worker, tell, isSuspect),
     )
@@ -119,6 +121,7 @@ export class Server extends EventEmitter<ServerEvents> {
   threads(entry: string | URL, options: ThreadOptions = {}): Pool<WorkerHandle> {
     const { plan, workers, settings } = parseThreadOptions(entry, options, this.#killTimeout)
     this.#open('threads()')
+    forbidForkLoop(plan.entry, 'threads()')
     return this.#supervisor.startPool(plan.entry, workers, settings, (native, worker) =>
       startThread(native, plan, { ...worker, isThread: true }),
     )

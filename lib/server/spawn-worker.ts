@@ -3,6 +3,7 @@ import { invalidValue } from '../errors.js'
 import { type NativeServer, openChannel } from '../native.js'
 import { type WorkerSettings, workerEnvironment } from '../worker-settings.js'
 import type { ForkPlan } from './fork-options.js'
+import { InspectPortLease, withInspectPort } from './inspect-ports.js'
 import { ProcessBody } from './process-body.js'
 import type { WorkerBody } from './worker-body.js'
 
@@ -21,18 +22,23 @@ export function spawnWorker(
   report: (error: Error) => void,
   isSuspect: boolean,
 ): { channel: number; body: WorkerBody } {
-  const given = forkStdio(plan.options)
-  const isObserved = isSuspect && isInherited(given[2])
-  const stdio = isObserved ? given.with(2, 'pipe') : given
+  const givenStdio = forkStdio(plan.options)
+  const isObserved = isSuspect && isInherited(givenStdio[2])
+  const stdio = isObserved ? givenStdio.with(2, 'pipe') : givenStdio
+  const inspectPort = new InspectPortLease(settings.slot)
   const end = openChannel(native)
   try {
     const keptStderr = isObserved ? stdio.length + 1 : 0
-    const env = workerEnvironment(plan.options.env ?? process.env, stdio.length, { ...settings, keptStderr })
+    const given = { ...(plan.options.env ?? process.env), NODE_APP_INSTANCE: String(settings.slot) }
+    const env = workerEnvironment(given, stdio.length, { ...settings, keptStderr })
     const descriptors = isObserved ? [end.fd, STDERR] : [end.fd]
-    const child = fork(plan.entry, plan.args, { ...plan.options, env, stdio: [...stdio, ...descriptors] })
+    const execArgv = withInspectPort(plan.options.execArgv ?? process.execArgv, env, inspectPort)
+    const child = fork(plan.entry, plan.args, { ...plan.options, execArgv, env, stdio: [...stdio, ...descriptors] })
+    child.once('exit', () => inspectPort.release())
     if (isObserved) child.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk))
     return { channel: end.channel, body: new ProcessBody(child, report) }
   } catch (error) {
+    inspectPort.release()
     native.endChannel(end.channel)
     throw error
   } finally {

@@ -7,6 +7,7 @@ import type { KnownWorker, WorkerState } from './worker-handle.js'
 
 export interface WorkerSetup {
   id: number
+  slot: number
   generation: number
   restarts: number
   entry: string
@@ -30,6 +31,7 @@ export interface WorkerSetup {
  */
 export class SupervisedWorker implements KnownWorker {
   readonly id: number
+  readonly slot: number
   readonly generation: number
   readonly restarts: number
   readonly body: WorkerBody
@@ -57,6 +59,7 @@ export class SupervisedWorker implements KnownWorker {
   constructor(setup: WorkerSetup) {
     this.#setup = setup
     this.id = setup.id
+    this.slot = setup.slot
     this.generation = setup.generation
     this.restarts = setup.restarts
     this.body = setup.body

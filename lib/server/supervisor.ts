@@ -141,7 +141,7 @@ export class Supervisor {
     entry: string,
     pool: PoolSettings,
     startBody: StartBody,
-    [generation, restarts, isSuspect]: Parameters<PoolSetup['spawn']>,
+    [slot, generation, restarts, isSuspect]: Parameters<PoolSetup['spawn']>,
   ): SupervisedWorker {
     if (this.#isStopped) {
       throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The server is closed: a new worker comes too late')
@@ -149,6 +149,9 @@ export class Supervisor {
     const id = this.#nextWorker
     const settings: WorkerSettings = {
       id,
+      slot,
+      generation,
+      entry,
       isThread: false,
       isReadyManual: pool.isReadyManual,
       drainTimeout: pool.drainTimeout,
@@ -162,6 +165,7 @@ export class Supervisor {
     this.#nextWorker += 1
     const worker = new SupervisedWorker({
       id,
+      slot,
       generation,
       restarts,
       entry,

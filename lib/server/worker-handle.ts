@@ -17,6 +17,8 @@ export type WorkerState = 'starting' | 'ready' | 'draining' | 'exited'
 export interface WorkerHandle {
   /** Unique within the server; the first worker has 1. */
   readonly id: number
+  /** The slot within the pool, 0 to n-1, which restarts and reloads keep. Undefined for a worker that joined. */
+  readonly slot: number | undefined
   /** The process id. Undefined for a thread, for a process that could not be started, and in another pid namespace. */
   readonly pid: number | undefined
   /** The thread id; undefined for a process. */
@@ -41,6 +43,8 @@ export interface WorkerHandle {
 
 /** A worker that is a child process. */
 export interface ProcessHandle extends WorkerHandle {
+  /** The slot within the pool, 0 to n-1. */
+  readonly slot: number
   /** Undefined: the worker is a process. */
   readonly threadId: undefined
   /** The child process. */
@@ -51,6 +55,8 @@ export interface ProcessHandle extends WorkerHandle {
 
 /** A worker that joined a shared path. For the server it exits when its channel ends. */
 export interface JoinedHandle extends WorkerHandle {
+  /** Undefined: the worker belongs to no pool. */
+  readonly slot: undefined
   /** Undefined: the server did not start the worker. */
   readonly threadId: undefined
   /** Undefined: the server did not start the worker. */
@@ -75,6 +81,8 @@ export interface KnownWorker extends WorkerHandle {
 
 /** A worker that is a thread of this process. */
 export interface ThreadHandle extends WorkerHandle {
+  /** The slot within the pool, 0 to n-1. */
+  readonly slot: number
   /** Undefined: the worker is a thread. */
   readonly pid: undefined
   /** The thread id. */

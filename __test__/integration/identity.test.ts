@@ -1,0 +1,119 @@
+// A worker knows that a server started it, and as which worker.
+
+import { get } from 'node:http'
+import test from 'ava'
+import { ask } from '../helpers/caller.js'
+import { run } from '../helpers/program.js'
+import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+async function identities(port: number, slots: readonly number[]): Promise<Map<number, Record<string, unknown>>> {
+  const found = new Map<number, Record<string, unknown>>()
+  await until(async () => {
+    const answer = JSON.parse(await ask(port))
+    found.set(answer.worker.slot, answer)
+    return slots.every((slot) => found.has(slot))
+  })
+  return found
+}
+
+test('a worker process knows its id, slot and generation before and after it connects', async (t) => {
+  const { pool, port } = await serve(t, 'tell-identity', { workers: 2, server: { policy: 'round-robin' } })
+  const found = await identities(port, [0, 1])
+  for (const handle of pool.workers) {
+    t.like(found.get(handle.slot), {
+      isWorker: true,
+      isWorkerStill: true,
+      worker: { id: handle.id, slot: handle.slot, generation: 1 },
+      instance: String(handle.slot),
+    })
+  }
+})
+
+test('a worker thread knows its slot, and its handle has the same', async (t) => {
+  const { pool, port } = await startThreads(t, 'tell-identity', { workers: 2, server: { policy: 'round-robin' } })
+  const found = await identities(port, [0, 1])
+  t.deepEqual(
+    pool.workers.map(({ slot }) => slot),
+    [0, 1],
+  )
+  for (const { id, slot } of pool.workers)
+    t.like(found.get(slot), { isWorker: true, worker: { id, slot, generation: 1 } })
+})
+
+test('a restart and a reload keep the slot, and resize() leaves slots 0 to n-1', async (t) => {
+  const { server, pool, port } = await serve(t, 'tell-identity', { workers: 3, restart: { minUptime: 0 } })
+  const [first] = pool.workers
+  const restarted = new Promise((resolve) => {
+    server.on('worker', (worker) => worker.restarts === 1 && resolve(worker.slot))
+  })
+  first?.process.kill('SIGKILL')
+  t.is(await restarted, 0)
+  await pool.reload()
+  const slots = (): number[] => pool.workers.map(({ slot }) => slot).sort()
+  t.deepEqual(slots(), [0, 1, 2])
+  t.deepEqual(new Set(pool.workers.map(({ generation }) => generation)), new Set([2]))
+  await pool.resize(1)
+  t.deepEqual(slots(), [0])
+  await pool.resize(2)
+  t.deepEqual(slots(), [0, 1])
+  t.like((await identities(port, [0])).get(0), { worker: { slot: 0, generation: 2 } })
+})
+
+test('a program that no server started is no worker, nor is the child of one', (t) => {
+  const { isWorker, worker } = require('@socketserver/node')
+  t.is(isWorker, false)
+  t.is(worker, undefined)
+})
+
+for (const kind of ['processes', 'threads']) {
+  test(`one file can be parent and worker: ${kind}`, async (t) => {
+    const program = run(t, 'parent-and-worker', { args: [kind] })
+    const { port } = JSON.parse(await program.line())
+    t.regex(await ask(port), /^slot [01]$/)
+    program.process.kill('SIGTERM')
+    t.is(await program.exit(), 0)
+  })
+
+  test(`a worker that starts its own file is stopped at once and told how one file can be both: ${kind}`, async (t) => {
+    const program = run(t, 'fork-itself', { args: [kind] })
+    t.is(await program.exit(), 0)
+    const lines = program.lines.map((line) => JSON.parse(line))
+    t.is(lines.filter((line) => 'started' in line).length, 1)
+    const notReady = lines.find((line) => 'notReady' in line)
+    t.regex(`${notReady?.notReady}${program.errors}`, /ERR_SOCKETSERVER_FORK_LOOP.*isWorker/s)
+  })
+}
+
+test('each worker process gets a port of its own for the debugger, and a restart reuses the port of its slot', async (t) => {
+  const server = startServer(t, { policy: 'round-robin' })
+  const port = await listen(server)
+  const { pool } = forkFixture(server, 'tell-identity', {
+    workers: 2,
+    execArgv: ['--inspect'],
+    restart: { minUptime: 0 },
+    silent: true,
+  })
+  await pool.ready
+  const ports = async (): Promise<unknown[]> => {
+    const found = await identities(port, [0, 1])
+    return [0, 1].map((slot) => found.get(slot)?.['port'])
+  }
+  const before = await ports()
+  t.deepEqual(before, [process.debugPort + 1, process.debugPort + 2])
+  await t.notThrowsAsync(debuggerAt(Number(before[0])))
+  const back = new Promise((resolve) => server.on('worker', (worker) => worker.slot === 0 && resolve(worker)))
+  pool.workers.find(({ slot }) => slot === 0)?.process.kill('SIGKILL')
+  await back
+  t.deepEqual(await ports(), before)
+  await pool.reload()
+  t.is(new Set(await ports()).size, 2)
+})
+
+function debuggerAt(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    get({ port, host: '127.0.0.1', path: '/json/version' }, (response) => {
+      response.resume().on('end', resolve)
+    }).on('error', reject)
+  })
+}

@@ -1,0 +1,67 @@
+// What this process or thread knows of itself: whether a server started it, and as which worker.
+
+import { fstatSync, realpathSync } from 'node:fs'
+import { isMainThread } from 'node:worker_threads'
+import { CHANNEL_VARIABLE } from './channel-variable.js'
+import { SocketServerError } from './errors.js'
+import { readSettings, SETTINGS_VARIABLE } from './worker-settings.js'
+
+/** Identifies a worker that a server started. */
+export interface WorkerIdentity {
+  /** Unique within the server; the same as `id` of the worker's handle. */
+  readonly id: number
+  /** The slot within the pool, 0 to n-1. Restarts and reloads keep the slot. Also `NODE_APP_INSTANCE` in processes. */
+  readonly slot: number
+  /** The generation within the pool, from 1; each reload starts the next. */
+  readonly generation: number
+}
+
+const settings = startedByServer() ? readSettings(process.env[SETTINGS_VARIABLE]) : undefined
+
+/**
+ * The identity of this worker; undefined in a process or thread that no server started. Read when the package is loaded, so
+ * that one file can be both parent and worker.
+ */
+export const worker: WorkerIdentity | undefined =
+  settings && Object.freeze({ id: settings.id, slot: settings.slot, generation: settings.generation })
+
+/** Whether a server started this process or thread, before or after `connect()`. */
+export const isWorker: boolean = worker !== undefined
+
+/** Records that this worker has called `connect()`: from now on it may start any file. */
+export function markConnected(): void {
+  hasConnected = true
+}
+
+/** Throws ERR_SOCKETSERVER_FORK_LOOP if this worker runs `entry` itself and has not connected: it would start itself for ever. */
+export function forbidForkLoop(entry: string, call: string): void {
+  if (settings === undefined || hasConnected || realPath(entry) !== realPath(settings.entry)) return
+  throw new SocketServerError(
+    'ERR_SOCKETSERVER_FORK_LOOP',
+    `${call} of '${entry}' in a worker that runs this very file would start workers without end. A file that is parent and ` +
+      "worker needs a branch: import { isWorker } from '@socketserver/node', and call connect() if isWorker, else createServer()",
+  )
+}
+
+let hasConnected = false
+
+/** A child of a worker inherits the variables, but not the descriptor: Node marks inherited descriptors close-on-exec. */
+function startedByServer(): boolean {
+  const text = process.env[CHANNEL_VARIABLE]
+  if (text === undefined || process.env[SETTINGS_VARIABLE] === undefined) return false
+  if (!isMainThread && !readSettings(process.env[SETTINGS_VARIABLE]).isThread) return false
+  try {
+    return fstatSync(Number(text)).isSocket()
+  } catch {
+    return false
+  }
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    // A name without its extension is compared as given.
+    return path
+  }
+}
