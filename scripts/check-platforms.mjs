@@ -1,11 +1,11 @@
-// Type-checks the Rust of core and binding for platforms that this machine is not, so that a `cfg` for macOS or musl
-// breaks here and not in a release. Only `cargo check`: no linker and no SDK of the other platform is needed.
+// Type-checks the Rust code for other platforms, so that an error behind a `cfg` for macOS or musl is found before a
+// release. `cargo check` needs no linker and no SDK of the other platform.
 //
-//     npm run check:platforms                            every platform that is published
-//     npm run check:platforms -- aarch64-apple-darwin    only these
+//     npm run check:platforms                            every published platform
+//     npm run check:platforms -- aarch64-apple-darwin    only these platforms
 //
-// A toolchain's own standard library for the target is used where rustup has it. Where rustup cannot fetch one, Debian's
-// second Rust (packages rustc-web, cargo-web, rust-web-src) builds the standard library from its sources.
+// Uses the target's standard library from rustup if it is installed. Otherwise Debian's second Rust (packages rustc-web,
+// cargo-web, rust-web-src) builds the standard library from its sources.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ const TARGETS = [
 
 const DEBIAN_PACKAGES = ['rustc-web', 'cargo-web', 'rust-web-src']
 
-/** Its own, or the two compilers would keep throwing away each other's work. */
+/** Separate from `target/`, because two compilers would invalidate each other's output there. */
 const TARGET_DIRECTORY = join(root, 'target', 'platforms')
 
 await main(async () => {
@@ -34,7 +34,7 @@ await main(async () => {
     try {
       await step(`Checking core and binding for ${target}`, () => check(target, installed.has(target)))
     } catch (error) {
-      if (!(error instanceof Failed) || error.exitCode === 130) throw error
+      if (!(error instanceof Failed)) throw error
       console.error(`${error.message}\n`)
       failed += 1
     }
@@ -45,11 +45,11 @@ await main(async () => {
 
 /**
  * @param {string} target
- * @param {boolean} prebuilt whether the toolchain brings the target's standard library
+ * @param {boolean} prebuilt whether the toolchain has the target's standard library
  */
 async function check(target, prebuilt) {
   const args = ['check', '-p', 'socketserver-core', '-p', 'socketserver-napi', '--lib', '--target', target]
-  // musl links statically unless told otherwise, and then knows no cdylib: an addon is one. napi build says the same.
+  // The musl targets link statically by default and then cannot build a cdylib. `napi build` sets the same flag.
   const flags = target.endsWith('musl') ? { RUSTFLAGS: '-C target-feature=-crt-static' } : {}
   if (prebuilt) {
     await run('cargo', args, { env: { CARGO_TARGET_DIR: TARGET_DIRECTORY, ...flags } })
@@ -59,7 +59,7 @@ async function check(target, prebuilt) {
     env: {
       CARGO_TARGET_DIR: join(TARGET_DIRECTORY, 'std'),
       PATH: `/usr/bin:${process.env['PATH']}`,
-      // -Zbuild-std is not stable yet, and Debian's Rust is a stable one.
+      // -Zbuild-std is unstable, and Debian's Rust is a stable release.
       RUSTC_BOOTSTRAP: '1',
       RUSTC: '/usr/bin/rustc',
       ...flags,
@@ -67,24 +67,23 @@ async function check(target, prebuilt) {
   })
 }
 
-/** @returns {Promise<Set<string>>} */
+/** Returns the targets that rustup has a standard library for; none without rustup. */
 async function installedTargets() {
-  try {
-    const { output } = await capture('rustup', ['target', 'list', '--installed'], { quiet: true })
-    return new Set(output.split('\n').filter((line) => line !== ''))
-  } catch (error) {
-    if (error instanceof Failed) return new Set()
-    throw error
-  }
+  const { output } = await capture('rustup', ['target', 'list', '--installed'], { quiet: true })
+  return new Set(output.split('\n').filter((line) => line !== ''))
 }
 
-/** @param {readonly string[]} missing */
+/**
+ * Makes sure that Debian's second Rust is installed. Installs it if this is Debian and the user is root.
+ *
+ * @param {readonly string[]} missing
+ */
 async function requireDebianRust(missing) {
   if (existsSync('/usr/bin/cargo') && existsSync('/usr/lib/rustlib/src/rust/library/std')) return
   const advice =
-    `No standard library for ${missing.join(', ')} is here. Either:\n` +
+    `The Rust standard library for ${missing.join(', ')} is not installed. Run one of:\n` +
     `  rustup target add ${missing.join(' ')}\n` +
-    `or, on Debian:\n  apt-get install ${DEBIAN_PACKAGES.join(' ')}`
+    `  apt-get install ${DEBIAN_PACKAGES.join(' ')}   (on Debian)`
   if (!existsSync('/usr/bin/apt-get') || process.getuid?.() !== 0) throw new Failed(advice)
   await step(`Installing ${DEBIAN_PACKAGES.join(', ')}`, async () => {
     try {

@@ -1,5 +1,5 @@
-// What CI asks of a change besides its tests, by one command. Every check runs even after one has failed, so that one
-// run says everything there is to repair.
+// Runs every check that CI runs besides the tests: format, lint, types, generated files, package. A failed check does not
+// stop the others.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import { capture, Failed, main, root, run, step } from './steps.mjs'
 
 const bin = (/** @type {string} */ name) => join(root, 'node_modules', '.bin', name)
 
-/** Sizes at which a file is usually two ideas. A note, not a failure: the reader decides where the second one is. */
+/** A longer file gets a note, not a failure: it often holds two ideas. */
 const USUAL_LINES = [
   { folder: 'crates/core/src', lines: 300 },
   { folder: 'crates/napi/src', lines: 300 },
@@ -32,7 +32,7 @@ await main(async () => {
     try {
       await step(title, action)
     } catch (error) {
-      if (!(error instanceof Failed) || error.exitCode === 130) throw error
+      if (!(error instanceof Failed)) throw error
       console.error(`${error.message}\n`)
       failures.push(title)
     }
@@ -49,47 +49,44 @@ await main(async () => {
   })
   await check('Lint of Rust', () => run('cargo', ['clippy', '--workspace', '--all-targets', '--', '-D', 'warnings']))
   await check('Build', build)
-  await check('Generated files are fresh', generatedFiles)
+  await check('Generated files are up to date', generatedFiles)
   for (const folder of ['__test__', 'examples', 'scripts', 'benchmarks']) {
     if (!existsSync(join(root, folder, 'tsconfig.json'))) continue
     await check(`Types of ${folder}/`, () => run(bin('tsc'), ['--noEmit', '-p', folder]))
   }
   await check('The package as npm would publish it', () => run(bin('publint'), ['run', '--strict', '--pack', 'npm']))
-  await check('Nothing tracked names a registry', lockFile)
+  await check('package-lock.json names no registry', lockFile)
   notes()
 
   if (failures.length > 0) throw new Failed(`Failed:\n${failures.map((title) => `  - ${title}`).join('\n')}`)
   console.log('All checks passed.')
 })
 
-/** The build has just written the loader and its typings anew: what git holds must be the same. */
+/** Fails if the generated files in git differ from those that the build has just written. */
 async function generatedFiles() {
   await run(bin('napi'), ['create-npm-dirs'])
   for (const folder of ['lib/binding', 'npm']) {
     const { code } = await capture('git', ['diff', '--exit-code', '--stat', '--', folder], { echo: true })
     const { output } = await capture('git', ['ls-files', '--others', '--exclude-standard', '--', folder])
     if (code === 0 && output === '') continue
-    throw new Failed(
-      `${folder} is generated, and what git has is not what the sources say.\n${output}Commit it as it is now.`,
-    )
+    throw new Failed(`The generated files in ${folder} changed. Commit them.\n${output}`)
   }
 }
 
 async function lockFile() {
   if (/"resolved": "http/.test(readFileSync(join(root, 'package-lock.json'), 'utf8'))) {
-    throw new Failed(
-      'package-lock.json names a registry; .npmrc asks npm to leave that out: npm install --package-lock-only',
-    )
+    throw new Failed('package-lock.json has `resolved` URLs. Run `npm install --package-lock-only` in this folder.')
   }
 }
 
+/** Prints a note for every file that is longer than usual. */
 function notes() {
   for (const { folder, lines } of USUAL_LINES) {
     if (!existsSync(join(root, folder))) continue
     for (const name of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
       if (!/\.(rs|[mc]?ts)$/.test(name) || name.startsWith('binding')) continue
       const count = readFileSync(join(root, folder, name), 'utf8').split('\n').length - 1
-      if (count > lines) console.log(`note: ${folder}/${name} has ${count} lines; look for the second idea in it.`)
+      if (count > lines) console.log(`note: ${folder}/${name} has ${count} lines; consider splitting it.`)
     }
   }
 }

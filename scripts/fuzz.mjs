@@ -1,7 +1,7 @@
-// Throws bytes at what a hostile peer could send, for a given time: each fuzz target of crates/core/fuzz in turn.
-// cargo-fuzz needs a nightly Rust; it is installed into target/tools when it is missing, and nowhere else.
+// Runs the fuzz targets of crates/core/fuzz, which decode bytes that a hostile peer could send. Needs a nightly Rust.
+// Installs cargo-fuzz into target/tools if it is missing.
 //
-//     npm run fuzz                       60 seconds a target
+//     npm run fuzz                       60 seconds for each target
 //     npm run fuzz -- --seconds 600
 //     npm run fuzz -- --target frame
 
@@ -20,7 +20,7 @@ await main(async () => {
     options: { seconds: { type: 'string', default: '60' }, target: { type: 'string', multiple: true } },
   })
   if (!/^[1-9]\d*$/.test(values.seconds)) {
-    throw new Failed(`--seconds takes a whole number of seconds, not '${values.seconds}'.`)
+    throw new Failed(`--seconds must be a whole number greater than 0, not '${values.seconds}'.`)
   }
   await setup()
   const env = { PATH: [join(TOOLS, 'bin'), process.env['PATH']].join(delimiter) }
@@ -30,13 +30,13 @@ await main(async () => {
       run('cargo', ['install', 'cargo-fuzz', '--locked', '--root', TOOLS]),
     )
   }
-  // A target ends without a word, and what it has left in its folder for temporary files is swept up here.
+  // A fuzz target that exits does not remove its temporary files.
   const scratch = mkdtempSync(join(tmpdir(), 'socketserver-fuzz-'))
-  const within = { cwd: CRATE, env: { ...env, TMPDIR: scratch } }
+  const options = { cwd: CRATE, env: { ...env, TMPDIR: scratch } }
   try {
     for (const target of values.target ?? targets()) {
       await step(`Fuzzing ${target} for ${values.seconds} s`, () =>
-        run('cargo', ['+nightly', 'fuzz', 'run', target, '--', `-max_total_time=${values.seconds}`], within),
+        run('cargo', ['+nightly', 'fuzz', 'run', target, '--', `-max_total_time=${values.seconds}`], options),
       )
     }
   } finally {

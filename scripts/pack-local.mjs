@@ -1,18 +1,16 @@
-// Makes the two tarballs that a release would publish for this machine, into build/pack: the package, and its binary
-// for this platform. Installed together in an empty folder they need no Rust.
+// Packs the two tarballs that a release would publish for this machine into build/pack: the package, and the binary
+// package of this platform. Installing both needs no Rust.
 //
 //     npm run pack:local
 //     cd "$(mktemp -d)" && npm init -y && npm install <repository>/build/pack/*.tgz
 //
-//     npm run pack:local -- --built DIRECTORY    packs what is built already, into another folder
+//     npm run pack:local -- --built DIRECTORY    packs the last build into DIRECTORY
 //
-// The platform's package is put together in build/, from what `napi create-npm-dirs` wrote to npm/: `napi artifacts`
-// asks for the binaries of every platform at once, which only a release has.
+// `napi artifacts` needs the binaries of all platforms, so this script copies the one binary itself.
 
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { build } from './build.mjs'
-import { platform } from './platform.mjs'
 import { setup } from './setup.mjs'
 import { capture, Failed, main, root, step } from './steps.mjs'
 
@@ -32,12 +30,12 @@ await main(async () => {
   })
 })
 
-/** @returns {string} the folder of this platform's package, complete with its binary */
+/** Returns the folder of this platform's package, with the binary in it. */
 function stagePlatform() {
   const name = platform()
   const from = join(root, 'npm', name)
   if (!existsSync(from)) {
-    throw new Failed(`There is no package for ${name}. Published are: ${readdirSync(join(root, 'npm')).join(', ')}.`)
+    throw new Failed(`There is no package for ${name}, only for ${readdirSync(join(root, 'npm')).join(', ')}.`)
   }
   const to = join(root, 'build', 'npm', name)
   mkdirSync(to, { recursive: true })
@@ -47,9 +45,21 @@ function stagePlatform() {
   return to
 }
 
+/** Returns this platform's name in napi and npm, for example `linux-x64-gnu` or `darwin-arm64`. */
+function platform() {
+  const { platform, arch } = process
+  if (platform !== 'linux') return `${platform}-${arch}`
+  const report = process.report.getReport()
+  const header = typeof report === 'object' && 'header' in report ? report.header : undefined
+  // Only glibc reports a version.
+  const glibc = typeof header === 'object' && header !== null && 'glibcVersionRuntime' in header
+  return `linux-${arch}-${glibc ? 'gnu' : 'musl'}`
+}
+
 /**
+ * Packs a folder and returns the tarball's path.
+ *
  * @param {string} folder
- * @returns {Promise<string>} the tarball's path
  */
 async function pack(folder) {
   const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', OUTPUT]
@@ -59,7 +69,7 @@ async function pack(folder) {
 }
 
 /**
- * A list of packages up to npm 11, an object keyed by name from npm 12.
+ * Returns the tarball's name from the output of `npm pack --json`: a list up to npm 11, an object from npm 12 on.
  *
  * @param {Record<string, { filename: string }>} packed
  */

@@ -1,11 +1,11 @@
-// The long run: tens of thousands of requests from 26 clients, some slow and some idle, while workers are reloaded, resized
-// and killed without pause; for processes, threads, and Node's cluster. Prints what each has lost, as a table.
+// Runs the soak test: 26 clients, some slow and some idle, send tens of thousands of requests while workers are reloaded,
+// resized and killed all the time. Compares processes, threads and Node's cluster, and prints what each of them lost.
 //
 //     npm run soak                            all three, 32,600 requests each
-//     npm run soak -- processes --scale 10    ten times as many
+//     npm run soak -- processes --scale 10    ten times as many requests
 //     npm run soak -- cluster --no-kills      reloads and resizes only
 //
-// It fails if processes or threads lose anything but what a killed worker held. `npm test` runs a tenth of it.
+// Fails if processes or threads lose a request that no killed worker held. `npm test` runs a tenth of the soak test.
 
 import { join } from 'node:path'
 import { build } from './build.mjs'

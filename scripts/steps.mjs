@@ -1,14 +1,15 @@
-// What every command of the repository shares: named steps that a person can follow, child processes whose output is
-// seen as it comes, and one way to fail. Builtins only, because it runs before anything is installed.
+// Shared by every command: runs programs, reports steps, and reports failures. Uses only Node's own modules, because a
+// fresh clone has no node_modules yet.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 /** The repository's folder. */
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** A failure that its message explains in full: it is shown without a stack. */
+/** A failure whose message needs no stack trace. */
 export class Failed extends Error {
   /**
    * @param {string} message
@@ -20,25 +21,27 @@ export class Failed extends Error {
   }
 }
 
+/** @typedef {{ cwd?: string, env?: Record<string, string | undefined> }} RunOptions */
+
 /**
- * Runs a command in the repository's folder and resolves when it has succeeded.
+ * Runs a program in the repository's folder. Throws `Failed` if the program fails.
  *
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: Record<string, string | undefined> }} [options]
+ * @param {RunOptions} [options]
  */
 export async function run(command, args, options = {}) {
-  const { code, signal } = await ended(launch(command, args, 'inherit', options))
-  if (code !== 0) throw stopped(command, args, code, signal)
+  const code = await exitCode(launch(command, args, 'inherit', options))
+  if (code !== 0) throw new Failed(`\`${[command, ...args].join(' ')}\` failed with exit code ${code}.`, code)
 }
 
 /**
- * As `run`, and returns what the command wrote to its standard output. `echo` shows it as well.
- * Resolves whatever the exit code is: the caller judges it.
+ * Runs a program and returns its exit code and its standard output. `echo` also prints the output; `quiet` discards
+ * standard error.
  *
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: Record<string, string | undefined>, echo?: boolean, quiet?: boolean }} [options]
+ * @param {RunOptions & { echo?: boolean, quiet?: boolean }} [options]
  */
 export async function capture(command, args, options = {}) {
   const child = launch(command, args, ['inherit', 'pipe', options.quiet ? 'ignore' : 'inherit'], options)
@@ -47,12 +50,11 @@ export async function capture(command, args, options = {}) {
     output += text
     if (options.echo) process.stdout.write(text)
   })
-  const { code, signal } = await ended(child)
-  return { output, code: code ?? 1, signal }
+  return { code: await exitCode(child), output }
 }
 
 /**
- * Says what is being done and how long it took.
+ * Prints the title of a step, runs the step, and prints how long it took.
  *
  * @template T
  * @param {string} title
@@ -60,15 +62,15 @@ export async function capture(command, args, options = {}) {
  * @returns {Promise<T>}
  */
 export async function step(title, action) {
-  console.log(paint(1, `==> ${title}`))
-  const began = performance.now()
+  console.log(`==> ${title}`)
+  const start = performance.now()
   const result = await action()
-  console.log(paint(2, `    done in ${((performance.now() - began) / 1000).toFixed(1)} s\n`))
+  console.log(`    done in ${((performance.now() - start) / 1000).toFixed(1)} s\n`)
   return result
 }
 
 /**
- * Runs a command's main function; a failure becomes a message and an exit code.
+ * Runs a command's main function. Prints the message of a `Failed` and sets the exit code.
  *
  * @param {() => Promise<void>} action
  */
@@ -77,7 +79,7 @@ export async function main(action) {
     await action()
   } catch (error) {
     if (!(error instanceof Failed)) throw error
-    if (error.message !== '') console.error(paint(31, `\n${error.message}`))
+    console.error(`\n${error.message}`)
     process.exitCode = error.exitCode
   }
 }
@@ -86,46 +88,24 @@ export async function main(action) {
  * @param {string} command
  * @param {readonly string[]} args
  * @param {import('node:child_process').StdioOptions} stdio
- * @param {{ cwd?: string, env?: Record<string, string | undefined> }} options
+ * @param {RunOptions} options
  */
 function launch(command, args, stdio, { cwd = root, env = {} }) {
   return spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio })
 }
 
 /**
+ * Returns the exit code that a shell would report: 127 for a program that does not exist, 128 + n after signal n.
+ *
  * @param {import('node:child_process').ChildProcess} child
- * @returns {Promise<{ code: number | null, signal: NodeJS.Signals | null }>}
+ * @returns {Promise<number>}
  */
-async function ended(child) {
+async function exitCode(child) {
   try {
     const [code, signal] = await once(child, 'close')
-    return { code, signal }
+    return code ?? 128 + constants.signals[/** @type {NodeJS.Signals} */ (signal)]
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
-      throw new Failed(`${child.spawnfile} was not found on the PATH.`)
-    }
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 127
     throw error
   }
-}
-
-/**
- * @param {string} command
- * @param {readonly string[]} args
- * @param {number | null} code
- * @param {NodeJS.Signals | null} signal
- */
-function stopped(command, args, code, signal) {
-  // Ctrl-C needs no explanation; 130 is what a shell reports for it.
-  if (signal === 'SIGINT' || code === 130) return new Failed('', 130)
-  return new Failed(`${command} ${args.join(' ')} ended with ${signal ?? `exit code ${code}`}.`)
-}
-
-/**
- * By hand and not with util.styleText, which an older Node lacks: such a Node must get as far as being told so.
- *
- * @param {number} code
- * @param {string} text
- */
-function paint(code, text) {
-  return process.stdout.isTTY && !process.env['NO_COLOR'] ? `\x1b[${code}m${text}\x1b[0m` : text
 }

