@@ -1,7 +1,7 @@
-// What a short connection costs: connect, a line, its answer, close, as fast as that goes.
+// Measures the cost of a short connection: connect, send a line, read the answer, close, as fast as possible.
 
-import { everyColumn, underLoad } from '../harness/figures.mjs'
-import { hasReusePort, peers } from '../harness/peer.mjs'
+import { connectionColumns, measureUnderLoad } from '../harness/metrics.mjs'
+import { hasReusePort, peers } from '../harness/peers.mjs'
 
 const WORKERS = 2
 const MOST_CLIENTS = 64
@@ -26,21 +26,24 @@ function group(options, clients) {
       name: peer.name,
       label: peer.label,
       measure: (context) =>
-        underLoad(context, peer, {
+        measureUnderLoad(context, peer, {
           mode: 'closed',
           options: { clients, seconds: options.quick ? 0.5 : 3 },
           warmUp: { seconds: options.quick ? 0.3 : 1 },
         }),
     })),
-    columns: everyColumn,
-    base: 'shared',
+    columns: connectionColumns,
+    baseline: 'shared',
     ratios: [
-      { figure: 'cpu', title: 'CPU' },
-      { figure: 'rate', title: 'conn/s' },
+      { metric: 'cpu', title: 'CPU' },
+      { metric: 'rate', title: 'conn/s' },
     ],
-    targets: [...aims('processes', 'here', clients), ...(options.quick ? [] : aims('first', 'policy first', clients))],
+    targets: [
+      ...targets('processes', 'socketserver', clients),
+      ...(options.quick ? [] : targets('first', 'policy first', clients)),
+    ],
     chart: {
-      figure: 'cpu',
+      metric: 'cpu',
       title: `Server CPU per connection, ${clients} clients at a time, microseconds`,
       file: `cost-${clients}-clients`,
     },
@@ -48,22 +51,21 @@ function group(options, clients) {
 }
 
 /**
- * What one of ours is to reach beside the two of Node.
+ * Returns the targets of one of this package's peers, compared with Node's two cluster policies.
  *
  * @param {string} subject
- * @param {string} who
+ * @param {string} label
  * @param {number} clients
  * @returns {import('../harness/types.js').Target[]}
  */
-function aims(subject, who, clients) {
-  const of = { subject, by: /** @type {const} */ ('ratio') }
-  const says = (/** @type {string} */ what, /** @type {string} */ against) =>
-    `${what} with ${clients} clients, ${who} / ${against}`
+function targets(subject, label, clients) {
+  const describe = (/** @type {string} */ title, /** @type {string} */ baseline) =>
+    `${title} with ${clients} clients, ${label} / ${baseline}`
   return [
-    { says: says('CPU', 'SCHED_NONE'), figure: 'cpu', against: 'shared', atMost: 1.1, ...of },
-    { says: says('CPU', 'SCHED_RR'), figure: 'cpu', against: 'round-robin', atMost: 0.3, ...of },
-    { says: says('conn/s', 'SCHED_NONE'), figure: 'rate', against: 'shared', atLeast: 0.95, ...of },
-    { says: says('conn/s', 'SCHED_RR'), figure: 'rate', against: 'round-robin', atLeast: 3, ...of },
+    { description: describe('CPU', 'SCHED_NONE'), subject, metric: 'cpu', baseline: 'shared', atMost: 1.1 },
+    { description: describe('CPU', 'SCHED_RR'), subject, metric: 'cpu', baseline: 'round-robin', atMost: 0.3 },
+    { description: describe('conn/s', 'SCHED_NONE'), subject, metric: 'rate', baseline: 'shared', atLeast: 0.95 },
+    { description: describe('conn/s', 'SCHED_RR'), subject, metric: 'rate', baseline: 'round-robin', atLeast: 3 },
   ]
 }
 
@@ -73,9 +75,10 @@ function aims(subject, who, clients) {
  */
 function compared(options, clients) {
   const wanted = { behaviour: /** @type {const} */ ('short'), workers: WORKERS }
-  // The second table of a short run keeps to what the aims compare.
-  if (options.quick && clients < MOST_CLIENTS)
+  // The second table of a quick run has only the peers that the targets need.
+  if (options.quick && clients < MOST_CLIENTS) {
     return [peers.roundRobin(wanted), peers.shared(wanted), peers.processes(wanted)]
+  }
   return [
     peers.single(wanted),
     peers.roundRobin(wanted),

@@ -1,7 +1,7 @@
-// Requests on kept connections: once a connection is where it belongs, nothing of ours is in its way.
+// Measures requests on keep-alive connections. After the handoff, this package does not touch them.
 
-import { columns, underLoad } from '../harness/figures.mjs'
-import { peers } from '../harness/peer.mjs'
+import { columns, measureUnderLoad } from '../harness/metrics.mjs'
+import { peers } from '../harness/peers.mjs'
 
 const CLIENTS = 32
 
@@ -19,8 +19,8 @@ export const http = {
  */
 function group(options, workers) {
   const wanted = { behaviour: /** @type {const} */ ('http'), workers }
-  const ours = { subject: 'processes', against: 'shared', by: /** @type {const} */ ('ratio') }
-  // Round robin spreads the connections as evenly as we do, and SCHED_NONE does not.
+  const comparison = { subject: 'processes', baseline: 'shared' }
+  // SCHED_RR distributes the connections evenly, as this package does; SCHED_NONE does not.
   const other = workers === 1 ? peers.single(wanted) : peers.roundRobin(wanted)
   const compared = [other, peers.shared(wanted), peers.processes(wanted)]
   return {
@@ -30,21 +30,31 @@ function group(options, workers) {
       name: peer.name,
       label: peer.name === 'single' ? 'http.Server, one process' : peer.label,
       measure: (context) =>
-        underLoad(context, peer, {
+        measureUnderLoad(context, peer, {
           mode: 'http',
           options: { clients: CLIENTS, seconds: options.quick ? 0.7 : 5 },
           warmUp: { seconds: options.quick ? 0.4 : 2 },
         }),
     })),
     columns: [columns.requests, columns.cpu, columns.parent, columns.p50, columns.p99],
-    base: 'shared',
+    baseline: 'shared',
     ratios: [
-      { figure: 'cpu', title: 'CPU' },
-      { figure: 'rate', title: 'requests/s' },
+      { metric: 'cpu', title: 'CPU' },
+      { metric: 'rate', title: 'requests/s' },
     ],
     targets: [
-      { says: `CPU each, ${workers} here / ${workers} of SCHED_NONE`, figure: 'cpu', atMost: 1.03, ...ours },
-      { says: `requests/s, ${workers} here / ${workers} of SCHED_NONE`, figure: 'rate', atLeast: 0.97, ...ours },
+      {
+        description: `CPU each with ${workers} of each, socketserver / SCHED_NONE`,
+        metric: 'cpu',
+        atMost: 1.03,
+        ...comparison,
+      },
+      {
+        description: `requests/s with ${workers} of each, socketserver / SCHED_NONE`,
+        metric: 'rate',
+        atLeast: 0.97,
+        ...comparison,
+      },
     ],
   }
 }

@@ -1,4 +1,4 @@
-// All cases, in the order in which they are run.
+// All cases, in the order of a run.
 
 import { cost } from './cost.mjs'
 import { fairness } from './fairness.mjs'

@@ -1,18 +1,18 @@
-// A lone connection: one client, which begins anew when it has been answered, so that nobody shares a turn with it. What
-// differs between two ways of serving is the time from connecting to the handler; the rest is the same code.
+// Measures the latency of a single connection: one client connects again after each answer. Peers differ only in the time
+// from connect to the handler.
 
-import { columns, underLoad } from '../harness/figures.mjs'
-import { hasReusePort, peers } from '../harness/peer.mjs'
+import { columns, measureUnderLoad } from '../harness/metrics.mjs'
+import { hasReusePort, peers } from '../harness/peers.mjs'
 
 /** @type {import('../harness/types.js').Case} */
 export const latency = {
   name: 'latency',
-  title: 'A lone connection, connect to answer',
+  title: 'A single connection, from connect to answer',
   groups: (options) => {
     const wanted = { behaviour: /** @type {const} */ ('short'), workers: 2 }
-    // A short run keeps to what the aims compare.
-    const aims = [peers.roundRobin(wanted), peers.shared(wanted), peers.processes(wanted)]
-    const everybody = [
+    // A quick run has only the peers that the targets need.
+    const required = [peers.roundRobin(wanted), peers.shared(wanted), peers.processes(wanted)]
+    const all = [
       peers.single(wanted),
       peers.roundRobin(wanted),
       peers.shared(wanted),
@@ -21,7 +21,7 @@ export const latency = {
       peers.processes(wanted),
       peers.threads(wanted),
     ]
-    const compared = options.quick ? aims : everybody
+    const compared = options.quick ? required : all
     return [
       {
         name: 'one-client',
@@ -30,34 +30,38 @@ export const latency = {
           name: peer.name,
           label: peer.label,
           measure: (context) =>
-            underLoad(context, peer, {
+            measureUnderLoad(context, peer, {
               mode: 'closed',
               options: { clients: 1, seconds: options.quick ? 0.5 : 3 },
               warmUp: { seconds: options.quick ? 0.3 : 1 },
             }),
         })),
         columns: [columns.p50, columns.p99, columns.p999, columns.cpu],
-        base: 'shared',
-        ratios: [{ figure: 'p50', title: 'p50' }],
+        baseline: 'shared',
+        ratios: [{ metric: 'p50', title: 'p50' }],
         targets: [
           {
-            says: 'p50, here - SCHED_NONE, ms',
+            description: 'p50, socketserver - SCHED_NONE, ms',
             subject: 'processes',
-            figure: 'p50',
-            against: 'shared',
-            by: 'difference',
+            metric: 'p50',
+            baseline: 'shared',
+            comparison: 'difference',
             atMost: 0.03,
           },
           {
-            says: 'p50, here / SCHED_RR',
+            description: 'p50, socketserver / SCHED_RR',
             subject: 'processes',
-            figure: 'p50',
-            against: 'round-robin',
-            by: 'ratio',
+            metric: 'p50',
+            baseline: 'round-robin',
+            comparison: 'ratio',
             atMost: 0.6,
           },
         ],
-        chart: { figure: 'p50', title: 'A lone connection, connect to answer, median, milliseconds', file: 'latency' },
+        chart: {
+          metric: 'p50',
+          title: 'A single connection, from connect to answer, median, milliseconds',
+          file: 'latency',
+        },
       },
     ]
   },

@@ -1,10 +1,10 @@
-// What many workers, many idle connections and many waiting ones cost.
+// Measures the cost of many workers, many idle connections and many queued connections.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { columns, underLoad } from '../harness/figures.mjs'
 import { hold } from '../harness/load.mjs'
-import { peers } from '../harness/peer.mjs'
-import { memory, use } from '../harness/processes.mjs'
+import { columns, measureUnderLoad } from '../harness/metrics.mjs'
+import { peers } from '../harness/peers.mjs'
+import { memory, usage } from '../harness/processes.mjs'
 
 const CLIENTS = 64
 /** Seconds. */
@@ -14,7 +14,7 @@ const LONGEST_WARM_UP = 60
 export const scale = {
   name: 'scale',
   title: 'Scale',
-  groups: (options) => [manyWorkers(options), manyIdle(options), manyWaiting(options)],
+  groups: (options) => [manyWorkers(options), manyIdle(options), manyQueued(options)],
 }
 
 /**
@@ -22,14 +22,14 @@ export const scale = {
  * @returns {import('../harness/types.js').Group}
  */
 function manyWorkers(options) {
-  const subject = (/** @type {string} */ name, /** @type {import('../harness/peer.mjs').Peer} */ peer) => ({
+  const subject = (/** @type {string} */ name, /** @type {import('../harness/peers.mjs').Peer} */ peer) => ({
     name,
     label: `${peer.label}, ${peer.workers} workers`,
     measure: (/** @type {import('../harness/types.js').Context} */ context) =>
-      underLoad(context, peer, {
+      measureUnderLoad(context, peer, {
         mode: 'closed',
         options: { clients: CLIENTS, seconds: options.quick ? 1 : 4 },
-        // Until the last worker's code is compiled: in a cold one a connection costs ten times as much.
+        // Until V8 has optimised the code in the last worker: before, a connection costs ten times as much.
         warmUp: { connections: (options.quick ? 200 : 2000) * peer.workers, seconds: LONGEST_WARM_UP },
       }),
   })
@@ -39,7 +39,7 @@ function manyWorkers(options) {
     name: 'workers',
     title: `Many workers, ${CLIENTS} clients at a time`,
     subjects: [
-      // For comparison, and too long for a short run.
+      // For comparison; too slow for a quick run.
       ...(options.quick
         ? []
         : [
@@ -51,16 +51,23 @@ function manyWorkers(options) {
       subject('many-first', peers.first({ behaviour, workers: many })),
     ],
     columns: [columns.rate, columns.cpu, columns.parent, columns.p99, columns.memory],
-    base: '2',
-    ratios: [{ figure: 'cpu', title: 'CPU' }],
+    baseline: '2',
+    ratios: [{ metric: 'cpu', title: 'CPU' }],
     targets: [
-      { says: `CPU, ${many} workers / 2`, subject: 'many', figure: 'cpu', against: '2', by: 'ratio', atMost: 1.3 },
       {
-        says: `CPU, ${many} workers by the policy first / 2`,
+        description: `CPU, ${many} workers / 2`,
+        subject: 'many',
+        metric: 'cpu',
+        baseline: '2',
+        comparison: 'ratio',
+        atMost: 1.3,
+      },
+      {
+        description: `CPU, ${many} workers with the policy first / 2`,
         subject: 'many-first',
-        figure: 'cpu',
-        against: '2',
-        by: 'ratio',
+        metric: 'cpu',
+        baseline: '2',
+        comparison: 'ratio',
         atMost: 1.3,
       },
     ],
@@ -72,33 +79,33 @@ function manyWorkers(options) {
  * @returns {import('../harness/types.js').Group}
  */
 function manyIdle(options) {
-  const most = options.quick ? 2000 : 10_000
+  const count = options.quick ? 2000 : 10_000
   const peer = peers.processes({ behaviour: 'hold', workers: 2 })
   return {
     name: 'idle',
-    title: `${most} idle connections, ${CLIENTS} clients at a time, 2 workers`,
-    subjects: [0, most].map((held) => ({
+    title: `${count} idle connections, ${CLIENTS} clients at a time, 2 workers`,
+    subjects: [0, count].map((held) => ({
       name: held === 0 ? 'none' : 'idle',
       label: `${peer.label}, ${held} idle`,
       measure: (context) =>
-        underLoad(context, peer, {
+        measureUnderLoad(context, peer, {
           mode: 'closed',
-          // The same behaviour for both: it leaves the end to the client.
+          // Both rows use the behaviour `hold`, in which the client closes the connection.
           options: { clients: CLIENTS, seconds: options.quick ? 0.8 : 3, until: 'newline' },
           warmUp: { seconds: options.quick ? 0.3 : 1 },
           held,
         }),
     })),
     columns: [columns.rate, columns.cpu, columns.parent, columns.p99],
-    base: 'none',
-    ratios: [{ figure: 'cpu', title: 'CPU' }],
+    baseline: 'none',
+    ratios: [{ metric: 'cpu', title: 'CPU' }],
     targets: [
       {
-        says: `CPU, ${most} idle connections / none`,
+        description: `CPU, ${count} idle connections / none`,
         subject: 'idle',
-        figure: 'cpu',
-        against: 'none',
-        by: 'ratio',
+        metric: 'cpu',
+        baseline: 'none',
+        comparison: 'ratio',
         atMost: 1.1,
       },
     ],
@@ -109,37 +116,39 @@ function manyIdle(options) {
  * @param {import('../harness/options.mjs').Options} options
  * @returns {import('../harness/types.js').Group}
  */
-function manyWaiting(options) {
+function manyQueued(options) {
   const connections = options.quick ? 2000 : 10_000
-  // Nobody takes them, so they stay in the queue.
+  // Without workers, the connections stay in the queue.
   const peer = peers.processes({ behaviour: 'short', workers: 0, maxQueue: 2 * connections })
   return {
-    name: 'waiting',
-    title: `${connections} connections that wait for a worker`,
+    name: 'queued',
+    title: `${connections} queued connections`,
     subjects: [
       {
-        name: 'waiting',
+        name: 'queued',
         label: peer.label,
         measure: async (context) => {
           const server = await context.start(peer)
-          // A parent that has just started still gives back what starting took.
-          await wait(SETTLED)
-          const before = memory(server.pid, use(server.pid)).parent
+          // A parent that has just started still returns memory to the system.
+          await wait(SETTLE_TIME)
+          const before = memory(server.pid, usage(server.pid)).parent
           const options = { connections, rate: 4 * CLIENTS * CLIENTS, expect: 'nothing' }
-          const held = await server.during(hold({ port: server.port, options, least: 0 }))
-          await server.during(server.stats('queued', connections))
-          const after = memory(server.pid, use(server.pid)).parent
-          await server.during(held.release())
+          const queued = await server.during(hold({ port: server.port, options, least: 0 }))
+          await server.during(server.waitForStats('queued', connections))
+          const after = memory(server.pid, usage(server.pid)).parent
+          await server.during(queued.release())
           return { each: (after - before) / 1024 / connections }
         },
       },
     ],
-    columns: [{ figure: 'each', title: 'parent RSS each', unit: 'KiB', digits: 2 }],
-    base: 'waiting',
+    columns: [{ metric: 'each', title: 'parent RSS for each', unit: 'KiB', digits: 2 }],
+    baseline: 'queued',
     ratios: [],
-    targets: [{ says: 'parent RSS by waiting connection, KiB', subject: 'waiting', figure: 'each', atMost: 1 }],
+    targets: [
+      { description: 'parent RSS for each queued connection, KiB', subject: 'queued', metric: 'each', atMost: 1 },
+    ],
   }
 }
 
 /** Milliseconds. */
-const SETTLED = 500
+const SETTLE_TIME = 500

@@ -1,24 +1,25 @@
-// Who waits how long when each worker serves one connection at a time and most services are short, some long.
+// Measures waiting times when each worker serves one connection at a time, and one in ten services is long.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { columns, spreadOver } from '../harness/figures.mjs'
+import { quantile } from 'simple-statistics'
 import { load } from '../harness/load.mjs'
-import { hasReusePort, peers } from '../harness/peer.mjs'
+import { MeasurementError } from '../harness/measurement-error.mjs'
+import { columns, spreadOver } from '../harness/metrics.mjs'
+import { hasReusePort, peers } from '../harness/peers.mjs'
 import { simulate } from '../harness/queue.mjs'
-import { percentile } from '../harness/statistics.mjs'
-import { Unmeasured } from '../harness/unmeasured.mjs'
 
-/** Milliseconds: 90 of 100 services take 10, the others 110; see `peers/service.mjs`. */
+/** Milliseconds: nine of ten services take 10, the others 110; see `peers/service.mjs`. */
 const MEAN_SERVICE = 20
 const LOAD = 0.8
-/** Milliseconds after which a connection that has no answer is a failure and not a long wait. */
-const LONGEST = 30_000
+/** Milliseconds after which a connection without an answer is a failure. */
+const TIMEOUT = 30_000
 
 /** @type {import('../harness/types.js').Case} */
 export const tails = {
   name: 'tails',
-  title: 'Tails: one connection at a time each, service 10 ms or (one in ten) 110 ms, 80 % load, Poisson arrivals',
+  title:
+    'Tail latency: one connection at a time per worker, service 10 ms or (one in ten) 110 ms, 80 % load, Poisson arrivals',
   groups: (options) => [group(options, 4, options.quick ? 3 : 12), group(options, 16, options.quick ? 2 : 8)],
 }
 
@@ -32,36 +33,43 @@ function group(options, workers, seconds) {
   const wanted = { behaviour: /** @type {const} */ ('service'), workers, oneAtATime: true }
   const compared = [
     peers.roundRobin,
-    // The short run keeps to what the aims compare.
+    // A quick run has only the peers that the targets need.
     ...(options.quick ? [] : [peers.shared, ...(hasReusePort(options) ? [peers.reusePort] : [])]),
     peers.processes,
   ]
-  const ours = { subject: 'processes' }
+  const subject = 'processes'
   return {
     name: `${workers}-workers`,
     title: `${workers} workers`,
     subjects: compared.map((peer) => ({
       name: peer(wanted).name,
       label: peer(wanted).label,
-      measure: (context) => served(context, peer, wanted, seconds),
+      measure: (context) => measureServices(context, peer, wanted, seconds),
     })),
     columns: [
       columns.p50,
       columns.p99,
       columns.p999,
-      { figure: 'ideal', title: 'p99 of the ideal queue', unit: 'ms', digits: 1 },
-      { figure: 'beyond', title: 'p99 / ideal', unit: '', digits: 2 },
+      { metric: 'ideal', title: 'p99 of the simulated queue', unit: 'ms', digits: 1 },
+      { metric: 'overIdeal', title: 'p99 / simulated', unit: '', digits: 2 },
       columns.spread,
     ],
-    base: 'round-robin',
-    ratios: [{ figure: 'p99', title: 'p99' }],
+    baseline: 'round-robin',
+    ratios: [{ metric: 'p99', title: 'p99' }],
     targets: [
-      { says: `p99 / that of the simulated M/G/${workers} queue`, figure: 'beyond', atMost: 1.15, ...ours },
-      { says: 'p99, here / SCHED_RR', figure: 'p99', against: 'round-robin', by: 'ratio', atMost: 0.5, ...ours },
+      { description: `p99 / p99 of the simulated M/G/${workers} queue`, metric: 'overIdeal', atMost: 1.15, subject },
+      {
+        description: 'p99, socketserver / SCHED_RR',
+        metric: 'p99',
+        baseline: 'round-robin',
+        comparison: 'ratio',
+        atMost: 0.5,
+        subject,
+      },
     ],
     chart: {
-      figure: 'p99',
-      title: `p99 of the time to the answer, ${workers} workers, milliseconds`,
+      metric: 'p99',
+      title: `p99 of the time from arrival to answer, ${workers} workers, milliseconds`,
       file: `tails-${workers}-workers`,
     },
   }
@@ -69,13 +77,13 @@ function group(options, workers, seconds) {
 
 /**
  * @param {import('../harness/types.js').Context} context
- * @param {(wanted: import('../harness/peer.mjs').Wanted) => import('../harness/peer.mjs').Peer} peer
- * @param {import('../harness/peer.mjs').Wanted} wanted
+ * @param {(wanted: import('../harness/peers.mjs').Wanted) => import('../harness/peers.mjs').Peer} peer
+ * @param {import('../harness/peers.mjs').Wanted} wanted
  * @param {number} seconds
  */
-async function served(context, peer, wanted, seconds) {
+async function measureServices(context, peer, wanted, seconds) {
   const { workers } = wanted
-  // The same customers for every peer of a round, others in the next.
+  // All peers of a round get the same arrivals and services; each round has its own.
   const seed = 1 + context.round
   const rate = (LOAD * workers * 1000) / MEAN_SERVICE
   const schedule = join(context.folder, 'arrivals')
@@ -84,32 +92,32 @@ async function served(context, peer, wanted, seconds) {
     load({
       mode: 'open',
       port: server.port,
-      options: { rate, seconds, seed, timeout: LONGEST, 'save-arrivals': schedule },
+      options: { rate, seconds, seed, timeout: TIMEOUT, 'save-arrivals': schedule },
       least: (rate * seconds) / 2,
     }),
   )
-  // Its workers write down what their services took as they end.
+  // The workers write their service times to files when they exit.
   await server.stop()
   const arrivals = lines(schedule).map((line) => Number(line) / 1e6)
-  const ideal = percentile(simulate(arrivals, services(context.folder, arrivals.length), workers), 99)
+  const ideal = quantile(simulate(arrivals, readServices(context.folder, arrivals.length), workers), 0.99)
   const p99 = report.latency_us.p99 / 1000
   return {
     p50: report.latency_us.p50 / 1000,
     p99,
     p999: report.latency_us.p999 / 1000,
     ideal,
-    beyond: p99 / ideal,
+    overIdeal: p99 / ideal,
     spread: spreadOver(report.workers, workers),
   }
 }
 
 /**
- * What each service took, in milliseconds, by the number of its connection.
+ * Returns the time of each service in milliseconds, by the number of the connection.
  *
  * @param {string} folder
  * @param {number} count
  */
-function services(folder, count) {
+function readServices(folder, count) {
   /** @type {number[]} */
   const found = []
   for (const name of readdirSync(folder).filter((name) => name.endsWith('.services'))) {
@@ -119,7 +127,7 @@ function services(folder, count) {
     }
   }
   const known = found.filter(Number.isFinite).length
-  if (known !== count) throw new Unmeasured(`the workers tell of ${known} services where there were ${count}`)
+  if (known !== count) throw new MeasurementError(`the workers recorded ${known} services instead of ${count}`)
   return found
 }
 

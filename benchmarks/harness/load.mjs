@@ -1,10 +1,10 @@
-// Runs of socketserver-load, the clients of every measurement; see crates/load/README.md.
+// Runs socketserver-load, which provides the clients of every measurement. See crates/load/README.md.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { root } from '../../scripts/steps.mjs'
-import { Unmeasured } from './unmeasured.mjs'
+import { MeasurementError } from './measurement-error.mjs'
 
 /**
  * @typedef {object} Quantiles microseconds
@@ -28,36 +28,37 @@ import { Unmeasured } from './unmeasured.mjs'
  * @typedef {object} LoadRun
  * @property {'closed' | 'open' | 'hold' | 'http'} mode
  * @property {number} port
- * @property {Record<string, string | number>} options without the dashes
- * @property {number} least right answers without which nothing can be said
+ * @property {Record<string, string | number>} options without the leading dashes
+ * @property {number} least correct answers that a valid measurement needs
  */
 
 const PROGRAM = join(root, 'target', 'release', 'socketserver-load')
 
-/** So that a long run never waits for a port to leave TIME_WAIT. macOS has only 127.0.0.1 by default. */
+/** Source addresses, so that a long run does not run out of ports in TIME_WAIT. macOS has only 127.0.0.1 by default. */
 const SOURCES = process.platform === 'linux' ? 8 : 1
 
-/** Runs a load to its end, and gives its report if that is one to quote.
+/**
+ * Runs a load to its end and returns its report. Throws if the report is not valid.
  *
  * @param {LoadRun} run
  */
 export async function load(run) {
   const child = launch(run, ['ignore', 'pipe', 'pipe'])
-  return await report(run, child)
+  return await finished(run, child)
 }
 
 /**
- * Connections that are held. Resolves when all are open; `release` lets them go and gives the report.
+ * Opens connections and holds them. Resolves when all are open. `release` closes them and returns the report.
  *
- * @param {Omit<LoadRun, 'mode'>} held
+ * @param {Omit<LoadRun, 'mode'>} wanted
  */
-export async function hold(held) {
+export async function hold(wanted) {
   /** @type {LoadRun} */
-  const run = { ...held, mode: 'hold' }
+  const run = { ...wanted, mode: 'hold' }
   const child = launch(run, ['pipe', 'pipe', 'pipe'])
-  const reported = report(run, child)
+  const reported = finished(run, child)
   reported.catch(() => {})
-  await Promise.race([holding(child), reported])
+  await Promise.race([allOpen(child), reported])
   return {
     release: async () => {
       child.stdin?.end()
@@ -67,23 +68,23 @@ export async function hold(held) {
 }
 
 /**
- * A report, if it is one to quote: everything was answered rightly and once, and often enough.
+ * Parses a report. Throws if an answer was wrong or given twice, or if there are too few answers.
  *
  * @param {string} text
  * @param {number} least
  * @returns {LoadReport}
  */
-export function judged(text, least) {
+function parseReport(text, least) {
   /** @type {LoadReport} */
-  const found = JSON.parse(text)
-  const right = found.outcomes['ok'] ?? 0
-  if (!found.clean && found.total > 0) {
-    const outcomes = Object.entries(found.outcomes).flatMap(([name, count]) => (count > 0 ? [`${count} ${name}`] : []))
-    const twice = found.answered_twice > 0 ? `, ${found.answered_twice} tokens answered twice` : ''
-    throw new Unmeasured(`wrong answers: ${outcomes.join(', ')}${twice}; ${found.failures[0] ?? ''}`)
+  const report = JSON.parse(text)
+  const correct = report.outcomes['ok'] ?? 0
+  if (!report.clean && report.total > 0) {
+    const outcomes = Object.entries(report.outcomes).flatMap(([name, count]) => (count > 0 ? [`${count} ${name}`] : []))
+    const twice = report.answered_twice > 0 ? `, ${report.answered_twice} tokens answered twice` : ''
+    throw new MeasurementError(`wrong answers: ${outcomes.join(', ')}${twice}; ${report.failures[0] ?? ''}`)
   }
-  if (right < least) throw new Unmeasured(`too few answers: ${right} where ${least} are the least to judge by`)
-  return found
+  if (correct < least) throw new MeasurementError(`too few correct answers: ${correct} instead of at least ${least}`)
+  return report
 }
 
 /**
@@ -102,7 +103,7 @@ function launch({ mode, port, options }, stdio) {
  * @param {LoadRun} run
  * @param {import('node:child_process').ChildProcess} child
  */
-async function report(run, child) {
+async function finished(run, child) {
   let [output, errors] = ['', '']
   child.stdout?.setEncoding('utf8').on('data', (text) => {
     output += text
@@ -111,22 +112,22 @@ async function report(run, child) {
     errors += text
   })
   const [code] = await once(child, 'close')
-  if (code !== 0) throw new Unmeasured(`the load could not be made: ${errors.trim()}`)
-  return judged(output, run.least)
+  if (code !== 0) throw new MeasurementError(`the load generator failed: ${errors.trim()}`)
+  return parseReport(output, run.least)
 }
 
 /**
- * Resolves when all connections are open, which the program says on standard error.
+ * Resolves when all connections are open. The program then prints 'holding' on standard error.
  *
  * @param {import('node:child_process').ChildProcess} child
  */
-async function holding(child) {
-  // Not by iterating, whose end would close the pipe.
+async function allOpen(child) {
+  // Iterating over the stream would close the pipe at the end.
   await new Promise((/** @type {(nothing?: undefined) => void} */ resolve) => {
-    let said = ''
+    let output = ''
     child.stderr?.on('data', (text) => {
-      said += text
-      if (said.includes('holding ')) resolve()
+      output += text
+      if (output.includes('holding ')) resolve()
     })
   })
 }

@@ -1,29 +1,36 @@
-// Measures the lines of a group in turn, round after round.
+// Measures the subjects of a group in turn, round after round.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { MeasurementError } from './measurement-error.mjs'
 import { PeerProcess } from './peer-process.mjs'
-import { Unmeasured } from './unmeasured.mjs'
 
 /**
- * What one line's rounds gave: figures of every round, or why there are none. One failure spoils the line, because
- * what is left would be a choice of the rounds that went well.
+ * The metrics of all rounds of one subject. One failure discards all rounds: the others would be a biased selection.
  *
  * @typedef {object} Measured
- * @property {import('./types.js').Figures[]} rounds
+ * @property {import('./types.js').Metrics[]} rounds
  * @property {string} [failure]
  */
 
 /**
- * Measures every line once a round, beginning with another one in each, so that no line always follows the same.
+ * @typedef {object} Measurement
+ * @property {import('./types.js').Subject} subject
+ * @property {number} round
+ * @property {import('./types.js').Metrics | MeasurementError} result
+ */
+
+/**
+ * Measures every subject once in each round. Each round starts with the next subject, so that no subject always follows
+ * the same one. Returns the results by subject name.
  *
  * @param {import('./types.js').Group} group
  * @param {import('./options.mjs').Options} options
- * @param {(subject: import('./types.js').Subject, round: number, found: import('./types.js').Figures | Unmeasured) => void} tell
- * @returns {Promise<Map<string, Measured>>} by subject's name
+ * @param {(measurement: Measurement) => void} onMeasured
+ * @returns {Promise<Map<string, Measured>>}
  */
-export async function measureGroup(group, options, tell) {
+export async function measureGroup(group, options, onMeasured) {
   /** @type {Map<string, Measured>} */
   const results = new Map(group.subjects.map(({ name }) => [name, { rounds: [] }]))
   for (let round = 0; round < options.rounds; round++) {
@@ -31,10 +38,10 @@ export async function measureGroup(group, options, tell) {
     for (const subject of [...group.subjects.slice(first), ...group.subjects.slice(0, first)]) {
       const measured = results.get(subject.name)
       if (measured === undefined || measured.failure !== undefined) continue
-      const found = await measureOnce(subject, options, round)
-      if (found instanceof Unmeasured) measured.failure = found.message
-      else measured.rounds.push(found)
-      tell(subject, round, found)
+      const result = await measureOnce(subject, options, round)
+      if (result instanceof MeasurementError) measured.failure = result.message
+      else measured.rounds.push(result)
+      onMeasured({ subject, round, result })
     }
   }
   return results
@@ -49,8 +56,8 @@ async function measureOnce(subject, options, round) {
   /** @type {PeerProcess[]} */
   const started = []
   const folder = mkdtempSync(join(tmpdir(), 'socketserver-benchmark-'))
-  const sweep = () => rmSync(folder, { recursive: true, force: true })
-  process.once('exit', sweep)
+  const removeFolder = () => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', removeFolder)
   try {
     return await subject.measure({
       options,
@@ -63,11 +70,11 @@ async function measureOnce(subject, options, round) {
       },
     })
   } catch (error) {
-    if (error instanceof Unmeasured) return error
+    if (error instanceof MeasurementError) return error
     throw error
   } finally {
     await Promise.all(started.map((running) => running.stop()))
-    process.off('exit', sweep)
-    sweep()
+    process.off('exit', removeFolder)
+    removeFolder()
   }
 }

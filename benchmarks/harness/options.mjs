@@ -1,4 +1,4 @@
-// The command line of `npm run bench`.
+// Parses the command line of `npm run bench`.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -8,48 +8,50 @@ import { Failed } from '../../scripts/steps.mjs'
 
 /**
  * @typedef {object} Options
- * @property {string[]} cases names; empty is all
- * @property {boolean} quick short rounds: to see that it works, not to quote
- * @property {number} rounds how often everything is measured, in turn
- * @property {string} node the executable that runs the peers
- * @property {string} version its version, without the v
- * @property {string | undefined} json where the results go as JSON
- * @property {string | undefined} markdown where the tables go as Markdown
- * @property {string | undefined} svg folder for the pictures
- * @property {boolean} prebuilt whether nothing is built first
- * @property {string | undefined} socketservertcl where its library and Tclx are, folders with a colon between them
+ * @property {string[]} cases names; empty means all
+ * @property {boolean} quick whether rounds are short
+ * @property {number} rounds
+ * @property {string} node path of the Node that runs the peers
+ * @property {string} version of that Node, without the v
+ * @property {string | undefined} json output file
+ * @property {string | undefined} markdown output file
+ * @property {string | undefined} svg output folder
+ * @property {boolean} prebuilt whether to skip the build
+ * @property {string | undefined} socketservertcl folders of socketservertcl and Tclx, separated by a colon
  */
 
 export const HELP = `npm run bench -- [case ...] [options]
 
-Measures what a connection costs here and in Node's own ways, in turn within one run.
+Measures what a connection costs with this package and with Node's own ways of sharing a port, side by side.
 
-  --quick         short rounds and few of them: under two minutes for everything, to see that it works
-  --rounds N      how often each is measured [5; with --quick 2]
-  --node PATH     the Node that runs the servers [the one that runs this]; the aims are stated for Node 24
-  --json FILE     writes the results as JSON
+  --quick         few and short rounds: all cases in under two minutes, as a smoke test
+  --rounds N      number of rounds [5; with --quick 2]
+  --node PATH     the Node that runs the servers [the Node that runs this command]
+  --json FILE     writes all results as JSON
   --markdown FILE writes the tables as Markdown
-  --svg FOLDER    draws the pictures
-  --prebuilt      builds nothing first
+  --svg FOLDER    writes the charts
+  --prebuilt      skips the build
   --help
 
-SOCKETSERVERTCL=FOLDER[:FOLDER] adds flightaware/socketservertcl: where its pkgIndex.tcl is, and Tclx's if tclsh does not
-find that by itself.
+SOCKETSERVERTCL=FOLDER[:FOLDER] adds flightaware/socketservertcl: the folder of its pkgIndex.tcl, and the folder of Tclx's
+if tclsh does not find Tclx.
 `
 
-/** The major version for which the aims are stated. */
-export const STATED_FOR = 24
+/** The major version of Node that the targets are stated for. */
+export const TARGET_NODE = 24
 
 /**
+ * Parses the arguments. Returns undefined for --help.
+ *
  * @param {readonly string[]} args
  * @param {readonly string[]} known names of cases
- * @returns {Options | undefined} undefined if help is wanted
+ * @returns {Options | undefined}
  */
 export function parseOptions(args, known) {
   const { values, positionals } = parse(args)
   if (values.help) return undefined
   for (const name of positionals) {
-    if (!known.includes(name)) throw new Failed(`There is no case '${name}'. There are: ${known.join(', ')}.`)
+    if (!known.includes(name)) throw new Failed(`Unknown case '${name}'. The cases are ${known.join(', ')}.`)
   }
   const quick = values.quick ?? false
   const node = values.node ?? process.execPath
@@ -92,9 +94,10 @@ function parse(args) {
 /** @param {string} given */
 function rounds(given) {
   const count = Number(given)
-  // A single round has no spread, so nothing could be said of it.
-  if (!Number.isInteger(count) || count < 2)
-    throw new Failed(`--rounds must be a whole number from 2 on, not '${given}'.`)
+  // One round has no spread.
+  if (!Number.isInteger(count) || count < 2) {
+    throw new Failed(`--rounds must be a whole number of at least 2, not '${given}'.`)
+  }
   return count
 }
 
@@ -103,7 +106,7 @@ function versionOf(node) {
   try {
     return execFileSync(node, ['--print', 'process.versions.node'], { encoding: 'utf8' }).trim()
   } catch (error) {
-    throw new Failed(`--node ${node} does not run: ${error instanceof Error ? error.message : error}`)
+    throw new Failed(`--node '${node}' does not run: ${error instanceof Error ? error.message : error}`)
   }
 }
 
@@ -111,7 +114,7 @@ function versionOf(node) {
 function folders(given) {
   if (given === undefined || given === '') return undefined
   for (const folder of given.split(':')) {
-    if (!existsSync(folder)) throw new Failed(`SOCKETSERVERTCL names '${folder}', which is not there.`)
+    if (!existsSync(folder)) throw new Failed(`SOCKETSERVERTCL names the folder '${folder}', which does not exist.`)
   }
   return given
 }

@@ -1,4 +1,4 @@
-// A running peer.
+// Runs a peer as a child process.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -6,12 +6,12 @@ import { connect, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
 import { root } from '../../scripts/steps.mjs'
-import { Unmeasured } from './unmeasured.mjs'
+import { MeasurementError } from './measurement-error.mjs'
 
-/** Milliseconds that a peer may take to start its workers, and to end. */
-const PATIENCE = 30_000
-/** Milliseconds after which a process that has died is known to have. */
-const SETTLED = 200
+/** Milliseconds that a peer may take to start or to stop. */
+const TIMEOUT = 30_000
+/** Milliseconds to wait for the exit event of a process after a client's error. */
+const EXIT_DELAY = 200
 
 export class PeerProcess {
   /** @type {number} */
@@ -22,25 +22,25 @@ export class PeerProcess {
   #errors = ''
   #lines
   #exit
-  /** @type {(reason: Unmeasured) => void} */
+  /** @type {(reason: MeasurementError) => void} */
   #fail = () => {}
-  /** Rejects if the peer ends before it is stopped. */
+  /** Rejects if the peer exits before it is stopped. */
   #failure = new Promise((/** @type {(nothing: never) => void} */ _, reject) => {
     this.#fail = reject
   })
 
   /**
-   * Starts a peer and resolves when all its workers serve.
+   * Starts a peer. Resolves when all its workers are ready.
    *
-   * @param {import('./peer.mjs').Peer} peer
+   * @param {import('./peers.mjs').Peer} peer
    * @param {import('./options.mjs').Options} options
    */
   static async start(peer, options) {
-    const wanted = peer.takesPort ? await freePort() : 0
-    const started = new PeerProcess(peer, options, wanted)
+    const port = peer.takesPort ? await freePort() : 0
+    const started = new PeerProcess(peer, options, port)
     try {
       started.port = await started.during(started.#ready())
-      if (peer.takesPort) await started.during(listening(started.port))
+      if (peer.takesPort) await started.during(waitForListener(started.port))
       return started
     } catch (error) {
       await started.stop()
@@ -49,7 +49,7 @@ export class PeerProcess {
   }
 
   /**
-   * @param {import('./peer.mjs').Peer} peer
+   * @param {import('./peers.mjs').Peer} peer
    * @param {import('./options.mjs').Options} options
    * @param {number} port
    */
@@ -61,28 +61,30 @@ export class PeerProcess {
     this.#child.stderr.setEncoding('utf8').on('data', (text) => {
       this.#errors = (this.#errors + text).slice(-2000)
     })
-    // Written to only by its end, which may come after the peer's.
+    // Writing to a peer that has exited is not an error: `stop` does it.
     this.#child.stdin.on('error', () => {})
     this.#failure.catch(() => {})
     this.#exit = new Promise((/** @type {(nothing?: undefined) => void} */ resolve) => {
       this.#child.on('error', (error) => {
-        this.#fail(new Unmeasured(`${peer.label} could not be started: ${error.message}`))
+        this.#fail(new MeasurementError(`${peer.label} did not start: ${error.message}`))
         resolve()
       })
       this.#child.on('exit', (code, signal) => {
-        this.#fail(new Unmeasured(`${peer.label} ended with ${signal ?? `exit code ${code}`}. ${this.#errors}`.trim()))
+        this.#fail(
+          new MeasurementError(`${peer.label} exited with ${signal ?? `exit code ${code}`}. ${this.#errors}`.trim()),
+        )
         resolve()
       })
     })
   }
 
-  /** Its main process. */
+  /** The pid of the main process. */
   get pid() {
     return this.#child.pid ?? 0
   }
 
   /**
-   * Resolves as `action` does, or rejects as soon as the peer dies.
+   * Settles as `action` does, or rejects as soon as the peer exits.
    *
    * @template T
    * @param {Promise<T>} action
@@ -92,19 +94,19 @@ export class PeerProcess {
     try {
       return await Promise.race([action, this.#failure])
     } catch (error) {
-      // That the peer has died says more than what its clients saw of it, which may be known first.
-      await Promise.race([this.#failure, wait(SETTLED)])
+      // The peer's exit explains more than the client error that it caused, but may be reported later.
+      await Promise.race([this.#failure, wait(EXIT_DELAY)])
       throw error
     }
   }
 
   /**
-   * A counter of ours, once it has reached a value.
+   * Waits until a counter in the `stats()` of a socketserver peer has reached a value.
    *
    * @param {string} name
    * @param {number} value
    */
-  async stats(name, value) {
+  async waitForStats(name, value) {
     for (;;) {
       this.#child.stdin.write('stats\n')
       if (Number(JSON.parse(await this.#line())[name]) >= value) return
@@ -112,16 +114,16 @@ export class PeerProcess {
     }
   }
 
-  /** Ends it, and resolves when it has. */
+  /** Stops the peer. Resolves when it has exited. */
   async stop() {
     this.#child.stdin.end()
-    const late = new AbortController()
-    const kill = wait(PATIENCE, undefined, { signal: late.signal }).then(
+    const exited = new AbortController()
+    const kill = wait(TIMEOUT, undefined, { signal: exited.signal }).then(
       () => this.#child.kill('SIGKILL'),
       () => false,
     )
     await this.#exit
-    late.abort()
+    exited.abort()
     await kill
   }
 
@@ -130,18 +132,18 @@ export class PeerProcess {
   }
 
   async #line() {
-    const silence = AbortSignal.timeout(PATIENCE)
+    const timeout = AbortSignal.timeout(TIMEOUT)
     try {
-      const [line] = await once(this.#lines, 'line', { signal: silence })
+      const [line] = await once(this.#lines, 'line', { signal: timeout })
       return String(line)
     } catch (error) {
-      if (!silence.aborted) throw error
-      throw new Unmeasured(`${this.peer.label} has said nothing for ${PATIENCE / 1000} s. ${this.#errors}`.trim())
+      if (!timeout.aborted) throw error
+      throw new MeasurementError(`${this.peer.label} did not answer within ${TIMEOUT / 1000} s. ${this.#errors}`.trim())
     }
   }
 }
 
-/** A port that nobody listens on, for a program that cannot be asked which one it got. */
+/** Returns a free port, for a program that does not report its port. */
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -152,8 +154,8 @@ async function freePort() {
 }
 
 /** @param {number} port */
-async function listening(port) {
-  const deadline = performance.now() + PATIENCE
+async function waitForListener(port) {
+  const deadline = performance.now() + TIMEOUT
   for (;;) {
     const socket = connect(port, '127.0.0.1')
     try {

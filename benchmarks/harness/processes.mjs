@@ -1,11 +1,11 @@
-// What a peer has used: processor time and memory of its main process and of everything below it.
+// Reads the CPU time and memory of a peer's main process and its descendants.
 
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { Unmeasured } from './unmeasured.mjs'
+import { MeasurementError } from './measurement-error.mjs'
 
 /**
- * @typedef {object} Use of one process, so far
+ * @typedef {object} Usage of one process since its start
  * @property {number} pid
  * @property {number} parent
  * @property {number} cpu microseconds
@@ -13,28 +13,28 @@ import { Unmeasured } from './unmeasured.mjs'
  */
 
 /**
- * The use of a process and its descendants, by pid.
+ * Returns the usage of a process and its descendants, by pid.
  *
  * @param {number} pid
- * @returns {Map<number, Use>}
+ * @returns {Map<number, Usage>}
  */
-export function use(pid) {
+export function usage(pid) {
   const all = process.platform === 'linux' ? fromProc(pid) : fromPs(pid)
-  if (!all.has(pid)) throw new Unmeasured(`process ${pid} of the server has ended`)
+  if (!all.has(pid)) throw new MeasurementError(`process ${pid} of the server has exited`)
   return all
 }
 
 /**
- * Processor time between two looks, in microseconds: of all, and of the main process alone. A process that has ended in
- * between has taken its times with it, so there is no number then.
+ * Returns the CPU time between two samples in microseconds, of all processes and of the main process. Throws if a process
+ * exited in between, because its CPU time is lost.
  *
  * @param {number} pid
- * @param {Map<number, Use>} before
- * @param {Map<number, Use>} after
+ * @param {Map<number, Usage>} before
+ * @param {Map<number, Usage>} after
  */
 export function cpuBetween(pid, before, after) {
   for (const { pid: one } of before.values()) {
-    if (!after.has(one)) throw new Unmeasured(`process ${one} of the server has ended while it was measured`)
+    if (!after.has(one)) throw new MeasurementError(`process ${one} of the server exited during the measurement`)
   }
   let all = 0
   for (const { pid: one, cpu } of after.values()) all += cpu - (before.get(one)?.cpu ?? 0)
@@ -42,10 +42,10 @@ export function cpuBetween(pid, before, after) {
 }
 
 /**
- * Resident memory in bytes, of all and of the main process alone. Pages that processes share are counted in each.
+ * Returns the resident memory in bytes, of all processes and of the main process. Shared pages count in every process.
  *
  * @param {number} pid
- * @param {Map<number, Use>} all
+ * @param {Map<number, Usage>} all
  */
 export function memory(pid, all) {
   let sum = 0
@@ -55,13 +55,13 @@ export function memory(pid, all) {
 
 /** @param {number} root */
 function fromProc(root) {
-  /** @type {Map<number, Use>} */
+  /** @type {Map<number, Usage>} */
   const found = new Map()
-  const waiting = [root]
-  for (let pid = waiting.pop(); pid !== undefined; pid = waiting.pop()) {
+  const pids = [root]
+  for (let pid = pids.pop(); pid !== undefined; pid = pids.pop()) {
     try {
       const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-      // A zombie, which only waits for its parent to look.
+      // A zombie or dead process.
       if (/^State:\s+[ZX]/m.test(status)) continue
       const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
       const parent = Number(/^PPid:\s+(\d+)/m.exec(status)?.[1] ?? 0)
@@ -69,10 +69,10 @@ function fromProc(root) {
       found.set(pid, { pid, parent, cpu, memory: resident })
       for (const task of readdirSync(`/proc/${pid}/task`)) {
         const children = readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8').split(' ')
-        for (const child of children) if (child !== '') waiting.push(Number(child))
+        for (const child of children) if (child !== '') pids.push(Number(child))
       }
     } catch (error) {
-      // It has ended while it was looked at.
+      // The process exited while it was read.
       if (!gone(error)) throw error
       found.delete(pid)
     }
@@ -81,8 +81,8 @@ function fromProc(root) {
 }
 
 /**
- * In nanoseconds, thread by thread, where the kernel counts so (schedstat, since Linux 2.6.22); utime and stime of
- * proc(5) are in hundredths of a second.
+ * Returns the CPU time of a process in microseconds. `schedstat` counts nanoseconds for each thread; utime and stime of
+ * proc(5) count hundredths of a second.
  *
  * @param {number} pid
  */
@@ -102,10 +102,10 @@ function fromPs(root) {
     if (time === undefined) return []
     return [{ pid: Number(pid), parent: Number(parent), memory: Number(kilobytes) * 1024, cpu: microseconds(time) }]
   })
-  /** @type {Map<number, Use>} */
+  /** @type {Map<number, Usage>} */
   const found = new Map()
-  for (let grown = -1; grown < found.size; ) {
-    grown = found.size
+  for (let before = -1; before < found.size; ) {
+    before = found.size
     for (const one of all) if (one.pid === root || found.has(one.parent)) found.set(one.pid, one)
   }
   return found

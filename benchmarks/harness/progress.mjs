@@ -1,50 +1,37 @@
-// What is being measured right now, for whoever waits.
+// Shows each measurement as soon as it is done. A terminal shows only the latest one.
 
-import { number } from './table.mjs'
-import { Unmeasured } from './unmeasured.mjs'
+import { formatNumber } from './format.mjs'
+import { MeasurementError } from './measurement-error.mjs'
 
-/** On a terminal one line that changes, elsewhere a line for each. */
-export class Progress {
-  #done = 0
-  #total
-  #began = performance.now()
-
-  /** @param {number} total measurements to come */
-  constructor(total) {
-    this.#total = total
-  }
-
+/**
+ * Returns a function that reports the next measurement on standard error.
+ *
+ * @param {number} total number of measurements in the run
+ */
+export function createProgress(total) {
+  const start = performance.now()
+  let done = 0
   /**
-   * One more has been measured.
-   *
-   * @param {string} where
+   * @param {string} caseName
    * @param {import('./types.js').Group} group
-   * @param {import('./types.js').Subject} subject
-   * @param {number} round
-   * @param {import('./types.js').Figures | Unmeasured} found
+   * @param {import('./measure.mjs').Measurement} measurement
    */
-  tell(where, group, subject, round, found) {
-    this.#done += 1
-    const [column] = group.columns
-    const shown =
-      found instanceof Unmeasured || column === undefined
+  return (caseName, { title, columns: [column] }, { subject, round, result }) => {
+    done += 1
+    const secondsLeft = Math.ceil(((performance.now() - start) / 1000 / done) * (total - done))
+    const value =
+      result instanceof MeasurementError || column === undefined
         ? 'failed'
-        : `${number(found[column.figure], column.digits)} ${column.unit || column.title}`
-    const elapsed = (performance.now() - this.#began) / 1000
-    const left = Math.ceil((elapsed / this.#done) * (this.#total - this.#done))
-    this.#write(
-      `[${this.#done}/${this.#total}, about ${left} s left] ${where}, round ${round + 1}: ${subject.label} ${shown}`,
-    )
-  }
-
-  /** Makes room for something else. */
-  clear() {
-    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
-  }
-
-  /** @param {string} line */
-  #write(line) {
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line.slice(0, process.stderr.columns - 1)}`)
-    else process.stderr.write(`${line}\n`)
+        : `${formatNumber(result[column.metric], column.digits)} ${column.unit || column.title}`
+    const line = `[${done}/${total}, ${secondsLeft} s left] ${caseName}, ${title}, round ${round + 1}: ${subject.label} ${value}`
+    const { isTTY, columns } = process.stderr
+    process.stderr.write(isTTY ? `${CLEAR_LINE}${line.slice(0, columns - 1)}` : `${line}\n`)
   }
 }
+
+/** Removes the latest measurement from a terminal. */
+export function clearProgress() {
+  if (process.stderr.isTTY) process.stderr.write(CLEAR_LINE)
+}
+
+const CLEAR_LINE = '\r\x1b[K'

@@ -1,8 +1,6 @@
-// The queue that no real server can beat: every customer goes to the first server that is free, and finding it takes no
-// time (M/G/k, where arrivals are Poisson).
-
 /**
- * How long each customer is in the system, in the unit of what is given.
+ * Simulates a queue in which each customer goes to the first free server without any delay: M/G/k if the arrivals are
+ * Poisson. Returns each customer's time in the system, in the unit of the arguments. No real server is faster.
  *
  * @param {readonly number[]} arrivals ascending
  * @param {readonly number[]} services one for each arrival
@@ -11,8 +9,7 @@
 export function simulate(arrivals, services, servers) {
   const freeAt = new Array(servers).fill(0)
   return arrivals.map((arrival, index) => {
-    let next = 0
-    for (let server = 1; server < servers; server++) if (freeAt[server] < freeAt[next]) next = server
+    const next = freeAt.indexOf(Math.min(...freeAt))
     const end = Math.max(arrival, freeAt[next]) + (services[index] ?? Number.NaN)
     freeAt[next] = end
     return end - arrival

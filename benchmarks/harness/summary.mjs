@@ -1,101 +1,104 @@
-// What the rounds of a group amount to: medians, ratios within rounds, and which aims are reached.
+// Summarizes the rounds of a group: medians, ratios within rounds, and targets.
 
-import { spread } from './statistics.mjs'
+import { max, median, min } from 'simple-statistics'
 
 /** @typedef {{ median: number, least: number, most: number }} Spread */
 
 /**
- * @typedef {object} Line
+ * @typedef {object} Row
  * @property {string} name
  * @property {string} label
- * @property {string} [failure] why there are no numbers
- * @property {Record<string, Spread>} figures over the rounds
- * @property {Record<string, Spread>} ratios to the base: of each round's figures, then over the rounds
- * @property {import('./types.js').Figures[]} rounds
+ * @property {string} [failure] why the row has no metrics
+ * @property {Record<string, Spread>} metrics over all rounds
+ * @property {Record<string, Spread>} ratios to the baseline, taken within each round
+ * @property {import('./types.js').Metrics[]} rounds
  */
 
 /**
- * @typedef {object} Aim
- * @property {string} says
+ * @typedef {object} TargetResult
+ * @property {string} description
  * @property {string} limit
- * @property {Spread} [found] absent if it could not be measured
+ * @property {Spread} [measured] missing if a measurement failed
  * @property {boolean} reached
  */
+
+/** @typedef {{ rows: Row[], targets: TargetResult[] }} Summary */
+
+/**
+ * Returns the median, the least and the greatest of one or more values.
+ *
+ * @param {number[]} values
+ * @returns {Spread}
+ */
+export function spread(values) {
+  return { median: median(values), least: min(values), most: max(values) }
+}
 
 /**
  * @param {import('./types.js').Group} group
  * @param {Map<string, import('./measure.mjs').Measured>} results
+ * @returns {Summary}
  */
 export function summarize(group, results) {
-  const base = results.get(group.base)
-  /** @type {Line[]} */
-  const lines = group.subjects.map(({ name, label }) => {
-    const measured = results.get(name) ?? { rounds: [], failure: 'not measured' }
-    if (measured.failure !== undefined) {
-      return { name, label, failure: measured.failure, figures: {}, ratios: {}, rounds: [] }
-    }
+  const rows = group.subjects.map(({ name, label }) => {
+    const { failure, rounds = [] } = results.get(name) ?? { failure: 'not measured' }
+    if (failure !== undefined) return { name, label, failure, metrics: {}, ratios: {}, rounds: [] }
+    const spreads = (/** @type {{ metric: string }[]} */ columns, /** @type {string | undefined} */ baseline) =>
+      Object.fromEntries(
+        columns.flatMap(({ metric }) => {
+          const values = compare(results, { subject: name, metric, ...(baseline && { baseline }) })
+          return values === undefined ? [] : [[metric, spread(values)]]
+        }),
+      )
     return {
       name,
       label,
-      figures: Object.fromEntries(
-        group.columns.map(({ figure }) => [figure, spread(measured.rounds.map((round) => figureOf(round, figure)))]),
-      ),
-      ratios: Object.fromEntries(
-        group.ratios.flatMap(({ figure }) => {
-          const found = compared(measured, base, figure, 'ratio')
-          return found === undefined ? [] : [[figure, found]]
-        }),
-      ),
-      rounds: measured.rounds,
+      metrics: spreads(group.columns, undefined),
+      ratios: spreads(group.ratios, group.baseline),
+      rounds,
     }
   })
-  return { lines, aims: group.targets.map((target) => judge(target, results)) }
+  return { rows, targets: group.targets.map((target) => judge(target, results)) }
 }
 
 /**
  * @param {import('./types.js').Target} target
  * @param {Map<string, import('./measure.mjs').Measured>} results
- * @returns {Aim}
+ * @returns {TargetResult}
  */
-function judge({ says, subject, figure, against, by = 'ratio', atMost, atLeast }, results) {
-  const limit = atMost === undefined ? `at least ${atLeast}` : `at most ${atMost}`
-  const measured = results.get(subject)
-  const found = against === undefined ? alone(measured, figure) : compared(measured, results.get(against), figure, by)
-  if (found === undefined) return { says, limit, reached: false }
-  const reached =
-    found.median <= (atMost ?? Number.POSITIVE_INFINITY) && found.median >= (atLeast ?? Number.NEGATIVE_INFINITY)
-  return { says, limit, found, reached }
+function judge(target, results) {
+  const { description, atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY } = target
+  const limit = target.atMost === undefined ? `at least ${atLeast}` : `at most ${atMost}`
+  const values = compare(results, target)
+  if (values === undefined) return { description, limit, reached: false }
+  const measured = spread(values)
+  return { description, limit, measured, reached: measured.median <= atMost && measured.median >= atLeast }
 }
 
 /**
- * @param {import('./measure.mjs').Measured | undefined} measured
- * @param {string} figure
+ * Returns a metric of each round, alone or compared with the baseline's metric of the same round. Returns undefined if a
+ * measurement failed.
+ *
+ * @param {Map<string, import('./measure.mjs').Measured>} results
+ * @param {Pick<import('./types.js').Target, 'subject' | 'metric' | 'baseline' | 'comparison'>} wanted
+ * @returns {number[] | undefined}
  */
-function alone(measured, figure) {
-  if (measured === undefined || measured.failure !== undefined) return undefined
-  return spread(measured.rounds.map((round) => figureOf(round, figure)))
-}
-
-/**
- * @param {import('./measure.mjs').Measured | undefined} measured
- * @param {import('./measure.mjs').Measured | undefined} base
- * @param {string} figure
- * @param {'ratio' | 'difference'} by
- */
-function compared(measured, base, figure, by) {
-  if (measured === undefined || base === undefined) return undefined
-  if (measured.failure !== undefined || base.failure !== undefined) return undefined
-  const values = measured.rounds.map((round, index) => {
-    const [ours, theirs] = [figureOf(round, figure), figureOf(base.rounds[index] ?? {}, figure)]
-    return by === 'ratio' ? ours / theirs : ours - theirs
+function compare(results, { subject, metric, baseline, comparison = 'ratio' }) {
+  const values = metricOf(results.get(subject), metric)
+  if (baseline === undefined) return values
+  const base = metricOf(results.get(baseline), metric)
+  if (values === undefined || base === undefined) return undefined
+  return values.map((value, round) => {
+    const other = base[round] ?? Number.NaN
+    return comparison === 'ratio' ? value / other : value - other
   })
-  return spread(values)
 }
 
 /**
- * @param {import('./types.js').Figures} figures
- * @param {string} name
+ * @param {import('./measure.mjs').Measured | undefined} measured
+ * @param {string} metric
  */
-function figureOf(figures, name) {
-  return figures[name] ?? Number.NaN
+function metricOf(measured, metric) {
+  if (measured === undefined || measured.failure !== undefined) return undefined
+  return measured.rounds.map((round) => round[metric] ?? Number.NaN)
 }

@@ -1,66 +1,66 @@
 import type { Options } from './options.mjs'
-import type { Peer } from './peer.mjs'
+import type { PeerProcess } from './peer-process.mjs'
+import type { Peer } from './peers.mjs'
 
-/** What one measurement found, by name: see `figures.mjs` for what each is. */
-export type Figures = Record<string, number>
+/** The values of one measurement by metric name; `metrics.mjs` defines the common ones. */
+export type Metrics = Record<string, number>
 
-/** What a measurement may know of the run that it is part of. */
+/** What a measurement gets from the run. */
 export interface Context {
   options: Options
-  /** From 0. */
+  /** Counts from 0. */
   round: number
-  /** Starts a peer that is stopped, whatever happens, when the measurement is over. */
-  start(peer: Peer): Promise<import('./peer-process.mjs').PeerProcess>
-  /** A folder for this measurement alone, removed with it. */
+  /** Starts a peer. The peer is stopped when the measurement ends or fails. */
+  start(peer: Peer): Promise<PeerProcess>
+  /** A folder for this measurement, removed after the measurement. */
   folder: string
 }
 
-/** One line of a table: something that is measured once a round. */
+/** One row of a table: something that is measured once in each round. */
 export interface Subject {
-  /** Unique within its group, and the same in every version: it names the line in the JSON. */
+  /** Unique within the group, and stable across versions: names the row in the JSON. */
   name: string
   label: string
-  measure(context: Context): Promise<Figures>
+  measure(context: Context): Promise<Metrics>
 }
 
 export interface Column {
-  figure: string
+  metric: string
   title: string
   unit: string
   digits: number
 }
 
-/** A column of ratios: each round's figure by the same round's figure of another line. */
+/** A column of ratios to the group's baseline, each taken within one round. */
 export interface Ratio {
-  figure: string
+  metric: string
   title: string
 }
 
-/** A limit that a line is to keep, from the project's aims. */
+/** A limit for one metric of one subject. */
 export interface Target {
-  says: string
+  description: string
   subject: string
-  figure: string
-  /** The line it is compared with; without one, the figure itself is. */
-  against?: string
-  /** How the two are compared. */
-  by?: 'ratio' | 'difference'
+  metric: string
+  /** The subject to compare with. Without one, the limit applies to the metric itself. */
+  baseline?: string
+  comparison?: 'ratio' | 'difference'
   atMost?: number
   atLeast?: number
 }
 
-/** What is measured in turn, and printed as one table. */
+/** Subjects that are measured in turn and shown in one table. */
 export interface Group {
   name: string
   title: string
   subjects: Subject[]
   columns: Column[]
-  /** The line that ratios refer to. */
-  base: string
+  /** The subject that the ratio columns compare with. */
+  baseline: string
   ratios: Ratio[]
   targets: Target[]
-  /** The figure of which a picture is drawn. */
-  chart?: { figure: string; title: string; file: string }
+  /** The metric to draw as a bar chart. */
+  chart?: { metric: string; title: string; file: string }
 }
 
 export interface Case {

@@ -1,18 +1,18 @@
-// What is done with a connection: the same code in every peer, so that a difference between two of them is a difference
-// in how the connection got there. An answer is '<worker> <token>', as socketserver-load expects.
+// The connection handlers. All peers use the same ones, so that peers differ only in how a connection reaches a worker.
+// socketserver-load expects the answer '<worker> <token>'.
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { threadId } from 'node:worker_threads'
 import { record, serviceTime } from './service.mjs'
 
-/** Names this worker in its answers. */
+/** Identifies this worker in its answers. */
 const name = threadId === 0 ? `${process.pid}` : `${process.pid}.${threadId}`
 
 /** @typedef {import('node:net').Socket} Socket */
 
 export const behaviours = {
   /**
-   * A line, its answer, the end.
+   * Reads a line, answers it, and closes the connection.
    *
    * @param {Socket} socket
    */
@@ -22,7 +22,7 @@ export const behaviours = {
   },
 
   /**
-   * A line and its answer; the connection stays open until the client ends it.
+   * Reads a line and answers it. The client closes the connection.
    *
    * @param {Socket} socket
    */
@@ -32,7 +32,7 @@ export const behaviours = {
   },
 
   /**
-   * A line, a wait as long as its token says, its answer, the end. Resolves when the answer is given.
+   * Reads a line, waits for the service time of its token, answers, and closes. Resolves when the answer is written.
    *
    * @param {Socket} socket
    */
@@ -40,14 +40,14 @@ export const behaviours = {
     socket.on('error', ignore)
     const line = await firstLine(socket)
     if (line === undefined) return
-    const began = performance.now()
+    const start = performance.now()
     await wait(serviceTime(line))
-    record(line, performance.now() - began)
+    record(line, performance.now() - start)
     socket.end(`${name} ${line}`)
   },
 
   /**
-   * A request whose body is the token.
+   * Answers a request whose body is the token.
    *
    * @param {import('node:http').IncomingMessage} request
    * @param {import('node:http').ServerResponse} response
@@ -66,12 +66,11 @@ export const behaviours = {
 }
 
 /**
- * The same, for one connection after the other: what comes meanwhile waits in this worker, as it does in any program
- * that has work for one at a time and is given more.
+ * Returns a connection listener that serves one connection at a time. Other connections wait in this worker.
  *
  * @param {(socket: Socket) => Promise<void>} serve
  */
-export function inTurn(serve) {
+export function oneByOne(serve) {
   let last = Promise.resolve()
   return (/** @type {Socket} */ socket) => {
     last = last.then(() => serve(socket))
@@ -88,5 +87,5 @@ async function firstLine(socket) {
   })
 }
 
-/** A client that resets is seen by the load generator, which judges it. */
+/** Ignores a reset: the load generator reports it. */
 function ignore() {}

@@ -1,8 +1,8 @@
-// Node's cluster: round robin, where the primary accepts and sends, or none, where all workers share the listener.
+// Node's cluster with SCHED_RR (the primary accepts and sends connections) or SCHED_NONE (the workers share the listener).
 
 import cluster from 'node:cluster'
 import { once } from 'node:events'
-import { atEnd, ready } from './ready.mjs'
+import { onStop, ready } from './ready.mjs'
 import { environment, settings } from './settings.mjs'
 
 const { stuck, ...given } = settings()
@@ -20,9 +20,9 @@ for (let index = 0; index < given.workers; index++) {
   const worker = cluster.fork(environment(index === 0 && stuck !== undefined ? { ...given, stuck } : given))
   exits.push(once(worker, 'exit'))
 }
-atEnd(async () => {
+onStop(async () => {
   cluster.disconnect()
-  // They may have something to write down.
+  // The workers write their service times when they exit.
   await Promise.all(exits)
   process.exit()
 })

@@ -1,19 +1,19 @@
-// The server of a peer in which a worker listens by itself, or believes that it does.
+// The server of a peer whose workers call `listen()` themselves.
 
 import http from 'node:http'
 import net from 'node:net'
-import { behaviours, inTurn } from './behaviours.mjs'
+import { behaviours, oneByOne } from './behaviours.mjs'
 
-/** What every peer lets the kernel queue: Node's default. */
+/** The listen backlog of every peer: Node's default. */
 export const BACKLOG = 511
 
 /**
- * A server that does what the settings say, not listening yet.
+ * Returns a server for these settings. It does not listen yet.
  *
  * @param {import('./settings.mjs').PeerSettings} settings
  */
 export function createListeningServer({ behaviour, oneAtATime = false }) {
   if (behaviour === 'http') return http.createServer(behaviours.http)
-  if (behaviour === 'service' && oneAtATime) return net.createServer(inTurn(behaviours.service))
+  if (behaviour === 'service' && oneAtATime) return net.createServer(oneByOne(behaviours.service))
   return net.createServer(behaviours[behaviour])
 }

@@ -1,9 +1,10 @@
-// The words between a peer's main process and the benchmark: one line when it is ready, the end of input to stop.
+// The protocol between the benchmark and a peer's main process: the peer prints its port when it is ready, and stops when
+// its standard input ends.
 
 import { createInterface } from 'node:readline'
 
 /**
- * Says that the peer serves on this port.
+ * Reports that the peer is ready on this port.
  *
  * @param {number} port
  */
@@ -12,12 +13,11 @@ export function ready(port) {
 }
 
 /**
- * Calls `stop` when the benchmark has closed this process's standard input, or has died, and `asked` for each line that
- * comes before.
+ * Calls `stop` when standard input ends: the benchmark has closed it or has exited. Calls `onLine` for each line.
  *
  * @param {() => void} stop
- * @param {() => void} [asked]
+ * @param {() => void} [onLine]
  */
-export function atEnd(stop, asked = () => {}) {
-  createInterface({ input: process.stdin }).on('line', asked).on('close', stop)
+export function onStop(stop, onLine = () => {}) {
+  createInterface({ input: process.stdin }).on('line', onLine).on('close', stop)
 }

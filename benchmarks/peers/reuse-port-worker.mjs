@@ -1,10 +1,10 @@
-// A worker of reuse-port.mjs; its argument is the port, or 0.
+// A worker of reuse-port.mjs. Its argument is the port, or 0 for any port.
 
 import { BACKLOG, createListeningServer } from './listening-server.mjs'
 import { settings } from './settings.mjs'
 
 const server = createListeningServer(settings())
-// In Node's types since 22.12, like the option itself.
+// `reusePort` is in Node since 22.12, and not in the types of Node 20.
 const options = { port: Number(process.argv[2]), host: '127.0.0.1', backlog: BACKLOG, reusePort: true }
 server.listen(options, () => {
   const address = server.address()

@@ -1,14 +1,14 @@
-// Processes with a listener each, on one port: the kernel hashes a client to one of them (SO_REUSEPORT, socket(7)).
+// Processes with one listener each on the same port. The kernel hashes each client to one of them (SO_REUSEPORT, socket(7)).
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { atEnd, ready } from './ready.mjs'
+import { onStop, ready } from './ready.mjs'
 import { environment, settings } from './settings.mjs'
 
 const { workers, ...given } = settings()
 const entry = new URL('./reuse-port-worker.mjs', import.meta.url)
 
-// The first finds a port, and the others join it there.
+// The first worker chooses the port.
 let port = 0
 /** @type {{ worker: import('node:child_process').ChildProcess, exit: Promise<unknown> }[]} */
 const exits = []
@@ -19,9 +19,9 @@ for (let index = 0; index < workers; index++) {
   port = Number(found)
 }
 ready(port)
-atEnd(async () => {
+onStop(async () => {
   for (const { worker } of exits) worker.disconnect()
-  // They may have something to write down.
+  // The workers write their service times when they exit.
   await Promise.all(exits.map(({ exit }) => exit))
   process.exit()
 })

@@ -1,6 +1,5 @@
-// How long a service takes, and how long it took. The length is a function of the token, so that every peer, and the
-// simulated queue, serves the very same customers; the timers of Node add up to a millisecond, and the simulation is to
-// have that too, so what a service took is written down.
+// Service times. The service time depends only on the token, so that all peers and the simulated queue serve the same
+// load. Node's timers add up to a millisecond, so the simulation uses the recorded times.
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,41 +7,41 @@ import { threadId } from 'node:worker_threads'
 import { settings } from './settings.mjs'
 
 /** Milliseconds. */
-export const SHORT = 10
+const SHORT = 10
 /** Milliseconds. */
-export const LONG = 110
-/** One in so many is long. */
+const LONG = 110
+/** One of this many services is long. */
 const LONG_ONE_IN = 10
 
 const { records, seed = 0 } = settings()
 
 /** @type {string[]} */
-const taken = []
+const recorded = []
 
 /**
- * Milliseconds for this token.
+ * Returns the service time of this token in milliseconds.
  *
  * @param {string} token
  */
 export function serviceTime(token) {
-  return mixed(serial(token) ^ seed) % LONG_ONE_IN === 0 ? LONG : SHORT
+  return hash(serial(token) ^ seed) % LONG_ONE_IN === 0 ? LONG : SHORT
 }
 
 /**
- * Notes that this token's service took so many milliseconds; it is written when the process ends.
+ * Records how many milliseconds a service took. The records are written to a file when the process exits.
  *
  * @param {string} token
  * @param {number} elapsed
  */
 export function record(token, elapsed) {
   if (records === undefined) return
-  if (taken.length === 0) process.on('exit', () => save(records))
-  taken.push(`${serial(token)} ${elapsed.toFixed(3)}`)
+  if (recorded.length === 0) process.on('exit', () => save(records))
+  recorded.push(`${serial(token)} ${elapsed.toFixed(3)}`)
 }
 
 /** @param {string} folder */
 function save(folder) {
-  writeFileSync(join(folder, `${process.pid}.${threadId}.services`), taken.join('\n'))
+  writeFileSync(join(folder, `${process.pid}.${threadId}.services`), recorded.join('\n'))
 }
 
 /** @param {string} token '<tag>-<serial>' */
@@ -51,11 +50,11 @@ function serial(token) {
 }
 
 /**
- * Spreads neighbouring numbers: the finalizer of MurmurHash3.
+ * Hashes a number with the finalizer of MurmurHash3.
  *
  * @param {number} value
  */
-function mixed(value) {
+function hash(value) {
   let bits = value | 0
   bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b)
   bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35)

@@ -1,30 +1,32 @@
-// How a peer's processes learn what they are to be: in the environment, which reaches every kind of worker alike.
+// Passes a peer's settings to its processes in the environment, which every kind of worker inherits.
 
 /**
- * What one run asks of a peer; see `peers/start.mjs` for its side.
- *
  * @typedef {object} PeerSettings
- * @property {'short' | 'hold' | 'service' | 'http'} behaviour what is done with a connection
- * @property {number} workers processes or threads that answer
- * @property {'fork' | 'threads'} [kind] ours: what a worker is
- * @property {'least-busy' | 'round-robin' | 'first'} [policy] ours: who gets the next connection
- * @property {number} [maxQueue] ours: connections that may wait
- * @property {'rr' | 'none'} [scheduling] cluster: its scheduling policy
+ * @property {'short' | 'hold' | 'service' | 'http'} behaviour the connection handler
+ * @property {number} workers number of processes or threads
+ * @property {'fork' | 'threads'} [kind] socketserver only
+ * @property {'least-busy' | 'round-robin' | 'first'} [policy] socketserver only
+ * @property {number} [maxQueue] socketserver only
+ * @property {'rr' | 'none'} [scheduling] cluster only
  * @property {boolean} [oneAtATime] whether a worker serves one connection at a time
- * @property {number} [stuck] milliseconds for which the first worker blocks its event loop, again and again
- * @property {string} [records] folder in which each worker leaves how long its services took
- * @property {number} [seed] of the services' lengths
+ * @property {number} [stuck] milliseconds for which the first worker blocks its event loop, ten times per second
+ * @property {string} [records] folder for the recorded service times
+ * @property {number} [seed] of the service times
  */
 
 const NAME = 'BENCHMARK_PEER'
 
-/** @returns {PeerSettings} */
+/**
+ * Returns the settings of this process.
+ *
+ * @returns {PeerSettings}
+ */
 export function settings() {
   return JSON.parse(process.env[NAME] ?? '{}')
 }
 
 /**
- * The environment by which a process, or one of its workers, gets these settings.
+ * Returns the environment that passes these settings to a process.
  *
  * @param {PeerSettings} given
  */

@@ -1,7 +1,7 @@
-// One Node process that accepts for itself.
+// A single Node process.
 
 import { BACKLOG, createListeningServer } from './listening-server.mjs'
-import { atEnd, ready } from './ready.mjs'
+import { onStop, ready } from './ready.mjs'
 import { settings } from './settings.mjs'
 
 const server = createListeningServer(settings())
@@ -9,4 +9,4 @@ server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG }, () => {
   const address = server.address()
   if (typeof address === 'object' && address !== null) ready(address.port)
 })
-atEnd(() => process.exit())
+onStop(() => process.exit())

@@ -1,7 +1,7 @@
-# flightaware/socketservertcl: a thread of the parent accepts, and all children read one socket.
+# flightaware/socketservertcl: a thread of the parent accepts, and all children read from the same socket.
 #
-# SOCKETSERVERTCL names the folders in which its pkgIndex.tcl and Tclx's are, separated by colons. Its `client` command
-# takes one connection, so a child has one at a time. It listens on the port that it is given, and on all addresses.
+# SOCKETSERVERTCL names the folders of its pkgIndex.tcl and of Tclx's, separated by a colon. Its `client` command takes one
+# connection, so a child has one connection at a time. The server listens on all addresses.
 
 foreach folder [split $env(SOCKETSERVERTCL) :] { lappend auto_path $folder }
 package require Tclx
@@ -23,7 +23,7 @@ proc accepted {socket address port} {
 
 ::socketserver::socket server $port
 
-# The children of Tclx's fork outlive their parent unless it ends them.
+# Children of Tclx's fork survive their parent, so `stop` kills them.
 set children {}
 for {set index 0} {$index < $workers} {incr index} {
     set child [fork]

@@ -1,31 +1,23 @@
 import test from 'ava'
 import { chart } from '../harness/chart.mjs'
 import { simulate } from '../harness/queue.mjs'
-import { median, percentile, spread } from '../harness/statistics.mjs'
-import { summarize } from '../harness/summary.mjs'
-import { groupOf } from './context.mjs'
+import { spread, summarize } from '../harness/summary.mjs'
+import { groupOf } from './helpers/context.mjs'
 
-test('a median is the middle one, or between the two in the middle', (t) => {
-  t.is(median([5, 1, 100]), 5)
-  t.is(median([4, 1, 2, 100]), 3)
+test('a spread has the median, the least and the greatest value', (t) => {
   t.deepEqual(spread([3, 1, 2]), { median: 2, least: 1, most: 3 })
+  t.deepEqual(spread([4, 1, 2, 100]), { median: 3, least: 1, most: 100 })
+  t.deepEqual(spread([Number.NaN, Number.NaN]), { median: Number.NaN, least: Number.NaN, most: Number.NaN })
 })
 
-test('a percentile is a number that was measured', (t) => {
-  const values = Array.from({ length: 200 }, (_, index) => 200 - index)
-  t.is(percentile(values, 99), 198)
-  t.is(percentile(values, 100), 200)
-  t.is(percentile([7], 50), 7)
-})
-
-test('in the ideal queue customers go to whoever is free first, in the order of arrival', (t) => {
-  // Two servers: the third waits for the second's end at 4, the fourth for the third's at 6.
+test('the simulated queue sends each customer to the first free server, in the order of arrival', (t) => {
+  // With two servers, the third customer waits until 4 and the fourth until 6.
   t.deepEqual(simulate([0, 1, 2, 3], [10, 3, 2, 1], 2), [10, 3, 4, 4])
   t.deepEqual(simulate([0, 1, 2, 3], [10, 3, 2, 1], 4), [10, 3, 2, 1])
 })
 
-test('the simulated queue keeps to the formula of Pollaczek and Khinchine', (t) => {
-  // M/D/1 at 80 % load waits for 2 services in the mean. The generator is that of crates/load, in miniature.
+test('the simulated queue agrees with the formula of Pollaczek and Khinchine', (t) => {
+  // In M/D/1 at 80 % load, the mean wait is 2 service times.
   let state = 1
   const random = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
@@ -37,22 +29,22 @@ test('the simulated queue keeps to the formula of Pollaczek and Khinchine', (t) 
     return now
   })
   const times = simulate(arrivals, new Array(arrivals.length).fill(1), 1)
-  const waited = times.reduce((sum, time) => sum + time - 1, 0) / times.length
-  t.true(Math.abs(waited - 2) < 0.1, `${waited}`)
+  const meanWait = times.reduce((sum, time) => sum + time - 1, 0) / times.length
+  t.true(Math.abs(meanWait - 2) < 0.1, `${meanWait}`)
 })
 
 test('a ratio is taken within each round before the median is', (t) => {
-  const subjects = ['theirs', 'ours'].map((name) => ({ name, label: name, measure: async () => ({}) }))
-  const group = { ...groupOf(subjects), targets: [aim('ratio', 2.5), aim('difference', 9)] }
+  const subjects = ['baseline', 'subject'].map((name) => ({ name, label: name, measure: async () => ({}) }))
+  const group = { ...groupOf(subjects), targets: [target('ratio', 2.5), target('difference', 9)] }
   const rounds = (/** @type {number[]} */ ...rates) => ({ rounds: rates.map((rate) => ({ rate })) })
   const results = new Map([
-    ['theirs', rounds(1, 10, 100)],
-    ['ours', rounds(3, 20, 110)],
+    ['baseline', rounds(1, 10, 100)],
+    ['subject', rounds(3, 20, 110)],
   ])
-  const { lines, aims } = summarize(group, results)
-  t.deepEqual(lines[1]?.ratios, { rate: { median: 2, least: 1.1, most: 3 } })
+  const { rows, targets } = summarize(group, results)
+  t.deepEqual(rows[1]?.ratios, { rate: { median: 2, least: 1.1, most: 3 } })
   t.deepEqual(
-    aims.map(({ found, reached }) => [found?.median, reached]),
+    targets.map(({ measured, reached }) => [measured?.median, reached]),
     [
       [2, true],
       [10, false],
@@ -60,21 +52,21 @@ test('a ratio is taken within each round before the median is', (t) => {
   )
 })
 
-test('a picture shows what it is given, and no markup of it', (t) => {
+test('a chart shows its labels and values, and escapes markup', (t) => {
   const value = { median: 12.34, least: 10, most: 20 }
-  const picture = chart({ title: 'A < B', note: 'note', digits: 1, lines: [{ label: '"R&D"', ours: true, value }] })
-  t.true(picture.startsWith('<svg ') && picture.endsWith('</svg>\n'))
-  t.regex(picture, /A &lt; B/)
-  t.regex(picture, /&quot;R&amp;D&quot;/)
-  t.regex(picture, />12\.3</)
-  t.regex(picture, /prefers-color-scheme: dark/)
+  const svg = chart({ title: 'A < B', note: 'note', digits: 1, bars: [{ label: '"R&D"', highlighted: true, value }] })
+  t.true(svg.startsWith('<svg ') && svg.endsWith('</svg>'))
+  t.regex(svg, /A &lt; B/)
+  t.regex(svg, /&quot;R&amp;D&quot;/)
+  t.regex(svg, />12\.3</)
+  t.regex(svg, /prefers-color-scheme: dark/)
 })
 
 /**
- * @param {'ratio' | 'difference'} by
+ * @param {'ratio' | 'difference'} comparison
  * @param {number} atMost
  * @returns {import('../harness/types.js').Target}
  */
-function aim(by, atMost) {
-  return { says: by, subject: 'ours', figure: 'rate', against: 'theirs', by, atMost }
+function target(comparison, atMost) {
+  return { description: comparison, subject: 'subject', metric: 'rate', baseline: 'baseline', comparison, atMost }
 }

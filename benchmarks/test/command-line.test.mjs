@@ -21,7 +21,7 @@ function bench(args, env = {}) {
   return { status, stdout, stderr }
 }
 
-test('help names the options and the cases', (t) => {
+test('--help lists the options and the cases', (t) => {
   const { status, stdout } = bench(['--help'])
   t.is(status, 0)
   for (const word of ['--quick', '--rounds', '--node', '--json', '--svg', 'tails', 'fairness']) {
@@ -29,26 +29,34 @@ test('help names the options and the cases', (t) => {
   }
 })
 
-for (const { what, args, env, says } of [
-  { what: 'a case that there is not', args: ['speed'], says: "There is no case 'speed'. There are: cost, latency" },
-  { what: 'a single round', args: ['--rounds', '1'], says: "--rounds must be a whole number from 2 on, not '1'" },
-  { what: 'a Node that does not run', args: ['--node', '/nowhere/node'], says: '--node /nowhere/node does not run' },
-  { what: 'an option that there is not', args: ['--fast'], says: "Unknown option '--fast'" },
+for (const { input, args, env, message } of [
+  { input: 'an unknown case', args: ['speed'], message: "Unknown case 'speed'. The cases are cost, latency" },
   {
-    what: 'a library that is not there',
+    input: 'a single round',
+    args: ['--rounds', '1'],
+    message: "--rounds must be a whole number of at least 2, not '1'",
+  },
+  {
+    input: 'a Node that does not run',
+    args: ['--node', '/nowhere/node'],
+    message: "--node '/nowhere/node' does not run",
+  },
+  { input: 'an unknown option', args: ['--fast'], message: "Unknown option '--fast'" },
+  {
+    input: 'a missing library',
     args: [],
     env: { SOCKETSERVERTCL: '/nowhere' },
-    says: "SOCKETSERVERTCL names '/nowhere'",
+    message: "SOCKETSERVERTCL names the folder '/nowhere', which does not exist",
   },
 ]) {
-  test(`${what} is refused before anything is built`, (t) => {
+  test(`${input} is an error before the build`, (t) => {
     const { status, stderr } = bench(args, env)
     t.is(status, 1)
-    t.true(stderr.includes(says), stderr)
+    t.true(stderr.includes(message), stderr)
   })
 }
 
-test('a run that is interrupted leaves no files', async (t) => {
+test('an interrupted run leaves no files', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interrupted-'))
   const args = [program, '--prebuilt', '--quick', 'latency']
   const child = spawn(process.execPath, args, { env: { ...process.env, TMPDIR: folder }, stdio: 'ignore' })
@@ -57,6 +65,6 @@ test('a run that is interrupted leaves no files', async (t) => {
   t.is(readdirSync(folder).length, 1)
   child.kill('SIGTERM')
   t.deepEqual(await exit, [143, null])
-  // Throws if there is anything in it.
+  // Throws if the folder is not empty.
   rmdirSync(folder)
 })

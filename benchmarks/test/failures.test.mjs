@@ -1,11 +1,11 @@
-// A benchmark that goes wrong says so instead of a number.
+// A failed measurement gives a reason instead of numbers.
 
 import test from 'ava'
+import { MeasurementError } from '../harness/measurement-error.mjs'
+import { groupReport } from '../harness/report.mjs'
 import { summarize } from '../harness/summary.mjs'
-import { table } from '../harness/table.mjs'
-import { Unmeasured } from '../harness/unmeasured.mjs'
-import { groupOf, hasLoad, loaded, measured } from './context.mjs'
-import { fixture } from './peers/fixture.mjs'
+import { groupOf, hasLoad, measure, underLoad } from './helpers/context.mjs'
+import { fixture } from './helpers/fixture.mjs'
 
 const withLoad = hasLoad ? test : test.skip
 
@@ -15,63 +15,71 @@ const withLoad = hasLoad ? test : test.skip
  * @param {RegExp} reason
  */
 async function fails(t, subject, reason) {
-  const results = await measured([subject])
+  const results = await measure([subject])
   t.regex(results.get(subject.name)?.failure ?? 'a number', reason)
   const group = groupOf([subject])
   const summary = summarize(group, results)
-  t.like(summary.lines[0], { figures: {}, ratios: {}, rounds: [] })
+  t.like(summary.rows[0], { metrics: {}, ratios: {}, rounds: [] })
   t.deepEqual(
-    summary.aims.map(({ found, reached }) => ({ found, reached })),
-    [{ found: undefined, reached: false }],
+    summary.targets.map(({ measured, reached }) => ({ measured, reached })),
+    [{ measured: undefined, reached: false }],
   )
-  const text = table(group, summary)
+  const text = groupReport(group, summary)
   t.regex(text, /FAILED: /)
-  t.regex(text, /NOT MEASURED/)
+  t.regex(text, /not measured/)
   t.notRegex(text.replace(/FAILED: .*/, ''), /\d{2}/)
 }
 
-withLoad('answers that belong to other connections', async (t) => {
-  await fails(t, loaded(fixture('liar')), /^wrong answers: 270 ok, 30 wrong, 30 tokens answered twice/)
-})
-
-withLoad('a server that dies', async (t) => {
-  await fails(t, loaded(fixture('mortal')), /^mortal ended with exit code 3/)
-})
-
-withLoad('a process of the server that dies, though the others go on', async (t) => {
+withLoad('an answer that belongs to another connection fails the measurement', async (t) => {
   await fails(
     t,
-    loaded(fixture('mortal-worker', 2), 2000),
-    /^process \d+ of the server has ended while it was measured/,
+    underLoad(fixture('answers-wrong-token')),
+    /^wrong answers: 270 ok, 30 wrong, 30 tokens answered twice/,
   )
 })
 
-withLoad('too few answers', async (t) => {
-  await fails(t, loaded(fixture('mortal'), 99), /^too few answers: 99 where 100 are the least/)
+withLoad('a server that exits fails the measurement', async (t) => {
+  await fails(t, underLoad(fixture('exits-while-answering')), /^exits-while-answering exited with exit code 3/)
 })
 
-test('a server that does not get ready', async (t) => {
-  await fails(t, loaded(fixture('stillborn')), /^stillborn ended with exit code 7\. there is no such luck/)
+withLoad('a server that loses a process fails the measurement, even if the server continues', async (t) => {
+  await fails(
+    t,
+    underLoad(fixture('loses-a-process', 2), 2000),
+    /^process \d+ of the server exited during the measurement/,
+  )
 })
 
-test('one round that fails spoils the line, and no other', async (t) => {
-  const lucky = { name: 'lucky', label: 'lucky', measure: async () => ({ rate: 5 }) }
-  const unlucky = {
-    name: 'unlucky',
-    label: 'unlucky',
+withLoad('too few answers fail the measurement', async (t) => {
+  await fails(
+    t,
+    underLoad(fixture('exits-while-answering'), 99),
+    /^too few correct answers: 99 instead of at least 100/,
+  )
+})
+
+test('a server that exits before it is ready fails the measurement', async (t) => {
+  await fails(t, underLoad(fixture('exits-before-ready')), /^exits-before-ready exited with exit code 7\. cannot start/)
+})
+
+test('one failed round fails the subject, and no other subject', async (t) => {
+  const working = { name: 'working', label: 'working', measure: async () => ({ rate: 5 }) }
+  const failing = {
+    name: 'failing',
+    label: 'failing',
     measure: async (/** @type {import('../harness/types.js').Context} */ { round }) => {
-      if (round === 1) throw new Unmeasured('it rained')
+      if (round === 1) throw new MeasurementError('a failure')
       return { rate: 5 }
     },
   }
-  const results = await measured([lucky, unlucky])
-  t.is(results.get('unlucky')?.failure, 'it rained')
-  const { lines } = summarize(groupOf([lucky, unlucky]), results)
-  t.deepEqual(lines[0]?.figures, { rate: { median: 5, least: 5, most: 5 } })
-  t.deepEqual(lines[1]?.figures, {})
+  const results = await measure([working, failing])
+  t.is(results.get('failing')?.failure, 'a failure')
+  const { rows } = summarize(groupOf([working, failing]), results)
+  t.deepEqual(rows[0]?.metrics, { rate: { median: 5, least: 5, most: 5 } })
+  t.deepEqual(rows[1]?.metrics, {})
 })
 
-test('an error of the benchmark itself is not taken for one of the server', async (t) => {
+test('an error of the benchmark itself is not a failed measurement', async (t) => {
   const broken = { name: 'broken', label: 'broken', measure: async () => Promise.reject(new TypeError('a mistake')) }
-  await t.throwsAsync(measured([broken]), { instanceOf: TypeError, message: 'a mistake' })
+  await t.throwsAsync(measure([broken]), { instanceOf: TypeError, message: 'a mistake' })
 })

@@ -1,7 +1,7 @@
-// Answers every tenth connection with another's token.
+// Answers every tenth connection with the token of the previous connection.
 
 import { createServer } from 'node:net'
-import { atEnd, ready } from '../../peers/ready.mjs'
+import { onStop, ready } from '../../peers/ready.mjs'
 
 let count = 0
 let earlier = ''
@@ -14,4 +14,4 @@ const server = createServer((socket) => {
   })
 })
 server.listen(0, '127.0.0.1', () => ready(Number(Reflect.get(server.address() ?? {}, 'port'))))
-atEnd(() => process.exit())
+onStop(() => process.exit())

@@ -1,8 +1,8 @@
-// A server that goes on when one of its two processes dies, as a supervised one does.
+// Has two processes, and continues when one of them exits.
 
 import { spawn } from 'node:child_process'
 import { createServer } from 'node:net'
-import { atEnd, ready } from '../../peers/ready.mjs'
+import { onStop, ready } from '../../peers/ready.mjs'
 
 const idle = spawn(process.execPath, ['--eval', 'process.stdin.on("end", process.exit).resume()'])
 let count = 0
@@ -17,4 +17,4 @@ const server = createServer((socket) => {
 idle.once('spawn', () => {
   server.listen(0, '127.0.0.1', () => ready(Number(Reflect.get(server.address() ?? {}, 'port'))))
 })
-atEnd(() => process.exit())
+onStop(() => process.exit())

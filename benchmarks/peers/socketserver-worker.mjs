@@ -1,16 +1,16 @@
-// A worker of ours.mjs, as process or thread.
+// A worker of socketserver.mjs: a process or a thread.
 
 import { connect } from '@socketserver/node'
 import { behaviours } from './behaviours.mjs'
+import { blockEventLoop } from './block-event-loop.mjs'
 import { createListeningServer } from './listening-server.mjs'
 import { settings } from './settings.mjs'
-import { getStuck } from './stuck.mjs'
 
 const given = settings()
 const client = connect()
-// What the load generator holds when a run is over is nothing to wait for.
+// Exits although the load generator may still hold connections.
 client.on('drain', () => process.exit())
-if (given.stuck !== undefined) getStuck(given.stuck)
+if (given.stuck !== undefined) blockEventLoop(given.stuck)
 
 if (given.behaviour === 'http') {
   client.serve(createListeningServer(given))

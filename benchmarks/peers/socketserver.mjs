@@ -1,13 +1,13 @@
-// This package: one process accepts, any worker answers.
+// This package: one process accepts, and its workers answer.
 
 import { createServer } from '@socketserver/node'
 import { BACKLOG } from './listening-server.mjs'
-import { atEnd, ready } from './ready.mjs'
+import { onStop, ready } from './ready.mjs'
 import { environment, settings } from './settings.mjs'
 
 const { stuck, ...given } = settings()
 const { kind = 'fork', workers, policy, maxQueue } = given
-const entry = new URL('./ours-worker.mjs', import.meta.url)
+const entry = new URL('./socketserver-worker.mjs', import.meta.url)
 
 const server = createServer({ policy, maxQueue })
 const { port } = await server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG })
@@ -16,7 +16,7 @@ if (stuck !== undefined) pools.push(server[kind](entry, { workers: 1, env: envir
 pools.push(server[kind](entry, { workers: workers - pools.length, env: environment(given) }))
 await Promise.all(pools.map((pool) => pool.ready))
 ready(port)
-atEnd(
+onStop(
   async () => {
     await server.close({ timeout: 0 })
     process.exit()

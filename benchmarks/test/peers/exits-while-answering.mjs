@@ -1,7 +1,7 @@
-// Dies at its hundredth connection, in the middle of the answer.
+// Exits before it answers its hundredth connection.
 
 import { createServer } from 'node:net'
-import { atEnd, ready } from '../../peers/ready.mjs'
+import { onStop, ready } from '../../peers/ready.mjs'
 
 let count = 0
 const server = createServer((socket) => {
@@ -13,4 +13,4 @@ const server = createServer((socket) => {
   })
 })
 server.listen(0, '127.0.0.1', () => ready(Number(Reflect.get(server.address() ?? {}, 'port'))))
-atEnd(() => process.exit())
+onStop(() => process.exit())

@@ -1,25 +1,23 @@
-// The ways of serving that are compared.
+// The servers that are compared, called peers.
 
 import { fileURLToPath } from 'node:url'
 import { environment } from '../peers/settings.mjs'
 
 /**
- * How to start a peer.
- *
  * @typedef {object} Peer
  * @property {string} name
  * @property {string} label
  * @property {number} workers
  * @property {(options: import('./options.mjs').Options, port: number) => { command: string, args: string[] }} command
  * @property {NodeJS.ProcessEnv} env
- * @property {boolean} [takesPort] whether it has to be told a port, and says that it is ready before it listens there
+ * @property {boolean} [takesPort] whether the peer needs a port, and reports that it is ready before it listens
  */
 
 /** @typedef {import('../peers/settings.mjs').PeerSettings} PeerSettings */
-/** @typedef {Omit<PeerSettings, 'kind' | 'scheduling'>} Wanted what is asked of any peer alike */
+/** @typedef {Omit<PeerSettings, 'kind' | 'scheduling'>} Wanted settings that apply to every peer */
 
 /**
- * A peer that is a program for Node.
+ * Returns a peer that is a Node program.
  *
  * @param {string} name
  * @param {string} label
@@ -42,14 +40,14 @@ export const peers = {
     program('shared', 'cluster SCHED_NONE', 'cluster.mjs', { ...wanted, scheduling: 'none' }),
   reusePort: (/** @type {Wanted} */ wanted) => program('reuse-port', 'reusePort', 'reuse-port.mjs', wanted),
   processes: (/** @type {Wanted} */ wanted) =>
-    program('processes', 'here, processes', 'ours.mjs', { ...wanted, kind: 'fork' }),
+    program('processes', 'socketserver, processes', 'socketserver.mjs', { ...wanted, kind: 'fork' }),
   first: (/** @type {Wanted} */ wanted) =>
-    program('first', 'here, processes, policy first', 'ours.mjs', { ...wanted, kind: 'fork', policy: 'first' }),
+    program('first', 'socketserver, policy first', 'socketserver.mjs', { ...wanted, kind: 'fork', policy: 'first' }),
   threads: (/** @type {Wanted} */ wanted) =>
-    program('threads', 'here, threads', 'ours.mjs', { ...wanted, kind: 'threads' }),
+    program('threads', 'socketserver, threads', 'socketserver.mjs', { ...wanted, kind: 'threads' }),
 
   /**
-   * Short connections only.
+   * Supports short connections only.
    *
    * @param {Wanted} wanted
    * @returns {Peer}
@@ -68,7 +66,7 @@ export const peers = {
 }
 
 /**
- * Whether this Node has `reusePort`, and this system a kernel that spreads connections by it.
+ * Returns whether this Node has the option `reusePort` and this kernel distributes connections between the listeners.
  *
  * @param {import('./options.mjs').Options} options
  */

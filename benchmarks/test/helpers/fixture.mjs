@@ -1,13 +1,13 @@
 import { fileURLToPath } from 'node:url'
 
 /**
- * A program of this folder, as a peer.
+ * Returns a peer that runs a program of `../peers`.
  *
  * @param {string} name
  * @param {number} [workers]
- * @returns {import('../../harness/peer.mjs').Peer}
+ * @returns {import('../../harness/peers.mjs').Peer}
  */
 export function fixture(name, workers = 1) {
-  const path = fileURLToPath(new URL(`./${name}.mjs`, import.meta.url))
+  const path = fileURLToPath(new URL(`../peers/${name}.mjs`, import.meta.url))
   return { name, label: name, workers, env: process.env, command: ({ node }) => ({ command: node, args: [path] }) }
 }

@@ -1,0 +1,4 @@
+// Exits before it is ready.
+
+console.error('cannot start')
+process.exitCode = 7
