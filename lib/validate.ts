@@ -1,6 +1,7 @@
 // Checks of single values. Each returns the value, or its default when it is undefined, or throws as Node does.
 
 import { invalidType, invalidValue, outOfRange } from './errors.js'
+import { checkKnownOptions } from './known-options.js'
 
 /** An integer within bounds, both included. */
 export function integer(name: string, value: unknown, min: number, max: number): number {
@@ -86,8 +87,20 @@ export function signal(name: string, value: unknown): AbortSignal | undefined {
   return value
 }
 
-/** An options object; unknown keys are left alone, as Node leaves them. */
-export function optionsObject(name: string, value: unknown): object {
+/** Returns an options object. Throws for a property that is not in `known`; `refused` has reasons for some of these. */
+export function optionsObject(
+  name: string,
+  value: unknown,
+  known: readonly string[],
+  refused?: Readonly<Record<string, string>>,
+): object {
+  const options = anyObject(name, value)
+  checkKnownOptions(name, options, known, refused)
+  return options
+}
+
+/** Returns an object that is no array. */
+export function anyObject(name: string, value: unknown): object {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalidType(name, 'of type object', value)
   }

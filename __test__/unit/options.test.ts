@@ -53,8 +53,10 @@ test('any string is a port or a path, and never both', (t) => {
   )
 })
 
+const NO_OTHERS = { known: [] }
+
 test('a pool that is told nothing is as large as the machine, and takes what it is not told from the server', (t) => {
-  const { workers, settings, rest } = parsePoolOptions({}, 1234)
+  const { workers, settings, rest } = parsePoolOptions({}, 1234, NO_OTHERS)
   t.is(workers, availableParallelism())
   t.like(settings, {
     isReadyManual: false,
@@ -64,10 +66,12 @@ test('a pool that is told nothing is as large as the machine, and takes what it 
     stallTimeout: 0,
   })
   t.deepEqual(rest, {})
-  t.is(parsePoolOptions({ killTimeout: 5 }, 1234).settings.killTimeout, 5)
+  t.is(parsePoolOptions({ killTimeout: 5 }, 1234, NO_OTHERS).settings.killTimeout, 5)
 })
 
 test("what is not a pool's is left for whoever starts its workers", (t) => {
-  const { rest } = parsePoolOptions(Object.assign({ workers: 1, restart: false }, { cwd: '/', env: {} }), 0)
+  const { rest } = parsePoolOptions(Object.assign({ workers: 1, restart: false }, { cwd: '/', env: {} }), 0, {
+    known: ['cwd', 'env'],
+  })
   t.deepEqual(rest, Object.assign({}, { cwd: '/', env: {} }))
 })

@@ -26,7 +26,7 @@ function world(): World {
     exit = () => resolve({ code: 0, signal: null, cause: undefined })
   })
   const body = { exited, lastLines: '', reference: () => {}, terminate: () => {}, kill: () => {} }
-  const { settings } = parsePoolOptions({ restart: false }, 1000)
+  const { settings } = parsePoolOptions({ restart: false }, 1000, { known: [] })
   Reflect.apply(supervisor.startPool, supervisor, ['entry.js', 1, settings, () => ({ channel: 7, body })]).ready.catch(
     () => {},
   )

@@ -96,6 +96,18 @@ test('a signal is an AbortSignal', (t) => {
 })
 
 test('options are an object', (t) => {
-  t.deepEqual(optionsObject('a', { b: 1 }), { b: 1 })
-  for (const value of [null, undefined, 5, 'a', [], () => {}]) t.throws(() => optionsObject('a', value), INVALID_TYPE)
+  t.deepEqual(optionsObject('a', { b: 1 }, ['b']), { b: 1 })
+  t.deepEqual(optionsObject('a', { c: undefined }, ['b']), { c: undefined })
+  for (const value of [null, undefined, 5, 'a', [], () => {}])
+    t.throws(() => optionsObject('a', value, []), INVALID_TYPE)
+})
+
+test('an unknown option is an error that names the nearest one', (t) => {
+  const unknown = (options: object, known: string[]): Error =>
+    t.throws(() => optionsObject('options', options, known), { code: 'ERR_INVALID_ARG_VALUE' })
+  t.regex(
+    unknown({ maxQueu: 4 }, ['policy', 'maxQueue']).message,
+    /"options.maxQueu" property is unknown; did you mean 'maxQueue'\. Received 4/,
+  )
+  t.regex(unknown({ entirely: 4 }, ['policy', 'maxQueue']).message, /known are policy, maxQueue/)
 })

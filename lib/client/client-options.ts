@@ -1,5 +1,5 @@
 import { invalidValue } from '../errors.js'
-import { integer, optionsObject, port, signal, socketName } from '../validate.js'
+import { integer, isPortNumber, optionsObject, port, signal, socketName } from '../validate.js'
 
 /** Options of `connect()`. */
 export interface ConnectOptions {
@@ -47,8 +47,17 @@ export interface ServeOptions {
 }
 
 export function parseConnectOptions(options: string | ConnectOptions): ConnectSettings {
+  if (isPortNumber(options)) {
+    throw invalidValue(
+      'options',
+      options,
+      `is a port: write connect({ port: ${Number(options)} }), or './${options}' for a path`,
+    )
+  }
   const given: ConnectOptions = typeof options === 'string' ? { path: options } : options
-  optionsObject('options', given)
+  optionsObject('options', given, ['port', 'path', 'reconnect'], {
+    concurrency: "belongs to serve(), or to the property 'concurrency' of the client",
+  })
   const name = (option: string): string => (typeof options === 'string' ? option : `options.${option}`)
   return {
     port: given.port === undefined ? 0 : port('options.port', given.port),
@@ -61,7 +70,7 @@ function parseReconnect(reconnect: unknown, path: unknown): ConnectSettings['rec
   if (reconnect === undefined || reconnect === true) return DEFAULT_RECONNECT
   if (path === undefined) throw invalidValue('options.reconnect', reconnect, 'is for a path')
   if (reconnect === false) return undefined
-  const given = optionsObject('options.reconnect', reconnect)
+  const given = optionsObject('options.reconnect', reconnect, ['minDelay', 'maxDelay'])
   const minDelay = integer(
     'options.reconnect.minDelay',
     Reflect.get(given, 'minDelay') ?? DEFAULT_RECONNECT.minDelay,
@@ -80,13 +89,13 @@ const LONGEST_TIMER = 2 ** 31 - 1
 
 /** Returns the signal. */
 export function parseAcceptOptions(options: AcceptOptions): AbortSignal | undefined {
-  optionsObject('options', options)
+  optionsObject('options', options, ['signal'])
   return signal('options.signal', options.signal)
 }
 
 /** Returns the concurrency. */
 export function parseServeOptions(options: ServeOptions): number | undefined {
-  optionsObject('options', options)
+  optionsObject('options', options, ['concurrency'])
   return options.concurrency === undefined ? undefined : concurrency('options.concurrency', options.concurrency)
 }
 

@@ -2,7 +2,7 @@
 
 import { isMainThread } from 'node:worker_threads'
 import { CHANNEL_VARIABLE } from '../channel-variable.js'
-import { SocketServerError } from '../errors.js'
+import { invalidType, SocketServerError } from '../errors.js'
 import { markConnected } from '../worker-identity.js'
 import { readSettings, SETTINGS_VARIABLE } from '../worker-settings.js'
 import { Channel } from './channel.js'
@@ -23,8 +23,13 @@ import { tcpConstructor } from './stream-handle.js'
  * ERR_SOCKETSERVER_TOO_MANY_PORTS for more than 64 ports at one time. With a path it returns before it has joined, which `joined` tells, and joins again when the server has gone,
  * until it is closed or refused for good (ERR_SOCKETSERVER_REFUSED).
  */
-export function connect(options: string | ConnectOptions = {}): Client {
-  const { port, path, reconnect } = parseConnectOptions(options)
+export function connect(options?: string | ConnectOptions): Client
+export function connect(...given: [options?: string | ConnectOptions]): Client {
+  if (given.length > 0 && given[0] === undefined) {
+    const what = 'a path or an options object; connect() without an argument connects to the parent'
+    throw invalidType('options', what, undefined)
+  }
+  const { port, path, reconnect } = parseConnectOptions(given[0] === undefined ? {} : given[0])
   if (path !== undefined) return join(path, port, reconnect)
   channel ??= openChannel()
   markConnected()

@@ -1,5 +1,5 @@
 import type { Server, Socket } from 'node:net'
-import { hasCode } from '../errors.js'
+import { hasCode, serverAlreadyListens } from '../errors.js'
 import type { ListenAddress } from '../server/address.js'
 import { closeConnection, openHandle, rememberPeer } from './adopt-socket.js'
 import type { ReceivedConnection } from './received-connection.js'
@@ -19,6 +19,7 @@ export class HandleServer implements ServedServer {
   readonly #drain: ServedDrain
   readonly #listener: StreamHandle
   #state: 'starting' | 'listening' | 'closed' = 'starting'
+  #hasListened = false
   #address: ListenAddress
   #receiving: ReceivedConnection | undefined
   #seen: Socket | undefined
@@ -105,7 +106,12 @@ export class HandleServer implements ServedServer {
   #pretendToListen(handle: StreamHandle): StreamHandle {
     const close = handle.close.bind(handle)
     return Object.assign(handle, {
-      listen: () => 0,
+      listen: () => {
+        // An earlier `listen(port, host)` of the application comes here when its host name is resolved, and not before.
+        if (this.#hasListened) process.nextTick(() => this.#server.emit('error', serverAlreadyListens()))
+        this.#hasListened = true
+        return 0
+      },
       getsockname: (out: object) => {
         Object.assign(out, this.#address)
         return 0

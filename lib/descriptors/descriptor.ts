@@ -1,7 +1,7 @@
 import { Socket } from 'node:net'
 import { illegalConstructor, SocketServerError, systemError } from '../errors.js'
 import { adoptDescriptor, copyDescriptor, kindOf, type NativeDescriptor } from '../native.js'
-import { boolean, integer, optionsObject } from '../validate.js'
+import { anyObject, boolean, integer, optionsObject } from '../validate.js'
 import { type DescriptorSource, descriptorNumber } from './descriptor-source.js'
 
 /**
@@ -35,7 +35,7 @@ export class Descriptor {
 
   /** Takes over the descriptor of this number. Throws EBADF if it is not open. */
   static from(options: { fd: number }): Descriptor {
-    const fd = integer('options.fd', Reflect.get(optionsObject('options', options), 'fd'), 0, 2 ** 31 - 1)
+    const fd = integer('options.fd', Reflect.get(optionsObject('options', options, ['fd']), 'fd'), 0, 2 ** 31 - 1)
     checkedKind(fd)
     return new Descriptor(adoptDescriptor(fd))
   }
@@ -70,7 +70,7 @@ export class Descriptor {
    * it, if it is no stream socket. The socket reads at once, as every `net.Socket` that is made of a descriptor does.
    */
   socket(options: DescriptorSocketOptions = {}): Socket {
-    optionsObject('options', options)
+    optionsObject('options', options, ['allowHalfOpen'])
     const allowHalfOpen = boolean('options.allowHalfOpen', options.allowHalfOpen, false)
     const fd = this.#open('socket()')
     const { kind } = checkedKind(fd)
@@ -104,7 +104,7 @@ export type DescriptorOwner = Descriptor | { fd: number }
 
 /** The number that `from(source)` is to take over, of a socket of AF_UNIX of this kind. Throws if it is none. */
 export function adoptable(source: DescriptorOwner, wanted: 'stream' | 'listener', expected: string): number {
-  const fd = descriptorNumber('source', optionsObject('source', source))
+  const fd = descriptorNumber('source', anyObject('source', source))
   const { kind, isUnix } = checkedKind(fd)
   if (kind !== wanted || !isUnix) throw wrongKind(fd, kind, expected)
   return fd

@@ -35,7 +35,7 @@ export const MAX_DESCRIPTORS = 253
 
 /** Returns the signal. */
 export function parseSignal(options: { signal?: AbortSignal | undefined }): AbortSignal | undefined {
-  optionsObject('options', options)
+  optionsObject('options', options, ['signal', 'size'])
   return signal('options.signal', options.signal)
 }
 
@@ -46,7 +46,7 @@ export function parseReceiveOptions(options: ReceiveOptions): { size: number; si
 }
 
 export function parseListenOptions(options: DescriptorListenOptions): { mode: number; backlog: number } {
-  optionsObject('options', options)
+  optionsObject('options', options, ['mode', 'backlog'])
   const { mode = 0o600, backlog = 511 } = options
   return {
     mode: integer('options.mode', mode, 0, 0o777),

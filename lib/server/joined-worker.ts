@@ -1,7 +1,9 @@
 // Runs in the PARENT: what it knows of a worker that has joined at a shared path. The worker's own side may be in any language;
 // of a Node process it is client/membership.ts.
 
+import { type InspectOptions, inspect } from 'node:util'
 import type { NativeServer } from '../native.js'
+import { describeWorker } from './describe-worker.js'
 import type { JoinedHandle, KnownWorker, WorkerState } from './worker-handle.js'
 
 export interface JoinedSetup {
@@ -78,6 +80,10 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   /** Whether it has not finished what it held in the time that `retire` gave it. */
   get isExpired(): boolean {
     return this.#isExpired
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return describeWorker(this, options)
   }
 
   /** The native side has welcomed it. */

@@ -1,6 +1,6 @@
 import { Descriptor } from '../descriptors/descriptor.js'
-import { invalidValue } from '../errors.js'
-import { boolean, integer, isPortNumber, optionsObject, path, port, signal, string } from '../validate.js'
+import { invalidType, invalidValue } from '../errors.js'
+import { boolean, integer, isPortNumber, optionsObject, port, signal, socketName, string } from '../validate.js'
 
 /** What every kind of listener accepts. */
 export interface AnyListenOptions {
@@ -22,6 +22,7 @@ export interface PortListenOptions extends AnyListenOptions {
 
 /** Listens on a Unix socket. */
 export interface PathListenOptions extends AnyListenOptions {
+  /** The path of the socket file, or on Linux an abstract name, which begins with a null byte. */
   path: string
   /** Whether every user may read from it. Default false. */
   readableAll?: boolean | undefined
@@ -37,6 +38,7 @@ export interface FdListenOptions {
   signal?: AbortSignal | undefined
 }
 
+/** What `listen()` accepts besides a port or a path. */
 export type ListenOptions = PortListenOptions | PathListenOptions | FdListenOptions
 
 /** What `listen()` was asked for, checked and with its defaults. */
@@ -50,7 +52,8 @@ export type ListenTarget = { signal: AbortSignal | undefined } & (
 export function parseListenTarget(first: unknown, host: unknown): ListenTarget {
   if (typeof first === 'number' || isPortNumber(first)) return parseOptions({ port: first, host }, 'port')
   if (typeof first === 'string') return parseOptions({ path: first }, 'path')
-  return parseOptions(optionsObject('options', first), 'options')
+  if (first === undefined) throw invalidType('port', 'of type number or string, or an options object', first)
+  return parseOptions(optionsObject('options', first, KNOWN, REFUSED), 'options')
 }
 
 function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: string): ListenTarget {
@@ -76,7 +79,7 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
   if (options.path !== undefined) {
     return {
       kind: 'path',
-      path: path(field('path'), options.path),
+      path: socketName(field('path'), options.path),
       readableAll: boolean(field('readableAll'), options.readableAll, false),
       writableAll: boolean(field('writableAll'), options.writableAll, false),
       backlog,
@@ -87,5 +90,12 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
 }
 
 type AllForms = PortListenOptions & PathListenOptions & FdListenOptions
+
+const KNOWN = ['backlog', 'fd', 'host', 'ipv6Only', 'path', 'port', 'readableAll', 'signal', 'writableAll']
+
+const REFUSED = {
+  exclusive: 'is not supported: workers never listen, so every listener belongs to the parent alone',
+  reusePort: 'is not supported: the kernel would reset queued connections whenever one of the sockets closes',
+}
 
 const LARGEST_INT = 2 ** 31 - 1

@@ -51,12 +51,13 @@ export interface PoolSettings {
 /** What pool options are not one of: the options of `child_process.fork()`, or of a thread. */
 export type WithoutPoolOptions<T> = Omit<T, keyof PoolOptions | 'maxMemory'>
 
-/** Splits pool options off. `killTimeout` is the server's. */
+/** Splits pool options off. `known` are the names of the others, and `refused` has reasons for options that are not supported. */
 export function parsePoolOptions<T extends PoolOptions & { maxMemory?: number | undefined }>(
   options: T,
   serverKillTimeout: number,
+  { known, refused }: { known: readonly string[]; refused?: Readonly<Record<string, string>> },
 ): { workers: number; settings: PoolSettings; rest: WithoutPoolOptions<T> } {
-  optionsObject('options', options)
+  optionsObject('options', options, [...POOL_OPTIONS, ...known], refused)
   const {
     workers = availableParallelism(),
     restart,
@@ -97,7 +98,7 @@ export function poolSize(name: string, value: unknown): number {
 function parseRestart(restart: unknown): RestartSettings | undefined {
   if (restart === undefined || restart === true) return DEFAULT_RESTART
   if (restart === false) return undefined
-  const given = optionsObject('options.restart', restart)
+  const given = optionsObject('options.restart', restart, ['minDelay', 'maxDelay', 'minUptime', 'crashLoop'])
   const value = (key: keyof RestartSettings): unknown => Reflect.get(given, key)
   const minDelay = milliseconds('options.restart.minDelay', value('minDelay'), DEFAULT_RESTART.minDelay)
   const maxDelay = Math.max(minDelay, DEFAULT_RESTART.maxDelay)
@@ -119,6 +120,20 @@ function parseRestart(restart: unknown): RestartSettings | undefined {
 function limit(name: string, value: unknown, max: number): number {
   return value === Number.POSITIVE_INFINITY ? value : integer(name, value, 1, max)
 }
+
+const POOL_OPTIONS = [
+  'workers',
+  'restart',
+  'ready',
+  'readyTimeout',
+  'drainTimeout',
+  'killTimeout',
+  'maxConnections',
+  'maxLifetime',
+  'maxMemory',
+  'stallTimeout',
+  'replaceStalled',
+]
 
 // More are a mistake, not a wish: Linux's default pid_max is 32768.
 const MOST_WORKERS = 65_535

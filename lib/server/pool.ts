@@ -1,3 +1,4 @@
+import { type InspectOptions, inspect } from 'node:util'
 import { hasCode, SocketServerError } from '../errors.js'
 import { Place } from './place.js'
 import { type PoolSettings, poolSize } from './pool-options.js'
@@ -139,6 +140,11 @@ export class WorkerPool implements Pool<WorkerHandle> {
     this.#rounds.stop()
     this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    const { entry } = this.#setup
+    return `Pool ${inspect({ entry, size: this.size, generation: this.#generation, workers: this.workers }, options)}`
   }
 
   reference(isReferenced: boolean): void {

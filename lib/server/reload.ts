@@ -35,7 +35,7 @@ export class Reload {
 
   /** Settles when a reload that began after this call has. */
   async request(options: ReloadOptions): Promise<void> {
-    optionsObject('options', options)
+    optionsObject('options', options, ['atOnce'])
     if (options.atOnce !== undefined) integer('options.atOnce', options.atOnce, 1, 2 ** 31 - 1)
     if (this.#running === undefined) return this.#begin(options)
     this.#queuedOptions = options

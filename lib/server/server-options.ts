@@ -39,7 +39,7 @@ export interface ServerSettings {
 }
 
 export function parseServerOptions(options: ServerOptions): ServerSettings {
-  optionsObject('options', options)
+  optionsObject('options', options, ['maxQueue', 'queueTimeout', 'policy', 'killTimeout', 'signals'])
   const { maxQueue = 1024, queueTimeout = 0, policy, killTimeout, signals } = options
   return {
     maxQueue: integer('options.maxQueue', maxQueue, 1, LARGEST_U32),
@@ -52,7 +52,7 @@ export function parseServerOptions(options: ServerOptions): ServerSettings {
 
 /** The timeout in milliseconds. */
 export function parseDrainOptions(options: DrainOptions): number {
-  optionsObject('options', options)
+  optionsObject('options', options, ['timeout'])
   return milliseconds('options.timeout', options.timeout, 10_000)
 }
 

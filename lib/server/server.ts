@@ -1,9 +1,10 @@
 // Runs in the PARENT. The worker's counterpart is client/client.ts.
 
 import { EventEmitter } from 'node:events'
+import { type InspectOptions, inspect } from 'node:util'
 import { Descriptor } from '../descriptors/descriptor.js'
 import { debug, diagnostics } from '../diagnostics.js'
-import { SocketServerError, systemError } from '../errors.js'
+import { invalidValue, SocketServerError, systemError } from '../errors.js'
 import { report, type ServerEvents } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
@@ -21,6 +22,7 @@ import {
 import { type NoticeReader, readNotice } from './notices.js'
 import type { Pool } from './pool.js'
 import { type DrainOptions, parseDrainOptions, parseServerOptions, type ServerOptions } from './server-options.js'
+import { SetupWarnings } from './setup-warnings.js'
 import type { Share } from './share.js'
 import { parseShareOptions, type ShareOptions } from './share-options.js'
 import { Shares } from './shares.js'
@@ -47,6 +49,12 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #killTimeout: number
   readonly #keepAlive = new KeepAlive()
   readonly #addresses: ListenAddress[] = []
+  #hasWorkers = false
+  readonly #setupWarnings = new SetupWarnings({
+    hasListener: () => this.#addresses.length > 0,
+    hasWorkers: () => this.#hasWorkers,
+    queued: () => this.#native.stats().queued,
+  })
   readonly #supervisor: Supervisor
   readonly #shares: Shares
   #state: 'open' | 'draining' | 'closing' | 'destroyed' | 'closed' = 'open'
@@ -73,10 +81,13 @@ export class Server extends EventEmitter<ServerEvents> {
   listen(options: PortListenOptions): Promise<TcpAddress>
   listen(options: PathListenOptions): Promise<PathAddress>
   listen(pathOrOptions: string | ListenOptions, host?: string): Promise<ListenAddress>
-  async listen(first: number | string | ListenOptions, host?: string): Promise<ListenAddress> {
+  async listen(first: number | string | ListenOptions, host?: string, ...rest: unknown[]): Promise<ListenAddress> {
+    const callback = typeof host === 'function' ? host : rest.find((argument) => argument !== undefined)
+    if (callback !== undefined) throw invalidValue('callback', callback, 'is not supported: listen() returns a promise')
     const target = parseListenTarget(first, host)
     const address = await listenOn(() => this.#open('listen()'), target)
     this.#addresses.push(address)
+    this.#setupWarnings.update()
     this.#keepAlive.hold()
     target.signal?.addEventListener('abort', () => void this.close(), { once: true })
     this.emit('listening', address)
@@ -105,12 +116,16 @@ export class Server extends EventEmitter<ServerEvents> {
    */
   fork(entry: string | URL, options?: ForkOptions): Pool<ProcessHandle>
   fork(entry: string | URL, options: ForkOptions = {}): Pool<WorkerHandle> {
-    const { plan, workers, settings } = parseForkOptions(entry, options, this.#killTimeout)
+    const { plan, workers, settings, signal } = parseForkOptions(entry, options, this.#killTimeout)
     this.#open('fork()')
     forbidForkLoop(plan.entry, 'fork()')
-    return this.#supervisor.startPool(plan.entry, workers, settings, (native, worker, tell, isSuspect) =>
+    const pool = this.#supervisor.startPool(plan.entry, workers, settings, (native, worker, tell, isSuspect) =>
       spawnWorker(native, plan, worker, tell, isSuspect),
     )
+    this.#addWorkers()
+    if (signal?.aborted) void pool.close()
+    else signal?.addEventListener('abort', () => void pool.close(), { once: true })
+    return pool
   }
 
   /**
@@ -122,9 +137,11 @@ export class Server extends EventEmitter<ServerEvents> {
     const { plan, workers, settings } = parseThreadOptions(entry, options, this.#killTimeout)
     this.#open('threads()')
     forbidForkLoop(plan.entry, 'threads()')
-    return this.#supervisor.startPool(plan.entry, workers, settings, (native, worker) =>
+    const pool = this.#supervisor.startPool(plan.entry, workers, settings, (native, worker) =>
       startThread(native, plan, { ...worker, isThread: true }),
     )
+    this.#addWorkers()
+    return pool
   }
 
   /**
@@ -138,6 +155,7 @@ export class Server extends EventEmitter<ServerEvents> {
     const settings = parseShareOptions(path, options)
     this.#open('share()')
     const share = this.#shares.open(settings)
+    this.#addWorkers()
     this.#keepAlive.hold()
     return share
   }
@@ -186,6 +204,21 @@ export class Server extends EventEmitter<ServerEvents> {
     return this.close()
   }
 
+  /** @internal */
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    const { accepted, handedOff, queued, leases, states } = this.stats()
+    const shown = {
+      state: this.#state,
+      addresses: this.#addresses,
+      workers: states,
+      accepted,
+      handedOff,
+      queued,
+      leases,
+    }
+    return `Server ${inspect(shown, options)}`
+  }
+
   /** Has the server and its workers keep the process alive, as they do from the start. */
   ref(): this {
     this.#keepAlive.ref()
@@ -201,6 +234,7 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   async #close(timeout: number): Promise<void> {
+    this.#setupWarnings.stop()
     if (this.#state !== 'destroyed') {
       this.#state = 'closing'
       await this.#drain.wait(timeout)
@@ -214,6 +248,11 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#keepAlive.release()
     this.#state = 'closed'
     this.emit('close')
+  }
+
+  #addWorkers(): void {
+    this.#hasWorkers = true
+    this.#setupWarnings.update()
   }
 
   /** The native side, while it takes new things. */

@@ -30,7 +30,7 @@ export interface ShareSettings {
 
 export function parseShareOptions(path: string, options: ShareOptions): ShareSettings {
   const name = socketName('path', path)
-  optionsObject('options', options)
+  optionsObject('options', options, ['mode', 'allow', 'maxWorkers', 'helloTimeout', 'drainTimeout'])
   const { mode, allow = {}, maxWorkers = 64, helloTimeout, drainTimeout } = options
   if (mode !== undefined && name.startsWith('\0')) {
     throw invalidValue('options.mode', mode, 'is for a path: an abstract name has none')
@@ -54,7 +54,7 @@ function parseMode(mode: unknown): number {
 }
 
 function parseAllow(allow: NonNullable<ShareOptions['allow']>): { uids: number[]; gids: number[] } {
-  optionsObject('options.allow', allow)
+  optionsObject('options.allow', allow, ['uids', 'gids'])
   return { uids: ids('options.allow.uids', allow.uids), gids: ids('options.allow.gids', allow.gids) }
 }
 

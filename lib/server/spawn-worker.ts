@@ -2,7 +2,7 @@ import { fork, type StdioOptions } from 'node:child_process'
 import { invalidValue } from '../errors.js'
 import { type NativeServer, openChannel } from '../native.js'
 import { type WorkerSettings, workerEnvironment } from '../worker-settings.js'
-import type { ForkPlan } from './fork-options.js'
+import { type ForkPlan, requireDirectory } from './fork-options.js'
 import { InspectPortLease, withInspectPort } from './inspect-ports.js'
 import { ProcessBody } from './process-body.js'
 import type { WorkerBody } from './worker-body.js'
@@ -22,6 +22,8 @@ export function spawnWorker(
   report: (error: Error) => void,
   isSuspect: boolean,
 ): { channel: number; body: WorkerBody } {
+  // It may have gone since the last start.
+  requireDirectory(plan.options.cwd)
   const givenStdio = forkStdio(plan.options)
   const isObserved = isSuspect && isInherited(givenStdio[2])
   const stdio = isObserved ? givenStdio.with(2, 'pipe') : givenStdio

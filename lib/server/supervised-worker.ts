@@ -1,7 +1,9 @@
 // Runs in the PARENT: what it knows of one worker. The worker's own side is client/client.ts.
 
+import { type InspectOptions, inspect } from 'node:util'
 import { SocketServerError } from '../errors.js'
 import { beatsOf, type NativeServer } from '../native.js'
+import { describeWorker } from './describe-worker.js'
 import { bodyName, type WorkerBody, type WorkerExit } from './worker-body.js'
 import type { KnownWorker, WorkerState } from './worker-handle.js'
 
@@ -15,6 +17,8 @@ export interface WorkerSetup {
   body: WorkerBody
   native: NativeServer
   readyTimeout: number
+  /** Whether the worker says itself that it is ready. */
+  isReadyManual: boolean
   killTimeout: number
   /** Told of each change of state. */
   changed: (worker: SupervisedWorker, from: WorkerState) => void
@@ -132,6 +136,10 @@ export class SupervisedWorker implements KnownWorker {
     return beatsOf(this.#setup.native, this.channel)
   }
 
+  [inspect.custom](_depth: number, options: InspectOptions): string {
+    return describeWorker(this, options)
+  }
+
   /** The native side says that it has connected. */
   joined(): void {
     // A thread has its own copy of the channel now.
@@ -215,7 +223,10 @@ export class SupervisedWorker implements KnownWorker {
   #late(): void {
     const { entry, readyTimeout, body } = this.#setup
     const lines = body.lastLines === '' ? '' : `. Its last lines:\n${body.lastLines}`
-    const message = `Worker ${this.id} (${entry}, ${bodyName(body)}) was not ready within ${readyTimeout} ms${lines}`
+    const cause = this.#setup.isReadyManual
+      ? 'it has not called connect() and client.ready()'
+      : 'it has not called connect(). A worker that listens by itself calls connect().serve(server) instead'
+    const message = `Worker ${this.id} (${entry}, ${bodyName(body)}) was not ready within ${readyTimeout} ms: ${cause}${lines}`
     const details = {
       pid: this.pid,
       threadId: this.threadId,

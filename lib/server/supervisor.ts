@@ -173,6 +173,7 @@ export class Supervisor {
       body,
       native: this.#native,
       readyTimeout: pool.readyTimeout,
+      isReadyManual: pool.isReadyManual,
       killTimeout: pool.killTimeout,
       changed: (changed, from) => this.changed(changed, from),
     })

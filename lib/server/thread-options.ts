@@ -23,7 +23,7 @@ export function parseThreadOptions(
   threadOptions: ThreadOptions,
   killTimeout: number,
 ): { plan: ThreadPlan; workers: number; settings: PoolSettings } {
-  const { workers, settings, rest } = parsePoolOptions(threadOptions, killTimeout)
+  const { workers, settings, rest } = parsePoolOptions(threadOptions, killTimeout, { known: THREAD_OPTIONS })
   const { env, ...options } = rest
   if (env === SHARE_ENV) throw invalidValue('options.env', env, 'must not be SHARE_ENV')
   if (Reflect.get(options, 'eval') === true) throw invalidValue('options.eval', true)
@@ -35,3 +35,19 @@ export function parseThreadOptions(
   }
   return { workers, settings, plan: { entry: resolveEntry(entry), env: env ?? process.env, options } }
 }
+
+/** The options of `worker_threads`' Worker; `eval` and `transferList` have errors of their own. */
+const THREAD_OPTIONS = [
+  'argv',
+  'env',
+  'eval',
+  'execArgv',
+  'name',
+  'resourceLimits',
+  'stderr',
+  'stdin',
+  'stdout',
+  'trackUnmanagedFds',
+  'transferList',
+  'workerData',
+]

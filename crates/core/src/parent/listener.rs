@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use nix::sys::socket::{
 use crate::error::errno_of;
 use crate::error::{SystemError, system_error};
 use crate::parent::config::ListenSpec;
-use crate::sys::unix_socket::OwnPath;
+use crate::sys::unix_socket::{OwnPath, address as socket_address};
 use crate::sys::{clamp, stream_socket};
 
 /// A listening socket. Dropping it stops listening and removes its path, if it made one.
@@ -177,12 +178,15 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
 }
 
 fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> Result<Listener, Errno> {
-    let address = UnixAddr::new(&path)?;
+    let name = path.as_os_str().as_bytes();
+    let is_abstract = name.first() == Some(&0);
+    let address = socket_address(name)?;
     let fd = stream_socket(AddressFamily::Unix)?;
     socket::bind(fd.as_raw_fd(), &address)?;
-    let own = OwnPath::new(&path);
+    // An abstract name has no file, and goes with its socket.
+    let own = if is_abstract { None } else { OwnPath::new(&path) };
     let more = u32::from(readable_all) * 0o444 + u32::from(writable_all) * 0o222;
-    if more != 0 {
+    if more != 0 && !is_abstract {
         let mode = std::fs::metadata(&path)
             .map_err(|error| errno_of(&error))?
             .permissions()

@@ -84,8 +84,8 @@ fn path_of(name: &[u8]) -> Option<&Path> {
     (name.first() != Some(&0)).then(|| Path::new(OsStr::from_bytes(name)))
 }
 
-/// What bind(2) and connect(2) take; ENAMETOOLONG for more than 107 bytes (103 on macOS).
-fn address(name: &[u8]) -> Result<UnixAddr, Errno> {
+/// Returns the address of a path or an abstract name; ENAMETOOLONG for more than 107 bytes (103 on macOS).
+pub(crate) fn address(name: &[u8]) -> Result<UnixAddr, Errno> {
     match name {
         // Without a name, or more than its null byte, the kernel would choose one (unix(7), autobind).
         [] | [0] => Err(Errno::EINVAL),
