@@ -21,7 +21,7 @@ export declare class NativeDescriptor {
   get fd(): number
   /** Gives it away: the caller has to close it. -1 if there is none. */
   release(): number
-  /** Closes it. */
+  /** Closes it; one that has been received is closed on a thread of the closer, as that may sleep. */
   close(): void
 }
 

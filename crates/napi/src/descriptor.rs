@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use napi::{Error, Result, Status};
+use socketserver_core::sys::ForeignFd;
 
 /// Takes ownership of a descriptor that JavaScript has given away.
 pub fn adopt(number: RawFd) -> Result<OwnedFd> {
@@ -56,20 +57,20 @@ pub fn give_away(fd: OwnedFd) -> RawFd {
 
 /// Descriptors that JavaScript knows by their numbers and that are still ours.
 #[derive(Debug, Default)]
-pub struct Kept(RefCell<HashMap<RawFd, OwnedFd>>);
+pub struct Kept(RefCell<HashMap<RawFd, ForeignFd>>);
 
 impl Kept {
     /// Keeps one, and tells its number.
     pub fn keep(&self, fd: OwnedFd) -> RawFd {
         let number = fd.as_raw_fd();
-        self.0.borrow_mut().insert(number, fd);
+        self.0.borrow_mut().insert(number, ForeignFd::connection(fd));
         number
     }
 
     /// Leaves one to whoever has its number, and has to close it.
     pub fn give_away(&self, number: RawFd) {
         if let Some(fd) = self.0.borrow_mut().remove(&number) {
-            give_away(fd);
+            give_away(fd.into_owned());
         }
     }
 }

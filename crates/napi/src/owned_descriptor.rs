@@ -8,6 +8,8 @@ use napi_derive::napi;
 use socketserver_core::SystemError as CoreError;
 use socketserver_core::descriptors::kind::{Domain, Kind};
 use socketserver_core::error::system_error;
+use socketserver_core::sys::ForeignFd;
+use socketserver_core::sys::closer::switch_linger_off;
 
 use crate::convert::SystemError;
 use crate::descriptor;
@@ -15,7 +17,7 @@ use crate::descriptor;
 /// Owns a descriptor until it is closed, given away or collected.
 #[napi]
 pub struct NativeDescriptor {
-    fd: RefCell<Option<OwnedFd>>,
+    fd: RefCell<Option<ForeignFd>>,
 }
 
 /// Either the one or the other.
@@ -69,10 +71,14 @@ impl NativeDescriptor {
     /// Gives it away: the caller has to close it. -1 if there is none.
     #[napi]
     pub fn release(&self) -> i32 {
-        self.fd.take().map_or(-1, descriptor::give_away)
+        self.fd.take().map_or(-1, |fd| {
+            // Node closes it on this thread.
+            switch_linger_off(fd.as_fd());
+            descriptor::give_away(fd.into_owned())
+        })
     }
 
-    /// Closes it.
+    /// Closes it; one that has been received is closed on a thread of the closer, as that may sleep.
     #[napi]
     pub fn close(&self) {
         self.fd.take();
@@ -81,6 +87,12 @@ impl NativeDescriptor {
 
 impl From<OwnedFd> for NativeDescriptor {
     fn from(fd: OwnedFd) -> Self {
+        ForeignFd::own(fd).into()
+    }
+}
+
+impl From<ForeignFd> for NativeDescriptor {
+    fn from(fd: ForeignFd) -> Self {
         Self {
             fd: RefCell::new(Some(fd)),
         }

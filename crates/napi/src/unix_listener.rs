@@ -3,16 +3,21 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use napi::bindgen_prelude::{Function, FunctionRef};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::UnixListener;
+use socketserver_core::sys::closer;
 
 use crate::convert::SystemError;
 use crate::descriptor;
 use crate::stream_outcome::StreamOutcome;
 use crate::watch::{Seen, Wants, Watch};
+
+/// How long a caller waits for a socket that is closed on a thread of the closer.
+const CLOSED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Accepts streams when somebody waits for one.
 #[napi]
@@ -101,6 +106,8 @@ impl NativeUnixListener {
         // In this order: libuv must not look at a number that may be somebody else's by then.
         self.watch.take();
         self.listener.take();
+        // An abstract name is taken for as long as its socket is open.
+        closer::settle(CLOSED_WITHIN);
     }
 
     fn watch(&self, env: Env, listener: &UnixListener) -> Result<()> {

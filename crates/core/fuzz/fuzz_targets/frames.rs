@@ -14,7 +14,7 @@ use socketserver_core::channel::reader::{Fill, Reader};
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{FrameError, ToParent, ToWorker};
 use socketserver_core::sys::ancillary::Received;
-use socketserver_core::sys::{Accepted, Sys};
+use socketserver_core::sys::{Accepted, ForeignFd, Sys};
 
 fuzz_target!(|input: (Vec<(u8, u8)>, Vec<u8>)| {
     let (pieces, bytes) = input;
@@ -160,7 +160,7 @@ impl Sys for Pieces {
         let descriptors = (0..count).map(|_| socket.try_clone_to_owned().expect("a descriptor"));
         Ok(Received {
             bytes: size,
-            descriptors: descriptors.collect(),
+            descriptors: descriptors.map(ForeignFd::from).collect(),
             truncated: size > 0 && with >= 200,
         })
     }

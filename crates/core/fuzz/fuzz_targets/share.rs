@@ -20,9 +20,10 @@ use socketserver_core::parent::share::Allow;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{OLDEST_VERSION, ToWorker, VERSION};
 use socketserver_core::protocol::records::{Credit, Hello, Refusal, RefusalReason};
-use socketserver_core::sys::Os;
 use socketserver_core::sys::ancillary;
+use socketserver_core::sys::closer::settle;
 use socketserver_core::sys::unix_socket::connect;
+use socketserver_core::sys::{ForeignFd, Os};
 use socketserver_core::{Config, ListenSpec, ListenerAddress, PolicyName, Receiver, Server, ShareSpec};
 
 /// One thing that a peer does.
@@ -287,7 +288,7 @@ impl Peer {
                         self.sent.extend(heads.clone().map(|head| head.expect("a head").id));
                         let connections = descriptors.claim(heads.len()).expect("as many descriptors");
                         if keeps {
-                            self.kept.extend(connections);
+                            self.kept.extend(connections.map(ForeignFd::into_owned));
                         } else {
                             connections.for_each(drop);
                         }
@@ -347,6 +348,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Those that could be ours, by proc(5): the fuzzer starts a symbolizer when it likes, with pipes to it and /dev/null.
 fn open_descriptors() -> usize {
+    settle(Duration::from_secs(10));
     let entries = std::fs::read_dir("/proc/self/fd").expect("a folder of descriptors");
     let names = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
     names

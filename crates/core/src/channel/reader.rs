@@ -1,12 +1,12 @@
 //! The reading end of a channel: cuts the stream into frames and pairs each frame with its descriptors.
 
 use std::collections::VecDeque;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
 use crate::protocol::{ProtocolError, frame, limits};
-use crate::sys::Sys;
+use crate::sys::{ForeignFd, Sys};
 
 /// How a [`Reader`]'s `fill` went.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Reader {
 /// Descriptors that have arrived and that no frame has claimed yet.
 #[derive(Debug, Default)]
 pub struct Descriptors {
-    waiting: VecDeque<OwnedFd>,
+    waiting: VecDeque<ForeignFd>,
     truncated: bool,
 }
 
@@ -125,7 +125,7 @@ impl Reader {
 impl Descriptors {
     /// Claims the descriptors of one frame. Fewer than `declared` come only if the kernel said that it had truncated
     /// them: it installs the first ones and drops the rest, and the message is consumed all the same (recvmsg(2)).
-    pub fn claim(&mut self, declared: usize) -> Result<impl Iterator<Item = OwnedFd> + '_, ProtocolError> {
+    pub fn claim(&mut self, declared: usize) -> Result<impl Iterator<Item = ForeignFd> + '_, ProtocolError> {
         let received = self.waiting.len().min(declared);
         if received < declared && !std::mem::take(&mut self.truncated) {
             return Err(ProtocolError::MissingDescriptors { declared, received });

@@ -7,25 +7,30 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::error::{SystemError, system_error};
 pub use crate::sys::ancillary::MAX_DESCRIPTORS;
-use crate::sys::{Os, Sys};
+use crate::sys::closer::settle;
+use crate::sys::{ForeignFd, Os, Sys};
 use crate::sys::{prepare, socket_pair};
 
 /// One end of a stream. Dropping it closes it, and gives up what waits to be sent.
 #[derive(Debug)]
 pub struct Stream<S = Os> {
     sys: S,
-    socket: OwnedFd,
+    socket: ForeignFd,
     waiting: VecDeque<Parcel>,
     next: Ticket,
     /// Why nothing more can be sent: a parcel broke off in the middle.
     broken: Option<SystemError>,
 }
+
+/// How long a receiver at its limit waits for the descriptors that are closed on threads of the closer.
+const CLOSED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Names what waits to be sent, in the order of the calls.
 pub type Ticket = u32;
@@ -56,7 +61,7 @@ pub enum Found {
     /// The peer has ended its sending.
     End,
     /// Bytes, at least one, and the descriptors that were sent with any of them, in order.
-    Some(Vec<u8>, Vec<OwnedFd>),
+    Some(Vec<u8>, Vec<ForeignFd>),
     /// Bytes whose descriptors have not all arrived (`MSG_CTRUNC`): those that had are closed again. With the errno if
     /// this process is at its limit of open files; without if something else forbade it, as a security module may.
     Truncated(Vec<u8>, Option<Errno>),
@@ -70,7 +75,7 @@ struct Parcel {
     /// Of `bytes`.
     sent: usize,
     /// Copies: their owner may close its own at once. They go with the first byte.
-    descriptors: Vec<OwnedFd>,
+    descriptors: Vec<ForeignFd>,
     /// Whether a byte has been sent: then the rest has to follow, or the peer cannot make sense of what comes after.
     begun: bool,
 }
@@ -98,7 +103,7 @@ impl<S: Sys> Stream<S> {
     fn new(sys: S, socket: OwnedFd) -> Self {
         Self {
             sys,
-            socket,
+            socket: socket.into(),
             waiting: VecDeque::new(),
             next: 0,
             broken: None,
@@ -130,7 +135,10 @@ impl<S: Sys> Stream<S> {
             bytes: bytes[sent..].to_vec(),
             sent: 0,
             begun: sent > 0,
-            descriptors: copies.iter().map(|fd| copy(*fd)).collect::<Result<_, _>>()?,
+            descriptors: copies
+                .iter()
+                .map(|fd| copy(*fd).map(ForeignFd::from))
+                .collect::<Result<_, _>>()?,
         });
         Ok(Sent::Waiting(ticket))
     }
@@ -171,15 +179,19 @@ impl<S: Sys> Stream<S> {
             if scratch.len() < size {
                 scratch.resize(size, 0);
             }
-            let received = match self.sys.try_receive(self.socket.as_fd(), &mut scratch[..size]) {
+            let mut received = match self.sys.try_receive(self.socket.as_fd(), &mut scratch[..size]) {
                 Ok(received) => received,
                 Err(Errno::EAGAIN) => return Ok(Found::Nothing),
                 Err(errno) => return Err(SystemError::of("recvmsg")(errno)),
             };
-            let bytes = || scratch[..received.bytes].to_vec();
+            let size = received.bytes;
+            let bytes = || scratch[..size].to_vec();
             Ok(if received.truncated {
                 // Asked before those that did arrive make room.
                 let limit = copy(self.socket.as_fd()).err().map(|error| error.errno);
+                received.descriptors.clear();
+                // Their numbers are needed for what is received next.
+                settle(CLOSED_WITHIN);
                 Found::Truncated(bytes(), limit)
             } else if received.bytes == 0 {
                 Found::End

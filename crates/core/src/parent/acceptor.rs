@@ -1,6 +1,6 @@
 //! The accept loop of one listener.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +19,7 @@ use crate::parent::listener::Endpoint;
 use crate::parent::notice::{Notice, Notices};
 use crate::parent::queue::Permits;
 use crate::stats::Stats;
-use crate::sys::Sys;
+use crate::sys::{ForeignFd, Sys};
 
 /// Accepts connections on one listener and sends them to the dispatcher.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct Acceptor<S> {
 impl<S: Sys> Acceptor<S> {
     /// Accepts until the server drains, then accepts what the backlog held at that moment and closes the listener. Under
     /// overload the backlog never empties, so the number is bounded by the backlog; the kernel returns the oldest first.
-    pub async fn run(mut self, listener: AsyncFd<Arc<OwnedFd>>, endpoint: Endpoint) {
+    pub async fn run(mut self, listener: AsyncFd<Arc<ForeignFd>>, endpoint: Endpoint) {
         let mut backoff = AcceptBackoff::new();
         let mut headroom = FdHeadroom::new();
         let mut remaining = endpoint.most_waiting();
@@ -66,7 +66,7 @@ impl<S: Sys> Acceptor<S> {
             let Ok(capacity) = self.dispatcher.reserve().await else {
                 return;
             };
-            let mut accept = |listener: &Arc<OwnedFd>| {
+            let mut accept = |listener: &Arc<ForeignFd>| {
                 accept_one(listener, || {
                     if headroom.is_reached(listener) {
                         return Err(Errno::EMFILE);

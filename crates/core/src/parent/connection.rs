@@ -4,19 +4,20 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use nix::libc;
-use nix::sys::socket::{SockType, SockaddrStorage, UnixAddr, getsockname, getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{SockType, SockaddrStorage, UnixAddr, getsockname, getsockopt, sockopt};
 
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
 use crate::protocol::records::{ConnectionHead, Family};
+use crate::sys::ForeignFd;
+use crate::sys::closer::{lingers, reset_at_close};
 
-/// An accepted socket that this process owns a copy of. Dropping it closes that copy.
+/// An accepted socket that this process owns a copy of. Dropping it closes that copy, on a thread of the closer.
 #[derive(Debug)]
 pub struct Connection {
     id: ConnectionId,
-    fd: OwnedFd,
+    fd: ForeignFd,
     remote: Option<SocketAddr>,
     local_port: u16,
     accepted_at: Instant,
@@ -61,6 +62,13 @@ impl Metadata {
     }
 }
 
+fn foreign(fd: OwnedFd, remote: Option<SocketAddr>) -> ForeignFd {
+    match remote {
+        Some(_) => ForeignFd::connection(fd),
+        None => fd.into(),
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn is_named(name: &UnixAddr) -> bool {
     !name.is_unnamed()
@@ -84,7 +92,7 @@ impl Connection {
     ) -> Self {
         Self {
             id,
-            fd,
+            fd: foreign(fd, remote),
             remote,
             local_port,
             accepted_at,
@@ -101,7 +109,7 @@ impl Connection {
     pub fn returned(past: Metadata, fd: OwnedFd) -> Self {
         Self {
             id: past.id,
-            fd,
+            fd: foreign(fd, past.remote),
             remote: past.remote,
             local_port: past.local_port,
             accepted_at: past.accepted_at,
@@ -148,12 +156,27 @@ impl Connection {
     /// Closes it with a reset, so that the client learns at once that nobody will answer, instead of a clean end that
     /// reads like an empty answer.
     pub fn reset(self) {
-        let abort = libc::linger {
-            l_onoff: 1,
-            l_linger: 0,
-        };
-        // A failure leaves an ordinary close, which is the next best thing.
-        let _ = setsockopt(&self.fd, sockopt::Linger, &abort);
+        if self.is_private() {
+            reset_at_close(self.fd.as_fd());
+            drop(self.fd.into_owned());
+        } else {
+            self.fd.reset();
+        }
+    }
+
+    /// Closes this copy, as a worker has the connection now. The close may sleep if the worker has set SO_LINGER and closed
+    /// its copy: then it is left to the closer. It always is if the worker has `joined`, as one of another user could set
+    /// the option between the look and the close.
+    pub fn release(self, joined: bool) {
+        if !joined && self.is_private() && !lingers(self.fd.as_fd()) {
+            drop(self.fd.into_owned());
+        }
+    }
+
+    /// Returns whether no other worker has ever had it, and its client cannot have put descriptors in its queue, as it can
+    /// on a Unix socket.
+    fn is_private(&self) -> bool {
+        self.remote.is_some() && !self.reissued
     }
 }
 

@@ -19,19 +19,20 @@ use crate::error::errno_of;
 use crate::error::{SystemError, system_error};
 use crate::parent::config::ListenSpec;
 use crate::sys::unix_socket::{OwnPath, address as socket_address};
-use crate::sys::{clamp, stream_socket};
+use crate::sys::{ForeignFd, clamp, stream_socket};
 
 /// A listening socket. Dropping it stops listening and removes its path, if it made one.
 #[derive(Debug)]
 pub struct Listener {
-    fd: Arc<OwnedFd>,
+    /// What waits in the backlog of a Unix socket may have brought descriptors, which are closed with it.
+    fd: Arc<ForeignFd>,
     endpoint: Endpoint,
 }
 
 /// Makes copies of a listener's socket for as long as it is open here. It does not keep it open.
 #[derive(Debug)]
 pub struct Lender {
-    fd: Weak<OwnedFd>,
+    fd: Weak<ForeignFd>,
     is_handed_on: Option<Arc<AtomicBool>>,
 }
 
@@ -115,7 +116,7 @@ impl Listener {
 
     /// The socket, and what has to live as long.
     #[must_use]
-    pub fn into_parts(self) -> (Arc<OwnedFd>, Endpoint) {
+    pub fn into_parts(self) -> (Arc<ForeignFd>, Endpoint) {
         (self.fd, self.endpoint)
     }
 }
@@ -168,7 +169,7 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
     socket::listen(&fd, clamp(backlog)?)?;
     let address = ListenerAddress::Tcp(bound_to(&fd)?.ok_or(Errno::EAFNOSUPPORT)?);
     Ok(Listener {
-        fd: Arc::new(fd),
+        fd: Arc::new(ForeignFd::own(fd)),
         endpoint: Endpoint {
             address,
             backlog: backlog.unsigned_abs(),
@@ -195,7 +196,7 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
     }
     socket::listen(&fd, clamp(backlog)?)?;
     Ok(Listener {
-        fd: Arc::new(fd),
+        fd: Arc::new(fd.into()),
         endpoint: Endpoint {
             address: ListenerAddress::Unix(path),
             backlog: backlog.unsigned_abs(),
@@ -212,11 +213,12 @@ fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
     fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
     fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    let address = if let Some(address) = bound_to(&fd)? {
-        ListenerAddress::Tcp(address)
+    let (fd, address) = if let Some(address) = bound_to(&fd)? {
+        (ForeignFd::own(fd), ListenerAddress::Tcp(address))
     } else {
         let name: UnixAddr = getsockname(fd.as_raw_fd())?;
-        ListenerAddress::Unix(name.path().map(Path::to_path_buf).unwrap_or_default())
+        let path = name.path().map(Path::to_path_buf).unwrap_or_default();
+        (fd.into(), ListenerAddress::Unix(path))
     };
     Ok(Listener {
         fd: Arc::new(fd),

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
@@ -27,6 +28,7 @@ use crate::parent::share::{Opened, Share, ShareSpec};
 use crate::stats::{ChannelStats, Snapshot, Stats};
 use crate::sys;
 use crate::sys::alarm::Alarm;
+use crate::sys::closer;
 use crate::sys::unix_socket::OwnPath;
 use crate::sys::{Os, Sys};
 
@@ -65,6 +67,9 @@ enum Command {
     Drain,
     Destroy,
 }
+
+/// How long a caller waits for sockets that are closed on threads of the closer.
+const CLOSED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Messages that may wait between two stages; a stage that is ahead waits for the next one.
 const STAGE: usize = 256;
@@ -163,6 +168,7 @@ impl Server {
             self.command(Command::Unshare(share, done));
             // An abstract name is taken for as long as its socket is open. Fails if the server has ended, and with it that.
             let _ = closed.blocking_recv();
+            closer::settle(CLOSED_WITHIN);
         }
     }
 
@@ -227,6 +233,7 @@ impl Server {
             self.command(Command::Destroy);
             // It has panicked or it has ended: gone in both cases.
             let _ = thread.join();
+            closer::settle(CLOSED_WITHIN);
         }
         self.shared().clear();
     }

@@ -1,7 +1,7 @@
 //! SCM_RIGHTS: descriptors that travel beside bytes, see unix(7) and cmsg(3).
 //!
-//! Sending borrows, receiving owns: what the kernel has installed in this process is an [`OwnedFd`] before anything
-//! else looks at it, so no path leaks one.
+//! Sending borrows, receiving owns: what the kernel has installed in this process is a [`ForeignFd`] before anything else
+//! looks at it, so no path leaks one, and none closes one where a close must not sleep.
 
 #![allow(
     unsafe_code,
@@ -17,13 +17,15 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, recvmsg, sendmsg};
 
+use super::closer::ForeignFd;
+
 /// What one `recvmsg` gave.
 #[derive(Debug, Default)]
 pub struct Received {
     /// Bytes; 0 is the end of the stream.
     pub bytes: usize,
     /// Descriptors, in the order in which they were sent.
-    pub descriptors: Vec<OwnedFd>,
+    pub descriptors: Vec<ForeignFd>,
     /// `MSG_CTRUNC`: descriptors were sent that did not arrive, as this process is at its limit of open files.
     pub truncated: bool,
 }
@@ -111,7 +113,7 @@ const SCM_PIDFD: libc::c_int = 4;
 struct ControlBuffer([u8; CONTROL_SIZE]);
 
 impl ControlBuffer {
-    fn into_descriptors(mut self) -> Vec<OwnedFd> {
+    fn into_descriptors(mut self) -> Vec<ForeignFd> {
         let mut descriptors = Vec::new();
         // SAFETY: msghdr is plain data for which all zeroes is a valid value.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -133,7 +135,7 @@ impl ControlBuffer {
                     for index in 0..(length - empty) / size_of::<RawFd>() {
                         // The kernel has just installed this descriptor for us, and nothing else owns it.
                         let number = data.add(index * size_of::<RawFd>()).cast::<RawFd>().read_unaligned();
-                        descriptors.push(OwnedFd::from_raw_fd(number));
+                        descriptors.push(OwnedFd::from_raw_fd(number).into());
                     }
                 }
                 #[cfg(target_os = "linux")]
@@ -152,11 +154,13 @@ impl ControlBuffer {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn set_cloexec(descriptors: &[OwnedFd]) {
+fn set_cloexec(descriptors: &[ForeignFd]) {
+    use std::os::fd::AsFd as _;
+
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
     for descriptor in descriptors {
         // Fails for no descriptor that is open.
-        let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        let _ = fcntl(descriptor.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
     }
 }
 
@@ -191,7 +195,7 @@ mod tests {
             (2, 2, false)
         );
         for descriptor in &received.descriptors {
-            let flags = nix::fcntl::fcntl(descriptor, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+            let flags = nix::fcntl::fcntl(descriptor.as_fd(), nix::fcntl::FcntlArg::F_GETFD).unwrap();
             assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
         }
         // The copies are of the same sockets: what goes in by one end comes out by the other.

@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod alarm;
 pub mod ancillary;
+pub mod closer;
 pub mod credentials;
 pub mod scheduling;
 pub mod socket;
@@ -21,6 +22,7 @@ use nix::errno::Errno;
 
 pub use self::accept::Accepted;
 pub use self::ancillary::Received;
+pub use self::closer::ForeignFd;
 pub use self::credentials::Credentials;
 pub use self::scheduling::waits_turn;
 pub(crate) use self::socket::{clamp, is_backlog_empty, socket_pair, stream_socket};

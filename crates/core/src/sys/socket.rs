@@ -10,6 +10,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, shutdown, socketpair};
 
+use super::closer::switch_linger_off;
 use crate::error::SystemError;
 
 #[cfg(target_os = "linux")]
@@ -86,8 +87,10 @@ pub fn prepare(end: &OwnedFd) -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Ends a connection for its client, whoever else has a copy of it.
+/// Ends a connection for its client, whoever else has a copy of it. Whoever has one may have set SO_LINGER, with which the
+/// close that follows would sleep.
 pub fn shut_down(connection: BorrowedFd<'_>) {
+    switch_linger_off(connection);
     // Fails only for a connection that has ended (ENOTCONN).
     let _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
 }

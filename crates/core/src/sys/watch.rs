@@ -1,28 +1,30 @@
 //! Descriptors of this process in the epoll set of the current tokio runtime.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::closer::ForeignFd;
 use crate::error::errno_of;
 
 /// Watches a descriptor of ours in the current tokio runtime. Never an accepted connection: closing a descriptor does
-/// not take it out of an epoll set while another process holds a copy (epoll(7)).
-pub fn watch(fd: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>, Errno> {
-    register(fd, interest)
+/// not take it out of an epoll set while another process holds a copy (epoll(7)). It is closed by the closer: what lies unread
+/// in a Unix socket is closed with it.
+pub fn watch(fd: impl Into<ForeignFd>, interest: Interest) -> Result<AsyncFd<ForeignFd>, Errno> {
+    register(fd.into(), interest)
 }
 
 /// The same for a listener, whose socket can be copied as long as it is open.
-pub fn watch_listener(fd: Arc<OwnedFd>) -> Result<AsyncFd<Arc<OwnedFd>>, Errno> {
+pub fn watch_listener(fd: Arc<ForeignFd>) -> Result<AsyncFd<Arc<ForeignFd>>, Errno> {
     register(fd, Interest::READABLE)
 }
 
 #[allow(unsafe_code, reason = "AsyncFd cannot know that its owner keeps the descriptor open")]
 pub(super) fn register<F: AsRawFd>(fd: F, interest: Interest) -> Result<AsyncFd<F>, Errno> {
-    // SAFETY: called with an OwnedFd alone, shared or in a timer, which is open, is the same descriptor for as long as it
+    // SAFETY: called with an owned descriptor alone, shared or in a timer, which is open, is the same descriptor for as long as it
     // lives, and lives in the AsyncFd.
     let watched = unsafe { AsyncFd::register_with_interest(fd, interest) };
     watched.map_err(|error| errno_of(&error.into_parts().1))

@@ -9,6 +9,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::limits::MAX_LANES;
 use crate::protocol::records::{ConnectionHead, Credit, Refusal, RefusalReason};
+use crate::sys::ForeignFd;
 
 /// A connection that the worker has acknowledged and now owns.
 #[derive(Debug)]
@@ -17,6 +18,22 @@ pub struct Taken {
     pub head: ConnectionHead,
     /// The connection.
     pub fd: OwnedFd,
+}
+
+/// A connection that the worker has not acknowledged yet.
+#[derive(Debug)]
+struct Arrived {
+    head: ConnectionHead,
+    fd: ForeignFd,
+}
+
+impl Arrived {
+    fn take(self) -> Taken {
+        Taken {
+            head: self.head,
+            fd: self.fd.into_owned(),
+        }
+    }
 }
 
 /// A credit change of a lane.
@@ -39,7 +56,7 @@ impl Order {
 #[derive(Debug)]
 pub(super) struct Lane {
     port: u16,
-    waiting: VecDeque<Taken>,
+    waiting: VecDeque<Arrived>,
     /// Granted and unused credit, as far as the worker knows.
     outstanding: u32,
     /// The credit that a pending CANCEL asks back. At most one CANCEL is pending.
@@ -70,12 +87,12 @@ impl Lane {
     }
 
     /// Adds a connection that arrived against this lane's credit.
-    pub(super) fn arrive(&mut self, head: ConnectionHead, fd: OwnedFd) -> Result<(), ProtocolError> {
+    pub(super) fn arrive(&mut self, head: ConnectionHead, fd: ForeignFd) -> Result<(), ProtocolError> {
         if self.outstanding == 0 {
             return Err(ProtocolError::TooMuchCredit { credit: 1, limit: 0 });
         }
         self.outstanding -= 1;
-        self.waiting.push_back(Taken { head, fd });
+        self.waiting.push_back(Arrived { head, fd });
         Ok(())
     }
 
@@ -105,7 +122,7 @@ impl Lane {
     /// Takes up to `room` connections, oldest first.
     pub(super) fn take(&mut self, room: u32) -> Vec<Taken> {
         let count = self.offer(room);
-        self.waiting.drain(..count).collect()
+        self.waiting.drain(..count).map(Arrived::take).collect()
     }
 
     /// Claims up to `room` connections, oldest first, and refuses the rest.
@@ -117,7 +134,7 @@ impl Lane {
                 // Fails if the parent has recalled the connection, which has the same effect.
                 let _ = scoreboard.claim(slot, id, Claim::Unwanted);
             } else if scoreboard.claim(slot, id, Claim::Taken) {
-                taken.push(one);
+                taken.push(one.take());
             }
         }
         taken
@@ -255,7 +272,7 @@ mod tests {
                     Some(Message::Connection(lane)) => {
                         self.given += 1;
                         let head = head(self.given, lane);
-                        let fd = std::fs::File::open("/dev/null").unwrap().into();
+                        let fd = OwnedFd::from(std::fs::File::open("/dev/null").unwrap()).into();
                         Lane::of(&mut self.lanes, lane).arrive(head, fd).unwrap();
                     }
                     Some(Message::Cancelled(credit)) => {

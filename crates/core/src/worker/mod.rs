@@ -36,7 +36,7 @@ use crate::protocol::frame::{OLDEST_VERSION, VERSION};
 use crate::protocol::records::Hello;
 use crate::sys::prepare;
 use crate::sys::scheduling::OVER_AFTER;
-use crate::sys::{Os, Sys};
+use crate::sys::{ForeignFd, Os, Sys};
 use crate::waker::Waker;
 
 /// The worker's end of a channel. Dropping it ends the channel.
@@ -56,7 +56,7 @@ enum Reading {
 #[derive(Debug)]
 struct Shared<S> {
     sys: S,
-    socket: OwnedFd,
+    socket: ForeignFd,
     state: Mutex<ReceiverState>,
     waker: Waker,
     /// A thread waits for room in the socket, and will ring.
@@ -210,7 +210,7 @@ impl<S: Sys> Receiver<S> {
             return Err(HandBackError::Ended);
         }
         state.returns.check(id)?;
-        state.returns.add(id, fd);
+        state.returns.add(id, fd.into());
         match self.shared.send_returns(state) {
             (_, Ok(())) => Ok(()),
             (mut state, Err(errno)) => {
@@ -301,7 +301,7 @@ impl<S: Sys> Shared<S> {
         }
         Ok(Self {
             sys,
-            socket,
+            socket: socket.into(),
             state: Mutex::new(ReceiverState::new(attached)),
             waker,
             awaits_room: AtomicBool::new(false),

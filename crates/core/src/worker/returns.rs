@@ -1,7 +1,6 @@
 //! Connections that the worker has taken and hands back to the parent. Pure bookkeeping.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 
 use thiserror::Error;
 
@@ -11,6 +10,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::frame::RETURNS_SINCE;
 use crate::protocol::limits::RETURNABLE;
 use crate::protocol::records::{ReturnOutcome, Returned};
+use crate::sys::ForeignFd;
 
 /// Why a connection stays with the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -37,10 +37,10 @@ pub(super) struct Returns {
     /// The connections that the parent remembers.
     taken: VecDeque<ConnectionId>,
     /// To be sent, in order.
-    due: VecDeque<(ConnectionId, OwnedFd)>,
+    due: VecDeque<(ConnectionId, ForeignFd)>,
     /// Sent. The copy stays open until the parent confirms: macOS loses a descriptor that is closed before receipt
     /// (unix(4)), and a parent at its descriptor limit asks again.
-    sent: Vec<(ConnectionId, OwnedFd)>,
+    sent: Vec<(ConnectionId, ForeignFd)>,
     /// Confirmed by the parent; the owner has not been told yet.
     settled: Vec<ConnectionId>,
 }
@@ -73,13 +73,13 @@ impl Returns {
     }
 
     /// Queues a connection to be handed back.
-    pub(super) fn add(&mut self, id: ConnectionId, fd: OwnedFd) {
+    pub(super) fn add(&mut self, id: ConnectionId, fd: ForeignFd) {
         self.taken.retain(|&taken| taken != id);
         self.due.push_back((id, fd));
     }
 
     /// Returns the connection to send next.
-    pub(super) fn next(&self) -> Option<&(ConnectionId, OwnedFd)> {
+    pub(super) fn next(&self) -> Option<&(ConnectionId, ForeignFd)> {
         self.due.front()
     }
 
@@ -123,10 +123,12 @@ impl Returns {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
     use super::*;
 
-    fn file() -> OwnedFd {
-        std::fs::File::open("/dev/null").unwrap().into()
+    fn file() -> ForeignFd {
+        OwnedFd::from(std::fs::File::open("/dev/null").unwrap()).into()
     }
 
     fn returns() -> Returns {

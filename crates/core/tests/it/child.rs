@@ -5,6 +5,9 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socketserver_core::sys::closer::settle;
+
+use crate::wait::BOUND;
 
 const MARK: &str = "SOCKETSERVER_TEST_CHILD";
 
@@ -29,6 +32,7 @@ pub fn alone(name: &str, body: impl FnOnce()) {
 
 /// How many descriptors this process has open.
 pub fn open_descriptors() -> usize {
+    settle(BOUND);
     let folder = if cfg!(target_os = "linux") {
         "/proc/self/fd"
     } else {
@@ -40,6 +44,7 @@ pub fn open_descriptors() -> usize {
 
 /// Lets this process open so many more descriptors and then no further one.
 pub fn limit_descriptors(more: usize) {
+    settle(BOUND);
     // The system gives the lowest number that is free, and the limit is one of numbers.
     let next: Vec<File> = (0..more).map(|_| File::open("/dev/null").unwrap()).collect();
     let last = next.iter().map(AsRawFd::as_raw_fd).max().unwrap_or(2);

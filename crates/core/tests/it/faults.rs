@@ -1,6 +1,7 @@
 //! What the system and the other side may do to us.
 
 mod accepting;
+mod closing;
 mod hostile;
 mod limits;
 mod reading;

@@ -9,8 +9,7 @@ use socketserver_core::ids::ChannelId;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{ToWorker, VERSION};
 use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, Hello, Returned};
-use socketserver_core::sys::Os;
-use socketserver_core::sys::ancillary;
+use socketserver_core::sys::{ForeignFd, Os, ancillary};
 
 use crate::wait::BOUND;
 
@@ -93,7 +92,7 @@ impl Peer {
                     }
                     ToWorker::Connection(heads) => {
                         let fds = descriptors.claim(heads.len()).unwrap();
-                        Heard::Connections(heads.map(Result::unwrap).zip(fds).collect())
+                        Heard::Connections(heads.map(Result::unwrap).zip(fds.map(ForeignFd::into_owned)).collect())
                     }
                     ToWorker::Recall(_) => Heard::Recall,
                     ToWorker::Cancelled(credit) => Heard::Cancelled(credit.map(Result::unwrap).collect()),

@@ -9,10 +9,12 @@ use std::os::unix::net::UnixStream;
 use nix::errno::Errno;
 use socketserver_core::descriptors::kind::{Domain, Kind, identity};
 use socketserver_core::descriptors::stream::{Found, MAX_DESCRIPTORS, Sent, Settled, Stream, pair};
-use socketserver_core::sys::Sys;
+use socketserver_core::sys::closer::settle;
+use socketserver_core::sys::{ForeignFd, Sys};
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
 use crate::faulty::Faulty;
+use crate::wait::BOUND;
 
 fn null() -> File {
     File::open("/dev/null").unwrap()
@@ -29,7 +31,7 @@ fn faulty(sys: Faulty) -> (Stream<Faulty>, Stream) {
 
 fn receive<S: Sys>(stream: &Stream<S>) -> (Vec<u8>, Vec<OwnedFd>) {
     match stream.receive(1 << 16).unwrap() {
-        Found::Some(bytes, descriptors) => (bytes, descriptors),
+        Found::Some(bytes, descriptors) => (bytes, owned(descriptors)),
         other => panic!("{other:?} is not what was sent"),
     }
 }
@@ -39,9 +41,13 @@ fn drain<S: Sys>(stream: &Stream<S>) -> (Vec<u8>, Vec<OwnedFd>) {
     let (mut bytes, mut descriptors) = (Vec::new(), Vec::new());
     while let Found::Some(more, along) = stream.receive(1 << 16).unwrap() {
         bytes.extend(more);
-        descriptors.extend(along);
+        descriptors.extend(owned(along));
     }
     (bytes, descriptors)
+}
+
+fn owned(descriptors: Vec<ForeignFd>) -> Vec<OwnedFd> {
+    descriptors.into_iter().map(ForeignFd::into_owned).collect()
 }
 
 /// Sends until the kernel takes no more, and says how many bytes were not only accepted but sent whole.
@@ -247,6 +253,7 @@ fn a_peer_that_has_gone_is_an_error_for_whoever_sends_and_an_end_for_whoever_rec
     assert_eq!(right.send(b"more", &[]).unwrap_err().errno, Errno::EPIPE);
     assert_eq!(left.send(b"unread", &[]).unwrap(), Sent::Whole);
     drop(right);
+    settle(BOUND);
     assert_eq!(receive(&left).0, b"last");
     // Linux tells that bytes of ours have not been read.
     let told = matches!(left.receive(10), Err(error) if error.errno == Errno::ECONNRESET);
@@ -273,6 +280,7 @@ fn a_process_at_its_limit_is_told_that_descriptors_are_lost_and_keeps_none() {
                 "{found:?}"
             );
             drop(found);
+            settle(BOUND);
             // What came afterwards is whole.
             assert_eq!(receive(&right).1.len(), 1);
             // And one that has to wait needs a copy.

@@ -38,10 +38,11 @@ impl<S: Sys> Dispatcher<S> {
             Action::HandOff(channel, ids) => self.hand_off(channel, ids, now),
             Action::Recall(channel, ids) => self.recall(channel, ids, now),
             Action::Cancelled(channel, credit) => self.tell(channel, |frames| frames.cancelled([credit])),
-            Action::Release(connection, waited) => {
+            Action::Release(channel, connection, waited) => {
                 self.stats.waited(waited);
                 self.step(connection.id(), Step::Taken, None);
-                drop(connection);
+                let line = self.channels.get(channel);
+                connection.release(line.is_none_or(|line| line.writer.is_of_joined()));
             }
             Action::Shed(connection, reason) => {
                 self.outbox.push(Notice::Shed {

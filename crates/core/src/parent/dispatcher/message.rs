@@ -1,6 +1,5 @@
 //! What the dispatcher is told, what its rules are told, and what the rules call for.
 
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -11,6 +10,7 @@ use crate::parent::dispatcher::io::writer::ChannelWriter;
 use crate::parent::notice::ShedReason;
 use crate::protocol::ProtocolError;
 use crate::protocol::records::{Credit, Hello, Refusal};
+use crate::sys::ForeignFd;
 
 /// What the dispatcher is told.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Message {
     /// A worker has news on its scoreboard.
     Nudge(ChannelId),
     /// A worker returns a connection; without its descriptor if that did not arrive.
-    Returned(ChannelId, ConnectionId, Option<OwnedFd>),
+    Returned(ChannelId, ConnectionId, Option<ForeignFd>),
     /// A worker's frames, all of one read.
     Frames(ChannelId, Vec<Event<Connection>>),
     /// A channel's stream has ended.
@@ -96,8 +96,8 @@ pub enum Action<C> {
     Recall(ChannelId, Vec<ConnectionId>),
     /// Answer a cancel.
     Cancelled(ChannelId, Credit),
-    /// It is the worker's now: close our copy. It had waited so long.
-    Release(C, Duration),
+    /// It is this channel's now: close our copy. It had waited so long.
+    Release(ChannelId, C, Duration),
     /// Reset it.
     Shed(C, ShedReason),
     /// A worker has just run out of descriptors.

@@ -29,7 +29,7 @@ use crate::stats::Stats;
 use crate::sys::prepare;
 use crate::sys::unix_socket;
 use crate::sys::unix_socket::OwnPath;
-use crate::sys::{Credentials, Sys, watch};
+use crate::sys::{Credentials, ForeignFd, Sys, watch};
 
 /// The most workers that may be let in at one path: more have no descriptors.
 pub const MOST_WORKERS: u32 = 65_535;
@@ -155,22 +155,22 @@ impl<S: Sys> Share<S> {
         }
     }
 
-    fn accept(&self, listener: &AsyncFd<OwnedFd>) -> Result<OwnedFd, Errno> {
+    fn accept(&self, listener: &AsyncFd<ForeignFd>) -> Result<ForeignFd, Errno> {
         let accepted = listener.try_io(Interest::READABLE, |listener| {
             accept_one(listener, || self.sys.accept(listener.as_fd()))
         });
         // `try_io` says WouldBlock without an errno where it knows that nothing is there.
         let accepted = accepted.map_err(|error| error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw))?;
-        Ok(accepted.fd)
+        Ok(accepted.fd.into())
     }
 
     /// Whether a peer may come in, as far as that can be said before it has said a word.
     fn check(
         self: &Arc<Self>,
-        socket: OwnedFd,
+        socket: ForeignFd,
         spec: &ShareSpec,
         seats: &Arc<Semaphore>,
-    ) -> Option<(PendingPeer<S>, AsyncFd<OwnedFd>, Option<Refused>)> {
+    ) -> Option<(PendingPeer<S>, AsyncFd<ForeignFd>, Option<Refused>)> {
         // macOS fails here for a peer that has gone already.
         let peer = self.sys.credentials(&socket).ok()?;
         prepare(&socket).ok()?;

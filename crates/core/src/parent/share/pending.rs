@@ -1,7 +1,7 @@
 //! Where peers are until they have said hello: few at a time, and not for long.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::frame::{ToParent, VERSION};
 use crate::protocol::records::{CloseReason, Hello};
-use crate::sys::{Credentials, Sys};
+use crate::sys::{Credentials, ForeignFd, Sys};
 
 /// The most that may be there. A worker says hello as it connects, so only what says nothing stays; and when all places are
 /// taken by such, the one that has been silent for longest makes room.
@@ -63,7 +63,12 @@ impl PendingPeers {
     }
 
     /// Takes one in: for its hello, or to be told why it may not come further.
-    pub(super) fn enter<S: Sys>(&mut self, guest: PendingPeer<S>, socket: AsyncFd<OwnedFd>, refused: Option<Refused>) {
+    pub(super) fn enter<S: Sys>(
+        &mut self,
+        guest: PendingPeer<S>,
+        socket: AsyncFd<ForeignFd>,
+        refused: Option<Refused>,
+    ) {
         if self.present.len() >= PLACES {
             self.present.pop_front();
         }
@@ -90,7 +95,7 @@ impl PendingPeers {
 impl<S: Sys> PendingPeer<S> {
     async fn wait(
         self,
-        socket: AsyncFd<OwnedFd>,
+        socket: AsyncFd<ForeignFd>,
         timeout: Option<Duration>,
         mut evicted: oneshot::Receiver<()>,
         refused: Option<Refused>,
@@ -124,7 +129,7 @@ impl<S: Sys> PendingPeer<S> {
     /// Waits for the hello, for as long as there is time, and then for a seat, which there is or is not.
     async fn await_hello(
         &self,
-        socket: &AsyncFd<OwnedFd>,
+        socket: &AsyncFd<ForeignFd>,
         reader: &mut Reader,
         timeout: Option<Duration>,
         evicted: &mut oneshot::Receiver<()>,
@@ -148,7 +153,7 @@ impl<S: Sys> PendingPeer<S> {
         Ok((hello, seat.map_err(|_| Some(self.full()))?))
     }
 
-    async fn join(self, socket: AsyncFd<OwnedFd>, joining: Joining) {
+    async fn join(self, socket: AsyncFd<ForeignFd>, joining: Joining) {
         let Share {
             sys,
             dispatcher,
@@ -165,7 +170,7 @@ impl<S: Sys> PendingPeer<S> {
     }
 
     /// Waits until a peer that has been refused has gone, whatever it says until then.
-    async fn gone(&self, socket: &AsyncFd<OwnedFd>) {
+    async fn gone(&self, socket: &AsyncFd<ForeignFd>) {
         let mut unheard = [0; 256];
         while let Ok(mut ready) = socket.readable().await {
             match self.share.sys.receive(socket.as_fd(), &mut unheard) {
@@ -178,7 +183,7 @@ impl<S: Sys> PendingPeer<S> {
     }
 
     /// Reads up to the hello; `None` is a peer that has gone.
-    async fn hello(&self, socket: &AsyncFd<OwnedFd>, reader: &mut Reader) -> Result<Hello, Option<Refused>> {
+    async fn hello(&self, socket: &AsyncFd<ForeignFd>, reader: &mut Reader) -> Result<Hello, Option<Refused>> {
         loop {
             let mut ready = socket.readable().await.map_err(|_| None)?;
             match reader.fill(&self.share.sys, socket.as_fd()) {
@@ -199,7 +204,7 @@ impl<S: Sys> PendingPeer<S> {
     }
 
     /// Tells a peer why it may not come in, and that this is all, and counts it.
-    fn refuse(&self, socket: &OwnedFd, reason: Refused) {
+    fn refuse(&self, socket: &ForeignFd, reason: Refused) {
         let mut farewell = Encoder::new();
         farewell.close(match &reason {
             Refused::NotAllowed => CloseReason::NotAllowed,

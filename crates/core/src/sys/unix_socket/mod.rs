@@ -17,12 +17,12 @@ pub(crate) use self::own_path::OwnPath;
 use crate::error::SystemError;
 use crate::sys::is_backlog_empty;
 use crate::sys::stream_socket;
-use crate::sys::{Os, Sys, prepare};
+use crate::sys::{ForeignFd, Os, Sys, prepare};
 
 /// A socket that listens for AF_UNIX streams. Dropping it stops listening and removes its path, if it made one.
 #[derive(Debug)]
 pub struct UnixListener {
-    fd: OwnedFd,
+    fd: ForeignFd,
     _path: Option<OwnPath>,
 }
 
@@ -48,7 +48,10 @@ impl UnixListener {
     /// Node tells it.
     pub fn bind(name: &[u8], mode: u32, backlog: i32) -> Result<Self, SystemError> {
         let (fd, path) = listen(name, mode, backlog).map_err(SystemError::of("listen"))?;
-        Ok(Self { fd, _path: path })
+        Ok(Self {
+            fd: fd.into(),
+            _path: path,
+        })
     }
 
     /// Adopts a descriptor, which has to be one of [`crate::descriptors::kind::Kind::Listener`], and leaves its path to whoever made it.
@@ -59,7 +62,10 @@ impl UnixListener {
             fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))
         };
         adopt().map_err(SystemError::of("fcntl"))?;
-        Ok(Self { fd, _path: None })
+        Ok(Self {
+            fd: fd.into(),
+            _path: None,
+        })
     }
 
     /// Accepts one; `None` if nobody has connected.
@@ -181,6 +187,7 @@ mod tests {
             Errno::EADDRINUSE
         );
         drop(listener);
+        crate::sys::closer::settle(std::time::Duration::from_secs(10));
         assert_eq!(connect(name.as_bytes()).unwrap_err().errno, Errno::ECONNREFUSED);
     }
 

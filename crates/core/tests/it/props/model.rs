@@ -270,7 +270,7 @@ impl Model {
         }
         self.held_until = None;
         let mut actions = self.apply(Event::Acked(channel, id));
-        let Some(Action::Release(connection, waited)) = actions.pop() else {
+        let Some(Action::Release(_, connection, waited)) = actions.pop() else {
             panic!("an ack releases nothing");
         };
         assert_eq!((connection.id, waited), (id, sent.at - sent.known.since));

@@ -1,7 +1,7 @@
 //! What workers hand back: a connection that has been taken returns to its old place, with the descriptor that the worker
 //! has sent.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use crate::ids::ChannelId;
@@ -13,7 +13,7 @@ use crate::parent::dispatcher::rules::ledger::REST;
 use crate::parent::notice::{EndReason, Step};
 use crate::protocol::ProtocolError;
 use crate::protocol::records::{CloseReason, ReturnOutcome, Returned};
-use crate::sys::Sys;
+use crate::sys::{ForeignFd, Sys};
 
 impl<S: Sys> Dispatcher<S> {
     /// A worker returns a connection; `fd` is missing if this process is at its limit of open files. The worker keeps its
@@ -22,7 +22,7 @@ impl<S: Sys> Dispatcher<S> {
         &mut self,
         channel: ChannelId,
         id: ConnectionId,
-        fd: Option<OwnedFd>,
+        fd: Option<ForeignFd>,
         now: Instant,
     ) {
         let Some(line) = self.channels.get_mut(channel) else {
@@ -36,7 +36,7 @@ impl<S: Sys> Dispatcher<S> {
         let is_missed = line.missed.iter().any(|&(_, missed)| missed == id);
         let taken = match (self.state.metadata(channel, id).filter(|_| !is_missed), fd) {
             (None, _) => Err(ProtocolError::NotLeased { id }),
-            (Some(past), Some(fd)) if past.fits(fd.as_fd()) => Ok(Some(Connection::returned(*past, fd))),
+            (Some(past), Some(fd)) if past.fits(fd.as_fd()) => Ok(Some(Connection::returned(*past, fd.into_owned()))),
             (Some(_), Some(_)) => Err(ProtocolError::NotTheConnection { id }),
             (Some(_), None) => Ok(None),
         };

@@ -14,7 +14,7 @@ use crate::parent::dispatcher::message::Message;
 use crate::parent::notice::{EndReason, Notice, Notices};
 use crate::protocol::records::Hello;
 use crate::sys;
-use crate::sys::Sys;
+use crate::sys::{ForeignFd, Sys};
 
 /// A worker that has said hello before it became a channel.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub async fn open<S: Sys>(
 pub async fn join<S: Sys>(
     sys: &S,
     channel: ChannelId,
-    socket: AsyncFd<OwnedFd>,
+    socket: AsyncFd<ForeignFd>,
     Joining { reader, hello, seat }: Joining,
     dispatcher: &mpsc::Sender<Message>,
     admitted: impl FnOnce(),

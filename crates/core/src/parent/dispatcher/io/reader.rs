@@ -1,6 +1,6 @@
 //! The parent's reading end of one channel: a worker's frames become the dispatcher's events.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
@@ -15,14 +15,14 @@ use crate::protocol::ProtocolError;
 use crate::protocol::frame::{FrameError, RETURNS_SINCE, ToParent};
 use crate::protocol::kind;
 use crate::protocol::records::Hello;
-use crate::sys::Sys;
+use crate::sys::{ForeignFd, Sys};
 
 /// Reads one worker's frames until its channel ends.
 #[derive(Debug)]
 pub struct ChannelReader<S> {
     sys: S,
     channel: ChannelId,
-    socket: AsyncFd<OwnedFd>,
+    socket: AsyncFd<ForeignFd>,
     dispatcher: mpsc::Sender<Message>,
     reader: Reader,
     /// What it said in its hello: the version that it will be answered in, 0 if there is none.
@@ -31,7 +31,7 @@ pub struct ChannelReader<S> {
 
 impl<S: Sys> ChannelReader<S> {
     /// The reading end of `socket`.
-    pub fn new(sys: S, channel: ChannelId, socket: AsyncFd<OwnedFd>, dispatcher: mpsc::Sender<Message>) -> Self {
+    pub fn new(sys: S, channel: ChannelId, socket: AsyncFd<ForeignFd>, dispatcher: mpsc::Sender<Message>) -> Self {
         Self {
             sys,
             channel,
@@ -46,7 +46,7 @@ impl<S: Sys> ChannelReader<S> {
     pub fn greeted(
         sys: S,
         channel: ChannelId,
-        socket: AsyncFd<OwnedFd>,
+        socket: AsyncFd<ForeignFd>,
         dispatcher: mpsc::Sender<Message>,
         reader: Reader,
         hello: &Hello,

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::ids::ChannelId;
 use crate::parent::dispatcher::message::Message;
 use crate::sys;
-use crate::sys::Sys;
+use crate::sys::{ForeignFd, Sys};
 
 /// A worker that leaves this many bytes of answers unread is not one.
 const MAX_UNREAD: usize = 64 * 1024;
@@ -24,7 +24,7 @@ const ROOM: Duration = Duration::from_millis(10);
 pub struct ChannelWriter {
     channel: ChannelId,
     /// A descriptor of its own, as a socket is watched for reading by one and for room by another.
-    socket: Arc<OwnedFd>,
+    socket: Arc<ForeignFd>,
     dispatcher: mpsc::WeakSender<Message>,
     unsent: Vec<u8>,
     room: Room,
@@ -47,7 +47,7 @@ impl ChannelWriter {
     pub fn new(channel: ChannelId, socket: OwnedFd, dispatcher: mpsc::WeakSender<Message>) -> Self {
         Self {
             channel,
-            socket: Arc::new(socket),
+            socket: Arc::new(socket.into()),
             dispatcher,
             unsent: Vec::new(),
             room: Room::Some,
@@ -60,6 +60,12 @@ impl ChannelWriter {
     pub fn seated(mut self, seat: OwnedSemaphorePermit) -> Self {
         self.seat = Some(seat);
         self
+    }
+
+    /// Returns whether the worker has joined by itself, so that another user may run it.
+    #[must_use]
+    pub fn is_of_joined(&self) -> bool {
+        self.seat.is_some()
     }
 
     /// Sends a frame with its descriptors, or, with EAGAIN, nothing of it.

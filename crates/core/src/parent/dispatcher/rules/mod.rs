@@ -237,7 +237,7 @@ impl<C: Waiting> State<C> {
         self.counts.handed_off += 1;
         self.held_until = None;
         let waited = one.sent_at.saturating_duration_since(one.connection.since());
-        actions.push(Action::Release(one.connection, waited));
+        actions.push(Action::Release(channel, one.connection, waited));
         Ok(())
     }
 
