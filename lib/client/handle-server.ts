@@ -87,15 +87,11 @@ export class HandleServer implements ServedServer {
       Reflect.set(this.#listener, 'getsockname', undefined)
       Reflect.set(this.#server, '_pipeName', this.#address.path)
     }
-    const ready = (): void => {
-      this.#state = 'listening'
-      this.#hooks.ready()
-    }
-    this.#server.once('listening', ready)
+    this.#server.once('listening', this.#ready)
     try {
       this.#server.listen(this.#listener)
     } catch (error) {
-      this.#server.off('listening', ready)
+      this.#server.off('listening', this.#ready)
       if (hasCode(error, 'ERR_INVALID_ARG_VALUE')) throw unsupportedRuntime(error)
       throw error
     }
@@ -118,6 +114,8 @@ export class HandleServer implements ServedServer {
       },
       close: (callback?: () => void) => {
         this.#state = 'closed'
+        // Should the server listen again, it is not for these connections.
+        this.#server.off('listening', this.#ready)
         this.#hooks.stopped()
         close(callback)
       },
@@ -142,6 +140,11 @@ export class HandleServer implements ServedServer {
   #watchConnections(): void {
     this.#server.off('connection', this.#see)
     this.#server.prependListener('connection', this.#see)
+  }
+
+  readonly #ready = (): void => {
+    this.#state = 'listening'
+    this.#hooks.ready()
   }
 
   readonly #see = (socket: Socket): void => {
