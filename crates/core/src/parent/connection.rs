@@ -1,17 +1,20 @@
 //! One accepted connection: moved by value through the pipeline, closed by its drop.
 
-use std::net::SocketAddr;
+use std::cell::OnceCell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use nix::sys::socket::{SockType, SockaddrStorage, UnixAddr, getsockname, getsockopt, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{SockType, SockaddrStorage, UnixAddr, getpeername, getsockname, getsockopt, sockopt};
 
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
 use crate::protocol::records::{ConnectionHead, Family};
-use crate::sys::ForeignFd;
 use crate::sys::closer::{lingers, reset_at_close};
+use crate::sys::{ForeignFd, identity};
 
 /// An accepted socket that this process owns a copy of. Dropping it closes that copy, on a thread of the closer.
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub struct Connection {
     reissued: bool,
     hand_back: Option<HandBack>,
     times_given: u32,
+    identity: OnceCell<u64>,
 }
 
 /// What is remembered of a connection that a worker has taken, for it may hand it back.
@@ -35,11 +39,13 @@ pub struct Metadata {
     local_port: u16,
     accepted_at: Instant,
     times_given: u32,
+    /// SO_COOKIE, which the kernel gives to one socket only; `None` where it is not read.
+    identity: Option<u64>,
 }
 
 impl Metadata {
-    /// Whether a descriptor can be of that connection: of a connected stream socket of its address and port. One that has
-    /// been reset may not know its address any more (macOS), and is good enough to be closed by whoever gets it.
+    /// Returns whether a descriptor is of that connection: its addresses are those that are remembered, and so is its inode
+    /// if that is known. One whose client has gone has no address of a client any more (ENOTCONN).
     #[must_use]
     pub fn fits(&self, fd: BorrowedFd<'_>) -> bool {
         if getsockopt(&fd, sockopt::SockType) != Ok(SockType::Stream)
@@ -47,19 +53,47 @@ impl Metadata {
         {
             return false;
         }
-        if self.remote.is_none() {
+        (self.identity.is_none() || identity(fd) == self.identity) && self.has_addresses_of(fd)
+    }
+
+    fn has_addresses_of(&self, fd: BorrowedFd<'_>) -> bool {
+        let Some(remote) = self.remote else {
             // Accepted, it has its listener's name; the end of a channel, which must not travel on one, has none.
             return getsockname::<UnixAddr>(fd.as_raw_fd()).is_ok_and(|name| is_named(&name));
-        }
-        let Ok(local) = getsockname::<SockaddrStorage>(fd.as_raw_fd()) else {
-            return true;
         };
-        match self.remote {
-            None => false,
-            Some(SocketAddr::V4(_)) => local.as_sockaddr_in().is_some_and(|v4| v4.port() == self.local_port),
-            Some(SocketAddr::V6(_)) => local.as_sockaddr_in6().is_some_and(|v6| v6.port() == self.local_port),
+        let Ok(local) = getsockname::<SockaddrStorage>(fd.as_raw_fd()) else {
+            // macOS forgets both addresses of a connection that has been reset; there is nobody left to be taken for.
+            return cfg!(not(target_os = "linux"));
+        };
+        if socket_address(&local)
+            .is_none_or(|local| local.is_ipv4() != remote.is_ipv4() || local.port() != self.local_port)
+        {
+            return false;
+        }
+        match peer_of(fd) {
+            Ok(peer) => (peer.ip(), peer.port()) == (remote.ip(), remote.port()),
+            Err(errno) => errno == Errno::ENOTCONN,
         }
     }
+}
+
+fn peer_of(fd: BorrowedFd<'_>) -> Result<SocketAddr, Errno> {
+    let peer: SockaddrStorage = getpeername(fd.as_raw_fd())?;
+    socket_address(&peer).ok_or(Errno::EAFNOSUPPORT)
+}
+
+/// The address of a client that has gone and whose connection is not proven to be the one that was given out.
+fn nobody(of: SocketAddr) -> SocketAddr {
+    let ip = match of {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(ip, 0)
+}
+
+fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = storage.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
 }
 
 fn foreign(fd: OwnedFd, remote: Option<SocketAddr>) -> ForeignFd {
@@ -100,6 +134,7 @@ impl Connection {
             reissued: false,
             hand_back: None,
             times_given: 0,
+            identity: OnceCell::new(),
         }
     }
 
@@ -107,16 +142,35 @@ impl Connection {
     /// turned away. That worker may have a copy of it for another moment.
     #[must_use]
     pub fn returned(past: Metadata, fd: OwnedFd) -> Self {
+        // Promised to the next worker, and not by the one that hands it back. ioctl(2) and not F_SETFL, which takes the
+        // socket's lock if that worker changes O_ASYNC meanwhile.
+        let socket = UnixStream::from(fd);
+        // FIONBIO fails for no socket.
+        let _ = socket.set_nonblocking(true);
+        let fd = OwnedFd::from(socket);
+        let remote = past.remote.map(|remote| match past.identity {
+            Some(_) => remote,
+            None => peer_of(fd.as_fd()).unwrap_or(nobody(remote)),
+        });
         Self {
             id: past.id,
             fd: foreign(fd, past.remote),
-            remote: past.remote,
+            remote,
             local_port: past.local_port,
             accepted_at: past.accepted_at,
             slot: None,
             reissued: true,
             hand_back: None,
             times_given: past.times_given,
+            identity: OnceCell::new(),
+        }
+    }
+
+    /// Remembers which socket it is, so that nothing else is taken back for it.
+    pub fn identify(&self) {
+        if let (None, Some(inode)) = (self.identity.get(), identity(self.fd.as_fd())) {
+            // It is empty.
+            let _ = self.identity.set(inode);
         }
     }
 
@@ -216,6 +270,7 @@ impl Waiting for Connection {
             local_port: self.local_port,
             accepted_at: self.accepted_at,
             times_given: self.times_given,
+            identity: self.identity.get().copied(),
         }
     }
 

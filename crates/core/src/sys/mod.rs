@@ -26,7 +26,7 @@ pub use self::closer::ForeignFd;
 pub use self::credentials::Credentials;
 pub use self::scheduling::waits_turn;
 pub(crate) use self::socket::{clamp, is_backlog_empty, socket_pair, stream_socket};
-pub use self::socket::{prepare, shut_down, unconnected_socket};
+pub use self::socket::{identity, prepare, shut_down, unconnected_socket};
 #[cfg(target_os = "linux")]
 pub use self::timer::{TimerFile, watch_timer};
 pub use self::watch::{room, watch, watch_listener};

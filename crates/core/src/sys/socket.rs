@@ -9,6 +9,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::sys::stat::fstat;
 
 use super::closer::switch_linger_off;
 use crate::error::SystemError;
@@ -85,6 +86,13 @@ pub fn prepare(end: &OwnedFd) -> Result<(), SystemError> {
     #[cfg(not(target_os = "linux"))]
     no_sigpipe(end).map_err(SystemError::of("setsockopt"))?;
     Ok(())
+}
+
+/// Returns the inode of a socket, which no other socket has at the same time. `None` where sockets have none (macOS). It is
+/// not asked of anything else: fstat(2) of a file may sleep.
+#[must_use]
+pub fn identity(socket: BorrowedFd<'_>) -> Option<u64> {
+    fstat(socket).ok().map(|found| found.st_ino).filter(|&inode| inode != 0)
 }
 
 /// Ends a connection for its client, whoever else has a copy of it. Whoever has one may have set SO_LINGER, with which the

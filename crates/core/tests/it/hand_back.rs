@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use socketserver_core::channel::scoreboard::Claim;
 use socketserver_core::parent::dispatcher::rules::ledger::NOT_AGAIN;
 use socketserver_core::parent::notice::EndReason;
@@ -20,6 +21,7 @@ use socketserver_core::{ListenSpec, ListenerAddress, ProtocolError};
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
 use crate::faulty::Faulty;
 use crate::peer::{Heard, Peer, hello};
+use crate::share::{Folder, member, spec};
 use crate::wait::{until, until_true};
 use crate::world::{ATTACHED, Worker, World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
@@ -497,6 +499,82 @@ fn a_return_of_somebody_elses_connection() {
     ends_with(not_the_connection, |peer, head, _| {
         peer.give_back(head.id, near.as_fd());
     });
+}
+
+// On Linux only is all of 127.0.0.0/8 there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_return_of_another_connection_with_the_same_local_port() {
+    ends_with(not_the_connection, |peer, head, _| {
+        let elsewhere = TcpListener::bind(("127.0.0.2", head.local_port)).unwrap();
+        let _far = TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap();
+        let (near, _) = elsewhere.accept().unwrap();
+        peer.give_back(head.id, near.as_fd());
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_has_joined_returns_nothing_but_the_socket_it_was_given() {
+    let folder = Folder::new();
+    let world = World::new();
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    let client = client(world.listen());
+    let mut peer = member(&world, &path);
+    let (head, fd) = peer.one();
+    peer.say(|frames| frames.ack([head.id]));
+    let local = TcpStream::from(fd.try_clone().unwrap()).local_addr().unwrap();
+    // The same addresses on a socket of its own, as it could have in a network namespace of its own: here once the
+    // first connection is gone.
+    let remote = client.local_addr().unwrap();
+    let reset = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    nix::sys::socket::setsockopt(&client, nix::sys::socket::sockopt::Linger, &reset).unwrap();
+    drop(client);
+    drop(fd);
+    let again = until("the address is free", || reconnected(remote, local));
+    let near = world.worker().one();
+    assert_eq!(near.head.remote, Some(remote));
+    peer.give_back(head.id, near.fd.as_fd());
+    assert_eq!(
+        world.end_of(peer.channel),
+        EndReason::Protocol(not_the_connection(head.id))
+    );
+    drop(again);
+}
+
+/// A connection from this address.
+fn reconnected(from: std::net::SocketAddr, to: std::net::SocketAddr) -> Option<OwnedFd> {
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
+    };
+    use std::os::fd::AsRawFd;
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&fd, sockopt::ReuseAddr, &true).unwrap();
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(from)).ok()?;
+    connect(fd.as_raw_fd(), &SockaddrStorage::from(to)).ok()?;
+    Some(fd)
+}
+
+#[test]
+fn what_comes_back_blocking_does_not_block_the_next_worker() {
+    let world = World::new();
+    let client = client(world.listen());
+    let mut peer = world.peer().join();
+    let (head, fd) = peer.one();
+    peer.say(|frames| frames.ack([head.id]));
+    let connection = TcpStream::from(fd);
+    connection.set_nonblocking(false).unwrap();
+    peer.give_back(head.id, connection.as_fd());
+    assert!(matches!(peer.hear(), Heard::Returned(_)));
+    drop(connection);
+    let taken = world.worker().one();
+    assert!(is_of(&taken, &client));
+    let flags = fcntl(&taken.fd, FcntlArg::F_GETFL).unwrap();
+    assert!(OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK));
 }
 
 #[test]

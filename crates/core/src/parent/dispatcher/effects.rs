@@ -78,6 +78,9 @@ impl<S: Sys> Dispatcher<S> {
                 .as_mut()
                 .map_or(Some(NO_SLOT), |scoreboard| scoreboard.offer(id, now));
             let Some(slot) = slot else { continue };
+            if line.writer.is_of_joined() {
+                connection.identify();
+            }
             heads.push(connection.head(lane, slot, now));
             descriptors.push(connection.as_fd());
         }
