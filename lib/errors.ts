@@ -21,6 +21,8 @@ export type SocketServerErrorCode =
   | 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND'
   /** The other end of a channel sent what the protocol forbids, or speaks another version of it. */
   | 'ERR_SOCKETSERVER_PROTOCOL'
+  /** A defect of this package: the thread that accepts and dispatches has ended. Please report it. */
+  | 'ERR_SOCKETSERVER_INTERNAL'
   /** This package has no binary for this platform, or its binary cannot be loaded. */
   | 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM'
   /** This process cannot make sockets of descriptors: it is no supported Node, or its permission model forbids it. */

@@ -307,7 +307,7 @@ export interface NativeStats {
 /** Something that has happened in the server. */
 export interface Notice {
   /** What. */
-  kind: 'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'
+  kind: 'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'
   /** joined, admitted, ended, worker-limit: the channel. */
   channel?: number
   /** joined: as the worker says; admitted, refused: as the system says, if it does. */
@@ -327,7 +327,7 @@ export interface Notice {
   leases?: number
   /** ended: the connections that it had taken. */
   handedOff?: number
-  /** ended by protocol, refused: what was wrong. */
+  /** ended by protocol, refused, failed: what was wrong. */
   message?: string
   /** step: the connection. */
   id?: number

@@ -16,6 +16,8 @@ export interface NoticeReader {
   shed(info: ShedInfo): void
   failed(error: SocketServerError): void
   drained(): void
+  /** The native thread has ended by a panic. */
+  broken(): void
 }
 
 export function readNotice(notice: Notice, reader: NoticeReader): void {
@@ -52,6 +54,10 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
     case 'drained':
       reader.drained()
       break
+    case 'failed':
+      reader.failed(internalError(notice))
+      reader.broken()
+      break
   }
 }
 
@@ -68,6 +74,13 @@ function tellStep({ id, step }: Notice, worker: KnownWorker | undefined): void {
   if (step === 'handed-back') debug('connection %d is handed back by %s', id, describe(worker))
   else if (step === 'handed-off') debug('connection %d is handed to %s', id, describe(worker))
   else debug('connection %d is %s', id, step)
+}
+
+function internalError({ message }: Notice): SocketServerError {
+  return new SocketServerError(
+    'ERR_SOCKETSERVER_INTERNAL',
+    `The thread that accepts and dispatches has ended by a defect, and the server is closed: ${message ?? 'no reason was given'}`,
+  )
 }
 
 function protocolError({ message }: Notice, worker: KnownWorker | undefined): SocketServerError {

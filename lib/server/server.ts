@@ -280,6 +280,7 @@ export class Server extends EventEmitter<ServerEvents> {
       this.emit('shed', info)
     },
     failed: (error) => report(this, error),
+    broken: () => this.destroy(),
     drained: () => {
       this.#drain.settle()
       this.#keepAlive.release()

@@ -16,7 +16,7 @@ use crate::convert::{ListenerAddress, SystemError, count, millis, remote_parts};
 pub struct Notice {
     /// What.
     #[napi(
-        ts_type = "'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained'"
+        ts_type = "'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'"
     )]
     pub kind: String,
     /// joined, admitted, ended, worker-limit: the channel.
@@ -36,7 +36,7 @@ pub struct Notice {
     pub leases: Option<u32>,
     /// ended: the connections that it had taken.
     pub handed_off: Option<f64>,
-    /// ended by protocol, refused: what was wrong.
+    /// ended by protocol, refused, failed: what was wrong.
     pub message: Option<String>,
     /// step: the connection.
     pub id: Option<f64>,
@@ -151,15 +151,12 @@ impl From<CoreNotice> for Notice {
                 kind: "step".to_owned(),
                 channel,
                 id: Some(count(id)),
-                step: Some(
-                    match step {
-                        Step::Accepted => "accepted",
-                        Step::HandedOff => "handed-off",
-                        Step::Taken => "taken",
-                        Step::HandedBack => "handed-back",
-                    }
-                    .to_owned(),
-                ),
+                step: Some(step_word(step).to_owned()),
+                ..none
+            },
+            CoreNotice::Failed { message } => Self {
+                kind: "failed".to_owned(),
+                message: Some(message),
                 ..none
             },
             CoreNotice::Drained => Self {
@@ -178,6 +175,15 @@ fn of_peer(share: ShareId, peer: Option<Credentials>) -> Notice {
         uid,
         gid,
         ..Notice::default()
+    }
+}
+
+fn step_word(step: Step) -> &'static str {
+    match step {
+        Step::Accepted => "accepted",
+        Step::HandedOff => "handed-off",
+        Step::Taken => "taken",
+        Step::HandedBack => "handed-back",
     }
 }
 

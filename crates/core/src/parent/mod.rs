@@ -16,4 +16,5 @@ pub mod dispatcher;
 pub mod share;
 
 pub mod notice;
+pub mod panics;
 pub mod server;

@@ -93,6 +93,11 @@ pub enum Notice {
     },
     /// A drain is complete.
     Drained,
+    /// The server's thread has panicked. It has closed everything, and nothing more happens.
+    Failed {
+        /// What the panic said.
+        message: String,
+    },
 }
 
 /// Why a connection was given up.

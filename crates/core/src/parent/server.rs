@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +24,8 @@ use crate::parent::dispatcher::message::Event;
 use crate::parent::dispatcher::message::Message;
 use crate::parent::listener::{Lender, Listener, ListenerAddress};
 use crate::parent::notice::{Notice, Notices};
+use crate::parent::panics;
+use crate::parent::panics::message_of;
 use crate::parent::queue::Permits;
 use crate::parent::share::{Opened, Share, ShareSpec};
 use crate::stats::{ChannelStats, Snapshot, Stats};
@@ -114,7 +117,12 @@ impl Server {
                 if inherits {
                     house.sys.wait_turn(false);
                 }
-                runtime.block_on(house.run(inbox));
+                let notices = Arc::clone(&house.notices);
+                // Nothing of what may be half changed is looked at again: the runtime drops it all.
+                let ended = catch_unwind(AssertUnwindSafe(move || runtime.block_on(house.run(inbox))));
+                if let Err(message) = ended.unwrap_or_else(|panic| Err(message_of(panic.as_ref()))) {
+                    notices.post(Notice::Failed { message });
+                }
             })
             .map_err(|error| system_error("pthread_create", &error))?;
         Ok(Self {
@@ -275,8 +283,10 @@ struct ServerThread<S> {
 }
 
 impl<S: Sys> ServerThread<S> {
-    /// Follows its owner's commands. When it returns, the runtime drops every task, and with them every descriptor.
-    async fn run(self, mut commands: mpsc::Receiver<Command>) {
+    /// Follows its owner's commands. When it returns, the runtime drops every task, and with them every descriptor. An error is
+    /// the message of a task's panic.
+    async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), String> {
+        let (failures, mut failed) = mpsc::unbounded_channel();
         let (dispatcher, inbox) = mpsc::channel(STAGE);
         let (drain, draining) = watch::channel(false);
         let acceptor = Acceptor {
@@ -300,25 +310,25 @@ impl<S: Sys> ServerThread<S> {
             self.stats,
             self.notices,
         );
-        let pairing = tokio::spawn(pairing.run());
-        while let Some(command) = commands.recv().await {
+        let pairing = tokio::spawn(watched(pairing.run(), failures.clone()));
+        loop {
+            let command = tokio::select! {
+                biased;
+                Some(failure) = failed.recv() => return Err(failure),
+                command = commands.recv() => command,
+            };
+            let Some(command) = command else { return Ok(()) };
             let sent = match command {
                 Command::Listen(listener) => {
                     let (socket, place) = listener.into_parts();
                     match sys::watch_listener(socket) {
                         Ok(socket) => {
-                            let task = tokio::spawn(acceptor.clone().run(socket, place));
+                            let task = tokio::spawn(watched(acceptor.clone().run(socket, place), failures.clone()));
                             accepting.push(task.abort_handle());
                             acceptors.push(task);
                         }
                         Err(errno) => {
-                            let (address, error) = (
-                                place.address().clone(),
-                                SystemError {
-                                    syscall: "epoll_ctl",
-                                    errno,
-                                },
-                            );
+                            let (address, error) = (place.address().clone(), SystemError::of("epoll_ctl")(errno));
                             notices.post(Notice::AcceptError { address, error });
                         }
                     }
@@ -334,7 +344,7 @@ impl<S: Sys> ServerThread<S> {
                         stats: Arc::clone(&stats),
                         notices: Arc::clone(&notices),
                     };
-                    shares.insert(id, tokio::spawn(share.run(opened)));
+                    shares.insert(id, tokio::spawn(watched(share.run(opened), failures.clone())));
                     true
                 }
                 Command::Unshare(id, done) => {
@@ -367,12 +377,21 @@ impl<S: Sys> ServerThread<S> {
                     // What waits is given up, and counted. Either fails only if the dispatcher has ended.
                     let _ = dispatcher.send(Message::Destroy).await;
                     let _ = pairing.await;
-                    return;
+                    return failed.try_recv().map_or(Ok(()), Err);
                 }
             };
             if !sent {
-                return;
+                // The dispatcher has ended, and with it everything.
+                return failed.try_recv().map_or(Ok(()), Err);
             }
         }
+    }
+}
+
+/// Runs a task of the server, and tells its panic.
+async fn watched(task: impl Future<Output = ()>, failures: mpsc::UnboundedSender<String>) {
+    if let Err(message) = panics::catch(task).await {
+        // Fails only if the server has ended.
+        let _ = failures.send(message);
     }
 }

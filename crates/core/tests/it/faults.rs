@@ -4,6 +4,7 @@ mod accepting;
 mod closing;
 mod hostile;
 mod limits;
+mod panicking;
 mod reading;
 mod receiving;
 mod sending;

@@ -27,6 +27,8 @@ pub enum Message {
     Returned(ChannelId, ConnectionId, Option<ForeignFd>),
     /// A worker's frames, all of one read.
     Frames(ChannelId, Vec<Event<Connection>>),
+    /// What reads a channel has panicked.
+    Panicked(String),
     /// A channel's stream has ended.
     End(ChannelId, Result<(), ProtocolError>),
     /// A channel's socket has room again.

@@ -202,6 +202,8 @@ impl<S: Sys> Dispatcher<S> {
                 }
             }
             Message::Returned(channel, id, fd) => self.take_returned(channel, id, fd, now),
+            // One task cannot go on without the other.
+            Message::Panicked(message) => std::panic::resume_unwind(Box::new(message)),
             Message::End(channel, Ok(())) => {
                 let leaving = self.channels.get(channel).is_some_and(|line| line.leaving);
                 self.end(

@@ -86,7 +86,11 @@ impl PendingPeers {
     pub(super) async fn one_leaves(&mut self) {
         match self.guests.join_next().await {
             Some(Ok(number)) => self.present.retain(|(present, _)| *present != number),
-            Some(Err(_)) => {}
+            Some(Err(error)) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
             None => std::future::pending().await,
         }
     }

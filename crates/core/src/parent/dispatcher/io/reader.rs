@@ -11,6 +11,7 @@ use crate::ids::ChannelId;
 use crate::parent::connection::Connection;
 use crate::parent::dispatcher::message::Event;
 use crate::parent::dispatcher::message::Message;
+use crate::parent::panics;
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{FrameError, RETURNS_SINCE, ToParent};
 use crate::protocol::kind;
@@ -60,9 +61,12 @@ impl<S: Sys> ChannelReader<S> {
 
     /// Reads to the end, and says how it ended.
     pub async fn run(mut self) {
-        let end = self.read().await;
+        let message = match panics::catch(self.read()).await {
+            Ok(end) => Message::End(self.channel, end),
+            Err(panic) => Message::Panicked(panic),
+        };
         // Fails only if the dispatcher has ended.
-        let _ = self.dispatcher.send(Message::End(self.channel, end)).await;
+        let _ = self.dispatcher.send(message).await;
     }
 
     async fn read(&mut self) -> Result<(), ProtocolError> {
