@@ -6,6 +6,32 @@ import { fetchOnce, requestText } from '../helpers/http.js'
 import { forkFixture, serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
+<<<<<<< ours
+=======
+test('a server that has closed may be served again at once, by another client', async (t) => {
+  const server = startServer(t)
+  const [port, other] = [await listen(server), await listen(server)]
+  for (const next of [other, port]) {
+    const { pool, reports } = forkFixture(server, 'serve-again', { args: [String(port), String(next)] })
+    t.like(await reports.next('again'), { listening: true })
+    t.is(await ask(next), 'served')
+    await pool.resize(0)
+  }
+})
+
+test('a client that closes takes no connections from one of the same port that came later', async (t) => {
+  const server = startServer(t)
+  const port = await listen(server)
+  const { reports } = forkFixture(server, 'connect-again', { args: [String(port)] })
+  const held = call(t, port)
+  await reports.next('connected')
+  for (let index = 0; index < 20; index++) t.is(await ask(port), 'second')
+  t.is(server.stats().requeued, 0)
+  held.hangUp()
+  await reports.next('closed')
+})
+
+>>>>>>> theirs
 test('server.close() ends what idles, waits for what does not, then calls back', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'serve-http')
   const idle = call(t, port).say(requestText('/'))

@@ -32,7 +32,7 @@ class FakeChannel {
     this.isStopped = true
   }
 
-  exchange(_port: number, room: number, window: number): object[] {
+  exchange(_lane: unknown, room: number, window: number): object[] {
     this.exchanges += 1
     const taken: object[] = []
     while (this.supply > 0 && taken.length < room && this.#credit > 0) {

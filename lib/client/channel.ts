@@ -96,8 +96,15 @@ export class Channel {
   }
 
   /** See `NativeReceiver.exchange`. */
-  exchange(port: number, room: number, window: number): ReceivedConnection[] {
+  exchange(lane: Lane, room: number, window: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
+    const { port } = lane
+    const successor = lane.isStopped ? this.#openLane(port) : undefined
+    if (successor !== undefined) {
+      // The port's connections and credit are those of a client that came later. It tells of ended leases, too.
+      successor.pumpSoon()
+      return []
+    }
     const keeper = isMainThread ? undefined : this.#receiver
     const count = this.#receiver.exchange(port, room, window, this.#table)
     const taken: ReceivedConnection[] = []
@@ -135,6 +142,11 @@ export class Channel {
     this.#keepAlive.release()
     this.#receiver?.close()
     if (this.#fd !== undefined && !this.settings.isThread) closeSync(this.#fd)
+  }
+
+  #openLane(port: number): Lane | undefined {
+    for (const lane of this.#lanes) if (lane.port === port && !lane.isStopped) return lane
+    return undefined
   }
 
   #wake(hasChanged: boolean): void {

@@ -45,6 +45,8 @@ export class Client extends EventEmitter<ClientEvents> {
   /** Why there are no more connections, once that is so. */
   #ending: () => SocketServerError = closedError
   #served: ServedServer | undefined
+  /** Its served server has closed and nothing else waits for connections: this client closes within this turn. */
+  #isStopping = false
   #hasDrained = false
   readonly #listeners = new ConnectionListeners(this, () => this.#wantMore())
   #settleClosed: () => void = () => {}
@@ -101,7 +103,7 @@ export class Client extends EventEmitter<ClientEvents> {
 
   /** @internal */
   get isClosing(): boolean {
-    return this.#state !== 'open'
+    return this.#state !== 'open' || this.#isStopping
   }
 
   /**
@@ -285,11 +287,13 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   #servedStopped(): void {
+    this.#isStopping = this.#accepts.length + this.#listeners.demand === 0
     // Not before those that came with the one being handled have been given to the server, too.
     queueMicrotask(() => {
       if (this.#state !== 'open') return
       this.#served?.end()
       this.#served = undefined
+      this.#isStopping = false
       if (this.#demand() === 0) void this.close()
     })
   }

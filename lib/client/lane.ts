@@ -115,7 +115,7 @@ export class Lane {
     for (;;) {
       const room = this.#room()
       const window = this.#window(room)
-      const taken = this.#channel.exchange(this.port, room, window)
+      const taken = this.#channel.exchange(this, room, window)
       this.#leases += taken.length
       this.#credit = Math.min(window, room - taken.length)
       for (const connection of taken) this.#owner.receive(connection)
