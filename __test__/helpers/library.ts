@@ -20,6 +20,7 @@ interface Library {
   'server/listen-target': typeof import('../../dist/lib/server/listen-target.js')
   'server/pool-options': typeof import('../../dist/lib/server/pool-options.js')
   'server/resolve-entry': typeof import('../../dist/lib/server/resolve-entry.js')
+  'server/shares': typeof import('../../dist/lib/server/shares.js')
   'server/restart-policy': typeof import('../../dist/lib/server/restart-policy.js')
   'server/supervisor': typeof import('../../dist/lib/server/supervisor.js')
   'server/server-options': typeof import('../../dist/lib/server/server-options.js')

@@ -10,6 +10,7 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 const { errorAddress, fromNative } = library('server/address')
 const { Drain } = library('server/drain')
 const { resolveEntry } = library('server/resolve-entry')
+const { Shares } = library('server/shares')
 
 test('addresses have the shape of net', (t) => {
   const tcp = { family: 'IPv6', address: '::', port: 80 }
@@ -48,4 +49,24 @@ test('a drain is begun once, and waited for by each as long as it likes', async 
   t.deepEqual(await patient, { complete: true, queued: 0, leases: 0 })
   t.deepEqual(await drain.wait(60_000), { complete: true, queued: 0, leases: 0 })
   t.is(begun, 1)
+})
+
+test('a share that is closed is forgotten, and a worker admitted there too late is sent away', async (t) => {
+  const unshared: number[] = []
+  const ended: number[] = []
+  let shares = 0
+  const native = {
+    share: () => ({ share: shares++ }),
+    unshare: (share: number) => unshared.push(share),
+    endChannel: (channel: number) => ended.push(channel),
+  }
+  const open: InstanceType<typeof Shares> = Reflect.construct(Shares, [{}, native, {}])
+  const settings = { path: '/a', mode: 0o600, uids: [], gids: [], maxWorkers: 1, helloTimeoutMs: 1, drainTimeout: 1 }
+  for (let share = 0; share < 3; share += 1) await open.open(settings).close()
+  t.deepEqual(unshared, [0, 1, 2])
+  // Shares that are still known would be stopped again.
+  await open.stop(1)
+  t.deepEqual(unshared, [0, 1, 2])
+  open.admitted({ kind: 'admitted', channel: 7, share: 1, pid: 1, uid: 0, gid: 0 })
+  t.deepEqual(ended, [7])
 })

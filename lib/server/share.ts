@@ -1,22 +1,30 @@
 import type { JoinedWorker } from './joined-worker.js'
 import type { JoinedHandle } from './worker-handle.js'
 
+/** What a share asks of the server. */
+interface ShareSetup {
+  /** Removes the path. */
+  unshare: () => void
+  /** Called when the path is removed and all workers that joined there have gone. */
+  closed: () => void
+}
+
 /** A path at which programs join as workers. Made by {@link Server.share}. */
 export class Share {
   /** Where: a path, or an abstract name behind a null byte. */
   readonly path: string
   readonly #drainTimeout: number
   readonly #workers = new Set<JoinedWorker>()
-  readonly #unshare: () => void
+  readonly #setup: ShareSetup
   #closing: Promise<void> | undefined
   /** How long each has to finish, once it is closed. */
   #within: number | undefined
 
   /** @internal */
-  constructor(path: string, drainTimeout: number, unshare: () => void) {
+  constructor(path: string, drainTimeout: number, setup: ShareSetup) {
     this.path = path
     this.#drainTimeout = drainTimeout
-    this.#unshare = unshare
+    this.#setup = setup
   }
 
   /** Those that have joined and have not gone, oldest first. */
@@ -48,8 +56,9 @@ export class Share {
   /** @internal */
   async stop(within: number): Promise<void> {
     this.#within = within
-    this.#unshare()
+    this.#setup.unshare()
     for (const worker of this.#workers) worker.retire(within)
     while (this.#workers.size > 0) await Promise.all(Array.from(this.#workers, ({ exited }) => exited))
+    this.#setup.closed()
   }
 }

@@ -31,7 +31,10 @@ export class Shares {
     const { share: number, error } = this.#native.share(settings)
     if (error) throw systemError(error, 'listen', { address: path, port: -1 })
     if (number === undefined) throw new TypeError('The binding returned neither a share nor an error')
-    const share = new Share(path, drainTimeout, () => this.#native.unshare(number))
+    const share = new Share(path, drainTimeout, {
+      unshare: () => this.#native.unshare(number),
+      closed: () => this.#shares.delete(number),
+    })
     this.#shares.set(number, share)
     return share
   }
@@ -43,7 +46,12 @@ export class Shares {
 
   admitted({ channel, share: number, pid, uid, gid }: Notice): void {
     const share = number === undefined ? undefined : this.#shares.get(number)
-    if (channel === undefined || uid === undefined || gid === undefined || share === undefined) return
+    if (channel === undefined || uid === undefined || gid === undefined) return
+    if (share === undefined) {
+      // The share was closed, and forgotten, before this notice arrived.
+      this.#native.endChannel(channel)
+      return
+    }
     const worker = new JoinedWorker({
       id: this.#supervisor.takeId(),
       channel,
