@@ -19,6 +19,7 @@ interface Library {
   'server/drain': typeof import('../../dist/lib/server/drain.js')
   'server/listen-target': typeof import('../../dist/lib/server/listen-target.js')
   'server/pool-options': typeof import('../../dist/lib/server/pool-options.js')
+  'server/repeated-errors': typeof import('../../dist/lib/server/repeated-errors.js')
   'server/resolve-entry': typeof import('../../dist/lib/server/resolve-entry.js')
   'server/shares': typeof import('../../dist/lib/server/shares.js')
   'server/restart-policy': typeof import('../../dist/lib/server/restart-policy.js')

@@ -1,13 +1,11 @@
 // How a served server ends: by its own close(), with its client, when the parent drains, and when it is gone.
 
 import test from 'ava'
-import { call } from '../helpers/caller.js'
+import { ask, call } from '../helpers/caller.js'
 import { fetchOnce, requestText } from '../helpers/http.js'
-import { forkFixture, serve } from '../helpers/served.js'
+import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-<<<<<<< ours
-=======
 test('a server that has closed may be served again at once, by another client', async (t) => {
   const server = startServer(t)
   const [port, other] = [await listen(server), await listen(server)]
@@ -31,7 +29,6 @@ test('a client that closes takes no connections from one of the same port that c
   await reports.next('closed')
 })
 
->>>>>>> theirs
 test('server.close() ends what idles, waits for what does not, then calls back', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'serve-http')
   const idle = call(t, port).say(requestText('/'))

@@ -7,8 +7,10 @@ import test from 'ava'
 import { library } from '../helpers/library.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
+const { SocketServerError } = library('errors')
 const { errorAddress, fromNative } = library('server/address')
 const { Drain } = library('server/drain')
+const { RepeatedErrors } = library('server/repeated-errors')
 const { resolveEntry } = library('server/resolve-entry')
 const { Shares } = library('server/shares')
 
@@ -69,4 +71,22 @@ test('a share that is closed is forgotten, and a worker admitted there too late 
   t.deepEqual(unshared, [0, 1, 2])
   open.admitted({ kind: 'admitted', channel: 7, share: 1, pid: 1, uid: 0, gid: 0 })
   t.deepEqual(ended, [7])
+})
+
+test('errors of one kind are reported once, and then as one with their number', async (t) => {
+  const messages: string[] = []
+  await new Promise<void>((resolve) => {
+    const alive = setInterval(() => {}, 1000)
+    const errors = new RepeatedErrors(({ message }) => {
+      messages.push(message)
+      if (messages.length < 3) return
+      clearInterval(alive)
+      resolve()
+    }, 1)
+    const make = (kind: string) => (count: number) =>
+      new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', `${kind} ${count}`)
+    for (let at = 0; at < 1000; at += 1) errors.add('a', make('a'))
+    errors.add('b', make('b'))
+  })
+  t.deepEqual(messages, ['a 1', 'b 1', 'a 999'])
 })

@@ -2,6 +2,7 @@ import { debug } from '../diagnostics.js'
 import { SocketServerError, systemError } from '../errors.js'
 import { endOf, type Notice } from '../native.js'
 import { errorAddress, fromNative } from './address.js'
+import { JoinedWorker } from './joined-worker.js'
 import type { CutInfo, ShedInfo } from './stats.js'
 import { bodyName } from './worker-body.js'
 import type { KnownWorker } from './worker-handle.js'
@@ -15,6 +16,8 @@ export interface NoticeReader {
   cut(worker: KnownWorker, info: CutInfo): void
   shed(info: ShedInfo): void
   failed(error: SocketServerError): void
+  /** An error of a kind that a peer can repeat at will; `make` makes it for a number of occurrences. */
+  failedAgain(kind: string, make: (count: number) => SocketServerError): void
   drained(): void
   /** The native thread has ended by a panic. */
   broken(): void
@@ -33,7 +36,7 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
       if (notice.channel !== undefined) reader.joined(notice.channel)
       break
     case 'ended':
-      if (notice.reason === 'protocol') reader.failed(protocolError(notice, worker))
+      if (notice.reason === 'protocol') protocolBroken(notice, worker, reader)
       if (worker) channelEnded(notice, worker, reader)
       break
     case 'shed':
@@ -83,10 +86,21 @@ function internalError({ message }: Notice): SocketServerError {
   )
 }
 
-function protocolError({ message }: Notice, worker: KnownWorker | undefined): SocketServerError {
+/** A worker that joined by itself can do so again at once; one that was started has the pause of its restart. */
+function protocolBroken(notice: Notice, worker: KnownWorker | undefined, reader: NoticeReader): void {
+  if (worker instanceof JoinedWorker) {
+    const kind = `${worker.uid} ${worker.path}`
+    reader.failedAgain(kind, (count) => protocolError(notice, worker, count))
+  } else {
+    reader.failed(protocolError(notice, worker))
+  }
+}
+
+function protocolError({ message }: Notice, worker: KnownWorker | undefined, count = 1): SocketServerError {
+  const more = count > 1 ? ` (the last of ${count} such errors of this user since the one before)` : ''
   return new SocketServerError(
     'ERR_SOCKETSERVER_PROTOCOL',
-    `The channel of ${describe(worker)} was ended, as it broke the protocol: ${message ?? 'no reason was given'}`,
+    `The channel of ${describe(worker)} was ended, as it broke the protocol: ${message ?? 'no reason was given'}${more}`,
     { pid: worker?.pid, threadId: worker?.threadId },
   )
 }

@@ -21,6 +21,7 @@ import {
 } from './listen-target.js'
 import { type NoticeReader, readNotice } from './notices.js'
 import type { Pool } from './pool.js'
+import { RepeatedErrors } from './repeated-errors.js'
 import { type DrainOptions, parseDrainOptions, parseServerOptions, type ServerOptions } from './server-options.js'
 import { SetupWarnings } from './setup-warnings.js'
 import type { Share } from './share.js'
@@ -265,6 +266,8 @@ export class Server extends EventEmitter<ServerEvents> {
     for (const notice of this.#native.notices()) readNotice(notice, this.#noticeReader)
   }
 
+  readonly #repeatedErrors = new RepeatedErrors((error) => report(this, error))
+
   readonly #noticeReader: NoticeReader = {
     worker: (channel) => this.#supervisor.worker(channel) ?? this.#shares.worker(channel),
     admitted: (notice) => this.#shares.admitted(notice),
@@ -281,6 +284,7 @@ export class Server extends EventEmitter<ServerEvents> {
     },
     failed: (error) => report(this, error),
     broken: () => this.destroy(),
+    failedAgain: (kind, make) => this.#repeatedErrors.add(kind, make),
     drained: () => {
       this.#drain.settle()
       this.#keepAlive.release()
