@@ -3,6 +3,7 @@
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
+use std::sync::LazyLock;
 
 use nix::errno::Errno;
 #[cfg(target_os = "linux")]
@@ -19,6 +20,61 @@ pub struct Credentials {
     pub gid: u32,
     /// Its other groups, as far as the system tells: Linux since 4.13 does, macOS does not.
     pub groups: Vec<u32>,
+}
+
+impl Credentials {
+    /// Returns the user; `None` if the number may stand for any user that has no number in this user namespace.
+    pub(crate) fn known_uid(&self) -> Option<u32> {
+        (!UNMAPPED_USER.is(self.uid)).then_some(self.uid)
+    }
+
+    /// Returns the group and the supplementary groups, without a number that may stand for any unmapped group.
+    pub(crate) fn known_gids(&self) -> impl Iterator<Item = u32> {
+        let groups = std::iter::once(&self.gid).chain(&self.groups).copied();
+        groups.filter(|&gid| !UNMAPPED_GROUP.is(gid))
+    }
+}
+
+static UNMAPPED_USER: LazyLock<Unmapped> =
+    LazyLock::new(|| Unmapped::read("/proc/sys/kernel/overflowuid", "/proc/self/uid_map"));
+static UNMAPPED_GROUP: LazyLock<Unmapped> =
+    LazyLock::new(|| Unmapped::read("/proc/sys/kernel/overflowgid", "/proc/self/gid_map"));
+
+/// The number by which the kernel shows all users, or groups, that have none in this user namespace
+/// (`user_namespaces(7)`); `None` where every user has one, as outside of user namespaces and on macOS.
+struct Unmapped(Option<u32>);
+
+impl Unmapped {
+    /// What `overflowuid` is unless it was changed.
+    const DEFAULT: u32 = 65_534;
+
+    fn read(overflow: &str, map: &str) -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        Self::of(read(overflow).as_deref(), read(map).as_deref())
+    }
+
+    fn of(overflow: Option<&str>, map: Option<&str>) -> Self {
+        if !cfg!(target_os = "linux") || map.is_some_and(Self::is_whole) {
+            return Self(None);
+        }
+        Self(Some(
+            overflow
+                .and_then(|number| number.trim().parse().ok())
+                .unwrap_or(Self::DEFAULT),
+        ))
+    }
+
+    /// Whether the map gives each of the 2^32 - 1 ids a number.
+    fn is_whole(map: &str) -> bool {
+        let lengths = map
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+        lengths.sum::<u64>() >= u64::from(u32::MAX)
+    }
+
+    fn is(&self, number: u32) -> bool {
+        self.0 == Some(number)
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -81,4 +137,21 @@ pub(super) fn credentials(peer: &OwnedFd) -> Result<Credentials, Errno> {
         // LOCAL_PEERCRED has 16 places and nix hides how many of them are filled: what is not reads as group 0.
         groups: Vec::new(),
     })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overflow_number_is_unknown_unless_every_user_has_a_number() {
+        let whole = "         0          0 4294967295\n";
+        for map in [Some(""), Some("0 100000 65536\n"), Some("1000 1000 1\n"), None] {
+            assert!(Unmapped::of(Some("65534\n"), map).is(65_534), "{map:?}");
+            assert!(Unmapped::of(Some("99\n"), map).is(99), "{map:?}");
+            assert!(Unmapped::of(None, map).is(65_534), "{map:?}");
+            assert!(!Unmapped::of(Some("65534\n"), map).is(0), "{map:?}");
+        }
+        assert!(!Unmapped::of(Some("65534\n"), Some(whole)).is(65_534));
+    }
 }

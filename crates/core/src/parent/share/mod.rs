@@ -63,10 +63,9 @@ pub struct Allow {
 
 impl Allow {
     fn admits(&self, peer: &Credentials) -> bool {
-        peer.uid == geteuid().as_raw()
-            || self.uids.contains(&peer.uid)
-            || self.gids.contains(&peer.gid)
-            || peer.groups.iter().any(|group| self.gids.contains(group))
+        // In a user namespace the overflow uid stands for every user from outside: it is nobody's own and cannot be allowed.
+        let is_user_allowed = |uid| uid == geteuid().as_raw() || self.uids.contains(&uid);
+        peer.known_uid().is_some_and(is_user_allowed) || peer.known_gids().any(|gid| self.gids.contains(&gid))
     }
 }
 

@@ -28,6 +28,9 @@ use crate::sys::{Credentials, ForeignFd, Sys};
 /// taken by such, the one that has been silent for longest makes room.
 const PLACES: usize = 64;
 
+/// The most refused peers that may linger. Apart from [`PLACES`]: peers that may not join must not evict those that may.
+const REFUSED_PEERS: usize = 16;
+
 /// How long one that was refused may take to read why and go: closed at once, what it has sent meanwhile would be answered by an
 /// error (EPIPE, ECONNRESET), which many programs meet before they have read, and then do not.
 const LINGER: Duration = Duration::from_secs(1);
@@ -39,6 +42,8 @@ pub(super) struct PendingPeers {
     guests: JoinSet<u64>,
     /// From the one that has been here longest; dropping its sender has it leave.
     present: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// The same for the peers that were refused as they connected.
+    refused: VecDeque<(u64, oneshot::Sender<()>)>,
     next: u64,
     timeout: Option<Duration>,
 }
@@ -57,6 +62,7 @@ impl PendingPeers {
         Self {
             guests: JoinSet::new(),
             present: VecDeque::new(),
+            refused: VecDeque::new(),
             next: 0,
             timeout,
         }
@@ -69,13 +75,18 @@ impl PendingPeers {
         socket: AsyncFd<ForeignFd>,
         refused: Option<Refused>,
     ) {
-        if self.present.len() >= PLACES {
-            self.present.pop_front();
+        let (peers, most) = if refused.is_some() {
+            (&mut self.refused, REFUSED_PEERS)
+        } else {
+            (&mut self.present, PLACES)
+        };
+        if peers.len() >= most {
+            peers.pop_front();
         }
         let (number, timeout) = (self.next, self.timeout);
         let (place, evicted) = oneshot::channel();
         self.next += 1;
-        self.present.push_back((number, place));
+        peers.push_back((number, place));
         self.guests.spawn(async move {
             guest.wait(socket, timeout, evicted, refused).await;
             number
@@ -85,7 +96,11 @@ impl PendingPeers {
     /// Waits until one has left, in whatever way.
     pub(super) async fn one_leaves(&mut self) {
         match self.guests.join_next().await {
-            Some(Ok(number)) => self.present.retain(|(present, _)| *present != number),
+            Some(Ok(number)) => {
+                for peers in [&mut self.present, &mut self.refused] {
+                    peers.retain(|(present, _)| *present != number);
+                }
+            }
             Some(Err(error)) => {
                 if let Ok(panic) = error.try_into_panic() {
                     std::panic::resume_unwind(panic);

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socketserver_core::parent::notice::{EndReason, Refused};
@@ -233,6 +234,66 @@ fn however_many_are_silent_a_worker_that_says_hello_is_let_in() {
     assert!(refusals.iter().all(|reason| *reason == Refused::Late { limit: 0 }));
     assert_eq!(farewell(&mut silent[0]), CloseReason::Late(0));
     assert!(refusals.len() <= 200 - 63, "{} had to leave", refusals.len());
+}
+
+#[test]
+fn refused_peers_do_not_evict_a_peer_that_may_still_join() {
+    let folder = Folder::new();
+    let path = folder.file("ctl");
+    let is_first = AtomicBool::new(true);
+    let own = Credentials {
+        pid: Some(1),
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: STRANGERS,
+        groups: vec![],
+    };
+    let stranger = Credentials {
+        uid: STRANGER,
+        ..own.clone()
+    };
+    let world = World::on(
+        Faulty::default().credentials(move |_| {
+            let is_own = is_first.swap(false, Ordering::Relaxed);
+            Some(if is_own { own.clone() } else { stranger.clone() })
+        }),
+        &queue_of(4),
+    );
+    world.server.share(spec(&path)).unwrap();
+    let mut silent = peer(&path);
+    let strangers: Vec<Peer> = (0..200).map(|_| peer(&path)).collect();
+    assert!(refused(&world, 200).iter().all(|reason| *reason == Refused::NotAllowed));
+    silent.say(|frames| frames.hello(hello()));
+    assert!(matches!(silent.hear(), Heard::Welcome(_)));
+    drop(strangers);
+}
+
+/// Run in a user namespace of its own by the test below.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "it runs in a user namespace that the next test makes"]
+fn in_a_user_namespace_without_a_map_every_peer_is_unknown() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    assert_eq!(farewell(&mut peer(&path)), CloseReason::NotAllowed);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_overflow_user_of_a_user_namespace_is_not_admitted_as_the_servers_own() {
+    let unshare = |command: &std::ffi::OsStr, arguments: &[&str]| {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.arg("--user").arg(command).args(arguments).output()
+    };
+    if !unshare("true".as_ref(), &[]).is_ok_and(|tried| tried.status.success()) {
+        // User namespaces are forbidden here, or there is no unshare(1).
+        return;
+    }
+    let inner = "share::admission::in_a_user_namespace_without_a_map_every_peer_is_unknown";
+    let executable = std::env::current_exe().unwrap();
+    let output = unshare(executable.as_os_str(), &["--exact", "--include-ignored", inner]).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[test]
