@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::socket::{self, AddressFamily, UnixAddr};
-use nix::unistd::mkdtemp;
+use nix::sys::stat::Mode;
+use nix::unistd::{geteuid, mkdtemp};
 
 use super::{address, connect_to, path_of};
 use crate::error::errno_of;
@@ -42,7 +43,8 @@ pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, O
     // replaces nothing. That it listens before it can be seen is what makes "nobody answers" a proof that it is stale.
     let private = Private::beside(path)?;
     let (fd, made) = (stream_socket(AddressFamily::Unix)?, private.file("s"));
-    socket::bind(fd.as_raw_fd(), &UnixAddr::new(&made)?)?;
+    // By its path, as that is what ss(8) shows. If the directory was swapped the file is not found through the descriptor.
+    socket::bind(fd.as_raw_fd(), &UnixAddr::new(&private.path.join("s"))?)?;
     fs::set_permissions(&made, Permissions::from_mode(mode)).map_err(|error| errno_of(&error))?;
     socket::listen(&fd, clamp(backlog)?)?;
     let mut lock = None;
@@ -136,22 +138,40 @@ impl Identity {
 }
 
 /// A directory that only this user can enter, in the file system of the path in question; dropping it removes it.
-struct Private(PathBuf);
+///
+/// Whoever else may write to the parent directory can rename this one and put another in its place; so files are reached
+/// through a descriptor of the directory, on which that has no effect.
+struct Private {
+    path: PathBuf,
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has /proc/self/fd"))]
+    directory: File,
+}
 
 impl Private {
     fn beside(path: &Path) -> Result<Self, Errno> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         // Short, as it has to fit sun_path with a file's name behind it: what a path needs beyond its directory is 10 bytes.
-        mkdtemp(&parent.unwrap_or(Path::new(".")).join(".XXXXXX")).map(Self)
+        let path = mkdtemp(&parent.unwrap_or(Path::new(".")).join(".XXXXXX"))?;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let directory = File::from(open(&path, flags, Mode::empty())?);
+        let found = directory.metadata().map_err(|error| errno_of(&error))?;
+        if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+            return Err(Errno::EPERM);
+        }
+        Ok(Self { path, directory })
     }
 
     /// The directory that the path is in.
     fn parent(&self) -> &Path {
-        self.0.parent().unwrap_or(Path::new("."))
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        #[cfg(target_os = "linux")]
+        if Path::new("/proc/self/fd").exists() {
+            return PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd())).join(name);
+        }
+        self.path.join(name)
     }
 }
 
@@ -161,7 +181,7 @@ impl Drop for Private {
             // Most of the time one of them is not there.
             let _ = fs::remove_file(self.file(name));
         }
-        let _ = fs::remove_dir(&self.0);
+        let _ = fs::remove_dir(&self.path);
     }
 }
 
@@ -183,6 +203,23 @@ mod tests {
         drop(lock);
         assert_eq!(begin(), Ok(()));
         fs::remove_dir(&folder).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_directory_put_in_place_of_the_private_one_is_not_acted_upon() {
+        let folder = mkdtemp(&std::env::temp_dir().join("ss-XXXXXX")).unwrap();
+        let private = Private::beside(&folder.join("ctl")).unwrap();
+        let victim = folder.join("victim");
+        File::create(&victim).unwrap();
+        fs::set_permissions(&victim, Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&private.path, folder.join("away")).unwrap();
+        fs::create_dir(&private.path).unwrap();
+        std::os::unix::fs::symlink(&victim, private.path.join("s")).unwrap();
+        assert!(fs::set_permissions(private.file("s"), Permissions::from_mode(0o666)).is_err());
+        assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o600);
+        drop(private);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
