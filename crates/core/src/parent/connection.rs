@@ -13,7 +13,7 @@ use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
 use crate::protocol::records::{ConnectionHead, Family};
-use crate::sys::closer::{lingers, reset_at_close};
+use crate::sys::closer::reset_at_close;
 use crate::sys::{ForeignFd, identity};
 
 /// An accepted socket that this process owns a copy of. Dropping it closes that copy, on a thread of the closer.
@@ -218,11 +218,10 @@ impl Connection {
         }
     }
 
-    /// Closes this copy, as a worker has the connection now. The close may sleep if the worker has set SO_LINGER and closed
-    /// its copy: then it is left to the closer. It always is if the worker has `joined`, as one of another user could set
-    /// the option between the look and the close.
-    pub fn release(self, joined: bool) {
-        if !joined && self.is_private() && !lingers(self.fd.as_fd()) {
+    /// Closes this copy: a worker has the connection now. `is_ours`: the worker cannot set SO_LINGER with a time. The close of
+    /// any other worker's connection may sleep, so the closer performs it.
+    pub fn release(self, is_ours: bool) {
+        if is_ours && self.is_private() {
             drop(self.fd.into_owned());
         }
     }

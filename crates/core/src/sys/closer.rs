@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
+use super::socket::disconnect;
+
 /// Owns a descriptor whose file another process has, or had. Dropping it closes it on a thread of the closer.
 #[derive(Debug)]
 pub struct ForeignFd {
@@ -280,7 +282,11 @@ impl Closer {
 fn close_now(fd: OwnedFd, manner: Manner) {
     match manner {
         Manner::Orderly => switch_linger_off(fd.as_fd()),
-        Manner::Reset => reset_at_close(fd.as_fd()),
+        Manner::Reset => {
+            reset_at_close(fd.as_fd());
+            // A copy that lies unread in a blocked worker's socket would keep the connection open.
+            disconnect(fd.as_fd());
+        }
     }
     drop(fd);
 }

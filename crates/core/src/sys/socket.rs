@@ -95,6 +95,36 @@ pub fn identity(socket: BorrowedFd<'_>) -> Option<u64> {
     fstat(socket).ok().map(|found| found.st_ino).filter(|&inode| inode != 0)
 }
 
+/// Resets a TCP connection for its client, whoever else has a copy of the socket; ends any other connection.
+pub(super) fn disconnect(connection: BorrowedFd<'_>) {
+    if !disconnect_tcp(connection) {
+        shut_down(connection);
+    }
+}
+
+/// Dissolves the association by connect(2) with AF_UNSPEC, which sends a reset (tcp_disconnect).
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "connect(2) with AF_UNSPEC, for which nix has no address")]
+fn disconnect_tcp(connection: BorrowedFd<'_>) -> bool {
+    // SAFETY: sockaddr is plain data for which all zeroes is a valid value: AF_UNSPEC.
+    let unspecified: libc::sockaddr = unsafe { std::mem::zeroed() };
+    // SAFETY: the address outlives the call, and the length is the address's.
+    let done = unsafe {
+        libc::connect(
+            connection.as_raw_fd(),
+            &raw const unspecified,
+            socklen_of::<libc::sockaddr>(),
+        )
+    };
+    done == 0
+}
+
+/// macOS has no such connect(2).
+#[cfg(not(target_os = "linux"))]
+fn disconnect_tcp(_connection: BorrowedFd<'_>) -> bool {
+    false
+}
+
 /// Ends a connection for its client, whoever else has a copy of it. Whoever has one may have set SO_LINGER, with which the
 /// close that follows would sleep.
 pub fn shut_down(connection: BorrowedFd<'_>) {

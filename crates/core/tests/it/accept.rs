@@ -283,6 +283,22 @@ fn who_waits_too_long_is_reset_and_counted_and_told() {
 }
 
 #[test]
+fn a_connection_that_a_stuck_worker_leaves_untaken_is_reset_at_the_queue_timeout() {
+    let limit = Duration::from_millis(100);
+    let world = World::with(&Config::new(8, Some(limit), PolicyName::LeastBusy).unwrap());
+    let worker = world.worker();
+    worker.ask_and_hang(2);
+    // Two are sent to the worker, one stays in the queue: the same limit applies to all.
+    for mut client in clients(world.listen(), 3) {
+        let error = client.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    world.stats("all are counted", |stats| {
+        (stats.shed, stats.requeued, stats.handed_off, stats.queued) == (3, 2, 0, 0)
+    });
+}
+
+#[test]
 fn a_timeout_of_zero_is_none() {
     let config = Config::new(1, Some(Duration::ZERO), PolicyName::LeastBusy).unwrap();
     assert_eq!(config.queue_timeout(), None);

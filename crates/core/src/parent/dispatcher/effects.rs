@@ -42,7 +42,9 @@ impl<S: Sys> Dispatcher<S> {
                 self.stats.waited(waited);
                 self.step(connection.id(), Step::Taken, None);
                 let line = self.channels.get(channel);
-                connection.release(line.is_none_or(|line| line.writer.is_of_joined()));
+                // A worker that the server started and that maps the scoreboard is Node, which cannot set SO_LINGER with a time.
+                let is_ours = line.is_some_and(|line| line.scoreboard.is_some() && !line.writer.is_of_joined());
+                connection.release(is_ours);
             }
             Action::Shed(connection, reason) => {
                 self.outbox.push(Notice::Shed {

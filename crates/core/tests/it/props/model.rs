@@ -581,20 +581,27 @@ impl Model {
         for id in ids {
             let sent = self.channels[&channel].in_flight[id];
             assert!(sent.recalled.is_none(), "{id} is recalled twice");
-            assert!(self.now - sent.at >= RECALL_AFTER, "{id} is recalled too early");
-            assert!(
-                self.another_is_ready(channel, &sent.known),
-                "nobody else could take {id}"
-            );
+            if !self.is_expired(&sent.known) {
+                assert!(self.now - sent.at >= RECALL_AFTER, "{id} is recalled too early");
+                assert!(
+                    self.another_is_ready(channel, &sent.known),
+                    "nobody else could take {id}"
+                );
+            }
         }
         let now = self.now;
         let one = self.channel(channel);
         for id in ids {
             one.in_flight.get_mut(id).unwrap().recalled = Some(now);
         }
-        if !one.blocked && one.rests_until.is_none() {
+        let is_stalled = ids.iter().any(|id| now - one.in_flight[id].at >= RECALL_AFTER);
+        if is_stalled && !one.blocked && one.rests_until.is_none() {
             one.stalled_until = Some(now + TRY_STALLED_AFTER);
         }
+    }
+
+    fn is_expired(&self, known: &Known) -> bool {
+        self.timeout.is_some_and(|limit| self.now - known.since >= limit)
     }
 
     fn take_back(&mut self, recalled: &[(u64, ChannelId)]) {
@@ -639,6 +646,13 @@ impl Model {
             assert!(
                 self.timeout.is_none_or(|limit| self.now - known.since < limit),
                 "{id} is overdue"
+            );
+        }
+        for (id, sent) in self.channels.values().flat_map(|one| &one.in_flight) {
+            let is_recalled = sent.recalled.is_some();
+            assert!(
+                is_recalled || !self.is_expired(&sent.known),
+                "{id} is overdue in flight"
             );
         }
         // Nobody lies for ever with one that does not answer.
@@ -704,6 +718,9 @@ impl Model {
         }
         for (&channel, one) in &self.channels {
             let wanted = one.in_flight.values().filter(|sent| sent.recalled.is_none());
+            if let Some(limit) = self.timeout {
+                due.extend(wanted.clone().map(|sent| sent.known.since + limit));
+            }
             let wanted = wanted.filter(|sent| self.another_is_ready(channel, &sent.known));
             due.extend(wanted.map(|sent| sent.at + RECALL_AFTER));
             due.extend(one.answer_due());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::ConnectionId;
 use crate::parent::dispatcher::rules::credit::CreditBook;
+use crate::parent::dispatcher::rules::timeouts::RECALL_AFTER;
 use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
 use crate::protocol::limits::{RETURNABLE, WINDOW};
@@ -307,7 +308,8 @@ impl<C: Waiting> Ledger<C> {
         self.in_flight.iter().filter(|one| one.recalled_at.is_none())
     }
 
-    /// Marks these as recalled.
+    /// Marks these as recalled. The worker counts as stalled if it has had one of them for [`RECALL_AFTER`]; a connection
+    /// that was old when it was sent says nothing about the worker.
     pub(super) fn recall(&mut self, ids: &[ConnectionId], now: Instant) {
         let mut first = now;
         for one in &mut self.in_flight {
@@ -315,6 +317,9 @@ impl<C: Waiting> Ledger<C> {
                 one.recalled_at = Some(now);
                 first = first.min(one.sent_at);
             }
+        }
+        if now.saturating_duration_since(first) < RECALL_AFTER {
+            return;
         }
         let since = match self.fitness {
             Fitness::Ready => first,

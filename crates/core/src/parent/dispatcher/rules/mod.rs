@@ -160,7 +160,7 @@ impl<C: Waiting> State<C> {
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed(now, actions);
         self.condemn(now, actions);
-        if self.recall(now, actions) {
+        if self.recall_expired(now, actions) | self.recall(now, actions) {
             return;
         }
         self.hand_off(now, actions);

@@ -24,7 +24,11 @@ impl<C: Waiting> State<C> {
             ledger.untaken().find(wanted).map(|one| one.sent_at + RECALL_AFTER)
         });
         let answers = self.with_in_flight().filter_map(|(_, ledger)| ledger.answer_due());
-        queued.into_iter().chain(recall).chain(answers).min()
+        let expiry = self.queue_timeout.and_then(|limit| {
+            let untaken = self.with_in_flight().flat_map(|(_, ledger)| ledger.untaken());
+            untaken.map(|one| one.connection.since() + limit).min()
+        });
+        queued.into_iter().chain(recall).chain(answers).chain(expiry).min()
     }
 
     /// When something changes for what waits.
@@ -64,6 +68,28 @@ impl<C: Waiting> State<C> {
                 actions.push(Action::Unanswered(channel));
             }
         }
+    }
+
+    /// Recalls the connections in flight that are older than the queue timeout, whether or not another worker is ready:
+    /// a client waits as long for a worker that has not taken its connection as it waits in the queue. Once recalled a
+    /// connection is in the queue again, and is shed there. Returns whether any connection was recalled.
+    pub(super) fn recall_expired(&mut self, now: Instant, actions: &mut Vec<Action<C>>) -> bool {
+        let Some(limit) = self.queue_timeout else { return false };
+        let mut any = false;
+        for (channel, ledger) in self.channels.iter_mut().filter(|(_, ledger)| ledger.has_in_flight()) {
+            let expired = |one: &&InFlight<C>| now.saturating_duration_since(one.connection.since()) >= limit;
+            let ids: Vec<ConnectionId> = ledger
+                .untaken()
+                .filter(expired)
+                .map(|one| one.connection.id())
+                .collect();
+            if !ids.is_empty() {
+                ledger.recall(&ids, now);
+                actions.push(Action::Recall(channel, ids));
+                any = true;
+            }
+        }
+        any
     }
 
     /// Takes back what has lain too long while another is ready; says whether there is something.
