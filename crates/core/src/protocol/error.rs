@@ -60,6 +60,12 @@ pub enum ProtocolError {
         /// [`super::limits::MAX_CREDIT`].
         limit: u32,
     },
+    /// Credit for no connection.
+    #[error("credit for 0 connections on lane {lane}")]
+    EmptyCredit {
+        /// The lane of the credit.
+        lane: u16,
+    },
     /// Credit on more lanes than one worker may serve.
     #[error("credit on more than {limit} lanes")]
     TooManyLanes {

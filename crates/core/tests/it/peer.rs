@@ -80,6 +80,11 @@ impl Peer {
         }
     }
 
+    /// Sends what the socket takes now, and returns how much that was.
+    pub fn send_some(&self, bytes: &[u8]) -> usize {
+        ancillary::send(self.socket.as_fd(), bytes, &[]).unwrap_or(0)
+    }
+
     /// The next frame.
     pub fn hear(&mut self) -> Heard {
         loop {

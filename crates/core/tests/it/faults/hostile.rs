@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use socketserver_core::ProtocolError;
 use socketserver_core::parent::notice::EndReason;
@@ -70,6 +71,37 @@ fn forged(write: impl FnOnce(&mut Encoder), at: usize, bytes: &[u8]) -> Vec<u8> 
 
 fn file() -> OwnedFd {
     std::fs::File::open("/dev/null").unwrap().into()
+}
+
+#[test]
+fn credit_for_no_connection() {
+    ends_with(&ProtocolError::EmptyCredit { lane: 7 }, |peer, _| {
+        peer.say(|frames| frames.credit([Credit { lane: 7, count: 0 }]));
+    });
+}
+
+#[test]
+fn a_flood_of_frames_is_read_at_a_limited_rate() {
+    const FRAME: usize = 12;
+    let world = World::new();
+    let peer = world.peer().join();
+    let mut frames = Encoder::new();
+    (0..400).for_each(|_| frames.ended(0));
+    let (flood, began) = (frames.bytes(), Instant::now());
+    let (mut sent, mut offset) = (0, 0);
+    while began.elapsed() < Duration::from_secs(1) {
+        // From the middle of a frame, if the socket took a part of one.
+        sent += peer.send_some(&flood[offset..]);
+        offset = sent % flood.len();
+    }
+    // 125 frames a millisecond, a burst, and what the two buffers of the socket hold.
+    let most = 125 * began.elapsed().as_millis() + 1_024 + 50_000;
+    let sent = (sent / FRAME) as u128;
+    assert!(sent <= most, "{sent} frames, {most} at most");
+    assert!(
+        world.server.channel_stats(peer.channel).is_some(),
+        "the channel goes on"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The parent's reading end of one channel: a worker's frames become the dispatcher's events.
 
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::channel::reader::{Fill, Reader};
 use crate::ids::ChannelId;
 use crate::parent::connection::Connection;
+use crate::parent::dispatcher::io::frame_budget::FrameBudget;
 use crate::parent::dispatcher::message::Event;
 use crate::parent::dispatcher::message::Message;
 use crate::parent::panics;
@@ -28,6 +30,9 @@ pub struct ChannelReader<S> {
     reader: Reader,
     /// What it said in its hello: the version that it will be answered in, 0 if there is none.
     version: Option<u16>,
+    budget: FrameBudget,
+    /// The frames of the last read.
+    frames: u32,
 }
 
 impl<S: Sys> ChannelReader<S> {
@@ -40,6 +45,8 @@ impl<S: Sys> ChannelReader<S> {
             dispatcher,
             reader: Reader::new(),
             version: None,
+            budget: FrameBudget::default(),
+            frames: 0,
         }
     }
 
@@ -84,6 +91,10 @@ impl<S: Sys> ChannelReader<S> {
                     if !self.pass_on().await? {
                         return Ok(());
                     }
+                    // The socket fills up meanwhile, and so slows the worker down.
+                    if let Some(pause) = self.budget.spend(std::mem::take(&mut self.frames), Instant::now()) {
+                        tokio::time::sleep(pause).await;
+                    }
                 }
                 // Readiness that is there is not waited for, so without this nobody else would have a turn.
                 Err(Errno::EINTR) => tokio::task::yield_now().await,
@@ -115,6 +126,7 @@ impl<S: Sys> ChannelReader<S> {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
+            self.frames += 1;
             match frame {
                 ToParent::Hello(_) if self.version.is_some() => break Err(ProtocolError::SecondHello),
                 ToParent::Hello(hello) => {
@@ -122,6 +134,8 @@ impl<S: Sys> ChannelReader<S> {
                     messages.push(Message::Hello(channel, hello));
                 }
                 _ if self.version.is_none() => break Err(ProtocolError::NoHello),
+                // Several in one read say no more than one.
+                ToParent::Nudge if matches!(messages.last(), Some(Message::Nudge(_))) => {}
                 ToParent::Nudge => messages.push(Message::Nudge(channel)),
                 ToParent::Return(_) if self.version < Some(RETURNS_SINCE) => {
                     break Err(FrameError::Kind(kind::RETURN).into());
@@ -177,7 +191,11 @@ fn add_events(
         ToParent::Ended(leases) => events.push(Event::Ended(channel, leases)),
         ToParent::Credit(credit) => {
             for one in credit {
-                events.push(Event::Credit(channel, one?));
+                let credit = one?;
+                if credit.count == 0 {
+                    return Err(ProtocolError::EmptyCredit { lane: credit.lane });
+                }
+                events.push(Event::Credit(channel, credit));
             }
         }
         ToParent::Cancel(credit) => {
