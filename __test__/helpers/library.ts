@@ -18,6 +18,7 @@ interface Library {
   'server/address': typeof import('../../dist/lib/server/address.js')
   'server/drain': typeof import('../../dist/lib/server/drain.js')
   'server/listen-target': typeof import('../../dist/lib/server/listen-target.js')
+  'server/notices': typeof import('../../dist/lib/server/notices.js')
   'server/pool-options': typeof import('../../dist/lib/server/pool-options.js')
   'server/repeated-errors': typeof import('../../dist/lib/server/repeated-errors.js')
   'server/resolve-entry': typeof import('../../dist/lib/server/resolve-entry.js')
