@@ -1,7 +1,16 @@
+import { once } from 'node:events'
+import type { WorkerHandle } from '@socketserver/node'
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
-import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
+import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
+import { within } from '../helpers/within.js'
+
+/** Sends a command to a worker of either kind. */
+function tell(worker: WorkerHandle | undefined, command: string): void {
+  if (worker?.thread === undefined) worker?.process?.send(command)
+  else worker.thread.postMessage(command)
+}
 
 test('close() takes nothing more, finishes its leases, and leaves', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'close-when-told')
@@ -21,6 +30,45 @@ test('close() takes nothing more, finishes its leases, and leaves', async (t) =>
   forkFixture(server, 'echo')
   await late.heard('late')
 })
+
+for (const [where, start] of [
+  ['process', serve],
+  ['thread', startThreads],
+] as const) {
+  test(`a ${where} that closes its client is draining at once, while it still holds a connection`, async (t) => {
+    const { pool, reports, port } = await start(t, 'close-when-told')
+    const held = call(t, port).say('held')
+    await held.heard('held')
+    const [worker] = pool.workers
+    tell(worker, 'close')
+    await reports.next('closing')
+    await until(() => worker?.state === 'draining')
+    t.is(worker?.leases, 1)
+    held.hangUp()
+    await reports.next('closed')
+  })
+
+  test(`a ${where} that closes its client and keeps its connections is ended after drainTimeout`, async (t) => {
+    const { server, pool, reports, port } = await start(t, 'close-when-told', { drainTimeout: 300, restart: false })
+    const cut = once(server, 'cut')
+    const held = call(t, port).say('held')
+    await held.heard('held')
+    const [worker] = pool.workers
+    tell(worker, 'close')
+    await reports.next('closing')
+    t.like(await within(cut, 'the cut'), [{ id: worker?.id }, { connections: 1, reason: 'timeout' }])
+    await until(() => worker?.state === 'exited')
+  })
+
+  test(`a ${where} that closes its client and does not exit is ended after drainTimeout`, async (t) => {
+    const { server, pool, reports } = await start(t, 'close-and-stay', { drainTimeout: 300, restart: false })
+    const [worker] = pool.workers
+    tell(worker, 'close')
+    await reports.next('closed')
+    await until(() => worker?.state === 'exited')
+    t.is(server.stats().cut, 0)
+  })
+}
 
 test('after close() everything comes too late, and is told so', async (t) => {
   const { server, pool, reports } = await serve(t, 'close-when-told', { restart: false })

@@ -135,6 +135,24 @@ test('a worker that does not finish in time loses its channel and keeps its conn
   t.is(await holding.answer(), `${program.process.pid} holds, and says still`)
 })
 
+test('a worker that joined and closes its client is draining at once, while it still holds a connection', async (t) => {
+  const path = join(temporaryDirectory(t), 'ctl')
+  const server = startServer(t)
+  const port = await listen(server)
+  const share = await server.share(path)
+  run(t, 'member', { args: [path] })
+  await once(server, 'worker')
+  const holding = call(t, port)
+  await holding.heard('holds')
+  const [worker] = share.workers
+  process.kill(worker?.pid ?? 0, 'SIGTERM')
+  await until(() => worker?.state === 'draining')
+  t.is(worker?.leases, 1)
+  holding.say('last')
+  await holding.answer()
+  await until(() => worker?.state === 'exited')
+})
+
 test('refusals are told to the peer, counted, and an event each', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
   const server = startServer(t)

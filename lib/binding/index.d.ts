@@ -307,8 +307,8 @@ export interface NativeStats {
 /** Something that has happened in the server. */
 export interface Notice {
   /** What. */
-  kind: 'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'
-  /** joined, admitted, ended, worker-limit: the channel. */
+  kind: 'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'
+  /** joined, admitted, leaving, ended, worker-limit: the channel. */
   channel?: number
   /** joined: as the worker says; admitted, refused: as the system says, if it does. */
   pid?: number

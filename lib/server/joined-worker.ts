@@ -21,7 +21,7 @@ export interface JoinedSetup {
 /**
  * The parent's handle on a worker that it did not start. Its life:
  *
- *     starting --joined--> ready --retire--> draining --channel ends--> exited
+ *     starting --joined--> ready --retire, or leaving--> draining --channel ends--> exited
  *
  * From everywhere the end of its channel leads to `exited`: of its process nothing else is known here.
  */
@@ -89,6 +89,11 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   /** The native side has welcomed it. */
   joined(): void {
     if (this.#state === 'starting') this.#enter('ready')
+  }
+
+  /** Records that the worker takes no more connections, by its own choice. What it still holds is its own to finish. */
+  leaving(): void {
+    if (this.#state === 'ready') this.#enter('draining')
   }
 
   /** The native side says that its channel is over, after so many connections. */

@@ -35,6 +35,9 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
     case 'joined':
       if (notice.channel !== undefined) reader.joined(notice.channel)
       break
+    case 'leaving':
+      worker?.leaving()
+      break
     case 'ended':
       if (notice.reason === 'protocol') protocolBroken(notice, worker, reader)
       if (worker) channelEnded(notice, worker, reader)

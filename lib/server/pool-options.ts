@@ -13,8 +13,8 @@ export interface PoolOptions {
   /** How long a worker may take to become ready; then it is ended, and counts as one that exited. 0 is for ever. Default 30000. */
   readyTimeout?: number | undefined
   /**
-   * How long a worker that is to leave may take to finish what it holds. Then its sockets are ended, SIGTERM follows and,
-   * after `killTimeout`, SIGKILL. 0 is for ever. Default 30000.
+   * How long a worker that is to leave, or has closed its client itself, may take to finish what it holds. Then its sockets are
+   * ended, SIGTERM follows and, after `killTimeout`, SIGKILL. 0 is for ever. Default 30000.
    */
   drainTimeout?: number | undefined
   /** How long a worker whose connections are over may take to exit, and how long after SIGTERM. Default: the server's. */

@@ -19,6 +19,7 @@ export interface WorkerSetup {
   readyTimeout: number
   /** Whether the worker says itself that it is ready. */
   isReadyManual: boolean
+  drainTimeout: number
   killTimeout: number
   /** Told of each change of state. */
   changed: (worker: SupervisedWorker, from: WorkerState) => void
@@ -28,10 +29,11 @@ export interface WorkerSetup {
  * The parent's handle on a worker. Its life:
  *
  *     starting --joined--> ready --retire--> retiring --channel ends--> leaving --exit--> exited
- *         \------------------\--channel ends--> left --retire--> leaving
+ *         \                  \--leaving, or channel ends--> left --retire--> retiring, or leaving
+ *          \--channel ends--> left
  *
- * `retiring` has the time that `retire` gives it, after which its channel is ended, and `leaving` has `killTimeout`.
- * `left` may take its time, as nobody asked it to go. From everywhere an exit leads to `exited`.
+ * `retiring` has the time that `retire` gives it, after which its channel is ended, and `leaving` has `killTimeout`. A worker
+ * that has left by itself has `drainTimeout` to finish its leases and exit. From everywhere an exit leads to `exited`.
  */
 export class SupervisedWorker implements KnownWorker {
   readonly id: number
@@ -55,6 +57,8 @@ export class SupervisedWorker implements KnownWorker {
   #isExpired = false
   /** The one deadline it is under: to be ready, to finish, to exit. */
   #timer: NodeJS.Timeout | undefined
+  /** When that deadline expires, on the clock of `performance.now()`. */
+  #deadline = Number.POSITIVE_INFINITY
   #eofTimer: NodeJS.Timeout | undefined
   #isSettled = false
   #settleConnected: (error?: Error) => void = () => {}
@@ -146,18 +150,27 @@ export class SupervisedWorker implements KnownWorker {
     this.#setup.native.closeWorkerEnd(this.channel)
     if (this.#stage === 'starting') {
       this.#readySince = performance.now()
-      clearTimeout(this.#timer)
+      this.#stopTimer()
       this.#enter('ready')
     }
     this.#settleConnected()
+  }
+
+  /** Records that the worker takes no more connections, by its own choice: it has `drainTimeout` to finish and exit. */
+  leaving(): void {
+    if (this.#stage !== 'ready') return
+    this.#enter('left')
+    this.#expireWithin(this.#setup.drainTimeout)
   }
 
   /** The native side says that its channel is over, after so many connections. */
   channelEnded(handled: number): void {
     this.#handled = handled
     this.forget()
-    if (this.#stage === 'starting' || this.#stage === 'ready') this.#enter('left')
+    // While it starts, `readyTimeout` is its deadline.
+    if (this.#stage === 'starting') this.#enter('left')
     else if (this.#stage === 'retiring') this.#leave()
+    else this.leaving()
   }
 
   /** Its channel has nothing more to say, or nobody is left to hear it. */
@@ -172,18 +185,19 @@ export class SupervisedWorker implements KnownWorker {
    * milliseconds; 0 is for ever. A second call may shorten that.
    */
   retire(within: number): void {
-    if (this.#stage === 'left') this.#leave()
-    if (this.#stage === 'starting') {
+    if (this.#stage === 'left' && this.#isSettled) {
+      this.#leave()
+    } else if (this.#stage === 'starting') {
       // It holds nothing, and may never get to read that it is to leave.
       this.#enter('leaving')
       this.#setup.native.retire(this.channel)
       this.#endSoon()
-    } else if (this.#stage === 'ready') {
+    } else if (this.#stage === 'ready' || this.#stage === 'left') {
       this.#enter('retiring')
       this.#setup.native.retire(this.channel)
-      if (within > 0) this.#after(within, () => this.#expire())
-    } else if (this.#stage === 'retiring' && within > 0) {
-      this.#after(within, () => this.#expire())
+      this.#expireWithin(within)
+    } else if (this.#stage === 'retiring') {
+      this.#expireWithin(within)
     }
   }
 
@@ -239,6 +253,11 @@ export class SupervisedWorker implements KnownWorker {
     this.#terminate()
   }
 
+  /** Sets the deadline to finish, unless an earlier one is set; 0 sets none. */
+  #expireWithin(within: number): void {
+    if (within > 0 && performance.now() + within < this.#deadline) this.#after(within, () => this.#expire())
+  }
+
   /** Its time to finish is over: its sockets are ended, in the worker if that still listens, and it is to go. */
   #expire(): void {
     this.#isExpired = true
@@ -264,14 +283,20 @@ export class SupervisedWorker implements KnownWorker {
   }
 
   #after(delay: number, act: () => void): void {
-    clearTimeout(this.#timer)
+    this.#stopTimer()
+    this.#deadline = performance.now() + delay
     // Does not hold this process: while the worker is there, its own handle does.
     this.#timer = setTimeout(act, delay).unref()
   }
 
+  #stopTimer(): void {
+    clearTimeout(this.#timer)
+    this.#deadline = Number.POSITIVE_INFINITY
+  }
+
   #gone(exit: WorkerExit): void {
     const wasDismissed = this.#stage === 'retiring' || this.#stage === 'leaving'
-    clearTimeout(this.#timer)
+    this.#stopTimer()
     this.#setup.native.closeWorkerEnd(this.channel)
     this.#settleConnected(wasDismissed ? this.#retiredError() : this.exitError(exit))
     this.#endChannelLater()

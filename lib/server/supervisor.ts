@@ -174,6 +174,7 @@ export class Supervisor {
       native: this.#native,
       readyTimeout: pool.readyTimeout,
       isReadyManual: pool.isReadyManual,
+      drainTimeout: pool.drainTimeout,
       killTimeout: pool.killTimeout,
       changed: (changed, from) => this.changed(changed, from),
     })

@@ -75,6 +75,8 @@ export interface JoinedHandle extends WorkerHandle {
 export interface KnownWorker extends WorkerHandle {
   /** Whether the worker exceeded its drain timeout. */
   readonly isExpired: boolean
+  /** Records that the worker takes no more connections, by its own choice. */
+  leaving(): void
   /** Records that the channel has ended, after this many connections. */
   channelEnded(handled: number): void
 }

@@ -16,10 +16,10 @@ use crate::convert::{ListenerAddress, SystemError, count, millis, remote_parts};
 pub struct Notice {
     /// What.
     #[napi(
-        ts_type = "'joined' | 'admitted' | 'refused' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'"
+        ts_type = "'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'"
     )]
     pub kind: String,
-    /// joined, admitted, ended, worker-limit: the channel.
+    /// joined, admitted, leaving, ended, worker-limit: the channel.
     pub channel: Option<u32>,
     /// joined: as the worker says; admitted, refused: as the system says, if it does.
     pub pid: Option<u32>,
@@ -86,6 +86,11 @@ impl From<CoreNotice> for Notice {
                 reason: Some(word_for(&reason).to_owned()),
                 message: Some(reason.to_string()),
                 ..of_peer(share, peer)
+            },
+            CoreNotice::Leaving { channel } => Self {
+                kind: "leaving".to_owned(),
+                channel: Some(channel),
+                ..none
             },
             CoreNotice::Ended {
                 channel,

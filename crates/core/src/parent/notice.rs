@@ -46,6 +46,11 @@ pub enum Notice {
         /// Why.
         reason: Refused,
     },
+    /// A worker that has not been retired takes no more connections; its channel ends with its last lease.
+    Leaving {
+        /// Its channel.
+        channel: ChannelId,
+    },
     /// A channel is over.
     Ended {
         /// Which.

@@ -42,6 +42,33 @@ fn a_worker_that_leaves_finishes_its_leases_and_gives_back_the_rest() {
 }
 
 #[test]
+fn a_worker_that_leaves_is_reported_before_its_leases_are_over() {
+    let world = World::new();
+    let address = world.listen();
+    let leaving = world.worker();
+    let client = client(address);
+    let taken = leaving.one();
+    leaving.receiver.leave();
+    world.notice("the worker leaves", |notice| match notice {
+        Notice::Leaving { channel } if *channel == leaving.channel => Some(()),
+        _ => None,
+    });
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Ended { .. })), 0);
+    answer(taken, "finished");
+    assert_eq!(answer_to(client), "finished");
+    leaving.receiver.close();
+    assert_eq!(world.end_of(leaving.channel), EndReason::Left);
+    // A worker that has been retired, and leaves then, is not reported.
+    let retired = world.worker();
+    world.server.retire(retired.channel);
+    retired.await_phase(|phase| *phase == Phase::Retired);
+    retired.receiver.leave();
+    retired.receiver.close();
+    assert_eq!(world.end_of(retired.channel), EndReason::Left);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Leaving { .. })), 1);
+}
+
+#[test]
 fn what_is_sent_to_a_worker_while_it_says_that_it_leaves_goes_back() {
     let world = World::new();
     let address = world.listen();

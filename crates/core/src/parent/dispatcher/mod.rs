@@ -189,7 +189,11 @@ impl<S: Sys> Dispatcher<S> {
                 }
                 for event in events {
                     match event {
-                        Event::Retired(_) => self.mark_leaving(channel),
+                        Event::Retired(_) => {
+                            if self.mark_leaving(channel) {
+                                self.outbox.push(Notice::Leaving { channel });
+                            }
+                        }
                         Event::Acked(..) | Event::Refused(..) | Event::Ended(..) if !by_frame => {
                             let reason = EndReason::Protocol(ProtocolError::NotByFrame);
                             return self.end(channel, reason, Some(CloseReason::Protocol), now);
@@ -247,10 +251,11 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    fn mark_leaving(&mut self, channel: ChannelId) {
-        if let Some(line) = self.channels.get_mut(channel) {
-            line.leaving = true;
-        }
+    /// Marks a channel whose end is expected from now on. Returns whether that is new.
+    fn mark_leaving(&mut self, channel: ChannelId) -> bool {
+        self.channels
+            .get_mut(channel)
+            .is_some_and(|line| !std::mem::replace(&mut line.leaving, true))
     }
 
     fn publish(&mut self) {
