@@ -12,9 +12,11 @@ export function checkKnownOptions(
   known: readonly string[],
   refused: Readonly<Record<string, string>> = {},
 ): void {
-  for (const [key, value] of Object.entries(options)) {
+  // Inherited options count, because they are read like own ones.
+  for (const key in options) {
+    const value: unknown = Reflect.get(options, key)
     if (value === undefined || known.includes(key)) continue
-    const reason = refused[key]
+    const reason = Object.hasOwn(refused, key) ? refused[key] : undefined
     if (reason !== undefined) throw invalidValue(`${name}.${key}`, value, reason)
     const nearest = nearestOf(key, known)
     const hint =

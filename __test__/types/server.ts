@@ -142,6 +142,16 @@ server.on('shed', (info) => expectTypeOf(info).toEqualTypeOf<ShedInfo>())
 server.once('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>())
 server.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())
 
+expectTypeOf<ForkOptions['signal']>().toEqualTypeOf<AbortSignal | undefined>()
+// @ts-expect-error A pool would restart what `timeout` ends.
+server.fork('./worker.js', { timeout: 5000 })
+// @ts-expect-error It is `workers`.
+server.fork('./worker.js', { worker: 4 })
+// @ts-expect-error Kernels do not know who is busy.
+void server.listen({ port: 80, reusePort: true })
+// @ts-expect-error A promise needs no callback.
+void server.listen(80, '127.0.0.1', () => {})
+
 expectTypeOf(isWorker).toEqualTypeOf<boolean>()
 expectTypeOf(self).toEqualTypeOf<WorkerIdentity | undefined>()
 expectTypeOf<WorkerIdentity>().toEqualTypeOf<{

@@ -35,14 +35,14 @@ export const MAX_DESCRIPTORS = 253
 
 /** Returns the signal. */
 export function parseSignal(options: { signal?: AbortSignal | undefined }): AbortSignal | undefined {
-  optionsObject('options', options, ['signal', 'size'])
+  optionsObject('options', options, ['signal'])
   return signal('options.signal', options.signal)
 }
 
 export function parseReceiveOptions(options: ReceiveOptions): { size: number; signal: AbortSignal | undefined } {
-  const abort = parseSignal(options)
+  optionsObject('options', options, ['size', 'signal'])
   const { size = 65_536 } = options
-  return { size: integer('options.size', size, 1, 2 ** 20), signal: abort }
+  return { size: integer('options.size', size, 1, 2 ** 20), signal: signal('options.signal', options.signal) }
 }
 
 export function parseListenOptions(options: DescriptorListenOptions): { mode: number; backlog: number } {

@@ -1,6 +1,6 @@
 import type { ForkOptions as ChildProcessForkOptions } from 'node:child_process'
 import { statSync } from 'node:fs'
-import { invalidType, invalidValue } from '../errors.js'
+import { AbortError, invalidType, invalidValue } from '../errors.js'
 import { signal, strings } from '../validate.js'
 import { type PoolOptions, type PoolSettings, parsePoolOptions } from './pool-options.js'
 import { resolveEntry } from './resolve-entry.js'
@@ -30,10 +30,12 @@ export function parseForkOptions(
     known: FORK_OPTIONS,
     refused: REFUSED,
   })
-  const { args, signal: abort, ...options } = rest
+  const { args, signal: given, ...options } = rest
+  const abort = signal('options.signal', given)
+  if (abort?.aborted) throw new AbortError(abort.reason)
   requireDirectory(options.cwd)
   return {
-    signal: signal('options.signal', abort),
+    signal: abort,
     workers,
     settings,
     plan: { entry: resolveEntry(entry, options.cwd), args: strings('options.args', args), options },

@@ -68,6 +68,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
   /** Since when the pool has been in a crash loop that it has told of; undefined while it is not. */
   #crashLoopSince: number | undefined
   #closing: Promise<void> | undefined
+  #ignoreSignal: () => void = () => {}
 
   constructor(setup: PoolSetup) {
     this.#setup = setup
@@ -136,7 +137,16 @@ export class WorkerPool implements Pool<WorkerHandle> {
     return reloaded
   }
 
+  /** Closes the pool when `signal` is aborted. */
+  closeOn(signal: AbortSignal): void {
+    const close = (): void => void this.close()
+    signal.addEventListener('abort', close)
+    // A signal may outlive many pools.
+    this.#ignoreSignal = () => signal.removeEventListener('abort', close)
+  }
+
   close(): Promise<void> {
+    this.#ignoreSignal()
     this.#rounds.stop()
     this.#closing ??= this.#close()
     return this.#closing

@@ -124,8 +124,7 @@ export class Server extends EventEmitter<ServerEvents> {
       spawnWorker(native, plan, worker, tell, isSuspect),
     )
     this.#addWorkers()
-    if (signal?.aborted) void pool.close()
-    else signal?.addEventListener('abort', () => void pool.close(), { once: true })
+    if (signal !== undefined) pool.closeOn(signal)
     return pool
   }
 
