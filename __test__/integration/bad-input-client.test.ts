@@ -5,6 +5,7 @@ import { serve } from '../helpers/served.js'
 
 const TYPE = 'ERR_INVALID_ARG_TYPE'
 const RANGE = 'ERR_OUT_OF_RANGE'
+const VALUE = 'ERR_INVALID_ARG_VALUE'
 
 const EXPECTED: Readonly<Record<string, readonly [code: string, message: string]>> = {
   'connect port 65536': [
@@ -15,8 +16,28 @@ const EXPECTED: Readonly<Record<string, readonly [code: string, message: string]
   'connect port 1.5': [RANGE, 'The value of "options.port" is out of range. It must be an integer. Received 1.5'],
   'connect port true': [TYPE, 'The "options.port" property must be of type number. Received type boolean (true)'],
   'connect port http': ['ERR_INVALID_ARG_VALUE', `The "options.port" property must be a port number. Received 'http'`],
+  "connect '8080'": [
+    VALUE,
+    `The "options" argument is a port: write connect({ port: 8080 }), or './8080' for a path. Received '8080'`,
+  ],
+  'connect undefined': [
+    TYPE,
+    'The "options" argument must be a path or an options object; connect() without an argument connects to the parent. ' +
+      'Received undefined',
+  ],
   'connect null': [TYPE, 'The "options" argument must be of type object. Received null'],
   'connect 80': [TYPE, 'The "options" argument must be of type object. Received type number (80)'],
+  'connect concurrency': [
+    VALUE,
+    `The "options.concurrency" property belongs to serve(), or to the property 'concurrency' of the client. Received 5`,
+  ],
+  'connect prot': [VALUE, 'The "options.prot" property is unknown; did you mean \'port\'. Received 5'],
+  'connect reconnect typo': [
+    VALUE,
+    'The "options.reconnect.mindelay" property is unknown; did you mean \'minDelay\'. Received 5',
+  ],
+  'accept timeout': [VALUE, 'The "options.timeout" property is unknown; known are signal. Received 5'],
+  'serve concurency': [VALUE, 'The "options.concurency" property is unknown; did you mean \'concurrency\'. Received 5'],
   'accept 5': [TYPE, 'The "options" argument must be of type object. Received type number (5)'],
   'accept signal': [
     TYPE,

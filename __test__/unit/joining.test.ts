@@ -40,7 +40,7 @@ test('a path alone, or among others, joins there; without one it is the parent t
   const reconnect = { minDelay: 100, maxDelay: 10_000 }
   t.deepEqual(parseConnectOptions({}), { port: 0, path: undefined, reconnect })
   t.deepEqual(parseConnectOptions('/run/app.ctl'), { port: 0, path: '/run/app.ctl', reconnect })
-  t.deepEqual(parseConnectOptions('8888'), { port: 0, path: '8888', reconnect })
+  t.deepEqual(parseConnectOptions('./8888'), { port: 0, path: './8888', reconnect })
   t.deepEqual(parseConnectOptions({ path: 'ctl', port: 80, reconnect: false }), {
     port: 80,
     path: 'ctl',

@@ -22,7 +22,10 @@ export interface PortListenOptions extends AnyListenOptions {
 
 /** Listens on a Unix socket. */
 export interface PathListenOptions extends AnyListenOptions {
-  /** The path of the socket file, or on Linux an abstract name, which begins with a null byte. */
+  /**
+   * A path, or on Linux an abstract name, which begins with a null byte. `net` of Node 20 pads such a name with null bytes, so
+   * that it reaches only servers of its own kind.
+   */
   path: string
   /** Whether every user may read from it. Default false. */
   readableAll?: boolean | undefined
@@ -49,11 +52,22 @@ export type ListenTarget = { signal: AbortSignal | undefined } & (
 )
 
 /** Reads `listen()`'s arguments as `net` does: a string of digits is a port, any other string a path. */
-export function parseListenTarget(first: unknown, host: unknown): ListenTarget {
+export function parseListenTarget(first: unknown, host?: unknown, rest: readonly unknown[] = []): ListenTarget {
+  refuseFurtherArguments([host, ...rest])
   if (typeof first === 'number' || isPortNumber(first)) return parseOptions({ port: first, host }, 'port')
-  if (typeof first === 'string') return parseOptions({ path: first }, 'path')
   if (first === undefined) throw invalidType('port', 'of type number or string, or an options object', first)
+  if (host !== undefined) throw invalidValue('host', host, 'is for a port: every other option goes into an object')
+  if (typeof first === 'string') return parseOptions({ path: first }, 'path')
   return parseOptions(optionsObject('options', first, KNOWN, REFUSED), 'options')
+}
+
+/** Throws for what `net` takes as further arguments: a callback, and a backlog. */
+function refuseFurtherArguments(given: readonly unknown[]): void {
+  const callback = given.find((argument) => typeof argument === 'function')
+  if (callback !== undefined) throw invalidValue('callback', callback, 'is not supported: listen() returns a promise')
+  const backlog = given.slice(1).find((argument) => argument !== undefined)
+  if (backlog !== undefined)
+    throw invalidValue('backlog', backlog, 'is not supported: write listen({ port, host, backlog })')
 }
 
 function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: string): ListenTarget {
@@ -77,16 +91,24 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
     }
   }
   if (options.path !== undefined) {
+    const name = socketName(field('path'), options.path)
     return {
       kind: 'path',
-      path: socketName(field('path'), options.path),
-      readableAll: boolean(field('readableAll'), options.readableAll, false),
-      writableAll: boolean(field('writableAll'), options.writableAll, false),
+      path: name,
+      readableAll: permission(field('readableAll'), options.readableAll, name),
+      writableAll: permission(field('writableAll'), options.writableAll, name),
       backlog,
       signal: abort,
     }
   }
   throw invalidValue(name, options, 'must have the property "port", "path" or "fd"')
+}
+
+function permission(option: string, value: unknown, socket: string): boolean {
+  const isAllowed = boolean(option, value, false)
+  if (isAllowed && socket.startsWith('\0'))
+    throw invalidValue(option, value, 'is for a path: an abstract name has none')
+  return isAllowed
 }
 
 type AllForms = PortListenOptions & PathListenOptions & FdListenOptions

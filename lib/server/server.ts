@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events'
 import { type InspectOptions, inspect } from 'node:util'
 import { Descriptor } from '../descriptors/descriptor.js'
 import { debug, diagnostics } from '../diagnostics.js'
-import { invalidValue, SocketServerError, systemError } from '../errors.js'
+import { SocketServerError, systemError } from '../errors.js'
 import { report, type ServerEvents } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
@@ -83,9 +83,7 @@ export class Server extends EventEmitter<ServerEvents> {
   listen(options: PathListenOptions): Promise<PathAddress>
   listen(pathOrOptions: string | ListenOptions, host?: string): Promise<ListenAddress>
   async listen(first: number | string | ListenOptions, host?: string, ...rest: unknown[]): Promise<ListenAddress> {
-    const callback = typeof host === 'function' ? host : rest.find((argument) => argument !== undefined)
-    if (callback !== undefined) throw invalidValue('callback', callback, 'is not supported: listen() returns a promise')
-    const target = parseListenTarget(first, host)
+    const target = parseListenTarget(first, host, rest)
     const address = await listenOn(() => this.#open('listen()'), target)
     this.#addresses.push(address)
     this.#setupWarnings.update()
