@@ -1,357 +1,298 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use crate::outcome::Expect;
-use crate::token;
+use clap::builder::RangedU64ValueParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum, value_parser};
+use serde::Serialize;
 
-/// What `--help` prints.
-pub const HELP: &str = "\
-socketserver-load <mode> --target ADDRESS:PORT [options]
-
-Makes connections to a server on loopback and checks every answer. Each connection sends a line with a token of its
-own, <tag>-<serial>; by default the server is to answer '<worker> <token>' and to close.
-
-Modes
-  closed   --clients clients, each: connect, send, read the whole answer, close; again until --connections or --seconds
-  open     Poisson arrivals at --rate; latency counts from the intended arrival, so that no waiting is hidden
-  hold     opens --connections at --rate (default 1000), evenly, and keeps them open until standard input closes, or for
-           --seconds after the last was answered; says 'holding N' on standard error when all are open
-  http     POST /<token> with the token in the body, HTTP/1.1 keep-alive over --clients connections, reconnecting after
-           'Connection: close'; --connections counts requests; with --rate each client pauses at random in between
-
-Options
-  --target ADDRESS:PORT   the server; IPv4 or [IPv6]
-  --connections N         connections to make (http: requests)
-  --seconds S             begin no more after so long; what has begun is finished
-  --clients C             closed, http: clients at a time [64]
-  --sources K             source addresses 127.0.0.1 to 127.0.0.K in turn, each with its own 28,000 or so ports [1]
-                          (more than one is for Linux, where all of 127.0.0.0/8 is local)
-  --rate R                arrivals per second
-  --timeout MS            time limit of one connection or request; 0 = none [10000]
-  --expect MODE           worker ('<worker> <token>'), echo ('<token>'), body (http: '<worker> ' and the request's whole
-                          body) or nothing (hold only: no answer) [worker]
-  --until END             eof (the server closes), or newline (then we close our side, for servers that keep open) [eof]
-  --body BYTES            http: bytes of padding after the token's line [0]
-  --requests N            http: requests on one connection, the last of which says 'Connection: close' [no limit]
-  --dribble MS            http: sends each request in five pieces, with so long a pause before all but the first [0]
-  --seed N                of arrivals and pauses [at random; reported]
-  --threads T             threads, each with its own runtime, sharing nothing [1]
-  --arrivals FILE         open: replay arrival times (one a line, nanoseconds; line number = serial, from 0)
-  --save-arrivals FILE    open: write them
-  --log FILE              one line a connection: serial, intended, started and ended (microseconds), outcome, worker,
-                          and in http the client's port
-  --json                  one JSON object instead of a summary
-  --allow-errors          exit with 0 whatever the outcomes
-  --help
-
-Outcomes: ok, refused, reset, empty (end without answer), wrong, doubled (more than one answer), timeout, dropped (ended
-by the server while held). Exit codes: 0 every outcome is ok; 1 some are not; 2 the run could not be made.
-";
-
-/// What the command line asks for.
-#[derive(Debug, PartialEq)]
-pub enum Request {
-    /// To be told the options.
-    Help,
-    /// A run.
-    Run(Box<Arguments>),
-}
-
-/// Where connections come from and go to, and when they end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Clients that begin anew when they have ended.
-    Closed,
-    /// Arrivals that do not wait for one another.
-    Open,
-    /// Connections that stay.
-    Hold,
-    /// Requests on kept connections.
-    Http,
-}
-
-impl Mode {
-    /// The word for it on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::Hold => "hold",
-            Self::Http => "http",
-        }
-    }
-}
-
-/// What ends an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// The server closes.
-    Eof,
-    /// Its first newline; we then close our side, and nothing more may come.
-    Newline,
-}
-
-/// A run's parameters, checked: a contradictory set cannot be had from [`Arguments::parse`].
-#[derive(Clone, Debug, PartialEq)]
+/// Opens connections to a server on loopback and checks every answer.
+///
+/// Each connection sends one line with a token of its own, '<tag>-<serial>'. By default the server must answer
+/// '<worker> <token>' and close the connection.
+#[derive(Clone, Debug, Parser, Serialize)]
+#[command(name = "socketserver-load", after_help = AFTER_HELP, arg_required_else_help = true, allow_negative_numbers = true)]
 pub struct Arguments {
-    /// The kind of run.
+    /// Kind of load
+    #[serde(skip)]
     pub mode: Mode,
-    /// The server.
+    /// Server to connect to; IPv4 or [IPv6]
+    #[serde(skip)]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     pub target: SocketAddr,
-    /// How many connections (or requests) to make.
+    /// Number of connections to open (http: of requests)
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub connections: Option<u64>,
-    /// How long to begin new ones; in `hold`, how long to hold.
-    pub span: Option<Duration>,
-    /// Clients at a time, at least 1.
-    pub clients: usize,
-    /// Source addresses, 1 to 254.
+    /// Start no connection after this time; connections in progress are finished
+    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    pub seconds: Option<f64>,
+    /// closed, http: number of concurrent clients
+    #[arg(long, value_name = "C", default_value_t = 64, value_parser = value_parser!(u32).range(1..))]
+    pub clients: u32,
+    /// Rotate over the source addresses 127.0.0.1 to 127.0.0.K, each with about 28,000 ports; above 1 for Linux only
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = value_parser!(u8).range(1..=254))]
     pub sources: u8,
-    /// Arrivals per second, above 0.
+    /// Arrivals per second
+    #[arg(long, value_name = "R", value_parser = parse_rate)]
     pub rate: Option<f64>,
-    /// The limit of one connection or request; `None` = for ever.
-    pub timeout: Option<Duration>,
-    /// What a right answer looks like.
+    /// Time limit of one connection or request; 0 means no limit
+    #[arg(long = "timeout", value_name = "MS", default_value_t = 10_000)]
+    pub timeout_ms: u64,
+    /// Expected answer
+    #[arg(long, value_name = "MODE", default_value = "worker")]
     pub expect: Expect,
-    /// What ends an answer.
+    /// End of an answer
+    #[arg(long, value_name = "END", default_value = "eof")]
     pub until: Until,
-    /// Bytes of padding in a request's body.
+    /// http: bytes of padding after the token line
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub body: usize,
-    /// Requests on one connection, at least 1.
+    /// http: requests per connection; the last one says 'Connection: close' [default: no limit]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub requests: Option<u64>,
-    /// The pause before each piece of a request but the first; `None` = in one piece.
-    pub dribble: Option<Duration>,
-    /// The seed of arrivals and pauses.
+    /// http: send each request in five pieces with this pause before each piece after the first
+    #[arg(long = "dribble", value_name = "MS", default_value_t = 0)]
+    pub dribble_ms: u64,
+    /// Seed of arrivals and pauses; the report contains it [default: random]
+    // 32 random bits, because many JSON readers keep integers exactly only up to 2^53.
+    #[arg(long, value_name = "N", hide_default_value = true, default_value_t = fastrand::u32(..).into())]
     pub seed: u64,
-    /// Threads, at least 1.
+    /// Number of threads; each has its own runtime and shares nothing with the others
+    #[arg(long, value_name = "T", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub threads: usize,
-    /// Arrival times to replay.
+    /// open: replay arrival times from a file (one per line, nanoseconds; the line number from 0 is the serial)
+    #[serde(skip)]
+    #[arg(long, value_name = "FILE")]
     pub arrivals: Option<PathBuf>,
-    /// Where to write arrival times.
+    /// open: write the arrival times to a file
+    #[serde(skip)]
+    #[arg(long, value_name = "FILE")]
     pub save_arrivals: Option<PathBuf>,
-    /// Where to write a line for each connection.
+    /// Write one line per connection: serial, intended, start and end (microseconds), outcome, worker, client port (http)
+    #[serde(skip)]
+    #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Whether the report is JSON.
+    /// Print one JSON object instead of a summary
+    #[serde(skip)]
+    #[arg(long)]
     pub json: bool,
-    /// Whether errors leave the exit code at 0.
+    /// Exit with 0 whatever the outcomes
+    #[serde(skip)]
+    #[arg(long)]
     pub allow_errors: bool,
 }
 
+/// When connections start and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each client connects, sends, reads the answer, closes and starts again, until --connections or --seconds
+    Closed,
+    /// Poisson arrivals at --rate; latency counts from the intended arrival, so that queueing is not hidden
+    Open,
+    /// Open --connections evenly at --rate (default 1000), print 'holding N' on standard error when all are open, and keep
+    /// them open until standard input closes or --seconds have passed
+    Hold,
+    /// POST /<token> with the token in the body, HTTP/1.1 keep-alive over --clients connections; with --rate each client
+    /// pauses at random between requests
+    Http,
+}
+
+/// What a correct answer looks like; one newline at the end is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Expect {
+    /// '<worker> <token>'; the worker name is one word
+    Worker,
+    /// '<token>'
+    Echo,
+    /// http: '<worker> ' and the complete request body, which starts with the token
+    Body,
+    /// hold: no answer; for connections that wait in a queue
+    Nothing,
+}
+
+/// What ends an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Until {
+    /// The server closes the connection
+    Eof,
+    /// The first newline; the client then closes its side, and the server must send nothing more
+    Newline,
+}
+
 impl Arguments {
-    /// Reads the words after the program's name; the error is a sentence for the user.
-    pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Request, String> {
-        let mut words = words.into_iter();
-        let mode = match words.next().as_deref() {
-            None | Some("--help" | "-h") => return Ok(Request::Help),
-            Some("closed") => Mode::Closed,
-            Some("open") => Mode::Open,
-            Some("hold") => Mode::Hold,
-            Some("http") => Mode::Http,
-            Some(other) => return Err(format!("'{other}' is no mode: closed, open, hold or http")),
-        };
-        let unset = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut arguments = Self {
-            mode,
-            target: unset,
-            connections: None,
-            span: None,
-            clients: 64,
-            sources: 1,
-            rate: None,
-            timeout: Some(Duration::from_secs(10)),
-            expect: Expect::Worker,
-            until: Until::Eof,
-            body: 0,
-            requests: None,
-            dribble: None,
-            seed: token::fresh_seed(),
-            threads: 1,
-            arrivals: None,
-            save_arrivals: None,
-            log: None,
-            json: false,
-            allow_errors: false,
-        };
-        while let Some(option) = words.next() {
-            if option == "--help" || option == "-h" {
-                return Ok(Request::Help);
-            }
-            arguments.set(&option, &mut words)?;
+    /// Parses a command line that starts with the program name, and rejects options that contradict each other.
+    pub fn parse_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments = Self::try_parse_from(words)?;
+        match arguments.contradiction() {
+            None => Ok(arguments),
+            Some(message) => Err(Self::command().error(ErrorKind::ArgumentConflict, message)),
         }
-        if arguments.target == unset {
-            return Err("--target ADDRESS:PORT is missing".into());
-        }
-        arguments.check()?;
-        Ok(Request::Run(Box::new(arguments)))
     }
 
-    fn set(&mut self, option: &str, words: &mut impl Iterator<Item = String>) -> Result<(), String> {
-        let mut value = || words.next().ok_or_else(|| format!("{option} needs a value"));
-        match option {
-            "--target" => self.target = number(option, &value()?)?,
-            "--connections" => self.connections = Some(number(option, &value()?)?),
-            "--seconds" => self.span = Some(seconds(option, &value()?)?),
-            "--clients" => self.clients = number(option, &value()?)?,
-            "--sources" => self.sources = number(option, &value()?)?,
-            "--rate" => self.rate = Some(number(option, &value()?)?),
-            "--timeout" => {
-                let milliseconds = number(option, &value()?)?;
-                self.timeout = (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
-            }
-            "--expect" => {
-                self.expect = match value()?.as_str() {
-                    "worker" => Expect::Worker,
-                    "echo" => Expect::Echo,
-                    "body" => Expect::Body,
-                    "nothing" => Expect::Nothing,
-                    other => return Err(format!("--expect is worker, echo, body or nothing, not '{other}'")),
-                };
-            }
-            "--until" => {
-                self.until = match value()?.as_str() {
-                    "eof" => Until::Eof,
-                    "newline" => Until::Newline,
-                    other => return Err(format!("--until is eof or newline, not '{other}'")),
-                };
-            }
-            "--body" => self.body = number(option, &value()?)?,
-            "--requests" => self.requests = Some(number(option, &value()?)?),
-            "--dribble" => {
-                let milliseconds = number(option, &value()?)?;
-                self.dribble = (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
-            }
-            "--seed" => self.seed = number(option, &value()?)?,
-            "--threads" => self.threads = number(option, &value()?)?,
-            "--arrivals" => self.arrivals = Some(value()?.into()),
-            "--save-arrivals" => self.save_arrivals = Some(value()?.into()),
-            "--log" => self.log = Some(value()?.into()),
-            "--json" => self.json = true,
-            "--allow-errors" => self.allow_errors = true,
-            other => return Err(format!("'{other}' is no option")),
-        }
-        Ok(())
+    /// Returns how long to start new connections; in `hold`, how long to hold them.
+    pub fn span(&self) -> Option<Duration> {
+        self.seconds.map(Duration::from_secs_f64)
     }
 
-    fn check(&self) -> Result<(), String> {
-        let refuse = |complaint: &str| Err(complaint.to_owned());
-        if self.clients == 0 || self.threads == 0 || self.connections == Some(0) || self.requests == Some(0) {
-            return refuse("--clients, --threads, --connections and --requests are at least 1");
-        }
-        if !(1..=254).contains(&self.sources) {
-            return refuse("--sources is 1 to 254");
-        }
-        if self.sources > 1 && (!self.target.ip().is_loopback() || self.target.is_ipv6()) {
-            return refuse("more than one of --sources needs a target in 127.0.0.0/8");
-        }
-        if self.rate.is_some_and(|rate| !rate.is_finite() || rate < 0.001) {
-            return refuse("--rate is a number of arrivals per second, at least 0.001");
-        }
-        if self.rate.is_some() && self.mode == Mode::Closed {
-            return refuse("--rate is not for closed, whose clients begin anew when they have ended");
-        }
-        if self.expect == Expect::Nothing && self.mode != Mode::Hold {
-            return refuse("--expect nothing is for hold");
-        }
-        if self.mode != Mode::Http && (self.requests.is_some() || self.dribble.is_some() || self.expect == Expect::Body)
-        {
-            return refuse("--requests, --dribble and --expect body are for http");
-        }
-        if (self.arrivals.is_some() || self.save_arrivals.is_some()) && self.mode != Mode::Open {
-            return refuse("--arrivals and --save-arrivals are for open");
-        }
-        match self.mode {
-            Mode::Open if self.rate.is_some() == self.arrivals.is_some() => refuse("open needs --rate or --arrivals"),
-            Mode::Open if self.arrivals.is_some() => Ok(()),
-            Mode::Hold if self.connections.is_none() => refuse("hold needs --connections"),
-            _ if self.connections.is_none() && self.span.is_none() => {
-                refuse("one of --connections and --seconds says when to stop")
-            }
-            _ => Ok(()),
-        }
+    /// Returns the time limit of one connection or request.
+    pub fn timeout(&self) -> Option<Duration> {
+        (self.timeout_ms > 0).then(|| Duration::from_millis(self.timeout_ms))
+    }
+
+    /// Returns the pause before each piece of a request after the first; `None` sends each request in one piece.
+    pub fn dribble(&self) -> Option<Duration> {
+        (self.dribble_ms > 0).then(|| Duration::from_millis(self.dribble_ms))
+    }
+
+    fn contradiction(&self) -> Option<&'static str> {
+        let mode = self.mode;
+        let is_ipv4_loopback = matches!(self.target.ip(), IpAddr::V4(address) if address.is_loopback());
+        let has_http_option = self.requests.is_some() || self.dribble_ms > 0 || self.expect == Expect::Body;
+        let has_open_option = self.arrivals.is_some() || self.save_arrivals.is_some();
+        let is_limited = self.connections.is_some() || self.seconds.is_some() || self.arrivals.is_some();
+        let rules = [
+            (
+                self.sources == 1 || is_ipv4_loopback,
+                "--sources above 1 requires a --target in 127.0.0.0/8",
+            ),
+            (
+                mode != Mode::Closed || self.rate.is_none(),
+                "--rate is not available in closed mode",
+            ),
+            (
+                mode == Mode::Hold || self.expect != Expect::Nothing,
+                "--expect nothing is available only in hold mode",
+            ),
+            (
+                mode == Mode::Http || !has_http_option,
+                "--requests, --dribble and --expect body are available only in http mode",
+            ),
+            (
+                mode == Mode::Open || !has_open_option,
+                "--arrivals and --save-arrivals are available only in open mode",
+            ),
+            (
+                mode != Mode::Open || self.rate.is_some() != self.arrivals.is_some(),
+                "open mode requires either --rate or --arrivals",
+            ),
+            (
+                mode != Mode::Hold || self.connections.is_some(),
+                "hold mode requires --connections",
+            ),
+            (is_limited, "--connections or --seconds is required, to limit the run"),
+        ];
+        rules
+            .into_iter()
+            .find_map(|(holds, message)| (!holds).then_some(message))
     }
 }
 
-fn number<T: FromStr>(option: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{option} cannot be '{text}'"))
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
 }
 
-fn seconds(option: &str, text: &str) -> Result<Duration, String> {
-    Duration::try_from_secs_f64(number(option, text)?).map_err(|_| format!("{option} cannot be '{text}'"))
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    Ok(seconds)
 }
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate: Result<f64, _> = text.parse();
+    rate.ok()
+        .filter(|rate| rate.is_finite() && *rate >= 0.001)
+        .ok_or_else(|| "not a number of at least 0.001".to_owned())
+}
+
+const AFTER_HELP: &str = "\
+Outcomes: ok, refused, reset, empty (end without an answer), wrong, doubled (more than one answer), timeout, dropped
+(closed by the server while held).
+
+Exit codes: 0 every outcome is ok; 1 some are not; 2 the run was not possible.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Request, String> {
-        Arguments::parse(line.split_whitespace().map(str::to_owned))
-    }
-
-    fn run(line: &str) -> Arguments {
-        match parse(line) {
-            Ok(Request::Run(arguments)) => *arguments,
-            other => panic!("{line}: {other:?}"),
-        }
+    fn parse(line: &str) -> Result<Arguments, String> {
+        let words = std::iter::once("socketserver-load").chain(line.split_whitespace());
+        Arguments::parse_words(words.map(Into::into)).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn a_full_line_sets_everything() {
-        let arguments = run(
+    fn a_full_command_line_sets_everything() {
+        let arguments = parse(
             "open --target 127.0.0.1:8888 --rate 12.5 --seconds 1.5 --sources 4 --timeout 250 \
              --expect echo --until newline --seed 7 --threads 2 --save-arrivals a --log b --json --allow-errors",
-        );
-        assert_eq!(arguments.mode, Mode::Open);
-        assert_eq!(arguments.target.port(), 8888);
+        )
+        .expect("the command line is valid");
+        assert_eq!((arguments.mode, arguments.target.port()), (Mode::Open, 8888));
         assert_eq!(arguments.rate, Some(12.5));
-        assert_eq!(arguments.span, Some(Duration::from_millis(1500)));
-        assert_eq!(arguments.timeout, Some(Duration::from_millis(250)));
+        assert_eq!(arguments.span(), Some(Duration::from_millis(1500)));
+        assert_eq!(arguments.timeout(), Some(Duration::from_millis(250)));
         assert_eq!((arguments.expect, arguments.until), (Expect::Echo, Until::Newline));
         assert_eq!((arguments.sources, arguments.seed, arguments.threads), (4, 7, 2));
+        assert_eq!(
+            (arguments.save_arrivals, arguments.log),
+            (Some("a".into()), Some("b".into()))
+        );
         assert!(arguments.json && arguments.allow_errors);
     }
 
     #[test]
-    fn a_timeout_of_zero_is_none_at_all() {
-        assert_eq!(run("closed --target [::1]:1 --connections 1 --timeout 0").timeout, None);
+    fn a_timeout_of_zero_is_no_limit() {
+        let arguments = parse("closed --target [::1]:1 --connections 1 --timeout 0").expect("0 is valid");
+        assert_eq!(arguments.timeout(), None);
     }
 
     #[test]
-    fn requests_may_be_few_and_slow() {
-        let arguments = run("http --target [::1]:1 --connections 1 --requests 3 --dribble 20 --expect body");
+    fn requests_can_be_few_and_slow() {
+        let arguments = parse("http --target [::1]:1 --connections 1 --requests 3 --dribble 20 --expect body")
+            .expect("the command line is valid");
         assert_eq!((arguments.requests, arguments.expect), (Some(3), Expect::Body));
-        assert_eq!(arguments.dribble, Some(Duration::from_millis(20)));
+        assert_eq!(arguments.dribble(), Some(Duration::from_millis(20)));
     }
 
     #[test]
-    fn help_is_had_by_asking_and_by_saying_nothing() {
-        assert_eq!(parse(""), Ok(Request::Help));
-        assert_eq!(parse("--help"), Ok(Request::Help));
-        assert_eq!(parse("closed --help"), Ok(Request::Help));
-    }
-
-    #[test]
-    fn every_bad_line_is_refused_in_words_that_name_the_option() {
+    fn every_invalid_command_line_is_refused_with_the_name_of_the_option() {
         for (line, part) in [
-            ("ajar", "'ajar' is no mode"),
+            ("ajar --target 127.0.0.1:1", "invalid value 'ajar' for '<MODE>'"),
             ("closed --connections 1", "--target"),
             (
                 "closed --target localhost:80 --connections 1",
-                "--target cannot be 'localhost:80'",
+                "invalid value 'localhost:80' for '--target",
             ),
             ("closed --target 127.0.0.1:1", "--seconds"),
-            ("closed --target 127.0.0.1:1 --connections 0", "at least 1"),
-            ("closed --target 127.0.0.1:1 --connections", "needs a value"),
+            (
+                "closed --target 127.0.0.1:1 --connections 0",
+                "'--connections <N>': 0 is not in 1..",
+            ),
+            (
+                "closed --target 127.0.0.1:1 --connections",
+                "a value is required for '--connections <N>'",
+            ),
             (
                 "closed --target 127.0.0.1:1 --connections 1 --wat",
-                "'--wat' is no option",
+                "unexpected argument '--wat'",
             ),
             ("closed --target 127.0.0.1:1 --connections 1 --clients 0", "--clients"),
+            ("closed --target 127.0.0.1:1 --connections 1 --threads 0", "--threads"),
             ("closed --target 127.0.0.1:1 --connections 1 --sources 255", "--sources"),
             ("closed --target [::1]:1 --connections 1 --sources 2", "--sources"),
-            ("closed --target 127.0.0.1:1 --seconds -1", "--seconds cannot be '-1'"),
+            (
+                "closed --target 127.0.0.1:1 --seconds -1",
+                "invalid value '-1' for '--seconds",
+            ),
             (
                 "closed --target 127.0.0.1:1 --connections 1 --expect nothing",
                 "--expect",
@@ -366,29 +307,21 @@ mod tests {
             ),
             ("http --target 127.0.0.1:1 --connections 1 --requests 0", "--requests"),
             ("open --target 127.0.0.1:1 --connections 1", "--rate"),
-            ("open --target 127.0.0.1:1 --connections 1 --rate 0", "--rate"),
+            (
+                "open --target 127.0.0.1:1 --connections 1 --rate 0",
+                "invalid value '0' for '--rate",
+            ),
             ("open --target 127.0.0.1:1 --connections 1 --rate NaN", "--rate"),
             ("open --target 127.0.0.1:1 --rate 5", "--connections"),
             ("hold --target 127.0.0.1:1 --seconds 1", "--connections"),
         ] {
-            let complaint = parse(line).expect_err(line);
-            assert!(complaint.contains(part), "{line}: {complaint}");
+            let message = parse(line).expect_err(line);
+            assert!(message.contains(part), "{line}: {message}");
         }
     }
 
     #[test]
-    fn help_names_every_option_that_is_understood() {
-        for option in [
-            "--body",
-            "--requests",
-            "--dribble",
-            "--log",
-            "--save-arrivals",
-            "--allow-errors",
-            "--until",
-            "--threads",
-        ] {
-            assert!(HELP.contains(option), "{option}");
-        }
+    fn the_definition_of_the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! Opening connections cheaply, from as many source addresses as it takes never to run out of ports.
+//! A dialer that opens connections cheaply, from several source addresses so that it never runs out of ports.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrSt
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-/// Makes connections to one target. Each thread has its own.
+/// Opens connections to one target. Each thread has its own dialer.
 #[derive(Debug)]
 pub struct Dialer {
     family: AddressFamily,
@@ -20,7 +20,7 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// A dialer from 127.0.0.1 to 127.0.0.`sources` in turn; with one source the kernel chooses, as it does for anyone.
+    /// Creates a dialer that rotates over 127.0.0.1 to 127.0.0.`sources`. With one source the kernel chooses the address.
     pub fn new(target: SocketAddr, sources: u8) -> Self {
         let family = if target.is_ipv6() {
             AddressFamily::Inet6
@@ -35,11 +35,11 @@ impl Dialer {
         }
     }
 
-    /// Begins a connection and sends `request` along, as far as that goes without waiting.
+    /// Starts to connect, and sends as much of `request` as possible without waiting.
     ///
-    /// On loopback the handshake is over when connect(2) returns, although it says EINPROGRESS: the SYN-ACK waits on
-    /// the socket's own backlog and is handled as connect lets go of it. So the write succeeds at once, and the usual
-    /// way round by epoll and `SO_ERROR` is saved.
+    /// On loopback the handshake is complete when connect(2) returns, although connect(2) fails with EINPROGRESS: the
+    /// SYN-ACK is queued on the socket's backlog, which the kernel processes when connect(2) releases the socket. The
+    /// write therefore succeeds at once, and the usual wait for epoll and `SO_ERROR` is not needed.
     pub fn dial(&self, request: &[u8]) -> io::Result<Dialed> {
         let socket = open_socket(self.family)?;
         if self.sources > 1 {
@@ -52,7 +52,7 @@ impl Dialer {
         let mut stream = StdStream::from(socket);
         match stream.write(request) {
             Ok(sent) => Ok(Dialed { stream, sent }),
-            // Linux says EAGAIN while the handshake is under way, macOS ENOTCONN.
+            // During the handshake write(2) fails with EAGAIN on Linux and with ENOTCONN on macOS.
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {
                 Ok(Dialed { stream, sent: 0 })
             }
@@ -67,7 +67,7 @@ impl Dialer {
     }
 }
 
-/// A connection that has begun, and how much of its request has been sent.
+/// A connection that was started, and the number of bytes of its request that were sent.
 #[derive(Debug)]
 pub struct Dialed {
     stream: StdStream,
@@ -75,23 +75,23 @@ pub struct Dialed {
 }
 
 impl Dialed {
-    /// Hands the socket to the runtime; the second part is how many bytes of the request have been sent.
+    /// Registers the socket with the runtime. Returns the stream and the number of bytes sent.
     pub fn register(self) -> io::Result<(TcpStream, usize)> {
         Ok((TcpStream::from_std(self.stream)?, self.sent))
     }
 }
 
-/// Sends what `dial` could not.
-pub async fn send_rest(stream: &mut TcpStream, rest: &[u8]) -> io::Result<()> {
-    if rest.is_empty() {
+/// Sends the bytes that [`Dialer::dial`] did not send.
+pub async fn send_remaining(stream: &mut TcpStream, remaining: &[u8]) -> io::Result<()> {
+    if remaining.is_empty() {
         return Ok(());
     }
     stream.writable().await?;
-    // A failed handshake waits in SO_ERROR, and says more than the EPIPE that a write would give.
+    // SO_ERROR has the error of a failed handshake, which is more exact than the EPIPE of a write.
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }
-    stream.write_all(rest).await
+    stream.write_all(remaining).await
 }
 
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
@@ -110,8 +110,8 @@ fn open_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 }
 
 fn bind_source(socket: &OwnedFd, source: Ipv4Addr) -> io::Result<()> {
-    // Without it bind(2) takes a port for this address alone, whatever the target; ip(7): "particularly useful when a
-    // large number of connections is made".
+    // Without this option bind(2) chooses a port that is free for every target; ip(7) recommends the option for a large
+    // number of connections.
     #[cfg(target_os = "linux")]
     nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
     let address = SockaddrIn::from(SocketAddrV4::new(source, 0));
@@ -123,9 +123,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_take_turns() {
+    fn sources_are_used_in_turn() {
         let dialer = Dialer::new(SocketAddr::from(([127, 0, 0, 1], 1)), 3);
-        let turns: Vec<u8> = (0..5).map(|_| dialer.next_source().octets()[3]).collect();
-        assert_eq!(turns, [1, 2, 3, 1, 2]);
+        let sources: Vec<u8> = (0..5).map(|_| dialer.next_source().octets()[3]).collect();
+        assert_eq!(sources, [1, 2, 3, 1, 2]);
     }
 }

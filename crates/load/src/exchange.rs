@@ -1,36 +1,67 @@
-//! One connection's conversation: send the token, read the answer to its end.
+//! The exchange on one connection: send the token, read the answer to its end.
 
 use std::io;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::arguments::Until;
-use crate::dialer::{Dialed, send_rest};
-use crate::outcome::Ending;
+use crate::dialer::{Dialed, send_remaining};
 
-/// How a conversation ended, and when its answer was complete.
+/// The end of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Finish {
-    /// Who ended it, and how.
-    pub ending: Ending,
+    /// What ended the exchange.
+    pub reason: EndReason,
     /// When the answer was complete: at the end of the stream, or at its newline.
     pub at: Instant,
 }
 
+/// What ended an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The server closed the connection, or sent more bytes than any answer has.
+    Eof,
+    /// The server reset the connection.
+    Reset,
+    /// Nobody listens.
+    Refused,
+    /// The time limit was exceeded.
+    Timeout,
+    /// The client released the connection, which was still open.
+    Released,
+    /// The server closed a connection that the client was holding.
+    Dropped,
+}
+
 impl Finish {
-    /// A finish that happens now.
-    pub fn now(ending: Ending) -> Self {
+    /// Returns a finish at the current time.
+    pub fn now(reason: EndReason) -> Self {
         Self {
-            ending,
+            reason,
             at: Instant::now(),
         }
     }
 }
 
-/// Finishes what a dialer began; `answer` is what came. The error is this machine's, not the server's.
-pub async fn converse(
+impl EndReason {
+    /// Returns the reason that a system error stands for, or `None` for an error of this machine (EMFILE,
+    /// EADDRNOTAVAIL). Such an error ends the run, because it says nothing about the server.
+    pub fn from_error(error: &io::Error) -> Option<Self> {
+        match error.raw_os_error().map(Errno::from_raw)? {
+            Errno::ECONNREFUSED => Some(Self::Refused),
+            // shutdown(2) after a reset fails with ENOTCONN on macOS.
+            Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE | Errno::ENOTCONN => Some(Self::Reset),
+            Errno::ETIMEDOUT => Some(Self::Timeout),
+            _ => None,
+        }
+    }
+}
+
+/// Sends the rest of the request and reads the answer into `answer`. Fails only with errors of this machine.
+pub async fn exchange(
     dialed: io::Result<Dialed>,
     request: &[u8],
     until: Until,
@@ -41,78 +72,88 @@ pub async fn converse(
     let (mut stream, sent) = match dialed {
         Ok(dialed) => dialed.register()?,
         Err(error) => {
-            // A refusal is known at once; without this a client that meets nothing else would keep all others waiting.
+            // A refusal is known at once; without the yield a client that only meets refusals would starve the others.
             tokio::task::yield_now().await;
-            return settle(Err(error));
+            return classify(Err(error));
         }
     };
-    let talk = async {
-        send_rest(&mut stream, &request[sent..]).await?;
+    let conversation = async {
+        send_remaining(&mut stream, &request[sent..]).await?;
         match until {
             Until::Eof => read_to_end(&mut stream, answer).await,
             Until::Newline => {
                 let finish = read_line(&mut stream, answer).await?;
-                // Our end goes first, but the server's is awaited: an answer that comes twice would else go unseen.
+                // Shut down first, but wait for the end of the server: otherwise a second answer would go unnoticed.
                 stream.shutdown().await?;
-                let last = read_to_end(&mut stream, answer).await?;
-                Ok(Finish {
-                    ending: last.ending,
-                    at: finish.at,
-                })
+                let Finish { reason, .. } = read_to_end(&mut stream, answer).await?;
+                Ok(Finish { reason, ..finish })
             }
         }
     };
-    let result = within(limit, talk).await;
-    if let Ok(Finish {
-        ending: Ending::Timeout,
-        ..
-    }) = result
-    {
-        abandon(&stream);
+    let finish = classify(with_limit(limit, conversation).await)?;
+    if finish.reason == EndReason::Timeout {
+        reset_on_close(&stream);
     }
-    settle(result)
+    Ok(finish)
 }
 
-/// Runs something that may last as long as `limit`, and is otherwise a timeout.
-pub async fn within(limit: Option<Duration>, talk: impl Future<Output = io::Result<Finish>>) -> io::Result<Finish> {
+/// Runs a future; after `limit` it is cancelled and ends with [`EndReason::Timeout`].
+pub async fn with_limit(
+    limit: Option<Duration>,
+    future: impl Future<Output = io::Result<Finish>>,
+) -> io::Result<Finish> {
     match limit {
-        None => talk.await,
-        Some(limit) => match tokio::time::timeout(limit, talk).await {
-            Ok(result) => result,
-            Err(_) => Ok(Finish::now(Ending::Timeout)),
-        },
+        None => future.await,
+        Some(limit) => tokio::time::timeout(limit, future)
+            .await
+            .unwrap_or_else(|_| Ok(Finish::now(EndReason::Timeout))),
     }
 }
 
-/// Reads until the server has ended, or has said more than any right answer.
+/// Reads until the server closes the connection, or has sent more bytes than any answer has.
 pub async fn read_to_end(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<Finish> {
-    while answer.len() < LONGEST && read_some(stream, answer).await? > 0 {}
-    Ok(Finish::now(Ending::Eof))
+    while answer.len() < MAX_ANSWER && read_some(stream, answer).await? > 0 {}
+    Ok(Finish::now(EndReason::Eof))
 }
 
-/// Reads until a newline, or the end.
+/// Reads until a newline or the end of the stream.
 pub async fn read_line(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<Finish> {
-    while !answer.contains(&b'\n') && answer.len() < LONGEST && read_some(stream, answer).await? > 0 {}
-    Ok(Finish::now(Ending::Eof))
+    while !answer.contains(&b'\n') && answer.len() < MAX_ANSWER && read_some(stream, answer).await? > 0 {}
+    Ok(Finish::now(EndReason::Eof))
 }
 
-/// Reads what is there; 0 bytes mean the end.
+/// Reads the available bytes; 0 means the end of the stream.
 pub async fn read_some(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<usize> {
     answer.reserve(READ_SIZE);
     stream.read_buf(answer).await
 }
 
-/// Turns the server's errors into endings, and leaves our own.
-pub fn settle(result: io::Result<Finish>) -> io::Result<Finish> {
-    result.or_else(|error| Ending::of(&error).map(Finish::now).ok_or(error))
+/// Turns errors that the server caused into a finish, and passes on errors of this machine.
+pub fn classify(result: io::Result<Finish>) -> io::Result<Finish> {
+    result.or_else(|error| EndReason::from_error(&error).map(Finish::now).ok_or(error))
 }
 
-/// Resets a connection that we give up, so that it leaves nothing behind that would keep its port for a
-/// minute.
-pub fn abandon(stream: &TcpStream) {
-    // Only a closed socket refuses it, and then there is nothing to leave behind.
+/// Makes the close of a connection a reset, so that the connection does not keep its port in TIME_WAIT for a minute.
+pub fn reset_on_close(stream: &TcpStream) {
+    // Fails only for a socket that is already closed, which keeps no port.
     let _ = stream.set_zero_linger();
 }
 
 const READ_SIZE: usize = 1024;
-const LONGEST: usize = 64 * 1024;
+const MAX_ANSWER: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_this_machine_is_never_attributed_to_the_server() {
+        assert_eq!(EndReason::from_error(&Errno::EMFILE.into()), None);
+        assert_eq!(EndReason::from_error(&Errno::EADDRNOTAVAIL.into()), None);
+        assert_eq!(
+            EndReason::from_error(&Errno::ECONNREFUSED.into()),
+            Some(EndReason::Refused)
+        );
+        assert_eq!(EndReason::from_error(&Errno::EPIPE.into()), Some(EndReason::Reset));
+    }
+}

@@ -1,6 +1,6 @@
-//! Which tokens have been answered, one bit each.
+//! The token ledger: which tokens were answered, one bit each.
 
-/// The serials that came back in answers, and how many came back more than once.
+/// The serials found in answers, and the number of repeated ones.
 #[derive(Debug, Default)]
 pub struct Ledger {
     words: Vec<u64>,
@@ -8,7 +8,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Notes that this serial came back in an answer.
+    /// Marks a serial that was found in an answer.
     pub fn mark(&mut self, serial: u64) {
         let Ok(word) = usize::try_from(serial / 64) else {
             return;
@@ -21,7 +21,7 @@ impl Ledger {
         self.words[word] |= bit;
     }
 
-    /// Takes over another thread's marks; a serial that both have seen is a repeated one.
+    /// Adds the marks of another thread. A serial that both have marked is repeated.
     pub fn merge(&mut self, other: &Self) {
         if self.words.len() < other.words.len() {
             self.words.resize(other.words.len(), 0);
@@ -33,7 +33,7 @@ impl Ledger {
         self.repeated += other.repeated;
     }
 
-    /// How many answers carried a token that another answer had carried before.
+    /// Returns how many answers carried a token that an earlier answer had carried.
     pub fn repeated(&self) -> u64 {
         self.repeated
     }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_serial_seen_twice_is_repeated_within_and_across_threads() {
+    fn a_serial_marked_twice_is_repeated_within_and_across_threads() {
         let (mut left, mut right) = (Ledger::default(), Ledger::default());
         left.mark(3);
         left.mark(200);

@@ -1,97 +1,93 @@
-//! A load generator for servers on loopback: fast enough to saturate one, and honest about what came back.
+//! A load generator for servers on loopback: fast enough to saturate a server, and strict about every answer.
 //!
 //! ```text
 //! schedule -> dialer -> exchange -> outcome -> tally -> report
-//! (arrivals) (sources)  (one connection) (judged) (one a thread)
 //! ```
 //!
-//! Every connection carries a token of its own, and every answer is judged against it, so that a lost, doubled or
-//! mixed-up answer is a failure of the run and never a number in it. Threads share nothing but a counter of serials:
-//! each has a runtime, a dialer and a tally of its own, merged when all have ended.
+//! Every connection carries a token of its own, and every answer is compared with that token. A lost, doubled or misrouted
+//! answer is therefore a failure of the run, never a number in the results. Threads share only a counter of serials: each
+//! thread has its own runtime, dialer and tally, and the tallies are merged at the end.
 
 mod arguments;
 mod arrivals;
 mod dialer;
 mod exchange;
-mod histogram;
-mod json;
 mod ledger;
 mod modes;
 mod outcome;
 mod pacer;
-mod random;
 mod report;
 mod response;
 mod run;
 mod tally;
+mod thread_context;
 mod token;
 
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::arguments::{Arguments, HELP, Request};
+use crate::arguments::Arguments;
 use crate::report::Report;
-use crate::run::{Failure, Run};
+use crate::run::{Run, RunError};
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
-        Ok(Request::Help) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Request::Run(arguments)) => *arguments,
-        Err(complaint) => {
-            eprintln!("socketserver-load: {complaint} (--help lists the options)");
-            return ExitCode::from(EXIT_UNUSABLE);
+    let arguments = match Arguments::parse_words(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Fails only if the standard streams are closed; then nobody reads the message.
+            let _ = error.print();
+            return if error.use_stderr() {
+                IMPOSSIBLE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
-    match load(arguments) {
-        Ok(report) => {
-            if report.arguments.json {
-                println!("{}", report.to_json());
-            } else {
-                print!("{report}");
-            }
-            if report.is_clean() || report.arguments.allow_errors {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
-        }
-        Err(failure) => {
-            eprintln!("socketserver-load: {failure}");
-            ExitCode::from(EXIT_UNUSABLE)
+    match run(&arguments) {
+        Ok(is_clean) if is_clean || arguments.allow_errors => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("socketserver-load: {error}");
+            IMPOSSIBLE.into()
         }
     }
 }
 
-fn load(arguments: Arguments) -> Result<Report, Failure> {
+/// Runs the load and prints the report. Returns whether the run was clean.
+fn run(arguments: &Arguments) -> Result<bool, RunError> {
     raise_descriptor_limit();
-    let run = Run::prepare(arguments)?;
-    if let Some(path) = &run.arguments.save_arrivals {
+    let run = Run::new(arguments.clone())?;
+    if let Some(path) = &arguments.save_arrivals {
         arrivals::save(&run.schedule, path)
-            .map_err(|error| Failure::new(&format!("cannot write {}", path.display()), &error))?;
+            .map_err(|source| RunError::new(format!("write {}", path.display()), source))?;
     }
-    let report = run.execute()?;
-    if let Some(path) = &report.arguments.log {
-        report
-            .tally
+    let (tally, elapsed) = run.execute()?;
+    // Before the log is written, whose CPU time is not part of the load.
+    let report = Report::new(arguments, &tally, elapsed);
+    if let Some(path) = &arguments.log {
+        tally
             .save_log(path)
-            .map_err(|error| Failure::new(&format!("cannot write {}", path.display()), &error))?;
+            .map_err(|source| RunError::new(format!("write {}", path.display()), source))?;
     }
-    Ok(report)
+    if arguments.json {
+        let json = serde_json::to_string(&report).map_err(|error| RunError::new("write the report", error.into()))?;
+        println!("{json}");
+    } else {
+        print!("{report}");
+    }
+    Ok(report.clean)
 }
 
-/// Lifts the soft descriptor limit to the hard one: 1024, the usual soft limit, is fewer than one run may hold open.
+/// Raises the soft descriptor limit to the hard limit. The usual soft limit, 1024, is too low for one run.
 fn raise_descriptor_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
-        // macOS refuses a hard limit of "unlimited"; the run then goes on with what it has, and says EMFILE if that is too few.
+        // macOS refuses a hard limit of "unlimited". The run then continues, and fails with EMFILE if the limit is too low.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 
-/// The exit code of a run that could not be made, as opposed to one that saw errors (1).
-const EXIT_UNUSABLE: u8 = 2;
+/// The exit code of a run that was not possible, as opposed to a run with errors (1).
+const IMPOSSIBLE: u8 = 2;

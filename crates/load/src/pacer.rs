@@ -1,23 +1,23 @@
-//! Waiting for an instant, to within microseconds.
+//! A timer with microsecond precision.
 //!
-//! The runtime's own timers tick once a millisecond, ten times a lone connection's whole latency on loopback.
+//! The timers of tokio have a resolution of 1 ms, ten times the latency of a single connection on loopback.
 
 use std::io;
 use std::time::Instant;
 
-/// Waits until intended arrivals.
+/// Waits for instants.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub struct Pacer {
     timer: nix::sys::timerfd::TimerFd,
-    /// A second descriptor of the timer, for the runtime's poll. A timer is read like a pipe, and since tokio 1.54 a
-    /// pipe's is the only constructor for other descriptors that is not unsafe.
+    /// A duplicate of the timer descriptor, registered with the runtime. A timerfd is read like a pipe, and since tokio
+    /// 1.54 this constructor of a pipe is the only safe one for other descriptors.
     expirations: tokio::net::unix::pipe::Receiver,
 }
 
 #[cfg(target_os = "linux")]
 impl Pacer {
-    /// A pacer on the kernel's high-resolution timer, `timerfd_create(2)`.
+    /// Creates a pacer that uses the high-resolution timer of timerfd_create(2).
     pub fn new() -> io::Result<Self> {
         use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
         use std::os::fd::AsFd;
@@ -25,12 +25,12 @@ impl Pacer {
             ClockId::CLOCK_MONOTONIC,
             TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
         )?;
-        let second = timer.as_fd().try_clone_to_owned()?;
-        let expirations = tokio::net::unix::pipe::Receiver::from_owned_fd_unchecked(second)?;
+        let duplicate = timer.as_fd().try_clone_to_owned()?;
+        let expirations = tokio::net::unix::pipe::Receiver::from_owned_fd_unchecked(duplicate)?;
         Ok(Self { timer, expirations })
     }
 
-    /// Returns at `instant`, or, if that has passed, once other work has had its turn.
+    /// Returns at `instant`. If `instant` has passed, yields to other tasks once.
     pub async fn wait_until(&self, instant: Instant) -> io::Result<()> {
         use nix::sys::timerfd::{Expiration, TimerSetTimeFlags};
         let remaining = instant.saturating_duration_since(Instant::now());
@@ -50,25 +50,24 @@ impl Pacer {
     }
 }
 
-/// Waits until intended arrivals.
-/// Waits until intended arrivals.
+/// Waits for instants.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
 pub struct Pacer;
 
 #[cfg(not(target_os = "linux"))]
 impl Pacer {
-    /// A pacer on the runtime's timer and, for the last milliseconds, on polling.
+    /// Creates a pacer that uses the timer of the runtime and polls for the last 2 ms.
     pub fn new() -> io::Result<Self> {
         Ok(Self)
     }
 
-    /// Returns at `instant`, or, if that has passed, once other work has had its turn.
+    /// Returns at `instant`. If `instant` has passed, yields to other tasks once.
     pub async fn wait_until(&self, instant: Instant) -> io::Result<()> {
-        const TICKS: std::time::Duration = std::time::Duration::from_millis(2);
+        const POLLED: std::time::Duration = std::time::Duration::from_millis(2);
         let remaining = instant.saturating_duration_since(Instant::now());
-        if remaining > TICKS {
-            tokio::time::sleep(remaining - TICKS).await;
+        if remaining > POLLED {
+            tokio::time::sleep(remaining - POLLED).await;
         }
         tokio::task::yield_now().await;
         while Instant::now() < instant {

@@ -1,216 +1,192 @@
-//! What a run found, for people and for programs.
+//! The report of a run, as JSON and as text.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
+use hdrhistogram::Histogram;
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
 
-use crate::arguments::{Arguments, Mode, Until};
-use crate::histogram::Histogram;
-use crate::json::{Object, array};
-use crate::outcome::{Expect, Outcome};
+use crate::arguments::{Arguments, Mode};
+use crate::outcome::Outcome;
 use crate::tally::Tally;
 
-/// A finished run.
-#[derive(Debug)]
+/// The report of a finished run. The README of this crate describes the members.
+#[derive(Debug, Serialize)]
 pub struct Report {
-    /// The parameters it was run with.
-    pub arguments: Arguments,
-    /// What was counted.
-    pub tally: Tally,
-    /// Since 1970.
-    started: Duration,
-    elapsed: Duration,
-    processor: Duration,
+    mode: Mode,
+    target: SocketAddr,
+    parameters: Parameters,
+    /// At least one connection was made, every outcome is ok, and no token was answered twice.
+    pub clean: bool,
+    total: u64,
+    outcomes: BTreeMap<Outcome, u64>,
+    answered_twice: u64,
+    workers: BTreeMap<String, u64>,
+    started_unix_us: u128,
+    elapsed_seconds: f64,
+    connections_per_second: f64,
+    latency_us: Quantiles,
+    lateness_us: Option<Quantiles>,
+    response_us: Option<Quantiles>,
+    opened: Option<u64>,
+    idle_closed: Option<u64>,
+    cpu_seconds: f64,
+    failures: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Parameters {
+    #[serde(flatten)]
+    arguments: Arguments,
+    replayed: bool,
+}
+
+/// Quantiles of a histogram, in microseconds.
+#[derive(Debug, Serialize)]
+struct Quantiles {
+    count: u64,
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    p999: f64,
+    max: f64,
 }
 
 impl Report {
-    /// A report on a run that lasted `elapsed` and ends now; the processor time is this process's so far.
-    pub fn new(arguments: Arguments, tally: Tally, elapsed: Duration) -> Self {
-        let now = wall_clock();
+    /// Creates the report of a run that lasted `elapsed` and has just ended.
+    pub fn new(arguments: &Arguments, tally: &Tally, elapsed: Duration) -> Self {
+        let total = tally.total();
+        let is_http = arguments.mode == Mode::Http;
+        let scheduled = |histogram| (!tally.lateness.is_empty()).then(|| Quantiles::of(histogram));
         Self {
-            arguments,
-            tally,
-            started: now.saturating_sub(elapsed),
-            elapsed,
-            processor: processor_time(),
+            mode: arguments.mode,
+            target: arguments.target,
+            parameters: Parameters {
+                arguments: arguments.clone(),
+                replayed: arguments.arrivals.is_some(),
+            },
+            clean: total > 0 && tally.count(Outcome::Ok) == total && tally.ledger.repeated() == 0,
+            total,
+            outcomes: Outcome::ALL.map(|outcome| (outcome, tally.count(outcome))).into(),
+            answered_twice: tally.ledger.repeated(),
+            workers: tally.workers.clone(),
+            started_unix_us: wall_clock().saturating_sub(elapsed).as_micros(),
+            elapsed_seconds: elapsed.as_secs_f64(),
+            connections_per_second: float(total) / elapsed.as_secs_f64(),
+            latency_us: Quantiles::of(&tally.latency),
+            lateness_us: scheduled(&tally.lateness),
+            response_us: scheduled(&tally.response),
+            opened: is_http.then_some(tally.opened),
+            idle_closed: is_http.then_some(tally.idle_closed),
+            cpu_seconds: cpu_time().as_secs_f64(),
+            failures: tally.failures.clone(),
         }
     }
+}
 
-    /// Whether something was asked and everything was answered rightly and once.
-    pub fn is_clean(&self) -> bool {
-        let total = self.tally.total();
-        total > 0 && self.tally.count(Outcome::Ok) == total && self.tally.ledger.repeated() == 0
-    }
-
-    /// One JSON object on one line; its members are named in the README of this crate.
-    pub fn to_json(&self) -> String {
-        let tally = &self.tally;
-        let outcomes = Outcome::ALL.iter().fold(Object::default(), |object, outcome| {
-            object.raw(outcome.name(), tally.count(*outcome))
-        });
-        let workers = tally
-            .workers
-            .iter()
-            .fold(Object::default(), |object, (name, count)| object.raw(name, count));
-        let scheduled = |histogram| (tally.lateness.count() > 0).then(|| quantiles(histogram));
-        Object::default()
-            .text("mode", self.arguments.mode.name())
-            .text("target", &self.arguments.target.to_string())
-            .raw("parameters", parameters(&self.arguments))
-            .raw("clean", self.is_clean())
-            .raw("total", tally.total())
-            .raw("outcomes", outcomes.finish())
-            .raw("answered_twice", tally.ledger.repeated())
-            .raw("workers", workers.finish())
-            .raw("started_unix_us", self.started.as_micros())
-            .raw("elapsed_seconds", format!("{:.6}", self.elapsed.as_secs_f64()))
-            .raw("connections_per_second", format!("{:.1}", self.rate()))
-            .raw("latency_us", quantiles(&tally.latency))
-            .optional("lateness_us", scheduled(&tally.lateness))
-            .optional("response_us", scheduled(&tally.response))
-            .optional("opened", self.is_http().then_some(tally.opened))
-            .optional("idle_closed", self.is_http().then_some(tally.idle_closed))
-            .raw("cpu_seconds", format!("{:.3}", self.processor.as_secs_f64()))
-            .raw("failures", array(&tally.failures))
-            .finish()
-    }
-
-    fn rate(&self) -> f64 {
-        float(self.tally.total()) / self.elapsed.as_secs_f64()
-    }
-
-    fn is_http(&self) -> bool {
-        self.arguments.mode == Mode::Http
+impl Quantiles {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        let quantile = |quantile| float(histogram.value_at_quantile(quantile)) / 1e3;
+        Self {
+            count: histogram.len(),
+            mean: histogram.mean() / 1e3,
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: float(histogram.max()) / 1e3,
+        }
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tally = &self.tally;
-        let what = if self.is_http() { "requests" } else { "connections" };
+        let unit = if self.mode == Mode::Http {
+            "requests"
+        } else {
+            "connections"
+        };
         writeln!(
             out,
-            "{} {}: {} {what} in {:.3} s, {:.0} per second, seed {}",
-            self.arguments.mode.name(),
-            self.arguments.target,
-            tally.total(),
-            self.elapsed.as_secs_f64(),
-            self.rate(),
-            self.arguments.seed,
+            "{} {}: {} {unit} in {:.3} s, {:.0} per second, seed {}",
+            self.mode,
+            self.target,
+            self.total,
+            self.elapsed_seconds,
+            self.connections_per_second,
+            self.parameters.arguments.seed,
         )?;
         write!(out, "outcomes  ")?;
-        for outcome in Outcome::ALL
-            .into_iter()
-            .filter(|outcome| *outcome == Outcome::Ok || tally.count(*outcome) > 0)
-        {
-            write!(out, "  {} {}", outcome.name(), tally.count(outcome))?;
+        for (outcome, count) in &self.outcomes {
+            if *outcome == Outcome::Ok || *count > 0 {
+                write!(out, "  {outcome} {count}")?;
+            }
         }
-        if tally.ledger.repeated() > 0 {
-            write!(out, "  (tokens answered twice: {})", tally.ledger.repeated())?;
-        }
-        writeln!(out)?;
-        if self.is_http() {
+        writeln!(out, "  (tokens answered twice: {})", self.answered_twice)?;
+        if let (Some(opened), Some(idle_closed)) = (self.opened, self.idle_closed) {
             writeln!(
                 out,
-                "opened      {} connections; {} ended by the server while idle",
-                tally.opened, tally.idle_closed
+                "opened      {opened} connections; {idle_closed} closed by the server while idle"
             )?;
         }
-        write_quantiles(out, "latency", &tally.latency)?;
-        write_quantiles(out, "lateness", &tally.lateness)?;
-        write_quantiles(out, "response", &tally.response)?;
-        if !tally.workers.is_empty() {
+        writeln!(out, "latency     {}", self.latency_us)?;
+        if let (Some(lateness), Some(response)) = (&self.lateness_us, &self.response_us) {
+            writeln!(out, "lateness    {lateness}")?;
+            writeln!(out, "response    {response}")?;
+        }
+        if !self.workers.is_empty() {
             write!(out, "workers   ")?;
-            for (name, count) in &tally.workers {
+            for (name, count) in &self.workers {
                 write!(out, "  {name}: {count}")?;
             }
             writeln!(out)?;
         }
-        let each = self.processor.as_secs_f64() * 1e6 / float(tally.total().max(1));
+        let each = self.cpu_seconds * 1e6 / float(self.total.max(1));
         writeln!(
             out,
-            "own CPU     {:.2} s, {each:.1} us each",
-            self.processor.as_secs_f64()
+            "own CPU     {:.2} s, {each:.1} us per connection",
+            self.cpu_seconds
         )?;
-        for failure in &tally.failures {
+        for failure in &self.failures {
             writeln!(out, "failure     {failure}")?;
         }
         Ok(())
     }
 }
 
-/// A count as a floating-point number.
+impl fmt::Display for Quantiles {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            mean,
+            p50,
+            p90,
+            p99,
+            p999,
+            max,
+            ..
+        } = self;
+        write!(
+            out,
+            "mean {mean:.1}  p50 {p50:.1}  p90 {p90:.1}  p99 {p99:.1}  p999 {p999:.1}  max {max:.1} us"
+        )
+    }
+}
+
 #[expect(
     clippy::cast_precision_loss,
-    reason = "exact below 2^53, and no count here comes near"
+    reason = "exact below 2^53, which no count or duration here reaches"
 )]
-pub fn float(count: u64) -> f64 {
+fn float(count: u64) -> f64 {
     count as f64
 }
 
-fn parameters(arguments: &Arguments) -> String {
-    let expect = match arguments.expect {
-        Expect::Worker => "worker",
-        Expect::Echo => "echo",
-        Expect::Body => "body",
-        Expect::Nothing => "nothing",
-    };
-    let until = match arguments.until {
-        Until::Eof => "eof",
-        Until::Newline => "newline",
-    };
-    Object::default()
-        .optional("connections", arguments.connections)
-        .optional("seconds", arguments.span.map(|span| span.as_secs_f64()))
-        .raw("clients", arguments.clients)
-        .raw("sources", arguments.sources)
-        .optional("rate", arguments.rate)
-        .raw("timeout_ms", arguments.timeout.map_or(0, |limit| limit.as_millis()))
-        .text("expect", expect)
-        .text("until", until)
-        .raw("body", arguments.body)
-        .optional("requests", arguments.requests)
-        .raw("dribble_ms", arguments.dribble.map_or(0, |pause| pause.as_millis()))
-        .raw("seed", arguments.seed)
-        .raw("threads", arguments.threads)
-        .raw("replayed", arguments.arrivals.is_some())
-        .finish()
-}
-
-fn quantiles(histogram: &Histogram) -> String {
-    let object = Object::default()
-        .raw("count", histogram.count())
-        .raw("mean", microseconds(histogram.mean()));
-    QUANTILES
-        .iter()
-        .fold(object, |object, (name, per_mille)| {
-            object.raw(name, microseconds(histogram.quantile(*per_mille)))
-        })
-        .raw("max", microseconds(histogram.max()))
-        .finish()
-}
-
-fn write_quantiles(out: &mut fmt::Formatter<'_>, name: &str, histogram: &Histogram) -> fmt::Result {
-    if histogram.count() == 0 {
-        return Ok(());
-    }
-    write!(out, "{name:<10}  mean {}", microseconds(histogram.mean()))?;
-    for (name, per_mille) in QUANTILES {
-        write!(out, "  {name} {}", microseconds(histogram.quantile(per_mille)))?;
-    }
-    writeln!(out, "  max {} us", microseconds(histogram.max()))
-}
-
-fn microseconds(duration: Duration) -> String {
-    format!("{:.1}", duration.as_secs_f64() * 1e6)
-}
-
-/// Time since 1970.
 #[allow(
     clippy::disallowed_methods,
-    reason = "only other processes' notes are compared with it, and no deadline hangs on it"
+    reason = "the report is compared with records of other processes; no deadline depends on the wall clock"
 )]
 fn wall_clock() -> Duration {
     SystemTime::now()
@@ -218,16 +194,7 @@ fn wall_clock() -> Duration {
         .unwrap_or_default()
 }
 
-/// User and system time of this process: on a machine shared with the server, what the measuring itself has cost.
-fn processor_time() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
-        return Duration::ZERO;
-    };
-    let duration = |time: TimeVal| {
-        let seconds = Duration::from_secs(u64::try_from(time.tv_sec()).unwrap_or(0));
-        seconds + Duration::from_micros(u64::try_from(time.tv_usec()).unwrap_or(0))
-    };
-    duration(usage.user_time()) + duration(usage.system_time())
+/// Returns the user and system time of this process: the cost of measuring on a machine shared with the server.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
-
-const QUANTILES: [(&str, u64); 4] = [("p50", 500), ("p90", 900), ("p99", 990), ("p999", 999)];

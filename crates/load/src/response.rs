@@ -1,164 +1,114 @@
-//! HTTP/1.1 responses, as far as a client needs that checks every byte (RFC 9112).
+//! HTTP/1.1 responses (RFC 9112), for a client that checks every byte.
 
 use std::borrow::Cow;
 
-/// What the bytes so far amount to.
-#[derive(Debug, PartialEq)]
-pub enum Parsed<'a> {
-    /// More must come.
-    Partial,
-    /// No response, and no more bytes will make it one.
-    Malformed,
-    /// A whole response.
-    Complete(Response<'a>),
-}
+use httparse::Status;
 
-/// A whole response.
+/// A complete response.
 #[derive(Debug, PartialEq)]
 pub struct Response<'a> {
     /// The status code.
     pub status: u16,
-    /// The body, without chunk framing.
+    /// The body without chunk framing.
     pub body: Cow<'a, [u8]>,
-    /// The bytes of the whole response; what lies beyond belongs to none that was asked for.
+    /// The length of the complete response in bytes; later bytes belong to no request.
     pub length: usize,
-    /// The server ends the connection after this one.
+    /// The server closes the connection after this response.
     pub close: bool,
 }
 
-/// Reads a response from its first byte; `ended` says that the stream is over.
-pub fn parse(bytes: &[u8], ended: bool) -> Parsed<'_> {
-    let Some(head_length) = find(bytes, b"\r\n\r\n") else {
-        return Parsed::Partial;
-    };
-    let Some(head) = str::from_utf8(&bytes[..head_length]).ok().and_then(Head::parse) else {
-        return Parsed::Malformed;
-    };
-    let start = head_length + 4;
-    let rest = &bytes[start..];
-    let complete = |body: Cow<'_, [u8]>, used: usize, close| {
-        Parsed::Complete(Response {
-            status: head.status,
-            body: Cow::Owned(body.into_owned()),
-            length: start + used,
-            close,
-        })
-    };
-    match head.framing {
-        Framing::None => complete(Cow::Borrowed(b""), 0, head.close),
-        Framing::Length(length) if rest.len() < length => Parsed::Partial,
-        Framing::Length(length) => Parsed::Complete(Response {
-            status: head.status,
-            body: Cow::Borrowed(&rest[..length]),
-            length: start + length,
-            close: head.close,
-        }),
-        Framing::Chunked => match unchunk(rest) {
-            Chunks::Partial => Parsed::Partial,
-            Chunks::Malformed => Parsed::Malformed,
-            Chunks::Complete(body, used) => complete(Cow::Owned(body), used, head.close),
-        },
-        Framing::UntilEnd if ended => complete(Cow::Borrowed(rest), rest.len(), true),
-        Framing::UntilEnd => Parsed::Partial,
-    }
-}
+/// The bytes are not a response, and no further bytes can make them one.
+#[derive(Debug, PartialEq)]
+pub struct Malformed;
 
-struct Head {
-    status: u16,
-    framing: Framing,
-    close: bool,
-}
-
-enum Framing {
-    None,
-    Length(usize),
-    Chunked,
-    UntilEnd,
-}
-
-impl Head {
-    fn parse(text: &str) -> Option<Self> {
-        let mut lines = text.split("\r\n");
-        let mut words = lines.next()?.split(' ');
-        let version = words.next().filter(|word| word.starts_with("HTTP/1."))?;
-        let status: u16 = words.next()?.parse().ok()?;
-        let mut close = version == "HTTP/1.0";
-        let mut framing = Framing::UntilEnd;
-        for line in lines {
-            let (name, value) = line.split_once(':')?;
-            let value = value.trim();
-            if name.eq_ignore_ascii_case("connection") {
+impl<'a> Response<'a> {
+    /// Parses a response from its first byte. Returns `None` when bytes are missing. `ended` tells that the stream has
+    /// ended, which completes a body of unknown length.
+    pub fn parse(bytes: &'a [u8], ended: bool) -> Result<Option<Self>, Malformed> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut head = httparse::Response::new(&mut headers);
+        let Status::Complete(start) = head.parse(bytes).map_err(|_| Malformed)? else {
+            return Ok(None);
+        };
+        let status = head.code.ok_or(Malformed)?;
+        let mut close = head.version == Some(0);
+        let (mut length, mut chunked) = (None, false);
+        for header in &*head.headers {
+            let value = str::from_utf8(header.value).map_err(|_| Malformed)?.trim();
+            if header.name.eq_ignore_ascii_case("connection") {
                 close = value.split(',').any(|word| word.trim().eq_ignore_ascii_case("close"));
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                framing = Framing::Chunked;
-            } else if name.eq_ignore_ascii_case("content-length") && !matches!(framing, Framing::Chunked) {
-                framing = Framing::Length(value.parse().ok()?);
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                chunked = true;
+            } else if header.name.eq_ignore_ascii_case("content-length") {
+                length = Some(value.parse().map_err(|_| Malformed)?);
             }
         }
         if status == 204 || status == 304 {
-            framing = Framing::None;
+            (length, chunked) = (Some(0), false);
         }
-        Some(Self { status, framing, close })
+        let rest = &bytes[start..];
+        let body = match length {
+            _ if chunked => decode_chunks(rest)?.map(|(body, used)| (Cow::Owned(body), used)),
+            Some(length) => rest.get(..length).map(|body| (Cow::Borrowed(body), length)),
+            None => ended.then_some((Cow::Borrowed(rest), rest.len())),
+        };
+        Ok(body.map(|(body, used)| Self {
+            status,
+            body,
+            length: start + used,
+            close: close || (length.is_none() && !chunked),
+        }))
     }
 }
 
-enum Chunks {
-    Partial,
-    Malformed,
-    Complete(Vec<u8>, usize),
-}
-
-fn unchunk(bytes: &[u8]) -> Chunks {
+/// Joins the chunks of a body. Returns the body and the bytes used, or `None` when bytes are missing.
+fn decode_chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Malformed> {
     let mut body = Vec::new();
-    let mut at = 0;
+    let mut position = 0;
     loop {
-        let Some(line) = find(&bytes[at..], b"\r\n") else {
-            return Chunks::Partial;
+        let Status::Complete((line, size)) = httparse::parse_chunk_size(&bytes[position..]).map_err(|_| Malformed)?
+        else {
+            return Ok(None);
         };
-        let size = str::from_utf8(&bytes[at..at + line]).ok().and_then(|text| {
-            let digits = text.split(';').next()?.trim();
-            usize::from_str_radix(digits, 16).ok()
-        });
-        let Some(size) = size.filter(|size| *size <= LARGEST_CHUNK) else {
-            return Chunks::Malformed;
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|size| *size <= MAX_CHUNK)
+            .ok_or(Malformed)?;
+        let start = position + line;
+        let end = start + size;
+        let Some(terminator) = bytes.get(end..end + 2) else {
+            return Ok(None);
         };
-        let start = at + line + 2;
-        let Some(end) = bytes.get(start + size..start + size + 2) else {
-            return Chunks::Partial;
-        };
-        // Trailers are taken for a malformed end: no server under test sends them.
-        if end != b"\r\n" {
-            return Chunks::Malformed;
+        // Trailers are malformed too: no server under test sends any.
+        if terminator != b"\r\n" {
+            return Err(Malformed);
         }
-        body.extend_from_slice(&bytes[start..start + size]);
-        at = start + size + 2;
+        body.extend_from_slice(&bytes[start..end]);
+        position = end + 2;
         if size == 0 {
-            return Chunks::Complete(body, at);
+            return Ok(Some((body, position)));
         }
     }
 }
 
-fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
-    bytes.windows(pattern.len()).position(|window| window == pattern)
-}
-
-const LARGEST_CHUNK: usize = 1 << 30;
+const MAX_HEADERS: usize = 64;
+const MAX_CHUNK: usize = 1 << 30;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn whole(text: &str) -> Response<'_> {
-        match parse(text.as_bytes(), false) {
-            Parsed::Complete(response) => response,
+    fn complete(text: &str) -> Response<'_> {
+        match Response::parse(text.as_bytes(), false) {
+            Ok(Some(response)) => response,
             other => panic!("{text:?}: {other:?}"),
         }
     }
 
     #[test]
-    fn a_body_of_known_length_is_cut_from_what_follows() {
+    fn a_body_of_known_length_excludes_later_bytes() {
         let text = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nConnection: keep-alive\r\n\r\nabcHTTP/1.1";
-        let response = whole(text);
+        let response = complete(text);
         assert_eq!(
             (response.status, &*response.body, response.close),
             (200, b"abc".as_slice(), false)
@@ -169,54 +119,59 @@ mod tests {
     #[test]
     fn chunks_are_joined() {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let response = parse(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\n\r\n",
-            false,
-        );
-        let Parsed::Complete(response) = response else {
-            panic!("{response:?}")
-        };
-        assert_eq!(&*response.body, b"abc");
-        for (rest, expected) in [("2\r\nab\r\n", Parsed::Partial), ("zz\r\n", Parsed::Malformed)] {
-            assert_eq!(parse(format!("{head}{rest}").as_bytes(), false), expected, "{rest:?}");
+        let text = format!("{head}2\r\nab\r\n1;x=y\r\nc\r\n0\r\n\r\n");
+        let response = complete(&text);
+        assert_eq!((&*response.body, response.close), (b"abc".as_slice(), false));
+        assert_eq!(response.length, text.len());
+        for (rest, expected) in [
+            ("2\r\nab\r\n", Ok(None)),
+            ("zz\r\n", Err(Malformed)),
+            ("1\r\nabc\r\n", Err(Malformed)),
+            ("ffffffff\r\n", Err(Malformed)),
+        ] {
+            let text = format!("{head}{rest}");
+            assert_eq!(Response::parse(text.as_bytes(), false), expected, "{rest:?}");
         }
     }
 
     #[test]
-    fn every_beginning_of_a_response_is_partial() {
+    fn every_prefix_of_a_response_is_incomplete() {
         for text in [
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         ] {
             for length in 0..text.len() {
-                assert_eq!(
-                    parse(&text.as_bytes()[..length], true),
-                    Parsed::Partial,
-                    "{:?}",
-                    &text[..length]
-                );
+                let prefix = &text[..length];
+                assert_eq!(Response::parse(prefix.as_bytes(), true), Ok(None), "{prefix:?}");
             }
         }
     }
 
     #[test]
-    fn a_body_without_length_ends_with_the_stream() {
+    fn a_body_of_unknown_length_ends_with_the_stream() {
         let text = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc";
-        assert_eq!(parse(text, false), Parsed::Partial);
-        let Parsed::Complete(response) = parse(text, true) else {
-            panic!("not complete")
-        };
+        assert_eq!(Response::parse(text, false), Ok(None));
+        let response = Response::parse(text, true)
+            .ok()
+            .flatten()
+            .expect("the response is complete");
         assert_eq!((&*response.body, response.close), (b"abc".as_slice(), true));
     }
 
     #[test]
-    fn what_is_no_response_is_malformed() {
+    fn a_response_without_content_has_no_body() {
+        let response = complete("HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!((&*response.body, response.close), (b"".as_slice(), false));
+    }
+
+    #[test]
+    fn other_bytes_are_malformed() {
         for text in [
             "hello\r\n\r\n",
             "HTTP/1.1 x\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         ] {
-            assert_eq!(parse(text.as_bytes(), false), Parsed::Malformed, "{text:?}");
+            assert_eq!(Response::parse(text.as_bytes(), false), Err(Malformed), "{text:?}");
         }
     }
 }

@@ -1,6 +1,5 @@
-//! One run: what all threads share, and the threads themselves.
+//! One run: the state that all threads share, and the threads.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,73 +11,87 @@ use tokio::sync::{Notify, watch};
 
 use crate::arguments::{Arguments, Mode};
 use crate::arrivals;
-use crate::modes::{self, Station};
-use crate::report::Report;
+use crate::modes;
 use crate::tally::Tally;
-use crate::token;
+use crate::thread_context::ThreadContext;
 
-/// What all threads of a run see.
+/// The state that all threads of a run share.
 #[derive(Debug)]
 pub struct Run {
     /// The parameters.
     pub arguments: Arguments,
-    /// This run's tag, in every token.
+    /// The tag of this run, which is part of every token.
     pub tag: u32,
-    /// Intended arrivals; empty where clients begin when they please.
+    /// Intended arrivals; empty in the modes without a schedule.
     pub schedule: Vec<Duration>,
-    /// When time began.
+    /// The start of the run.
     pub started: Instant,
-    /// Held connections that have been answered, or have failed to be.
-    pub settled: AtomicU64,
-    /// Told when all held connections have settled.
+    /// `hold`: notified when every connection was answered or has failed.
     pub all_settled: Notify,
-    /// Becomes true when held connections are to be let go.
+    /// `hold`: becomes true when the connections are to be closed.
     pub release: watch::Sender<bool>,
+    settled: AtomicU64,
     serials: AtomicU64,
     halted: AtomicBool,
 }
 
+/// A run was not possible, or did not finish: an error of this machine or of the parameters, never of the server.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action}: {source}")]
+pub struct RunError {
+    action: String,
+    source: io::Error,
+}
+
+impl RunError {
+    /// Creates an error from the failed action, for example `read FILE`, and its cause.
+    pub fn new(action: impl Into<String>, source: io::Error) -> Self {
+        Self {
+            action: action.into(),
+            source,
+        }
+    }
+}
+
 impl Run {
-    /// Draws or reads the schedule.
-    pub fn prepare(arguments: Arguments) -> Result<Self, Failure> {
+    /// Creates a run, and generates or reads its schedule.
+    pub fn new(arguments: Arguments) -> Result<Self, RunError> {
+        let rate = arguments.rate.unwrap_or(DEFAULT_RATE);
         let schedule = match (arguments.mode, &arguments.arrivals) {
             (Mode::Closed | Mode::Http, _) => Vec::new(),
-            (Mode::Hold, _) => arrivals::even(arguments.rate.unwrap_or(HOLD_RATE), arguments.connections, None),
+            (Mode::Hold, _) => arrivals::even(rate, arguments.connections.unwrap_or(0)),
+            (Mode::Open, None) => arrivals::poisson(rate, arguments.connections, arguments.span(), arguments.seed),
             (Mode::Open, Some(path)) => {
-                let mut schedule = arrivals::read(path)
-                    .map_err(|error| Failure::new(&format!("cannot read {}", path.display()), &error))?;
-                schedule.retain(|arrival| arguments.span.is_none_or(|span| *arrival <= span));
+                let mut schedule =
+                    arrivals::read(path).map_err(|source| RunError::new(format!("read {}", path.display()), source))?;
+                schedule.retain(|arrival| arguments.span().is_none_or(|span| *arrival <= span));
                 schedule.truncate(usize::try_from(arguments.connections.unwrap_or(u64::MAX)).unwrap_or(usize::MAX));
                 schedule
             }
-            (Mode::Open, None) => {
-                let rate = arguments.rate.unwrap_or(HOLD_RATE);
-                arrivals::poisson(rate, arguments.connections, arguments.span, arguments.seed)
-            }
         };
         Ok(Self {
-            tag: token::fresh_tag(),
+            tag: fastrand::u32(..),
             arguments,
             schedule,
             started: Instant::now(),
-            settled: AtomicU64::new(0),
             all_settled: Notify::new(),
             release: watch::Sender::new(false),
+            settled: AtomicU64::new(0),
             serials: AtomicU64::new(0),
             halted: AtomicBool::new(false),
         })
     }
 
-    /// Runs every thread to its end, and sums up what they counted.
-    pub fn execute(mut self) -> Result<Report, Failure> {
-        // So that the threads are there before the first arrival is due.
+    /// Runs every thread to its end. Returns the merged tally and the elapsed time.
+    pub fn execute(mut self) -> Result<(Tally, Duration), RunError> {
+        // Gives the threads time to start before the first arrival is due.
         let lead = if self.schedule.is_empty() { Duration::ZERO } else { LEAD };
         self.started = Instant::now() + lead;
         let run = Arc::new(self);
         let threads: Vec<_> = (0..run.arguments.threads)
             .map(|index| {
                 let run = Arc::clone(&run);
-                thread::spawn(move || run.drive(index))
+                thread::spawn(move || run.run_thread(index))
             })
             .collect();
         let mut tally = Tally::new(run.arguments.log.is_some());
@@ -90,16 +103,15 @@ impl Run {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        let elapsed = run.started.elapsed();
         match failure {
-            Some(error) => Err(Failure::new("cannot go on", &error)),
-            None => Ok(Report::new(run.arguments.clone(), tally, elapsed)),
+            None => Ok((tally, run.started.elapsed())),
+            Some(source) => Err(RunError::new("continue", source)),
         }
     }
 
-    /// The next connection's serial, or `None` when no more are to begin.
+    /// Returns the serial of the next connection, or `None` when no more are to be started.
     pub fn next_serial(&self) -> Option<u64> {
-        if self.halted() || self.arguments.span.is_some_and(|span| self.started.elapsed() >= span) {
+        if self.halted() || self.arguments.span().is_some_and(|span| self.started.elapsed() >= span) {
             return None;
         }
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
@@ -109,43 +121,37 @@ impl Run {
             .then_some(serial)
     }
 
-    /// Whether some thread cannot go on, so that none should.
+    /// Returns whether a thread has failed, so that the other threads must stop.
     pub fn halted(&self) -> bool {
         self.halted.load(Ordering::Relaxed)
     }
 
-    fn drive(self: Arc<Self>, index: usize) -> io::Result<Tally> {
+    /// `hold`: counts a connection that was answered or has failed. The last one is announced on standard error.
+    pub fn count_settled(&self) {
+        let settled = self.settled.fetch_add(1, Ordering::Relaxed) + 1;
+        if settled < self.schedule.len() as u64 || *self.release.borrow() {
+            return;
+        }
+        eprintln!("holding {settled}");
+        // Stores the notification if nobody waits for it yet.
+        self.all_settled.notify_one();
+    }
+
+    fn run_thread(self: Arc<Self>, index: usize) -> io::Result<Tally> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
-        let station = Station::new(Arc::clone(&self), index);
-        let result = runtime.block_on(modes::run(&station));
+        let context = ThreadContext::new(Arc::clone(&self), index);
+        let result = runtime.block_on(modes::run(&context));
         drop(runtime);
         if let Err(error) = result {
             self.halted.store(true, Ordering::Relaxed);
             self.release.send_replace(true);
             return Err(error);
         }
-        Ok(station.take_tally())
-    }
-}
-
-/// Why a run could not be made or finished: a matter of this machine or of the parameters, never of the server.
-#[derive(Debug)]
-pub struct Failure(String);
-
-impl Failure {
-    /// What was attempted, and the error that it met.
-    pub fn new(what: &str, error: &io::Error) -> Self {
-        Self(format!("{what}: {error}"))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        Ok(context.take_tally())
     }
 }
 
 const LEAD: Duration = Duration::from_millis(20);
-const HOLD_RATE: f64 = 1000.0;
+const DEFAULT_RATE: f64 = 1000.0;

@@ -1,9 +1,7 @@
-//! The program as its users run it, against small servers with one behaviour each.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a panic in a server or in a test is what fails the test"
-)]
+//! Runs the program against small servers with one behaviour each.
+#![expect(clippy::unwrap_used, reason = "a panic in a server or in a test fails the test")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -15,7 +13,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 type Handler = fn(usize, TcpStream);
 
-/// Accepts for ever, each connection on a thread of its own that is given the connection's number.
+/// Accepts connections forever, and handles each on its own thread. The handler gets the number of the connection.
 fn serve(handler: Handler) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -54,19 +52,19 @@ fn command(target: SocketAddr, line: &str) -> Command {
 }
 
 #[track_caller]
-fn assert_told(output: &Output, code: i32, parts: &[&str]) {
-    let told = String::from_utf8_lossy(&output.stdout);
+fn assert_report(output: &Output, code: i32, parts: &[&str]) {
+    let report = String::from_utf8_lossy(&output.stdout);
     for part in parts {
         assert!(
-            told.contains(part),
-            "no {part} in {told} {}",
+            report.contains(part),
+            "no {part} in {report} {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }
     assert_eq!(
         output.status.code(),
         Some(code),
-        "{told} {}",
+        "{report} {}",
         String::from_utf8_lossy(&output.stderr)
     );
 }
@@ -81,7 +79,7 @@ fn a_closed_loop_checks_every_answer_and_counts_workers() {
         r#""ok":500"#,
         r#""workers":{"w0":250,"w1":250}"#,
     ];
-    assert_told(&output, 0, &parts);
+    assert_report(&output, 0, &parts);
 }
 
 #[cfg(target_os = "linux")]
@@ -93,7 +91,7 @@ fn sources_are_used_in_turn() {
         writeln!(connection, "{peer} {token}").unwrap();
     });
     let output = load(target, "closed --connections 30 --clients 1 --sources 3");
-    assert_told(
+    assert_report(
         &output,
         0,
         &[r#""workers":{"127.0.0.1":10,"127.0.0.2":10,"127.0.0.3":10}"#],
@@ -101,7 +99,7 @@ fn sources_are_used_in_turn() {
 }
 
 #[test]
-fn every_misbehaviour_has_its_outcome_and_fails_the_run() {
+fn every_misbehaviour_has_an_outcome_and_fails_the_run() {
     let cases: [(&str, Handler); 5] = [
         ("empty", |_, connection| drop(read_token(&connection))),
         ("wrong", |_, mut connection| {
@@ -126,13 +124,13 @@ fn every_misbehaviour_has_its_outcome_and_fails_the_run() {
             .unwrap();
         }),
         ("timeout", |_, mut connection| {
-            // Until the client gives up, which it does with a reset.
+            // Waits until the client resets the connection.
             let _ = connection.read_to_end(&mut Vec::new());
         }),
     ];
     for (outcome, handler) in cases {
         let output = load(serve(handler), "closed --connections 4 --clients 2 --timeout 200");
-        assert_told(
+        assert_report(
             &output,
             1,
             &[r#""clean":false"#, r#""ok":0"#, &format!(r#""{outcome}":4"#)],
@@ -141,25 +139,50 @@ fn every_misbehaviour_has_its_outcome_and_fails_the_run() {
 }
 
 #[test]
-fn an_answer_for_another_connection_is_wrong_and_its_token_seen_twice() {
+fn an_answer_to_another_connection_is_wrong_and_its_token_is_answered_twice() {
     let target = serve(|_, mut connection| {
         let token = read_token(&connection);
         let first = token.replace("0000000001", "0000000000");
         writeln!(connection, "w0 {first}").unwrap();
     });
     let output = load(target, "closed --connections 2 --clients 1");
-    assert_told(&output, 1, &[r#""ok":1"#, r#""wrong":1"#, r#""answered_twice":1"#]);
+    assert_report(&output, 1, &[r#""ok":1"#, r#""wrong":1"#, r#""answered_twice":1"#]);
 }
 
 #[test]
-fn nobody_listening_is_refused_and_may_be_allowed() {
+fn a_port_without_a_listener_is_refused_and_can_be_allowed() {
     let target = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = load(target, "closed --connections 3 --clients 1 --allow-errors");
-    assert_told(&output, 0, &[r#""refused":3"#, r#""clean":false"#]);
+    assert_report(&output, 0, &[r#""refused":3"#, r#""clean":false"#]);
 }
 
 #[test]
-fn a_server_that_keeps_open_is_read_to_the_newline() {
+fn the_report_has_the_documented_members() {
+    let output = load(serve(answer), "open --rate 1000 --connections 5 --seed 1");
+    let readme = include_str!("../README.md");
+    let report: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    for member in report.keys() {
+        assert!(readme.contains(&format!("`{member}`")), "{member}");
+    }
+    let latency = &report["latency_us"];
+    for quantile in ["count", "mean", "p50", "p90", "p99", "p999", "max"] {
+        assert!(latency[quantile].is_number(), "{quantile} in {latency}");
+    }
+    let names: Vec<&str> = report["outcomes"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert!(
+        names.contains(&"ok") && names.contains(&"dropped") && names.len() == 8,
+        "{names:?}"
+    );
+    assert!(report["opened"].is_null() && report["elapsed_seconds"].is_f64());
+}
+
+#[test]
+fn an_answer_can_end_with_a_newline() {
     let target = serve(|_, mut connection| {
         let copy = connection.try_clone().unwrap();
         for line in BufReader::new(copy).lines() {
@@ -170,7 +193,7 @@ fn a_server_that_keeps_open_is_read_to_the_newline() {
         target,
         "closed --connections 50 --clients 4 --expect echo --until newline",
     );
-    assert_told(&output, 0, &[r#""ok":50"#]);
+    assert_report(&output, 0, &[r#""ok":50"#]);
 }
 
 #[test]
@@ -181,39 +204,43 @@ fn open_arrivals_can_be_saved_and_replayed() {
         target,
         &format!("open --rate 500 --connections 100 --seed 3 --save-arrivals {scratch}"),
     );
-    assert_told(
+    assert_report(
         &output,
         0,
         &[r#""ok":100"#, r#""seed":3"#, r#""lateness_us":{"count":100"#],
     );
     let output = load(target, &format!("open --arrivals {scratch} --threads 2"));
-    assert_told(&output, 0, &[r#""ok":100"#, r#""replayed":true"#]);
+    assert_report(&output, 0, &[r#""ok":100"#, r#""replayed":true"#]);
 }
 
 #[test]
-fn a_log_has_a_line_for_each_connection() {
+fn the_log_has_one_line_per_connection() {
     let target = serve(answer);
     let scratch = Scratch::new("log");
     let output = load(target, &format!("open --rate 1000 --connections 20 --log {scratch}"));
-    assert_told(&output, 0, &[r#""ok":20"#]);
+    assert_report(&output, 0, &[r#""ok":20"#]);
     let log = std::fs::read_to_string(&scratch.0).unwrap();
     assert_eq!(log.lines().count(), 20);
     for line in log.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [_, intended, begun, ended, "ok", "w0" | "w1", "-"] = fields[..] else {
+        let [_, intended, start, end, "ok", "w0" | "w1", "-"] = fields[..] else {
             panic!("{line}")
         };
-        let times = [intended, begun, ended].map(|time| time.parse::<u64>().unwrap());
+        let times = [intended, start, end].map(|time| time.parse::<u64>().unwrap());
         assert!(times.is_sorted(), "{line}");
     }
 }
 
 #[test]
-fn held_connections_stay_until_the_input_ends() {
+fn held_connections_stay_open_until_standard_input_ends() {
     let target = serve(|index, mut connection| {
         let token = read_token(&connection);
         writeln!(connection, "w{} {token}", index % 2).unwrap();
-        assert_eq!(connection.read(&mut [0]).unwrap(), 0, "an orderly end by the client");
+        assert_eq!(
+            connection.read(&mut [0]).unwrap(),
+            0,
+            "the client closes the connection"
+        );
     });
     let mut child = command(target, "hold --connections 40 --rate 2000")
         .stdin(Stdio::piped())
@@ -221,13 +248,13 @@ fn held_connections_stay_until_the_input_ends() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
+    let mut message = String::new();
     BufReader::new(child.stderr.take().unwrap())
-        .read_line(&mut said)
+        .read_line(&mut message)
         .unwrap();
-    assert_eq!(said, "holding 40\n");
+    assert_eq!(message, "holding 40\n");
     drop(child.stdin.take());
-    assert_told(
+    assert_report(
         &child.wait_with_output().unwrap(),
         0,
         &[r#""ok":40"#, r#""workers":{"w0":20,"w1":20}"#],
@@ -235,28 +262,28 @@ fn held_connections_stay_until_the_input_ends() {
 }
 
 #[test]
-fn a_held_connection_that_the_server_ends_is_dropped() {
+fn a_held_connection_that_the_server_closes_is_dropped() {
     let output = load(serve(answer), "hold --connections 5 --seconds 0.2");
-    assert_told(&output, 1, &[r#""ok":0"#, r#""dropped":5"#]);
+    assert_report(&output, 1, &[r#""ok":0"#, r#""dropped":5"#]);
 }
 
 #[test]
-fn connections_that_wait_in_silence_can_be_held() {
-    // The kernel's backlog takes them: nobody accepts.
+fn connections_without_an_answer_can_be_held() {
+    // Nobody accepts: the connections stay in the backlog of the kernel.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = listener.local_addr().unwrap();
     let output = load(target, "hold --connections 5 --seconds 0.1 --expect nothing");
-    assert_told(&output, 0, &[r#""ok":5"#]);
+    assert_report(&output, 0, &[r#""ok":5"#]);
 }
 
 #[test]
-fn keep_alive_requests_reconnect_when_told_to() {
+fn a_client_reconnects_after_connection_close() {
     let output = load(
         serve(|_, connection| speak_http(connection, "")),
         "http --connections 90 --clients 1 --body 2000",
     );
-    // Each connection serves three requests, the third with `Connection: close`.
-    assert_told(
+    // The server answers three requests per connection, the third with `Connection: close`.
+    assert_report(
         &output,
         0,
         &[
@@ -272,44 +299,44 @@ fn keep_alive_requests_reconnect_when_told_to() {
 fn a_second_response_to_one_request_is_doubled() {
     let target = serve(|_, connection| speak_http(connection, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
     let output = load(target, "http --connections 3 --clients 1");
-    assert_told(&output, 1, &[r#""ok":0"#, r#""doubled":3"#]);
+    assert_report(&output, 1, &[r#""ok":0"#, r#""doubled":3"#]);
 }
 
 #[test]
-fn a_body_that_comes_back_whole_is_right_however_slowly_it_was_sent() {
+fn a_complete_body_is_ok_even_if_the_request_was_dribbled() {
     let log = Scratch::new("body");
     let line =
         format!("http --connections 12 --clients 2 --body 500 --expect body --requests 3 --dribble 1 --log {log}");
     let output = load(serve(|_, connection| echo_http(connection, 0)), &line);
-    assert_told(&output, 0, &[r#""ok":12"#, r#""workers":{"w0":12}"#]);
+    assert_report(&output, 0, &[r#""ok":12"#, r#""workers":{"w0":12}"#]);
     let text = std::fs::read_to_string(&log.0).unwrap();
     let ports: Vec<&str> = text.lines().map(|line| line.rsplit('\t').next().unwrap()).collect();
     assert!(ports.iter().all(|port| port.parse::<u16>().is_ok()), "{text}");
-    // Three at most go over one connection.
+    // One connection carries three requests at most.
     for port in &ports {
         assert!(ports.iter().filter(|other| *other == port).count() <= 3, "{text}");
     }
 }
 
 #[test]
-fn a_body_that_comes_back_short_is_wrong() {
+fn an_incomplete_body_is_wrong() {
     let target = serve(|_, connection| echo_http(connection, 1));
     let output = load(
         target,
         "http --connections 4 --clients 1 --body 50 --expect body --requests 1",
     );
-    assert_told(&output, 1, &[r#""ok":0"#, r#""wrong":4"#, r#""opened":4"#]);
+    assert_report(&output, 1, &[r#""ok":0"#, r#""wrong":4"#, r#""opened":4"#]);
 }
 
 #[test]
-fn a_run_that_cannot_be_made_says_why_with_another_code() {
+fn a_run_that_is_not_possible_exits_with_2_and_the_cause() {
     let target = SocketAddr::from(([127, 0, 0, 1], 1));
     let output = load(target, "open --arrivals /nonexistent/arrivals");
-    assert_told(&output, 2, &[]);
+    assert_report(&output, 2, &[]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read /nonexistent/arrivals"));
 }
 
-/// Answers three requests on a connection with their first body line, chunked every second time; then closes.
+/// Answers three requests on a connection with the first line of their body, the second in chunks; then closes.
 fn speak_http(mut connection: TcpStream, more: &str) {
     let mut reader = BufReader::new(connection.try_clone().unwrap());
     for request in 0..3 {
@@ -343,7 +370,7 @@ fn speak_http(mut connection: TcpStream, more: &str) {
     }
 }
 
-/// Answers each request with its own body but for the last `cut` bytes, and closes when it is told to.
+/// Answers each request with its body without the last `cut` bytes, and closes after `Connection: close`.
 fn echo_http(mut connection: TcpStream, cut: usize) {
     let mut reader = BufReader::new(connection.try_clone().unwrap());
     loop {
@@ -369,7 +396,7 @@ fn echo_http(mut connection: TcpStream, cut: usize) {
     }
 }
 
-/// A file's path in the temporary folder; the file is removed at the end.
+/// A path in the temporary folder; the file is removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {

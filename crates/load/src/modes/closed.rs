@@ -1,34 +1,42 @@
-//! Closed loop: as many connections at a time as there are clients, for throughput.
+//! Closed loop, for throughput: every client has one connection at a time.
 
 use std::io;
 use std::rc::Rc;
 
 use tokio::task::JoinSet;
 
-use super::{Beginning, Station, finish_all};
-use crate::exchange::converse;
+use super::join_all;
+use crate::exchange::exchange;
 use crate::outcome::judge;
+use crate::thread_context::{Start, ThreadContext};
 
-/// Runs this thread's clients until no more connections are to begin.
-pub async fn run(station: &Rc<Station>) -> io::Result<()> {
+/// Runs the clients of this thread until no more connections are to be started.
+pub async fn run(context: &Rc<ThreadContext>) -> io::Result<()> {
     let mut tasks = JoinSet::new();
-    for _ in 0..station.clients() {
-        tasks.spawn_local(client(Rc::clone(station)));
+    for _ in context.clients() {
+        tasks.spawn_local(client(Rc::clone(context)));
     }
-    finish_all(tasks).await
+    join_all(tasks).await
 }
 
-async fn client(station: Rc<Station>) -> io::Result<()> {
-    let arguments = &station.run.arguments;
+async fn client(context: Rc<ThreadContext>) -> io::Result<()> {
+    let arguments = &context.run.arguments;
     let mut answer = Vec::new();
-    while let Some(serial) = station.run.next_serial() {
-        let token = station.token(serial);
+    while let Some(serial) = context.run.next_serial() {
+        let token = context.token(serial);
         let line = format!("{token}\n");
-        let beginning = Beginning::now();
-        let dialed = station.dialer.dial(line.as_bytes());
-        let finish = converse(dialed, line.as_bytes(), arguments.until, arguments.timeout, &mut answer).await?;
-        let verdict = judge(arguments.expect, line.trim_end(), &answer, finish.ending);
-        station.record(token, beginning, finish, verdict, &answer);
+        let start = Start::now();
+        let dialed = context.dialer.dial(line.as_bytes());
+        let finish = exchange(
+            dialed,
+            line.as_bytes(),
+            arguments.until,
+            arguments.timeout(),
+            &mut answer,
+        )
+        .await?;
+        let verdict = judge(arguments.expect, line.trim_end(), &answer, finish.reason);
+        context.record(token, start, finish, verdict, &answer, None);
     }
     Ok(())
 }

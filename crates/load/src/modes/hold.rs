@@ -1,9 +1,8 @@
-//! Connections that stay open, for fairness and for the cost of idle ones.
+//! Held connections, for fairness and for the cost of idle connections.
 
 use std::io::{self, Read};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -11,110 +10,117 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Beginning, Station, finish_all, reap};
-use crate::dialer::{Dialed, send_rest};
-use crate::exchange::{Finish, abandon, read_line, read_to_end, settle, within};
-use crate::outcome::{Ending, Expect, judge};
+use super::{join_all, reap};
+use crate::arguments::Expect;
+use crate::dialer::{Dialed, send_remaining};
+use crate::exchange::{EndReason, Finish, classify, read_line, read_to_end, reset_on_close, with_limit};
+use crate::outcome::judge;
 use crate::pacer::Pacer;
 use crate::run::Run;
+use crate::thread_context::{Start, ThreadContext};
 use crate::token::Token;
 
-/// Opens this thread's part of the connections, and keeps them until the release.
-pub async fn run(station: &Rc<Station>) -> io::Result<()> {
+/// Opens the connections of this thread, and holds them until the release.
+pub async fn run(context: &Rc<ThreadContext>) -> io::Result<()> {
     let pacer = Pacer::new()?;
-    let mut release = station.run.release.subscribe();
+    let mut release = context.run.release.subscribe();
     let mut tasks = JoinSet::new();
-    match station.run.arguments.span {
-        _ if station.index != 0 => {}
-        None => release_at_end_of_input(Arc::clone(&station.run)),
-        Some(span) => drop(tasks.spawn_local(release_after(Arc::clone(&station.run), span))),
+    match context.run.arguments.span() {
+        _ if context.index != 0 => {}
+        None => release_at_end_of_input(Arc::clone(&context.run)),
+        Some(span) => drop(tasks.spawn_local(release_after(Arc::clone(&context.run), span))),
     }
-    for (serial, intended) in station.arrivals() {
+    for (serial, arrival) in context.arrivals() {
         tokio::select! {
             biased;
             () = released(&mut release) => break,
-            waited = pacer.wait_until(station.run.started + intended) => waited?,
+            waited = pacer.wait_until(context.run.started + arrival) => waited?,
         }
-        let token = station.token(serial);
+        let token = context.token(serial);
         let line = format!("{token}\n");
-        let beginning = Beginning::late_for(intended);
-        let dialed = station.dialer.dial(line.as_bytes());
-        tasks.spawn_local(keep(Rc::clone(station), token, line, beginning, dialed));
+        let start = Start::scheduled(arrival);
+        let dialed = context.dialer.dial(line.as_bytes());
+        tasks.spawn_local(connection(Rc::clone(context), token, line, start, dialed));
         reap(&mut tasks)?;
     }
-    finish_all(tasks).await
+    join_all(tasks).await
 }
 
-async fn keep(
-    station: Rc<Station>,
+async fn connection(
+    context: Rc<ThreadContext>,
     token: Token,
     line: String,
-    beginning: Beginning,
+    start: Start,
     dialed: io::Result<Dialed>,
 ) -> io::Result<()> {
-    let expect = station.run.arguments.expect;
-    let mut release = station.run.release.subscribe();
+    let expect = context.run.arguments.expect;
     let mut answer = Vec::new();
     let finish = match dialed {
         Err(error) => {
-            let finish = settle(Err(error))?;
-            station.run.note_settled();
+            let finish = classify(Err(error))?;
+            context.run.count_settled();
             finish
         }
         Ok(dialed) => {
-            let (mut stream, sent) = dialed.register()?;
-            let rest = &line.as_bytes()[sent..];
-            let limit = station.run.arguments.timeout;
-            let finish = tokio::select! {
-                first = within(limit, first_answer(&mut stream, rest, expect, &mut answer)) => settle(first)?,
-                () = released(&mut release) => Finish::now(Ending::Released),
-            };
-            station.run.note_settled();
-            if finish.ending == Ending::Timeout {
-                abandon(&stream);
-            }
-            let to_be_held = expect == Expect::Nothing || answer.contains(&b'\n');
-            if to_be_held && matches!(finish.ending, Ending::Eof) {
-                let ending = until_release(&mut stream, &mut release, expect, &mut answer).await?;
-                Finish { ending, at: finish.at }
-            } else {
-                finish
-            }
+            let (stream, sent) = dialed.register()?;
+            hold(&context, stream, &line.as_bytes()[sent..], &mut answer).await?
         }
     };
-    let verdict = judge(expect, line.trim_end(), &answer, finish.ending);
-    station.record(token, beginning, finish, verdict, &answer);
+    let verdict = judge(expect, line.trim_end(), &answer, finish.reason);
+    context.record(token, start, finish, verdict, &answer, None);
     Ok(())
 }
 
-/// Sends the token and reads the first line, where one is expected.
-async fn first_answer(stream: &mut TcpStream, rest: &[u8], expect: Expect, answer: &mut Vec<u8>) -> io::Result<Finish> {
-    send_rest(stream, rest).await?;
+/// Waits for the answer, then holds the connection until the release.
+async fn hold(
+    context: &ThreadContext,
+    mut stream: TcpStream,
+    remaining: &[u8],
+    answer: &mut Vec<u8>,
+) -> io::Result<Finish> {
+    let expect = context.run.arguments.expect;
+    let mut release = context.run.release.subscribe();
+    let limit = context.run.arguments.timeout();
+    let finish = tokio::select! {
+        first = with_limit(limit, first_answer(&mut stream, remaining, expect, answer)) => classify(first)?,
+        () = released(&mut release) => Finish::now(EndReason::Released),
+    };
+    context.run.count_settled();
+    if finish.reason == EndReason::Timeout {
+        reset_on_close(&stream);
+    }
+    let is_open = expect == Expect::Nothing || answer.contains(&b'\n');
+    if !is_open || finish.reason != EndReason::Eof {
+        return Ok(finish);
+    }
+    // Later bytes are appended to the answer.
+    let reason = tokio::select! {
+        biased;
+        end = read_to_end(&mut stream, answer) => match classify(end)?.reason {
+            EndReason::Eof if expect != Expect::Nothing => EndReason::Dropped,
+            reason => reason,
+        },
+        () = released(&mut release) => EndReason::Released,
+    };
+    Ok(Finish { reason, ..finish })
+}
+
+/// Sends the token, and reads the first line if an answer is expected.
+async fn first_answer(
+    stream: &mut TcpStream,
+    remaining: &[u8],
+    expect: Expect,
+    answer: &mut Vec<u8>,
+) -> io::Result<Finish> {
+    send_remaining(stream, remaining).await?;
     if expect == Expect::Nothing {
-        return Ok(Finish::now(Ending::Eof));
+        return Ok(Finish::now(EndReason::Eof));
     }
     read_line(stream, answer).await
 }
 
-/// Holds a connection; whatever still comes on it is added to the answer.
-async fn until_release(
-    stream: &mut TcpStream,
-    release: &mut watch::Receiver<bool>,
-    expect: Expect,
-    answer: &mut Vec<u8>,
-) -> io::Result<Ending> {
-    tokio::select! {
-        biased;
-        ended = read_to_end(stream, answer) => Ok(match settle(ended)?.ending {
-            Ending::Eof if expect != Expect::Nothing => Ending::Dropped,
-            ending => ending,
-        }),
-        () = released(release) => Ok(Ending::Released),
-    }
-}
-
 async fn released(release: &mut watch::Receiver<bool>) {
-    // The sender lives in the run, which outlives every receiver.
+    // Cannot fail: the sender is part of the run, which outlives every receiver.
     let _ = release.wait_for(|released| *released).await;
 }
 
@@ -129,24 +135,11 @@ async fn release_after(run: Arc<Run>, span: Duration) -> io::Result<()> {
 }
 
 fn release_at_end_of_input(run: Arc<Run>) {
-    // Blocking, and never joined: it ends with the process if the input does not.
+    // Never joined, because the read blocks: the thread ends with the process if standard input stays open.
     thread::spawn(move || {
         let mut discarded = [0; 256];
         let mut input = io::stdin().lock();
         while matches!(input.read(&mut discarded), Ok(1..)) {}
         run.release.send_replace(true);
     });
-}
-
-impl Run {
-    /// Notes one more connection that is open and answered, or lost; the last one says so.
-    fn note_settled(&self) {
-        let settled = self.settled.fetch_add(1, Ordering::Relaxed) + 1;
-        if settled < self.schedule.len() as u64 || *self.release.borrow() {
-            return;
-        }
-        eprintln!("holding {settled}");
-        // Keeps the word if nobody waits for it yet.
-        self.all_settled.notify_one();
-    }
 }

@@ -1,48 +1,56 @@
-//! Open loop: connections arrive when the schedule says, whatever became of those before, for latency.
+//! Open loop, for latency: connections arrive on schedule, whatever the state of the earlier connections.
 
 use std::io;
 use std::rc::Rc;
 
 use tokio::task::JoinSet;
 
-use super::{Beginning, Station, finish_all, reap};
+use super::{join_all, reap};
 use crate::dialer::Dialed;
-use crate::exchange::converse;
+use crate::exchange::exchange;
 use crate::outcome::judge;
 use crate::pacer::Pacer;
+use crate::thread_context::{Start, ThreadContext};
 use crate::token::Token;
 
-/// Runs this thread's part of the schedule.
-pub async fn run(station: &Rc<Station>) -> io::Result<()> {
+/// Runs the part of the schedule that belongs to this thread.
+pub async fn run(context: &Rc<ThreadContext>) -> io::Result<()> {
     let pacer = Pacer::new()?;
     let mut tasks = JoinSet::new();
-    for (serial, intended) in station.arrivals() {
-        if station.run.halted() {
+    for (serial, arrival) in context.arrivals() {
+        if context.run.halted() {
             break;
         }
-        pacer.wait_until(station.run.started + intended).await?;
-        let token = station.token(serial);
+        pacer.wait_until(context.run.started + arrival).await?;
+        let token = context.token(serial);
         let line = format!("{token}\n");
-        let beginning = Beginning::late_for(intended);
-        // Here and not in the task, so that no other task's turn comes in between.
-        let dialed = station.dialer.dial(line.as_bytes());
-        tasks.spawn_local(arrival(Rc::clone(station), token, line, beginning, dialed));
+        let start = Start::scheduled(arrival);
+        // Dialed here and not in the task, so that no other task runs before.
+        let dialed = context.dialer.dial(line.as_bytes());
+        tasks.spawn_local(connection(Rc::clone(context), token, line, start, dialed));
         reap(&mut tasks)?;
     }
-    finish_all(tasks).await
+    join_all(tasks).await
 }
 
-async fn arrival(
-    station: Rc<Station>,
+async fn connection(
+    context: Rc<ThreadContext>,
     token: Token,
     line: String,
-    beginning: Beginning,
+    start: Start,
     dialed: io::Result<Dialed>,
 ) -> io::Result<()> {
-    let arguments = &station.run.arguments;
+    let arguments = &context.run.arguments;
     let mut answer = Vec::new();
-    let finish = converse(dialed, line.as_bytes(), arguments.until, arguments.timeout, &mut answer).await?;
-    let verdict = judge(arguments.expect, line.trim_end(), &answer, finish.ending);
-    station.record(token, beginning, finish, verdict, &answer);
+    let finish = exchange(
+        dialed,
+        line.as_bytes(),
+        arguments.until,
+        arguments.timeout(),
+        &mut answer,
+    )
+    .await?;
+    let verdict = judge(arguments.expect, line.trim_end(), &answer, finish.reason);
+    context.record(token, start, finish, verdict, &answer, None);
     Ok(())
 }
