@@ -1,7 +1,7 @@
 // What a parent tells a worker at its start, beside its channel. Written in server/, read in client/connect.ts.
 
+import type { ListenAddress } from './address.js'
 import { CHANNEL_VARIABLE } from './channel-variable.js'
-import type { ListenAddress } from './server/address.js'
 
 /** The environment variable with a {@link WorkerSettings} as JSON. A worker that finds none has the defaults. */
 export const SETTINGS_VARIABLE = 'SOCKETSERVER_SETTINGS'

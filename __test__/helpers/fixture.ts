@@ -1,11 +1,23 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** The absolute path of a compiled fixture, by its name without the ending. */
+const TESTS = join(__dirname, '..')
+
+/** The folders with fixtures: one for all themes, and one beside the tests of each theme. */
+const FOLDERS = [
+  join(TESTS, 'fixtures'),
+  ...readdirSync(TESTS, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => join(TESTS, name, 'fixtures')),
+]
+
+/** Returns the absolute path of a compiled fixture, by its name without the extension. */
 export function fixture(name: string): string {
-  for (const ending of ['.js', '.mjs', '.cjs']) {
-    const path = join(__dirname, '..', 'fixtures', `${name}${ending}`)
-    if (existsSync(path)) return path
+  for (const folder of FOLDERS) {
+    for (const extension of ['.js', '.mjs', '.cjs']) {
+      const path = join(folder, `${name}${extension}`)
+      if (existsSync(path)) return path
+    }
   }
   throw new Error(`There is no fixture ${name}`)
 }

@@ -4,14 +4,13 @@ import { EventEmitter } from 'node:events'
 import type { Server as NetServer } from 'node:net'
 import { debug } from '../diagnostics.js'
 import { hasCode, SocketServerError } from '../errors.js'
-import { type ClientEvents, report } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import type { ReceiverPhase } from '../native.js'
-import { AcceptQueue } from './accept-queue.js'
-import { adoptSocket } from './adopt-socket.js'
-import { type Berth, Berths } from './berths.js'
-import type { Channel } from './channel.js'
-import { ClientContext } from './client-context.js'
+import { report } from '../report-error.js'
+import { AcceptQueue } from './channel/accept-queue.js'
+import type { Channel } from './channel/channel.js'
+import type { JoinedInfo, ServerLink } from './channel/server-link.js'
+import { type Session, Sessions } from './channel/sessions.js'
 import {
   type AcceptOptions,
   concurrency,
@@ -19,14 +18,16 @@ import {
   parseServeOptions,
   type ServeOptions,
 } from './client-options.js'
-import { type Connection, HeldConnection } from './connection.js'
-import { ConnectionListeners } from './connection-listeners.js'
-import { closedError, type DrainInfo, lostError, retiredError } from './ending.js'
-import { leaveProcess } from './leave-process.js'
-import type { ReceivedConnection } from './received-connection.js'
-import { type ServedServer, serveOn } from './serve.js'
-import type { JoinedInfo, Service } from './service.js'
-import { uncaught } from './uncaught.js'
+import { adoptSocket } from './connection/adopt-socket.js'
+import { type Connection, HeldConnection } from './connection/connection.js'
+import { ConnectionListeners } from './connection/connection-listeners.js'
+import type { ReceivedConnection } from './connection/received-connection.js'
+import type { ClientEvents } from './events.js'
+import { ClientContext } from './lifecycle/client-context.js'
+import { closedError, type DrainInfo, lostError, retiredError } from './lifecycle/close-errors.js'
+import { leaveProcess } from './lifecycle/exit-process.js'
+import { uncaught } from './lifecycle/uncaught.js'
+import { type ServedServer, serveOn } from './serve/serve.js'
 
 /**
  * A worker's side: takes connections from the server that started this process, or that it has joined. Made by
@@ -34,13 +35,13 @@ import { uncaught } from './uncaught.js'
  * retires this worker or has died; one that joins by itself goes on, and joins again.
  */
 export class Client extends EventEmitter<ClientEvents> {
-  readonly #service: Service
-  readonly #berths: Berths
+  readonly #link: ServerLink
+  readonly #sessions: Sessions
   readonly #keepAlive = new KeepAlive()
   readonly #context = new ClientContext()
-  readonly #accepts = new AcceptQueue(() => this.#berths.pumpSoon())
+  readonly #accepts = new AcceptQueue(() => this.#sessions.pumpSoon())
   /** Taken for a listener that left before its turn came; they go to whoever asks next. */
-  readonly #surplus: [ReceivedConnection, Berth][] = []
+  readonly #surplus: [ReceivedConnection, Session][] = []
   #state: 'open' | 'closing' | 'closed' = 'open'
   /** Why there are no more connections, once that is so. */
   #ending: () => SocketServerError = closedError
@@ -55,22 +56,22 @@ export class Client extends EventEmitter<ClientEvents> {
   })
 
   /** @internal */
-  constructor(service: Service, port: number) {
+  constructor(link: ServerLink, port: number) {
     super()
-    this.#service = service
-    this.#berths = new Berths(port, {
+    this.#link = link
+    this.#sessions = new Sessions(port, {
       demand: () => this.#demand(),
-      receive: (connection, berth) => this.#receive(connection, berth),
+      receive: (connection, session) => this.#receive(connection, session),
       leaseOver: () => this.#closeIfDone(),
-      exhausted: (berth, phase) => this.#exhausted(berth, phase),
-      phaseChanged: (berth, phase) => this.#phaseChanged(berth, phase),
+      exhausted: (session, phase) => this.#exhausted(session, phase),
+      phaseChanged: (session, phase) => this.#phaseChanged(session, phase),
     })
     this.#keepAlive.hold()
   }
 
   /** @internal Takes connections from this channel from now on. */
   attach(channel: Channel): void {
-    if (this.#state === 'open') this.#berths.add(channel)
+    if (this.#state === 'open') this.#sessions.add(channel)
   }
 
   /** @internal The server that it has joined has welcomed it. */
@@ -89,16 +90,16 @@ export class Client extends EventEmitter<ClientEvents> {
 
   /** Connections this client holds now. */
   get leases(): number {
-    return this.#berths.leases
+    return this.#sessions.leases
   }
 
   /** The most leases it may have, 1 to 4294967295, or Infinity, the default. What it holds already is not affected. */
   get concurrency(): number {
-    return this.#berths.concurrency
+    return this.#sessions.concurrency
   }
 
   set concurrency(limit: number) {
-    this.#berths.concurrency = concurrency('concurrency', limit)
+    this.#sessions.concurrency = concurrency('concurrency', limit)
   }
 
   /** @internal */
@@ -150,8 +151,8 @@ export class Client extends EventEmitter<ClientEvents> {
       )
     }
     this.#served = serveOn(server, {
-      port: this.#berths.port,
-      listeners: this.#service.settings.listeners,
+      port: this.#sessions.port,
+      listeners: this.#link.settings.listeners,
       ready: () => this.#wantMore(),
       stopped: () => this.#servedStopped(),
       ref: () => void this.ref(),
@@ -166,7 +167,7 @@ export class Client extends EventEmitter<ClientEvents> {
    * Otherwise connecting has said so, and this does nothing.
    */
   ready(): this {
-    this.#service.ready()
+    this.#link.ready()
     return this
   }
 
@@ -200,28 +201,28 @@ export class Client extends EventEmitter<ClientEvents> {
 
   #wantMore(): void {
     while (this.#surplus.length > 0 && this.#demand() > 0) {
-      for (const [connection, berth] of this.#surplus.splice(0, 1)) this.#receive(connection, berth)
+      for (const [connection, session] of this.#surplus.splice(0, 1)) this.#receive(connection, session)
     }
-    this.#berths.pumpSoon()
+    this.#sessions.pumpSoon()
   }
 
-  #receive(connection: ReceivedConnection, berth: Berth): void {
+  #receive(connection: ReceivedConnection, session: Session): void {
     try {
-      this.#context.run(() => this.#pass(connection, berth))
+      this.#context.run(() => this.#pass(connection, session))
     } catch (error) {
-      berth.giveUp(connection)
+      session.giveUp(connection)
       // Not here: connections that came along still wait in line, and a listener may throw.
       process.nextTick(() => report(this, error instanceof Error ? error : new Error(String(error))))
     }
   }
 
   /** Gives a connection to who is next. Throws if no socket could be made of it. */
-  #pass(connection: ReceivedConnection, berth: Berth): void {
-    const { leases } = berth
+  #pass(connection: ReceivedConnection, session: Session): void {
+    const { leases } = session
     if (this.#accepts.length > 0) {
       const socket = adoptSocket(connection)
       leases.begin('finish', socket, connection)
-      this.#accepts.give(new HeldConnection(socket, connection, berth.handBack))
+      this.#accepts.give(new HeldConnection(socket, connection, session.handBack))
     } else if (this.#served !== undefined) {
       const served = this.#served
       const socket = served.receive(connection)
@@ -229,42 +230,42 @@ export class Client extends EventEmitter<ClientEvents> {
     } else if (this.listenerCount('connection') > 0) {
       const socket = adoptSocket(connection)
       leases.begin('close', socket, connection)
-      const held = new HeldConnection(socket, connection, berth.handBack)
+      const held = new HeldConnection(socket, connection, session.handBack)
       uncaught(() => this.emit('connection', socket, held))
     } else {
-      this.#surplus.push([connection, berth])
+      this.#surplus.push([connection, session])
     }
   }
 
-  #phaseChanged(berth: Berth, { phase, reason }: ReceiverPhase): void {
+  #phaseChanged(session: Session, { phase, reason }: ReceiverPhase): void {
     debug('the channel to the server is %s%s', phase, reason === undefined ? '' : `: ${reason}`)
     if (phase === 'draining') this.#drain({ reason: 'server', timeout: undefined })
     if (phase === 'retired') {
       this.#drain({ reason: 'retired', timeout: this.#drainTimeout })
-      if (this.#service.rejoins) this.#berths.leave(berth)
+      if (this.#link.rejoins) this.#sessions.leave(session)
       else this.#finish(retiredError)
     }
-    if (phase === 'ended' && !this.#service.rejoins) this.#ended(reason)
+    if (phase === 'ended' && !this.#link.rejoins) this.#ended(reason)
   }
 
   /** There is no server any more that would see to it that what is still open ends in time. */
   #ended(reason: ReceiverPhase['reason']): void {
     if (this.#state === 'closed' || reason === 'left') return
     // The server has ended the channel: the time for what it knew of is over.
-    if (reason === 'closed') this.#berths.endLeases()
+    if (reason === 'closed') this.#sessions.endLeases()
     else if (this.#drainTimeout !== undefined) setTimeout(() => this.#expire(), this.#drainTimeout).unref()
     this.#drain({ reason: reason === 'eof' ? 'lost' : 'retired', timeout: this.#drainTimeout })
   }
 
   #expire(): void {
     this.#finish(lostError)
-    this.#berths.endLeases()
+    this.#sessions.endLeases()
   }
 
   /** A channel is over and nothing of what it brought is left. */
-  #exhausted(berth: Berth, { reason, message }: ReceiverPhase): void {
-    if (this.#service.rejoins) {
-      this.#berths.leave(berth)
+  #exhausted(session: Session, { reason, message }: ReceiverPhase): void {
+    if (this.#link.rejoins) {
+      this.#sessions.leave(session)
       return
     }
     if (this.#state !== 'open') return
@@ -275,7 +276,7 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   get #drainTimeout(): number | undefined {
-    const { drainTimeout } = this.#service.settings
+    const { drainTimeout } = this.#link.settings
     return drainTimeout === 0 ? undefined : drainTimeout
   }
 
@@ -303,22 +304,22 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#state = 'closing'
     this.#ending = ending
     this.#accepts.reject(ending)
-    this.#berths.stop()
+    this.#sessions.stop()
     // From here on the sockets keep the process alive, exactly as far as they do in Node: one that is paused, or whose client
     // says nothing and is not waited for, does not.
     this.#keepAlive.release()
-    this.#service.left(this)
+    this.#link.left(this)
     this.#served?.finish()
-    for (const [connection, berth] of this.#surplus.splice(0)) berth.giveUp(connection)
+    for (const [connection, session] of this.#surplus.splice(0)) session.giveUp(connection)
     this.#closeIfDone()
   }
 
   #closeIfDone(): void {
-    if (this.#state !== 'closing' || this.#berths.leases > 0) return
+    if (this.#state !== 'closing' || this.#sessions.leases > 0) return
     this.#state = 'closed'
-    this.#berths.close()
+    this.#sessions.close()
     this.#served?.end()
-    if (this.#ending !== closedError && !this.#service.rejoins) leaveProcess(this.#service.settings)
+    if (this.#ending !== closedError && !this.#link.rejoins) leaveProcess(this.#link.settings)
     process.nextTick(() => {
       this.#settleClosed()
       this.emit('close')

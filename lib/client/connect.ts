@@ -5,13 +5,13 @@ import { CHANNEL_VARIABLE } from '../channel-variable.js'
 import { invalidType, SocketServerError } from '../errors.js'
 import { markConnected } from '../worker-identity.js'
 import { readSettings, SETTINGS_VARIABLE } from '../worker-settings.js'
-import { Channel } from './channel.js'
+import { Channel } from './channel/channel.js'
+import { join } from './channel/reconnecting-channel.js'
+import type { ServerLink } from './channel/server-link.js'
 import { Client } from './client.js'
 import { type ConnectOptions, parseConnectOptions } from './client-options.js'
-import { join } from './membership.js'
-import { leaveSignalsToParent } from './parent-signals.js'
-import type { Service } from './service.js'
-import { tcpConstructor } from './stream-handle.js'
+import { tcpConstructor } from './connection/stream-handle.js'
+import { leaveSignalsToParent } from './lifecycle/parent-signals.js'
 
 /**
  * Connects to the server that started this process or thread, or, with a path, joins the server that shares it: then this may
@@ -45,7 +45,7 @@ export function connect(...given: [options?: string | ConnectOptions]): Client {
   return client
 }
 
-function parentOf(channel: Channel): Service {
+function parentOf(channel: Channel): ServerLink {
   return { settings: channel.settings, rejoins: false, ready: () => channel.open(), left: () => {} }
 }
 

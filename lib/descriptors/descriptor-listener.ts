@@ -2,7 +2,7 @@ import { hasCode, illegalConstructor, SocketServerError, systemError } from '../
 import { adoptUnixListener, bindUnixListener, type NativeUnixListener } from '../native.js'
 import { adoptable, type DescriptorOwner, relinquish } from './descriptor.js'
 import { DescriptorStream } from './descriptor-stream.js'
-import { Occupation } from './occupation.js'
+import { Occupation } from './pending-ref.js'
 import { socketName } from './socket-name.js'
 import {
   type DescriptorAcceptOptions,

@@ -3,7 +3,7 @@ import { adoptStream, kindOf, type NativeStream, streamPair } from '../native.js
 import { connectWhenThereIsRoom } from './connecting.js'
 import { adoptable, type DescriptorOwner, relinquish } from './descriptor.js'
 import type { DescriptorSource } from './descriptor-source.js'
-import { Occupation } from './occupation.js'
+import { Occupation } from './pending-ref.js'
 import { type Received, readOutcome } from './received.js'
 import { socketName } from './socket-name.js'
 import {

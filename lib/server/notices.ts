@@ -1,11 +1,11 @@
+import { errorAddress, fromNative } from '../address.js'
 import { debug } from '../diagnostics.js'
 import { SocketServerError, systemError } from '../errors.js'
 import { endOf, type Notice } from '../native.js'
-import { errorAddress, fromNative } from './address.js'
-import { JoinedWorker } from './joined-worker.js'
 import type { CutInfo, ShedInfo } from './stats.js'
-import { bodyName } from './worker-body.js'
-import type { KnownWorker } from './worker-handle.js'
+import { JoinedWorker } from './worker/joined-worker.js'
+import type { KnownWorker } from './worker/worker-handle.js'
+import { runtimeName } from './worker/worker-runtime.js'
 
 /** What a server does about what its native side has to say. */
 export interface NoticeReader {
@@ -46,7 +46,7 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
       if (notice.connection) reader.shed(shedInfo(notice.connection, notice.reason))
       break
     case 'accept-error':
-      if (notice.error) reader.failed(systemError(notice.error, notice.error.syscall, place(notice)))
+      if (notice.error) reader.failed(systemError(notice.error, notice.error.syscall, slot(notice)))
       break
     case 'worker-limit':
       if (notice.error) {
@@ -109,10 +109,10 @@ function protocolError({ message }: Notice, worker: KnownWorker | undefined, cou
 }
 
 function describe(worker: KnownWorker | undefined): string {
-  return worker === undefined ? 'a worker that has gone' : `worker ${worker.id} (${bodyName(worker)})`
+  return worker === undefined ? 'a worker that has gone' : `worker ${worker.id} (${runtimeName(worker)})`
 }
 
-function place({ address }: Notice): { address?: string; port?: number } {
+function slot({ address }: Notice): { address?: string; port?: number } {
   return address === undefined ? {} : errorAddress(fromNative(address))
 }
 

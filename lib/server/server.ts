@@ -2,38 +2,39 @@
 
 import { EventEmitter } from 'node:events'
 import { type InspectOptions, inspect } from 'node:util'
+import type { ListenAddress, PathAddress, TcpAddress } from '../address.js'
 import { Descriptor } from '../descriptors/descriptor.js'
 import { debug, diagnostics } from '../diagnostics.js'
 import { SocketServerError, systemError } from '../errors.js'
-import { report, type ServerEvents } from '../events.js'
 import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
+import { report } from '../report-error.js'
 import { forbidForkLoop } from '../worker-identity.js'
-import type { ListenAddress, PathAddress, TcpAddress } from './address.js'
 import { Drain } from './drain.js'
-import { type ForkOptions, parseForkOptions } from './fork-options.js'
-import { listenOn } from './listen.js'
+import type { ServerEvents } from './events.js'
+import { listenOn } from './listen/listen.js'
 import {
   type ListenOptions,
   type PathListenOptions,
   type PortListenOptions,
   parseListenTarget,
-} from './listen-target.js'
+} from './listen/listen-target.js'
 import { type NoticeReader, readNotice } from './notices.js'
-import type { Pool } from './pool.js'
+import { type ForkOptions, parseForkOptions } from './pool/fork-options.js'
+import type { Pool } from './pool/pool.js'
+import { Supervisor } from './pool/supervisor.js'
+import { parseThreadOptions, type ThreadOptions } from './pool/thread-options.js'
 import { RepeatedErrors } from './repeated-errors.js'
 import { type DrainOptions, parseDrainOptions, parseServerOptions, type ServerOptions } from './server-options.js'
 import { SetupWarnings } from './setup-warnings.js'
-import type { Share } from './share.js'
-import { parseShareOptions, type ShareOptions } from './share-options.js'
-import { Shares } from './shares.js'
+import type { Share } from './share/share.js'
+import { parseShareOptions, type ShareOptions } from './share/share-options.js'
+import { Shares } from './share/shares.js'
 import { closeOnSignals } from './signals.js'
-import { spawnWorker } from './spawn-worker.js'
 import type { DrainResult, ServerStats } from './stats.js'
-import { Supervisor } from './supervisor.js'
-import { startThread } from './thread-body.js'
-import { parseThreadOptions, type ThreadOptions } from './thread-options.js'
-import type { ProcessHandle, ThreadHandle, WorkerHandle } from './worker-handle.js'
+import { spawnWorker } from './worker/child-process.js'
+import { startThread } from './worker/thread-runtime.js'
+import type { ProcessHandle, ThreadHandle, WorkerHandle } from './worker/worker-handle.js'
 
 /**
  * Makes a server: it accepts connections in a thread of its own and hands each to a worker that asks for one.

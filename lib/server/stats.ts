@@ -1,4 +1,4 @@
-import type { WorkerState } from './worker-handle.js'
+import type { WorkerState } from './worker/worker-handle.js'
 
 /** A snapshot of the counters of a server. Totals only grow. */
 export interface ServerStats {

@@ -1,0 +1,171 @@
+// How many connections a worker asks for: never more than its limit and never more than somebody waits for.
+
+import { setImmediate as turn } from 'node:timers/promises'
+import test from 'ava'
+import fc from 'fast-check'
+import { library } from '../helpers/library.js'
+import { until } from '../helpers/until.js'
+
+const { Lane } = library('client/channel/lane')
+
+/** Stands for the native side: sends as much as the credit allows and the parent has. */
+class FakeChannel {
+  readonly phase = { phase: 'open' }
+  supply = 0
+  ended = 0
+  worstCredit = 0
+  exchanges = 0
+  /** Whether the parent waits to hear of a lease that ends. */
+  isAwaited = false
+  #credit = 0
+  #next = 0
+  isStopped = false
+
+  add(): void {}
+
+  leaseEnded(): boolean {
+    this.ended += 1
+    return this.isAwaited
+  }
+
+  stopped(): void {
+    this.isStopped = true
+  }
+
+  exchange(_lane: unknown, room: number, window: number): object[] {
+    this.exchanges += 1
+    const taken: object[] = []
+    while (this.supply > 0 && taken.length < room && this.#credit > 0) {
+      this.supply -= 1
+      this.#credit -= 1
+      taken.push({ id: this.#next++ })
+    }
+    this.#credit = Math.min(window, room - taken.length)
+    this.worstCredit = Math.max(this.worstCredit, this.#credit)
+    return taken
+  }
+}
+
+interface World {
+  channel: FakeChannel
+  lane: InstanceType<typeof Lane>
+  owner: { wanted: number; received: number; worst: number }
+}
+
+function world(): World {
+  const channel = new FakeChannel()
+  const owner = { wanted: 0, received: 0, worst: 0 }
+  const lane: InstanceType<typeof Lane> = Reflect.construct(Lane, [
+    0,
+    channel,
+    {
+      demand: () => owner.wanted,
+      receive: () => {
+        owner.received += 1
+        owner.wanted -= 1
+        owner.worst = Math.max(owner.worst, lane.leases)
+      },
+      exhausted: () => {},
+      phaseChanged: () => {},
+    },
+  ])
+  return { channel, lane, owner }
+}
+
+test('leases never exceed the concurrency, what is asked for is never more than is wanted, and none is forgotten', async (t) => {
+  const step = fc.record({ supply: fc.nat(5), want: fc.nat(5), over: fc.nat(5) })
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 30 }), async (concurrency, steps) => {
+      const { channel, lane, owner } = world()
+      lane.concurrency = concurrency
+      let wanted = 0
+      let supplied = 0
+      let over = 0
+      for (const next of steps) {
+        channel.supply += next.supply
+        supplied += next.supply
+        owner.wanted += next.want
+        wanted += next.want
+        lane.pump()
+        for (let i = 0; i < next.over && lane.leases > 0; i++) {
+          lane.leaseEnded()
+          over += 1
+        }
+        await turn()
+        lane.pump()
+      }
+      // The native side would wake it for each that comes.
+      for (let pumps = 0; pumps < 200; pumps++) {
+        lane.pump()
+        for (; lane.leases > 0; over++) lane.leaseEnded()
+      }
+      t.is(owner.received, Math.min(wanted, supplied))
+      t.true(owner.worst <= concurrency)
+      t.true(channel.worstCredit <= concurrency)
+      lane.stop()
+      t.is(channel.ended, over)
+      t.true(channel.isStopped)
+    }),
+    { numRuns: 50 },
+  )
+})
+
+test('whoever takes connections as they come has a bounded number of them on the way, and as many as come', (t) => {
+  const { channel, lane, owner } = world()
+  owner.wanted = Number.POSITIVE_INFINITY
+  lane.pump()
+  t.true(channel.worstCredit >= 1 && channel.worstCredit <= 253, 'no more than descriptors fit a message')
+  channel.supply = 1000
+  for (let i = 0; i < 100; i++) lane.pump()
+  t.is(owner.received, 1000)
+})
+
+test('many wishes of one tick are one exchange', async (t) => {
+  const { channel, lane, owner } = world()
+  let exchanges = 0
+  const exchange = channel.exchange.bind(channel)
+  channel.exchange = (...args) => {
+    exchanges += 1
+    return exchange(...args)
+  }
+  for (let i = 0; i < 10; i++) {
+    owner.wanted += 1
+    lane.pumpSoon()
+  }
+  await turn()
+  t.is(exchanges, 1)
+  t.is(channel.worstCredit, 10)
+})
+
+test('a lease that ends is counted at once, and told soon if the parent waits for it', async (t) => {
+  const { channel, lane, owner } = world()
+  owner.wanted = 3
+  lane.pump()
+  channel.supply = 3
+  lane.pump()
+  const { exchanges } = channel
+  lane.leaseEnded()
+  t.is(channel.ended, 1)
+  channel.isAwaited = true
+  lane.leaseEnded()
+  lane.leaseEnded()
+  t.is(channel.ended, 3)
+  t.is(channel.exchanges, exchanges)
+  await until(() => channel.exchanges > exchanges)
+  t.is(channel.exchanges, exchanges + 1)
+})
+
+test('a lane that has stopped asks for nothing and still reports what ends', (t) => {
+  const { channel, lane, owner } = world()
+  owner.wanted = 3
+  lane.pump()
+  channel.supply = 2
+  lane.pump()
+  t.is(lane.leases, 2)
+  lane.stop()
+  channel.supply = 5
+  lane.leaseEnded()
+  lane.pump()
+  t.is(owner.received, 2)
+  t.is(channel.ended, 1)
+})

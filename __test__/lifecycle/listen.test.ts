@@ -1,0 +1,204 @@
+import { once } from 'node:events'
+import { existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { createServer as createNetServer, type Server as NetServer } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { ask, call } from '../helpers/caller.js'
+import { run } from '../helpers/program.js'
+import { forkFixture, portOf, startServer } from '../helpers/served.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
+import { within } from '../helpers/within.js'
+
+const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ family }) => family === 'IPv6'))
+const withIPv6 = hasIPv6 ? test : test.skip
+
+test('listens on an object with a port, a host and a backlog', async (t) => {
+  const server = startServer(t)
+  for (const host of ['127.0.0.1', '0.0.0.0']) {
+    const { port, ...rest } = await server.listen({ port: 0, host, backlog: 4096 })
+    t.deepEqual(rest, { address: host, family: 'IPv4' })
+    forkFixture(server, 'hello', { args: [String(port)] })
+    t.like(JSON.parse(await ask(port)), { remoteAddress: '127.0.0.1', localPort: port })
+  }
+})
+
+test('listens on a host by its name', async (t) => {
+  const { address } = await startServer(t).listen({ port: 0, host: 'localhost' })
+  t.true(['127.0.0.1', '::1'].includes(address))
+})
+
+test('listens on a port and a host', async (t) => {
+  const server = startServer(t)
+  const { port, ...rest } = await server.listen(0, '127.0.0.1')
+  t.deepEqual(rest, { address: '127.0.0.1', family: 'IPv4' })
+  t.true(port > 0)
+  forkFixture(server, 'hello')
+  t.like(JSON.parse(await ask(port)), { localPort: port })
+})
+
+withIPv6('listens on a port alone: everywhere, on IPv6 and IPv4', async (t) => {
+  const server = startServer(t)
+  const { port, ...rest } = await server.listen(0)
+  t.deepEqual(rest, { address: '::', family: 'IPv6' })
+  forkFixture(server, 'hello')
+  t.like(JSON.parse(await ask({ port, host: '::1' })), { remoteAddress: '::1' })
+  // A client of IPv4 has the address that net gives it on such a listener.
+  t.like(JSON.parse(await ask({ port, host: '127.0.0.1' })), { remoteAddress: '::ffff:127.0.0.1' })
+})
+
+withIPv6("listens on '::' with IPv4 included, or without, as ipv6Only says", async (t) => {
+  const server = startServer(t)
+  const both = await server.listen({ port: 0, host: '::' })
+  const only = await server.listen({ port: 0, host: '::', ipv6Only: true })
+  forkFixture(server, 'hello')
+  t.like(JSON.parse(await ask({ port: both.port, host: '127.0.0.1' })), { localPort: both.port })
+  t.like(JSON.parse(await ask({ port: only.port, host: '::1' })), { localPort: only.port, remoteAddress: '::1' })
+  await t.throwsAsync(ask({ port: only.port, host: '127.0.0.1' }), { code: 'ECONNREFUSED' })
+})
+
+withIPv6('an address of IPv6 is given as net gives it', async (t) => {
+  const server = startServer(t)
+  const { port, ...rest } = await server.listen(0, '::1')
+  t.deepEqual(rest, { address: '::1', family: 'IPv6' })
+  forkFixture(server, 'hello')
+  const told = JSON.parse(await ask({ port, host: '::1' }))
+  t.like(told, { remoteAddress: '::1', socket: { remoteAddress: '::1' } })
+})
+
+for (const form of ['string', 'object'] as const) {
+  test(`listens on a Unix path, as ${form}, and removes it at the end`, async (t) => {
+    const path = join(temporaryDirectory(t), 'app.sock')
+    const server = startServer(t)
+    t.deepEqual(await (form === 'string' ? server.listen(path) : server.listen({ path })), { path })
+    t.true(statSync(path).isSocket())
+    forkFixture(server, 'hello')
+    const told = JSON.parse(await ask(path))
+    t.true(told.socket.isSocket)
+    t.deepEqual([told.remoteAddress, told.remotePort, told.localPort], [undefined, undefined, undefined])
+    await server.close()
+    t.false(existsSync(path))
+  })
+}
+
+test('destroy() removes a Unix path, too', async (t) => {
+  const path = join(temporaryDirectory(t), 'app.sock')
+  const server = startServer(t)
+  await server.listen({ path })
+  server.destroy()
+  await server.close()
+  t.false(existsSync(path))
+})
+
+test('a Unix path that somebody else has put there since is left alone', async (t) => {
+  const path = join(temporaryDirectory(t), 'app.sock')
+  const server = startServer(t)
+  await server.listen({ path })
+  rmSync(path)
+  mkdirSync(path)
+  await server.close()
+  t.true(statSync(path).isDirectory())
+})
+
+test('a Unix socket is for those whom readableAll and writableAll name', async (t) => {
+  const directory = temporaryDirectory(t)
+  const server = startServer(t)
+  const mode = async (name: string, options: object): Promise<string> => {
+    const path = join(directory, name)
+    await server.listen({ path, ...options })
+    return (statSync(path).mode & 0o666).toString(8)
+  }
+  const own = Number.parseInt(await mode('own', {}), 8)
+  t.is(own & 0o022, 0, 'others cannot connect')
+  t.is(await mode('both', { readableAll: true, writableAll: true }), '666')
+  t.is(Number.parseInt(await mode('written', { writableAll: true }), 8) & 0o222, 0o222)
+})
+
+test('a string of digits is a port, as in net', async (t) => {
+  const server = startServer(t)
+  const address = await server.listen('0', '127.0.0.1')
+  t.true(portOf(address) > 0)
+})
+
+test('adopts a descriptor that listens already, inherited from a parent', async (t) => {
+  const owner = createNetServer()
+  await once(owner.listen(0, '127.0.0.1'), 'listening')
+  const address = owner.address()
+  const program = run(t, 'parent-with-descriptor', { descriptors: [descriptorOf(owner)] })
+  // From here on only that program has it.
+  owner.close()
+  t.deepEqual(await program.json(), address)
+  const port = Number(typeof address === 'object' && address?.port)
+  t.like(JSON.parse(await ask(port)), { localPort: port })
+  program.process.kill('SIGTERM')
+  t.is(await program.exit(), 0)
+  await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
+})
+
+test('adopts a Unix socket, and leaves its path to whoever made it', async (t) => {
+  const path = join(temporaryDirectory(t), 'app.sock')
+  const owner = createNetServer()
+  await once(owner.listen(path), 'listening')
+  const program = run(t, 'parent-with-descriptor', { descriptors: [descriptorOf(owner)] })
+  // Its owner would remove it when it closes.
+  renameSync(path, `${path}.kept`)
+  owner.close()
+  t.deepEqual(await program.json(), { path })
+  t.regex(await ask(`${path}.kept`), /"pid"/)
+  renameSync(`${path}.kept`, path)
+  program.process.kill('SIGTERM')
+  t.is(await program.exit(), 0)
+  t.true(existsSync(path))
+})
+
+test('a server listens in several slots, and tells of each in order', async (t) => {
+  const path = join(temporaryDirectory(t), 'app.sock')
+  const server = startServer(t)
+  const told: unknown[] = []
+  server.on('listening', (address) => told.push(address))
+  const addresses = [
+    await server.listen(0, '127.0.0.1'),
+    await server.listen({ path }),
+    await server.listen(0, '127.0.0.1'),
+  ]
+  t.deepEqual(server.addresses(), addresses)
+  t.deepEqual(told, addresses)
+  forkFixture(server, 'hello')
+  for (const address of addresses) t.regex(await ask('port' in address ? address.port : address.path), /"pid"/)
+})
+
+test('connections are taken from all listeners while no worker is there', async (t) => {
+  const server = startServer(t)
+  const ports = [await server.listen(0, '127.0.0.1'), await server.listen(0, '127.0.0.1')].map(portOf)
+  const callers = ports.map((port) => call(t, port))
+  forkFixture(server, 'hello')
+  const told = await Promise.all(callers.map((caller) => caller.answer()))
+  t.deepEqual(
+    told.map((text) => JSON.parse(text).localPort),
+    ports,
+  )
+})
+
+test('a signal gives up a listen(), and closes the server later, as in net', async (t) => {
+  const given = await t.throwsAsync(startServer(t).listen({ port: 0, signal: AbortSignal.abort('no') }))
+  t.like(given, { name: 'AbortError', code: 'ABORT_ERR', cause: 'no' })
+
+  const naming = new AbortController()
+  const named = startServer(t).listen({ port: 0, host: 'localhost', signal: naming.signal })
+  naming.abort()
+  t.like(await t.throwsAsync(named), { code: 'ABORT_ERR' })
+
+  const server = startServer(t)
+  const controller = new AbortController()
+  const { port } = await server.listen({ port: 0, host: '127.0.0.1', signal: controller.signal })
+  const closed = once(server, 'close')
+  controller.abort()
+  await within(closed, 'the close event')
+  await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
+})
+
+function descriptorOf(server: NetServer): number {
+  const handle: unknown = Reflect.get(server, '_handle')
+  if (typeof handle !== 'object' || handle === null) throw new Error('This server does not listen')
+  return Number(Reflect.get(handle, 'fd'))
+}

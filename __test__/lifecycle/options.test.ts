@@ -1,0 +1,77 @@
+import { availableParallelism } from 'node:os'
+import test from 'ava'
+import fc from 'fast-check'
+import { library } from '../helpers/library.js'
+
+const { parseListenTarget } = library('server/listen/listen-target')
+const { parsePoolOptions } = library('server/pool/pool-options')
+const { parseDrainOptions, parseServerOptions } = library('server/server-options')
+
+test('a server that is told nothing has the documented settings', (t) => {
+  t.deepEqual(parseServerOptions({}), {
+    maxQueue: 1024,
+    queueTimeoutMs: 0,
+    policy: 'least-busy',
+    killTimeout: 5000,
+    signals: false,
+  })
+  t.deepEqual(
+    parseServerOptions({ maxQueue: undefined, queueTimeout: undefined, policy: undefined }),
+    parseServerOptions({}),
+  )
+  t.is(parseDrainOptions({}), 10_000)
+  t.is(parseDrainOptions({ timeout: 0 }), 0)
+})
+
+test('a listener that is told only where has the defaults of net', (t) => {
+  const port = { kind: 'port', port: 80, host: undefined, ipv6Only: false, backlog: 511, signal: undefined }
+  t.deepEqual(parseListenTarget(80, undefined), port)
+  t.deepEqual(parseListenTarget('80', undefined), port)
+  t.deepEqual(parseListenTarget({ port: '80' }, undefined), port)
+  t.deepEqual(parseListenTarget(80, '::1'), { ...port, host: '::1' })
+  const path = { kind: 'path', path: '/a', readableAll: false, writableAll: false, backlog: 511, signal: undefined }
+  t.deepEqual(parseListenTarget('/a', undefined), path)
+  t.deepEqual(parseListenTarget({ path: '/a' }, undefined), path)
+  t.deepEqual(parseListenTarget({ fd: 3 }, undefined), { kind: 'fd', fd: 3, descriptor: undefined, signal: undefined })
+})
+
+test('of several slots, a descriptor comes before a port, and a port before a path, as in net', (t) => {
+  t.is(parseListenTarget({ fd: 3, port: 80, path: '/a' }, undefined).kind, 'fd')
+  t.is(parseListenTarget({ port: 80, path: '/a' }, undefined).kind, 'port')
+})
+
+test('any string is a port or a path, and never both', (t) => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.stringMatching(/^\s*\d{1,4}\s*$/)), (text) => {
+      const isPort = /^\s*[0-9]+\s*$/.test(text)
+      try {
+        t.is(parseListenTarget(text, undefined).kind, isPort ? 'port' : 'path')
+      } catch (error) {
+        t.true(isPort ? Number(text) > 65535 : text === '' || text.includes('\0'), String(error))
+      }
+    }),
+  )
+})
+
+const NO_OTHERS = { known: [] }
+
+test('a pool that is told nothing is as large as the machine, and takes what it is not told from the server', (t) => {
+  const { workers, settings, rest } = parsePoolOptions({}, 1234, NO_OTHERS)
+  t.is(workers, availableParallelism())
+  t.like(settings, {
+    isReadyManual: false,
+    readyTimeout: 30_000,
+    drainTimeout: 30_000,
+    killTimeout: 1234,
+    stallTimeout: 0,
+  })
+  t.deepEqual(rest, {})
+  t.is(parsePoolOptions({ killTimeout: 5 }, 1234, NO_OTHERS).settings.killTimeout, 5)
+})
+
+test("what is not a pool's is left for whoever starts its workers", (t) => {
+  const { rest } = parsePoolOptions(Object.assign({ workers: 1, restart: false }, { cwd: '/', env: {} }), 0, {
+    known: ['cwd', 'env'],
+  })
+  t.deepEqual(rest, Object.assign({}, { cwd: '/', env: {} }))
+})

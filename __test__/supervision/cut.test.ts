@@ -1,0 +1,93 @@
+import type { CutInfo, Server } from '@socketserver/node'
+import test from 'ava'
+import { type Caller, call } from '../helpers/caller.js'
+import { serve, startThreads } from '../helpers/served.js'
+import { until } from '../helpers/until.js'
+
+interface Cut extends CutInfo {
+  worker: number
+}
+
+function cutsOf(server: Server): Cut[] {
+  const cuts: Cut[] = []
+  server.on('cut', ({ id }, info) => cuts.push({ worker: id, ...info }))
+  return cuts
+}
+
+async function isCut(caller: Caller): Promise<boolean> {
+  return (await caller.answer().catch(() => '')) === ''
+}
+
+test('a worker that is killed takes along exactly the connections it held, which is told', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'hold-until-told', { workers: 2 })
+  const cuts = cutsOf(server)
+  const callers = Array.from({ length: 9 }, () => call(t, port).say('token\n'))
+  for (const _ of callers) await reports.next('held')
+  const [survivor, victim] = [...pool.workers].sort((a, b) => a.leases - b.leases)
+  const held = victim?.leases ?? 0
+  t.true(held > 0)
+  victim?.process.kill('SIGKILL')
+  await until(() => cuts.length === 1)
+  t.deepEqual(cuts, [{ worker: victim?.id ?? 0, connections: held, reason: 'exited' }])
+  t.is(server.stats().cut, held)
+  survivor?.process.send('release')
+  const ends = await Promise.all(callers.map(isCut))
+  t.is(ends.filter(Boolean).length, held)
+  t.is(victim?.handled, held)
+})
+
+test('what a retired worker does not finish by drainTimeout is ended and told; it exits by itself', async (t) => {
+  const { server, pool, reports, port } = await serve(t, 'hold-until-told', { drainTimeout: 300 })
+  const cuts = cutsOf(server)
+  const callers = [1, 2, 3].map(() => call(t, port).say('token\n'))
+  for (const _ of callers) await reports.next('held')
+  const exits: unknown[] = []
+  server.on('exit', (_worker, code, signal) => exits.push(code ?? signal))
+  let cutAt = 0
+  server.on('cut', () => {
+    cutAt = performance.now()
+  })
+  const started = performance.now()
+  await pool.resize(0)
+  const exitedAt = performance.now()
+  t.true(exitedAt - started >= 295)
+  await until(() => cuts.length > 0)
+  t.deepEqual(cuts, [{ worker: 1, connections: 3, reason: 'timeout' }])
+  for (const caller of callers) t.true(await isCut(caller))
+  // On a machine that gives it no turn for a quarter of a second it gets its SIGTERM, as documented.
+  const hadNoTurn = exitedAt - cutAt >= 240
+  t.deepEqual(exits, [hadNoTurn && exits[0] === 'SIGTERM' ? 'SIGTERM' : 0])
+})
+
+test('a worker that does not leave gets SIGTERM after drainTimeout, and SIGKILL after killTimeout', async (t) => {
+  const options = { drainTimeout: 100, killTimeout: 1000 }
+  const { server, pool, reports, port } = await serve(t, 'stuck', {
+    ...options,
+    env: { ...process.env, BLOCK: '60000' },
+  })
+  const exits: unknown[] = []
+  server.on('exit', (_worker, code, signal) => exits.push(code ?? signal))
+  const caller = call(t, port)
+  await until(() => pool.workers[0]?.leases === 1)
+  pool.workers[0]?.process.send('block')
+  await reports.next('blocked')
+  await pool.close()
+  t.deepEqual(exits, ['SIGTERM'])
+  t.true(await isCut(caller))
+
+  const deaf = server.fork(require.resolve('./fixtures/deaf'), { workers: 1, ...options })
+  await deaf.ready
+  await deaf.close()
+  t.deepEqual(exits, ['SIGTERM', 'SIGKILL'])
+})
+
+test('what a thread holds when it is retired is ended after drainTimeout as well', async (t) => {
+  const { server, pool, reports, port } = await startThreads(t, 'hold-until-told', { drainTimeout: 300 })
+  const cuts = cutsOf(server)
+  const caller = call(t, port).say('token\n')
+  await reports.next('held')
+  await pool.resize(0)
+  await until(() => cuts.length > 0)
+  t.deepEqual(cuts, [{ worker: 1, connections: 1, reason: 'timeout' }])
+  t.true(await isCut(caller))
+})

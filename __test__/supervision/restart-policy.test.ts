@@ -1,0 +1,53 @@
+import test from 'ava'
+import fc from 'fast-check'
+import { library } from '../helpers/library.js'
+
+const { RestartPolicy } = library('server/pool/restart-policy')
+const SETTINGS = { minDelay: 200, maxDelay: 30_000, minUptime: 2000, crashLoop: 5 }
+
+test('a worker that has lived for long enough is replaced at once', (t) => {
+  const policy = new RestartPolicy(SETTINGS)
+  t.deepEqual(policy.exited(2000, 0.5), { delay: 0, failures: 0, isCrashLoop: false })
+  t.deepEqual(policy.exited(1e9, 0.5), { delay: 0, failures: 0, isCrashLoop: false })
+})
+
+test('each quick exit in a row doubles the delay, until they are a crash loop, which has the longest', (t) => {
+  const policy = new RestartPolicy(SETTINGS)
+  const delays = [undefined, 0, 1999, undefined, 5, 5, undefined].map((uptime) => policy.exited(uptime, 0))
+  t.deepEqual(
+    delays.map(({ delay }) => delay),
+    [200, 400, 800, 1600, 30_000, 30_000, 30_000],
+  )
+  t.deepEqual(
+    delays.map(({ isCrashLoop }) => isCrashLoop),
+    [false, false, false, false, true, true, true],
+  )
+  t.deepEqual(
+    delays.map(({ failures }) => failures),
+    [1, 2, 3, 4, 5, 6, 7],
+  )
+})
+
+test('an exit that was not quick begins the row anew', (t) => {
+  const policy = new RestartPolicy(SETTINGS)
+  for (let i = 0; i < 6; i++) policy.exited(undefined, 0)
+  t.is(policy.exited(2001, 0).delay, 0)
+  t.deepEqual(policy.exited(undefined, 0), { delay: 200, failures: 1, isCrashLoop: false })
+})
+
+test('chance takes off up to a quarter, and no delay is ever above the longest', (t) => {
+  const uptimes = fc.array(fc.option(fc.nat({ max: 4000 }), { nil: undefined }), { maxLength: 40 })
+  const chance = fc.double({ min: 0, max: 0.999999, noNaN: true })
+  fc.assert(
+    fc.property(uptimes, chance, (exits, luck) => {
+      const [lucky, unlucky] = [new RestartPolicy(SETTINGS), new RestartPolicy(SETTINGS)]
+      for (const uptime of exits) {
+        const { delay } = lucky.exited(uptime, luck)
+        const { delay: longest } = unlucky.exited(uptime, 0)
+        if (delay > longest || delay < Math.floor(longest * 0.75) || longest > SETTINGS.maxDelay) return false
+      }
+      return true
+    }),
+  )
+  t.pass()
+})

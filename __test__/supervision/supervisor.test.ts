@@ -1,0 +1,73 @@
+// When a server may say that it has closed: not before all that its workers took along has been told.
+
+import { EventEmitter } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
+import test from 'ava'
+import { library } from '../helpers/library.js'
+
+const { Supervisor } = library('server/pool/supervisor')
+const { parsePoolOptions } = library('server/pool/pool-options')
+
+interface World {
+  supervisor: InstanceType<typeof Supervisor>
+  exit: () => void
+}
+
+/** A supervisor of one worker, whose native side says nothing by itself. */
+function world(): World {
+  const native = { retire: () => {}, endChannel: () => {}, closeWorkerEnd: () => {}, channelStats: () => null }
+  const supervisor: InstanceType<typeof Supervisor> = Reflect.construct(Supervisor, [
+    Object.assign(new EventEmitter(), { addresses: () => [] }),
+    native,
+    false,
+  ])
+  let exit = (): void => {}
+  const exited = new Promise((resolve) => {
+    exit = () => resolve({ code: 0, signal: null, cause: undefined })
+  })
+  const body = { exited, lastLines: '', reference: () => {}, terminate: () => {}, kill: () => {} }
+  const { settings } = parsePoolOptions({ restart: false }, 1000, { known: [] })
+  Reflect.apply(supervisor.startPool, supervisor, [
+    'entry.js',
+    1,
+    settings,
+    () => ({ channel: 7, runtime: body }),
+  ]).ready.catch(() => {})
+  return { supervisor, exit }
+}
+
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false
+  void promise.then(() => {
+    settled = true
+  })
+  for (let i = 0; i < 5; i++) await turn()
+  return settled
+}
+
+test('stop() waits for the end of the channel of a worker whose exit is told first', async (t) => {
+  const { supervisor, exit } = world()
+  const stopped = supervisor.stop(1000)
+  exit()
+  t.false(await isSettled(stopped))
+  supervisor.worker(7)?.channelEnded(3)
+  t.true(await isSettled(stopped))
+})
+
+test('stop() waits for the exit of a worker whose channel has ended first', async (t) => {
+  const { supervisor, exit } = world()
+  const stopped = supervisor.stop(1000)
+  supervisor.worker(7)?.channelEnded(3)
+  t.false(await isSettled(stopped))
+  exit()
+  t.true(await isSettled(stopped))
+})
+
+test('stop() waits for no channel once the native side has ended', async (t) => {
+  const { supervisor, exit } = world()
+  const stopped = supervisor.stop(1000)
+  exit()
+  t.false(await isSettled(stopped))
+  supervisor.kill()
+  t.true(await isSettled(stopped))
+})

@@ -1,0 +1,30 @@
+import type { ListenerAddress } from './native.js'
+
+/** The address of a TCP listener, as `server.address()` of `net` returns it. */
+export interface TcpAddress {
+  /** The IP address. */
+  address: string
+  /** The address family. */
+  family: 'IPv4' | 'IPv6'
+  /** The port, which the system has chosen if 0 was asked for. */
+  port: number
+}
+
+/** The address of a listener on a Unix socket. */
+export interface PathAddress {
+  /** The path; an abstract name begins with a null byte. */
+  path: string
+}
+
+/** The address of a listener. */
+export type ListenAddress = TcpAddress | PathAddress
+
+export function fromNative({ family, address, port }: ListenerAddress): ListenAddress {
+  if (family === 'Unix') return { path: address }
+  return { address, family: family === 'IPv6' ? 'IPv6' : 'IPv4', port }
+}
+
+/** Returns the `address` and `port` of an error; a path has port -1, as in `net`. */
+export function errorAddress(address: ListenAddress): { address: string; port: number } {
+  return 'path' in address ? { address: address.path, port: -1 } : { address: address.address, port: address.port }
+}

@@ -1,0 +1,74 @@
+import type { ForkOptions as ChildProcessForkOptions } from 'node:child_process'
+import { statSync } from 'node:fs'
+import { AbortError, invalidType, invalidValue } from '../../errors.js'
+import { signal, strings } from '../../validate.js'
+import { type PoolOptions, type PoolSettings, parsePoolOptions } from './pool-options.js'
+import { resolveEntry } from './resolve-entry.js'
+
+/** `child_process.fork()`'s options, and those of a pool. */
+export interface ForkOptions extends Omit<ChildProcessForkOptions, 'timeout'>, PoolOptions {
+  /** Arguments for the worker, its `process.argv.slice(2)`. Default none. */
+  args?: readonly string[] | undefined
+  /** A worker whose resident memory exceeds so many bytes is replaced by a fresh one; looked at once a second. Default: never. */
+  maxMemory?: number | undefined
+}
+
+/** What starting one worker process takes. */
+export interface ForkPlan {
+  /** An absolute path that was there when it was resolved. */
+  entry: string
+  args: string[]
+  options: Omit<ChildProcessForkOptions, 'signal' | 'timeout'>
+}
+
+export function parseForkOptions(
+  entry: string | URL,
+  forkOptions: ForkOptions,
+  killTimeout: number,
+): { plan: ForkPlan; workers: number; settings: PoolSettings; signal: AbortSignal | undefined } {
+  const { workers, settings, rest } = parsePoolOptions(forkOptions, killTimeout, {
+    known: FORK_OPTIONS,
+    refused: REFUSED,
+  })
+  const { args, signal: given, ...options } = rest
+  const abort = signal('options.signal', given)
+  if (abort?.aborted) throw new AbortError(abort.reason)
+  requireDirectory(options.cwd)
+  return {
+    signal: abort,
+    workers,
+    settings,
+    plan: { entry: resolveEntry(entry, options.cwd), args: strings('options.args', args), options },
+  }
+}
+
+/** Throws ERR_INVALID_ARG_VALUE unless `cwd` is a directory: spawn(2) would report that the executable does not exist. */
+export function requireDirectory(cwd: string | URL | undefined): void {
+  if (cwd === undefined) return
+  if (typeof cwd !== 'string' && !(cwd instanceof URL)) {
+    throw invalidType('options.cwd', 'of type string or an instance of URL', cwd)
+  }
+  if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory() === true) return
+  throw invalidValue('options.cwd', cwd, 'must be an existing directory')
+}
+
+const FORK_OPTIONS = [
+  'args',
+  'cwd',
+  'detached',
+  'env',
+  'execArgv',
+  'execPath',
+  'gid',
+  'killSignal',
+  'serialization',
+  'signal',
+  'silent',
+  'stdio',
+  'uid',
+  'windowsVerbatimArguments',
+]
+
+const REFUSED = {
+  timeout: 'is not supported: the pool would restart each worker that it ends; use maxLifetime',
+}

@@ -1,0 +1,210 @@
+// Runs in the PARENT: all workers of a server, whatever pool they belong to, and what is told of them.
+
+import { debug, diagnostics } from '../../diagnostics.js'
+import { SocketServerError } from '../../errors.js'
+import type { NativeServer } from '../../native.js'
+import { report } from '../../report-error.js'
+import type { WorkerSettings } from '../../worker-settings.js'
+import type { Server } from '../server.js'
+import type { CutInfo, ServerStats } from '../stats.js'
+import { SupervisedWorker } from '../worker/supervised-worker.js'
+import type { WorkerHandle, WorkerState } from '../worker/worker-handle.js'
+import { runtimeName, type WorkerExit, type WorkerRuntime } from '../worker/worker-runtime.js'
+import { type PoolSetup, WorkerPool } from './pool.js'
+import type { PoolSettings } from './pool-options.js'
+import { beatOf } from './recycling.js'
+
+/** Starts what a worker lives in, and opens its channel. `isSuspect`: the last one in its slot did not get ready. */
+export type StartRuntime = (
+  native: NativeServer,
+  settings: WorkerSettings,
+  report: (error: Error) => void,
+  isSuspect: boolean,
+) => { channel: number; runtime: WorkerRuntime }
+
+export class Supervisor {
+  readonly #server: Server
+  readonly #native: NativeServer
+  readonly #ignoreSignals: boolean
+  readonly #pools = new Set<WorkerPool>()
+  readonly #workers = new Map<number, SupervisedWorker>()
+  /** Those that have gone, by channel, until what their channel still says has been read. */
+  readonly #gone = new Map<number, SupervisedWorker>()
+  readonly #counts = { restarts: 0, reloads: 0, stalls: 0, cut: 0 }
+  #isReferenced = true
+  #isStopped = false
+  #nextWorker = 1
+
+  /** `ignoreSignals`: whether workers leave SIGINT and SIGTERM to this process. */
+  constructor(server: Server, native: NativeServer, ignoreSignals: boolean) {
+    this.#server = server
+    this.#native = native
+    this.#ignoreSignals = ignoreSignals
+  }
+
+  /** The worker on this channel, also shortly after it has exited. */
+  worker(channel: number): SupervisedWorker | undefined {
+    return this.#workers.get(channel) ?? this.#gone.get(channel)
+  }
+
+  /** Starts a pool. Throws what starting its first workers throws. */
+  startPool(entry: string, workers: number, settings: PoolSettings, startRuntime: StartRuntime): WorkerPool {
+    const pool = new WorkerPool({
+      entry,
+      workers,
+      settings,
+      spawn: (...start) => this.#start(entry, settings, startRuntime, start),
+      report: (error) => report(this.#server, error),
+      restarting: (generation, { delay, failures }, error) => {
+        this.#counts.restarts += 1
+        debug('a worker of %s is started in %d ms, after %d quick exits: %s', entry, delay, failures, error.message)
+        if (diagnostics.poolRestart.hasSubscribers) {
+          diagnostics.poolRestart.publish({ entry, generation, delay, failures, error })
+        }
+      },
+      reloading: (generation, stage, error) => {
+        if (stage === 'begun') this.#counts.reloads += 1
+        debug('generation %d of %s: reload %s', generation, entry, stage)
+        if (diagnostics.poolReload.hasSubscribers) {
+          diagnostics.poolReload.publish({ entry, generation, stage, error })
+        }
+      },
+      stalled: (worker, stalledFor) => this.#stalled(worker, stalledFor),
+    })
+    pool.reference(this.#isReferenced)
+    this.#pools.add(pool)
+    return pool
+  }
+
+  /**
+   * Has all workers leave, for which each has `within` milliseconds, and resolves when they have exited and what they took
+   * along has been told: the system tells of an exit and of a channel's end in any order.
+   */
+  async stop(within: number): Promise<void> {
+    this.#isStopped = true
+    const closing = [...this.#pools].map((pool) => pool.close())
+    for (const worker of this.#workers.values()) worker.retire(within)
+    const all = [...this.#workers.values(), ...this.#gone.values()]
+    await Promise.all([...closing, ...all.map(({ exited, settled }) => Promise.all([exited, settled]))])
+  }
+
+  /** Ends all workers now. The native side has ended: what their channels would say is not heard any more. */
+  kill(): void {
+    this.#isStopped = true
+    for (const pool of this.#pools) void pool.close()
+    for (const worker of this.#workers.values()) worker.kill()
+    for (const worker of [...this.#workers.values(), ...this.#gone.values()]) worker.forget()
+  }
+
+  reference(isReferenced: boolean): void {
+    this.#isReferenced = isReferenced
+    for (const pool of this.#pools) pool.reference(isReferenced)
+  }
+
+  /** The worker on this channel has said hello. */
+  joined(channel: number): void {
+    const worker = this.worker(channel)
+    worker?.joined()
+    if (worker?.state === 'ready') this.#server.emit('worker', worker)
+  }
+
+  /** A number for a worker. */
+  takeId(): number {
+    const id = this.#nextWorker
+    this.#nextWorker += 1
+    return id
+  }
+
+  /** A worker has gone from one state to another. */
+  changed(worker: WorkerHandle, from: WorkerState): void {
+    const { id, state } = worker
+    debug('worker %d (%s) is %s, was %s', id, runtimeName(worker), state, from)
+    if (diagnostics.workerState.hasSubscribers) diagnostics.workerState.publish({ worker, from, to: state })
+    this.#server.emit('transition', worker, from)
+  }
+
+  /** Connections have ended with their worker. */
+  cut(worker: WorkerHandle, info: CutInfo): void {
+    this.#counts.cut += info.connections
+    debug('worker %d (%s) took %d connections along: %s', worker.id, runtimeName(worker), info.connections, info.reason)
+    if (diagnostics.workerCut.hasSubscribers) diagnostics.workerCut.publish({ worker, ...info })
+    this.#server.emit('cut', worker, info)
+  }
+
+  stats(): Pick<ServerStats, 'states' | 'restarts' | 'reloads' | 'stalls' | 'cut'> {
+    const states = { starting: 0, ready: 0, draining: 0 }
+    for (const { state } of this.#workers.values()) if (state !== 'exited') states[state] += 1
+    return { states, ...this.#counts }
+  }
+
+  #start(
+    entry: string,
+    pool: PoolSettings,
+    startRuntime: StartRuntime,
+    [slot, generation, restarts, isSuspect]: Parameters<PoolSetup['spawn']>,
+  ): SupervisedWorker {
+    if (this.#isStopped) {
+      throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The server is closed: a new worker comes too late')
+    }
+    const id = this.#nextWorker
+    const settings: WorkerSettings = {
+      id,
+      slot,
+      generation,
+      entry,
+      isThread: false,
+      isReadyManual: pool.isReadyManual,
+      drainTimeout: pool.drainTimeout,
+      killTimeout: pool.killTimeout,
+      beat: beatOf(pool.stallTimeout),
+      ignoreSignals: this.#ignoreSignals,
+      keptStderr: 0,
+      listeners: this.#server.addresses(),
+    }
+    const { channel, runtime } = startRuntime(this.#native, settings, (error) => report(this.#server, error), isSuspect)
+    this.#nextWorker += 1
+    const worker = new SupervisedWorker({
+      id,
+      slot,
+      generation,
+      restarts,
+      entry,
+      channel,
+      runtime,
+      native: this.#native,
+      readyTimeout: pool.readyTimeout,
+      isReadyManual: pool.isReadyManual,
+      drainTimeout: pool.drainTimeout,
+      killTimeout: pool.killTimeout,
+      changed: (changed, from) => this.changed(changed, from),
+    })
+    this.#workers.set(channel, worker)
+    debug('worker %d (%s) of %s starts, generation %d', id, runtimeName(runtime), entry, generation)
+    // Not yet: whoever starts a pool can listen only when it has been started.
+    process.nextTick(() => this.#server.emit('start', worker))
+    void worker.exited.then((exit) => this.#exited(worker, exit))
+    return worker
+  }
+
+  #stalled(worker: SupervisedWorker, stalledFor: number): void {
+    this.#counts.stalls += 1
+    const info = { stalledFor, leases: worker.leases }
+    debug('worker %d (%s) has not turned for %d ms', worker.id, runtimeName(worker), stalledFor)
+    if (diagnostics.workerStall.hasSubscribers) diagnostics.workerStall.publish({ worker, ...info })
+    this.#server.emit('stall', worker, info)
+  }
+
+  #exited(worker: SupervisedWorker, exit: WorkerExit): void {
+    this.#workers.delete(worker.channel)
+    this.#gone.set(worker.channel, worker)
+    setTimeout(() => this.#gone.delete(worker.channel), GONE_TIME).unref()
+    // A process says so itself, on its standard error.
+    if (worker.thread !== undefined && exit.cause !== undefined && worker.uptime !== undefined) {
+      report(this.#server, worker.exitError(exit))
+    }
+    this.#server.emit('exit', worker, exit.code, exit.signal)
+  }
+}
+
+/** Milliseconds; longer than what it takes until the channel of a worker that has exited is ended for certain. */
+const GONE_TIME = 5000

@@ -1,0 +1,120 @@
+// Runs in the PARENT: the shared paths of a server, and the workers that have joined there.
+
+import { debug, diagnostics } from '../../diagnostics.js'
+import { SocketServerError, systemError } from '../../errors.js'
+import type { NativeServer, Notice } from '../../native.js'
+import { report } from '../../report-error.js'
+import type { Supervisor } from '../pool/supervisor.js'
+import type { Server } from '../server.js'
+import type { RefusedInfo, ServerStats } from '../stats.js'
+import { JoinedWorker } from '../worker/joined-worker.js'
+import { Share } from './share.js'
+import type { ShareSettings } from './share-options.js'
+
+export class Shares {
+  readonly #server: Server
+  readonly #native: NativeServer
+  readonly #supervisor: Supervisor
+  readonly #shares = new Map<number, Share>()
+  readonly #workers = new Map<number, JoinedWorker>()
+  #lastRefusal = { message: '', at: Number.NEGATIVE_INFINITY }
+
+  constructor(server: Server, native: NativeServer, supervisor: Supervisor) {
+    this.#server = server
+    this.#native = native
+    this.#supervisor = supervisor
+  }
+
+  /** Opens one. Throws as `net` fails to listen. */
+  open({ drainTimeout, ...settings }: ShareSettings): Share {
+    const { path } = settings
+    const { share: number, error } = this.#native.share(settings)
+    if (error) throw systemError(error, 'listen', { address: path, port: -1 })
+    if (number === undefined) throw new TypeError('The binding returned neither a share nor an error')
+    const share = new Share(path, drainTimeout, {
+      unshare: () => this.#native.unshare(number),
+      closed: () => this.#shares.delete(number),
+    })
+    this.#shares.set(number, share)
+    return share
+  }
+
+  /** The worker on this channel. */
+  worker(channel: number): JoinedWorker | undefined {
+    return this.#workers.get(channel)
+  }
+
+  admitted({ channel, share: number, pid, uid, gid }: Notice): void {
+    const share = number === undefined ? undefined : this.#shares.get(number)
+    if (channel === undefined || uid === undefined || gid === undefined) return
+    if (share === undefined) {
+      // The share was closed, and forgotten, before this notice arrived.
+      this.#native.endChannel(channel)
+      return
+    }
+    const worker = new JoinedWorker({
+      id: this.#supervisor.takeId(),
+      channel,
+      path: share.path,
+      pid,
+      uid,
+      gid,
+      native: this.#native,
+      changed: (changed, from) => this.#supervisor.changed(changed, from),
+    })
+    this.#workers.set(channel, worker)
+    share.add(worker)
+    void worker.exited.then(() => {
+      this.#workers.delete(channel)
+      this.#server.emit('exit', worker, null, null)
+    })
+  }
+
+  joined(channel: number): void {
+    const worker = this.#workers.get(channel)
+    if (worker?.state !== 'starting') return
+    worker.joined()
+    this.#server.emit('worker', worker)
+  }
+
+  refused({ share: number, pid, uid, gid, reason, message = '' }: Notice): void {
+    const share = number === undefined ? undefined : this.#shares.get(number)
+    const known = REASONS.find((candidate) => candidate === reason)
+    if (share === undefined || known === undefined) return
+    const info: RefusedInfo = { path: share.path, pid, uid, gid, reason: known, message }
+    debug('pid %d of user %d is not let in at %s: %s', pid, uid, share.path, message)
+    if (diagnostics.workerRefused.hasSubscribers) diagnostics.workerRefused.publish(info)
+    if (known === 'version') this.#reportVersion(info)
+    this.#server.emit('refused', info)
+  }
+
+  /** Adds the states of those that have joined. */
+  count(states: ServerStats['states']): void {
+    for (const { state } of this.#workers.values()) if (state !== 'exited') states[state] += 1
+  }
+
+  /** Has all leave, for which each has `within` milliseconds, and resolves when they have gone. */
+  async stop(within: number): Promise<void> {
+    await Promise.all(Array.from(this.#shares.values(), (share) => share.stop(within)))
+  }
+
+  /** The native side has ended everything. */
+  kill(): void {
+    for (const worker of this.#workers.values()) worker.channelEnded(worker.handled)
+  }
+
+  /** Two programs do not fit each other, which somebody has to know: once, as one that tries again does so for ever. */
+  #reportVersion({ path, pid, uid, message }: RefusedInfo): void {
+    const now = performance.now()
+    const isNews = message !== this.#lastRefusal.message || now - this.#lastRefusal.at > EPISODE
+    this.#lastRefusal = { message, at: now }
+    if (!isNews) return
+    const text = `A worker (pid ${pid}, uid ${uid}) was not let in at ${path}: ${message}`
+    report(this.#server, new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', text, { pid, address: path }))
+  }
+}
+
+const REASONS = ['not-allowed', 'full', 'late', 'version', 'protocol'] as const
+
+/** Milliseconds in which the same refusal is the same news, as for shortages in the core. */
+const EPISODE = 10_000
