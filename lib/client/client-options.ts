@@ -87,19 +87,19 @@ const DEFAULT_RECONNECT = { minDelay: 100, maxDelay: 10_000 }
 /** Node's timers fire at once for longer delays. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
-/** HandBacks the signal. */
+/** Returns the signal. */
 export function parseAcceptOptions(options: AcceptOptions): AbortSignal | undefined {
   optionsObject('options', options, ['signal'])
   return signal('options.signal', options.signal)
 }
 
-/** HandBacks the concurrency. */
+/** Returns the concurrency. */
 export function parseServeOptions(options: ServeOptions): number | undefined {
   optionsObject('options', options, ['concurrency'])
   return options.concurrency === undefined ? undefined : concurrency('options.concurrency', options.concurrency)
 }
 
-/** HandBacks a valid number of leases. */
+/** Returns a valid number of leases. */
 export function concurrency(name: string, value: unknown): number {
   return value === Number.POSITIVE_INFINITY ? value : integer(name, value, 1, 2 ** 32 - 1)
 }

@@ -25,7 +25,7 @@ import type { ReceivedConnection } from './connection/received-connection.js'
 import type { ClientEvents } from './events.js'
 import { ClientContext } from './lifecycle/client-context.js'
 import { closedError, type DrainInfo, lostError, retiredError } from './lifecycle/close-errors.js'
-import { leaveProcess } from './lifecycle/exit-process.js'
+import { handlesShutdown } from './lifecycle/parent-signals.js'
 import { uncaught } from './lifecycle/uncaught.js'
 import { type ServedServer, serveOn } from './serve/serve.js'
 
@@ -275,6 +275,11 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#finish(lostError)
   }
 
+  /** Whether its server has retired this worker or has died, so that this process is to exit. */
+  get #isSentAway(): boolean {
+    return !this.#link.rejoins && (this.#ending === retiredError || this.#ending === lostError)
+  }
+
   get #drainTimeout(): number | undefined {
     const { drainTimeout } = this.#link.settings
     return drainTimeout === 0 ? undefined : drainTimeout
@@ -309,7 +314,8 @@ export class Client extends EventEmitter<ClientEvents> {
     // says nothing and is not waited for, does not.
     this.#keepAlive.release()
     this.#link.left(this)
-    this.#served?.finish()
+    // After a drain the shutdown handler of the application closes its server, which must find the server open.
+    this.#served?.finish({ close: !this.#isSentAway || !handlesShutdown() })
     for (const [connection, session] of this.#surplus.splice(0)) session.giveUp(connection)
     this.#closeIfDone()
   }
@@ -319,7 +325,6 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#state = 'closed'
     this.#sessions.close()
     this.#served?.end()
-    if (this.#ending !== closedError && !this.#link.rejoins) leaveProcess(this.#link.settings)
     process.nextTick(() => {
       this.#settleClosed()
       this.emit('close')

@@ -3,14 +3,16 @@
 import { isMainThread } from 'node:worker_threads'
 import { CHANNEL_VARIABLE } from '../channel-variable.js'
 import { invalidType, SocketServerError } from '../errors.js'
+import type { ReceiverPhase } from '../native.js'
 import { markConnected } from '../worker-identity.js'
-import { readSettings, SETTINGS_VARIABLE } from '../worker-settings.js'
+import { readSettings, SETTINGS_VARIABLE, type WorkerSettings } from '../worker-settings.js'
 import { Channel } from './channel/channel.js'
 import { join } from './channel/reconnecting-channel.js'
 import type { ServerLink } from './channel/server-link.js'
 import { Client } from './client.js'
 import { type ConnectOptions, parseConnectOptions } from './client-options.js'
 import { tcpConstructor } from './connection/stream-handle.js'
+import { leaveProcess } from './lifecycle/exit-process.js'
 import { leaveSignalsToParent } from './lifecycle/parent-signals.js'
 
 /**
@@ -68,12 +70,19 @@ function openChannel(): Channel {
   delete process.env[SETTINGS_VARIABLE]
   if (!/^\d+$/.test(text)) throw noParent(`${CHANNEL_VARIABLE} is '${text}', which is no descriptor`)
   try {
-    const opened = new Channel(Number(text), settings)
+    const opened = new Channel(Number(text), settings, { closed: (phase) => channelClosed(settings, phase) })
     if (settings.ignoreSignals && isMainThread) leaveSignalsToParent(opened)
     return opened
   } catch (cause) {
     throw noParent(`${CHANNEL_VARIABLE} is ${text}, but that descriptor is no channel to a server`, cause)
   }
+}
+
+/** The last client of the parent has finished. A worker that has closed its clients itself stays for as long as it likes. */
+function channelClosed(settings: WorkerSettings, { phase, reason }: ReceiverPhase): void {
+  if (phase !== 'retired' && phase !== 'ended') return
+  // A parent that has ended the channel sends SIGTERM itself.
+  leaveProcess(settings, { signals: reason !== 'closed' })
 }
 
 function noParent(why: string, cause?: unknown): SocketServerError {

@@ -18,7 +18,7 @@ import { startThreadPool } from './thread-pool.js'
  */
 export class Channel {
   readonly settings: WorkerSettings
-  readonly #onPhase: (phase: ReceiverPhase) => void
+  readonly #listener: ChannelListener
   /** Ours until the native side has it, which closes it also if it cannot be opened. */
   #fd: number | undefined
   #receiver: NativeReceiver | undefined
@@ -33,13 +33,12 @@ export class Channel {
   #pulse: NodeJS.Timeout | undefined
 
   /**
-   * Owns `fd` from then on, unless it is a thread's. Throws if it is not a channel. `onPhase` is told of each change, after the
-   * lanes have been.
+   * Owns `fd` from then on, unless it is a thread's. Throws if it is not a channel.
    */
-  constructor(fd: number, settings: WorkerSettings, onPhase: (phase: ReceiverPhase) => void = () => {}) {
+  constructor(fd: number, settings: WorkerSettings, listener: ChannelListener) {
     this.#fd = fd
     this.settings = settings
-    this.#onPhase = onPhase
+    this.#listener = listener
     if (!settings.isReadyManual) this.open()
   }
 
@@ -142,6 +141,7 @@ export class Channel {
     this.#keepAlive.release()
     this.#receiver?.close()
     if (this.#fd !== undefined && !this.settings.isThread) closeSync(this.#fd)
+    this.#listener.closed?.(this.#phase)
   }
 
   #openLane(port: number): Lane | undefined {
@@ -170,11 +170,19 @@ export class Channel {
       this.#keepAlive.release()
     }
     for (const lane of this.#lanes) lane.phaseChanged(phase)
-    this.#onPhase(phase)
+    this.#listener.phaseChanged?.(phase)
   }
 }
 
-/** HandBacks the error for a client of one port too many. */
+/** What the owner of a channel is told. */
+export interface ChannelListener {
+  /** The phase has changed; the lanes have been told. */
+  phaseChanged?(phase: ReceiverPhase): void
+  /** Every lane has finished, and the channel is closed. `phase` is the last one before that. */
+  closed?(phase: ReceiverPhase): void
+}
+
+/** Returns the error for a client of one port too many. */
 export function tooManyPorts(port: number): SocketServerError {
   return new SocketServerError(
     'ERR_SOCKETSERVER_TOO_MANY_PORTS',

@@ -88,7 +88,7 @@ class Membership implements ServerLink {
   #open(fd: number): void {
     let channel: Channel
     try {
-      channel = new Channel(fd, SETTINGS, (phase) => this.#phaseChanged(channel, phase))
+      channel = new Channel(fd, SETTINGS, { phaseChanged: (phase) => this.#phaseChanged(channel, phase) })
     } catch (error) {
       // The descriptor has gone with the attempt.
       this.#lost(lostError(this.#path, 'cannot be spoken to', error))

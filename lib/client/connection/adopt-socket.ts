@@ -10,7 +10,7 @@ import type { ReceivedConnection } from './received-connection.js'
 import { CONNECTED, pipeConstructor, type StreamHandle, tcpConstructor } from './stream-handle.js'
 
 /**
- * HandBacks a socket that owns the connection's descriptor. If this throws, the connection still has to be handed back or given to
+ * Returns a socket that owns the connection's descriptor. If this throws, the connection still has to be handed back or given to
  * `closeConnection`.
  */
 export function adoptSocket(connection: ReceivedConnection): Socket {
@@ -20,7 +20,7 @@ export function adoptSocket(connection: ReceivedConnection): Socket {
 }
 
 /**
- * HandBacks a handle of Node's own that owns the connection's descriptor. If this throws, the connection still has to be handed back
+ * Returns a handle of Node's own that owns the connection's descriptor. If this throws, the connection still has to be handed back
  * or given to `closeConnection`.
  */
 export function openHandle(connection: ReceivedConnection): StreamHandle {

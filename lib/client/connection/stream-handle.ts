@@ -20,13 +20,13 @@ export type StreamHandleConstructor = new (type: number) => StreamHandle
 export const CONNECTED = 0
 export const LISTENING = 1
 
-/** HandBacks the constructor of TCP handles. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process can have none. */
+/** Returns the constructor of TCP handles. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process can have none. */
 export function tcpConstructor(): StreamHandleConstructor {
   tcp ??= constructorOf('tcp')
   return tcp
 }
 
-/** HandBacks the constructor of handles of Unix sockets, or throws as `tcpConstructor` does. */
+/** Returns the constructor of handles of Unix sockets, or throws as `tcpConstructor` does. */
 export function pipeConstructor(): StreamHandleConstructor {
   pipe ??= constructorOf('unix')
   return pipe
@@ -60,7 +60,7 @@ function isStreamHandleConstructor(value: unknown): value is StreamHandleConstru
   return METHODS.every((name) => typeof Reflect.get(prototype, name) === 'function')
 }
 
-/** HandBacks the error for a process that cannot make sockets of the descriptors it is sent. */
+/** Returns the error for a process that cannot make sockets of the descriptors it is sent. */
 export function unsupportedRuntime(cause?: unknown): SocketServerError {
   const why = hasCode(cause, 'ERR_ACCESS_DENIED')
     ? "Node's permission model forbids it: run this process with --allow-net"

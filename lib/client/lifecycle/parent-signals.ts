@@ -1,18 +1,44 @@
-// What SIGINT and SIGTERM do to a worker whose server was created with `signals: true`.
+// What SIGINT and SIGTERM do to a worker process.
 
 import { constants } from 'node:os'
+import { isMainThread } from 'node:worker_threads'
+import { KeepAlive } from '../../keep-alive.js'
 import type { Channel } from '../channel/channel.js'
 
 /**
- * Ctrl-C reaches every process of a terminal, and systemd's SIGTERM every process of a unit. While the parent lives it is
- * the one to say when this worker ends; and when it has said so, or has died, a signal ends this worker as usual.
+ * Leaves SIGINT and SIGTERM to the parent, as `signals: true` wants: Ctrl-C reaches every process of a terminal, and systemd's
+ * SIGTERM every process of a unit. While the parent lives, the parent says when this worker ends. Once the channel is over, a
+ * signal ends this worker as usual, unless the application has a handler, which then decides.
  */
 export function leaveSignalsToParent(channel: Channel): void {
   for (const signal of SIGNALS) {
-    process.on(signal, () => {
-      if (channel.isOver) process.exit(128 + constants.signals[signal])
-    })
+    const listener = (): void => {
+      if (channel.isOver && !isHandled(signal)) process.exit(128 + constants.signals[signal])
+    }
+    ours.add(listener)
+    process.on(signal, listener)
   }
 }
 
+/** Returns whether the application of this worker process has a handler of SIGTERM. A thread gets no signals. */
+export function handlesShutdown(): boolean {
+  return isMainThread && isHandled('SIGTERM')
+}
+
+/** Sends SIGTERM to this process, and keeps the process alive until its handlers are called: a signal does not. */
+export function signalShutdown(): void {
+  const keepAlive = new KeepAlive()
+  const listener = (): void => keepAlive.release()
+  keepAlive.hold()
+  ours.add(listener)
+  process.once('SIGTERM', listener)
+  process.kill(process.pid, 'SIGTERM')
+}
+
+function isHandled(signal: NodeJS.Signals): boolean {
+  return process.listeners(signal).some((listener) => !ours.has(listener))
+}
+
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
+
+const ours = new Set<unknown>()

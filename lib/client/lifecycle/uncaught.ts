@@ -1,6 +1,6 @@
 /**
  * Runs a user's handler. What it throws is an uncaught exception, as in `net`, but only once this turn is over, so that
- * it does not take the connections behind its own along. HandBacks whether the handler has thrown.
+ * it does not take the connections behind its own along. Returns whether the handler has thrown.
  */
 export function uncaught(handler: () => void): boolean {
   try {

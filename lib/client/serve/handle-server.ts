@@ -72,8 +72,8 @@ export class HandleServer implements ServedServer {
     this.#drain.resume()
   }
 
-  finish(): void {
-    this.#drain.finish()
+  finish(options: { close: boolean }): void {
+    this.#drain.finish(options)
   }
 
   end(): void {

@@ -19,8 +19,8 @@ export interface ServedServer {
   drain(): void
   /** The next server has been found: what idles from now on may idle. */
   resume(): void
-  /** No connection will come any more: drains, and closes it as soon as that does not cut a request short. */
-  finish(): void
+  /** No connection will come any more: drains and, with `close`, closes it as soon as that does not cut a request short. */
+  finish(options: { close: boolean }): void
   /** The last connection is over. */
   end(): void
 }

@@ -16,6 +16,7 @@ export class ServedDrain {
   readonly #sockets = new Map<Socket, Seen>()
   readonly #sessions = new Set<Http2Session>()
   #stage: 'serving' | 'draining' | 'finishing' | 'over' = 'serving'
+  #staysOpen = false
   #sweeper: NodeJS.Timeout | undefined
 
   constructor(server: Server) {
@@ -46,8 +47,12 @@ export class ServedDrain {
     this.#server.off('request', lastRequest)
   }
 
-  /** The same, and closes the server: at once, unless that would close idle connections before their grace is over. */
-  finish(): void {
+  /**
+   * The same and, with `close`, closes the server: at once, unless that would close idle connections before their grace is over.
+   * Without it the server stays open for the application to close.
+   */
+  finish({ close }: { close: boolean }): void {
+    this.#staysOpen = !close
     this.begin()
     if (this.#stage !== 'draining') return
     this.#stage = 'finishing'
@@ -96,7 +101,7 @@ export class ServedDrain {
   }
 
   #close(): void {
-    if (this.#server.listening) this.#server.close()
+    if (this.#server.listening && !this.#staysOpen) this.#server.close()
   }
 
   readonly #trackSocket = (socket: Socket): void => {

@@ -17,7 +17,10 @@ export interface PoolOptions {
    * ended, SIGTERM follows and, after `killTimeout`, SIGKILL. 0 is for ever. Default 30000.
    */
   drainTimeout?: number | undefined
-  /** How long a worker whose connections are over may take to exit, and how long after SIGTERM. Default: the server's. */
+  /**
+   * How long a worker whose connections are over may take to exit, its own SIGTERM handler included, and how long after SIGTERM.
+   * Default: the server's.
+   */
   killTimeout?: number | undefined
   /** A worker that has handled so many connections is replaced by a fresh one; looked at once a second. Default: never. */
   maxConnections?: number | undefined
