@@ -28,3 +28,9 @@ export function fromNative({ family, address, port }: ListenerAddress): ListenAd
 export function errorAddress(address: ListenAddress): { address: string; port: number } {
   return 'path' in address ? { address: address.path, port: -1 } : { address: address.address, port: address.port }
 }
+
+/** Returns an address as one writes it: `127.0.0.1:80`, `[::1]:80`, or a path. */
+export function addressText(address: ListenAddress): string {
+  if ('path' in address) return address.path
+  return address.family === 'IPv6' ? `[${address.address}]:${address.port}` : `${address.address}:${address.port}`
+}

@@ -24,6 +24,7 @@ interface Library {
   'server/pool/resolve-entry': typeof import('../../dist/lib/server/pool/resolve-entry.js')
   'server/share/shares': typeof import('../../dist/lib/server/share/shares.js')
   'server/pool/restart-policy': typeof import('../../dist/lib/server/pool/restart-policy.js')
+  'server/setup-warnings': typeof import('../../dist/lib/server/setup-warnings.js')
   'server/pool/supervisor': typeof import('../../dist/lib/server/pool/supervisor.js')
   'server/server-options': typeof import('../../dist/lib/server/server-options.js')
 }

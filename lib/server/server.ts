@@ -1,14 +1,15 @@
 // Runs in the PARENT. The worker's counterpart is client/client.ts.
 
 import { EventEmitter } from 'node:events'
-import { type InspectOptions, inspect } from 'node:util'
-import type { ListenAddress, PathAddress, TcpAddress } from '../address.js'
+import { type InspectOptionsStylized, inspect } from 'node:util'
+import { addressText, type ListenAddress, type PathAddress, type TcpAddress } from '../address.js'
 import { Descriptor } from '../descriptors/descriptor.js'
 import { debug, diagnostics } from '../diagnostics.js'
 import { SocketServerError, systemError } from '../errors.js'
 import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
 import { report } from '../report-error.js'
+import { summary } from '../summary.js'
 import { forbidForkLoop } from '../worker-identity.js'
 import { Drain } from './drain.js'
 import type { ServerEvents } from './events.js'
@@ -55,6 +56,7 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #setupWarnings = new SetupWarnings({
     hasListener: () => this.#addresses.length > 0,
     hasWorkers: () => this.#hasWorkers,
+    isReady: () => isReady(this.stats().states),
     queued: () => this.#native.stats().queued,
   })
   readonly #supervisor: Supervisor
@@ -204,18 +206,11 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /** @internal */
-  [inspect.custom](_depth: number, options: InspectOptions): string {
+  [inspect.custom](depth: number, options: InspectOptionsStylized): string {
     const { accepted, handedOff, queued, leases, states } = this.stats()
-    const shown = {
-      state: this.#state,
-      addresses: this.#addresses,
-      workers: states,
-      accepted,
-      handedOff,
-      queued,
-      leases,
-    }
-    return `Server ${inspect(shown, options)}`
+    const addresses = this.#addresses.map(addressText)
+    const fields = { state: this.#state, addresses, workers: states, accepted, handedOff, queued, leases }
+    return summary('Server', fields, depth, options)
   }
 
   /** Has the server and its workers keep the process alive, as they do from the start. */
@@ -288,4 +283,8 @@ export class Server extends EventEmitter<ServerEvents> {
       this.#keepAlive.release()
     },
   }
+}
+
+function isReady({ ready, starting }: ServerStats['states']): boolean {
+  return ready > 0 && starting === 0
 }

@@ -6,6 +6,8 @@ export interface SetupState {
   hasListener: () => boolean
   /** Whether a pool has been started or a path shared. */
   hasWorkers: () => boolean
+  /** Whether a worker is ready, and none is still starting: before that a parent may wait with `listen()`. */
+  isReady: () => boolean
   /** Connections that wait for a worker. */
   queued: () => number
 }
@@ -15,6 +17,7 @@ export class SetupWarnings {
   readonly #state: SetupState
   #timer: NodeJS.Timeout | undefined
   #seconds = 0
+  #hasWarned = false
 
   constructor(state: SetupState) {
     this.#state = state
@@ -24,7 +27,7 @@ export class SetupWarnings {
   update(): void {
     const isComplete = this.#state.hasListener() && this.#state.hasWorkers()
     if (isComplete) this.stop()
-    else this.#timer ??= setInterval(() => this.#look(), 1000).unref()
+    else if (!this.#hasWarned) this.#timer ??= setInterval(() => this.#look(), 1000).unref()
   }
 
   stop(): void {
@@ -33,16 +36,20 @@ export class SetupWarnings {
   }
 
   #look(): void {
-    const isServable = this.#state.hasListener() && this.#state.queued() === 0
-    this.#seconds = isServable ? 0 : this.#seconds + 1
-    if (this.#seconds < WARN_AFTER) return
+    const isMissed = this.#state.hasListener() ? this.#state.queued() > 0 : this.#state.isReady()
+    this.#seconds = isMissed ? this.#seconds + 1 : 0
+    if (this.#seconds < WARN_AFTER || this.#hasWarned) return
+    this.#hasWarned = true
     this.stop()
     const [message, code] = this.#state.hasListener()
       ? [
           `A connection has waited for ${WARN_AFTER} s, and the server has no workers: call fork(), threads() or share()`,
           'SOCKETSERVER_NO_WORKERS',
         ]
-      : [`The server has workers for ${WARN_AFTER} s, and no listener: call listen()`, 'SOCKETSERVER_NO_LISTENER']
+      : [
+          `Workers have been ready for ${WARN_AFTER} s, and the server has no listener: call listen()`,
+          'SOCKETSERVER_NO_LISTENER',
+        ]
     process.emitWarning(message, { type: 'SocketServerWarning', code })
   }
 }

@@ -1,5 +1,6 @@
-import { type InspectOptions, inspect } from 'node:util'
+import { type InspectOptionsStylized, inspect } from 'node:util'
 import { hasCode, SocketServerError } from '../../errors.js'
+import { summary } from '../../summary.js'
 import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { ProcessHandle, WorkerHandle } from '../worker/worker-handle.js'
 import { type PoolSettings, poolSize } from './pool-options.js'
@@ -152,9 +153,9 @@ export class WorkerPool implements Pool<WorkerHandle> {
     return this.#closing
   }
 
-  [inspect.custom](_depth: number, options: InspectOptions): string {
-    const { entry } = this.#setup
-    return `Pool ${inspect({ entry, size: this.size, generation: this.#generation, workers: this.workers }, options)}`
+  [inspect.custom](depth: number, options: InspectOptionsStylized): string {
+    const { size, workers } = this
+    return summary('Pool', { entry: this.#setup.entry, size, generation: this.#generation, workers }, depth, options)
   }
 
   reference(isReferenced: boolean): void {

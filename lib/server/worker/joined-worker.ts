@@ -1,9 +1,9 @@
 // Runs in the PARENT: what it knows of a worker that has joined at a shared path. The worker's own side may be in any language;
 // of a Node process it is client/membership.ts.
 
-import { type InspectOptions, inspect } from 'node:util'
+import { type InspectOptionsStylized, inspect } from 'node:util'
 import type { NativeServer } from '../../native.js'
-import { describeWorker } from './describe-worker.js'
+import { summary } from '../../summary.js'
 import type { JoinedHandle, KnownWorker, WorkerState } from './worker-handle.js'
 
 export interface JoinedSetup {
@@ -82,8 +82,9 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
     return this.#isExpired
   }
 
-  [inspect.custom](_depth: number, options: InspectOptions): string {
-    return describeWorker(this, options)
+  [inspect.custom](depth: number, options: InspectOptionsStylized): string {
+    const { id, path, pid, uid, gid, state, leases, handled } = this
+    return summary('Worker', { id, path, pid, uid, gid, state, leases, handled }, depth, options)
   }
 
   /** The native side has welcomed it. */

@@ -1,9 +1,9 @@
 // Runs in the PARENT: what it knows of one worker. The worker's own side is client/client.ts.
 
-import { type InspectOptions, inspect } from 'node:util'
+import { type InspectOptionsStylized, inspect } from 'node:util'
 import { SocketServerError } from '../../errors.js'
 import { beatsOf, type NativeServer } from '../../native.js'
-import { describeWorker } from './describe-worker.js'
+import { summary } from '../../summary.js'
 import type { KnownWorker, WorkerState } from './worker-handle.js'
 import { runtimeName, type WorkerExit, type WorkerRuntime } from './worker-runtime.js'
 
@@ -140,8 +140,10 @@ export class SupervisedWorker implements KnownWorker {
     return beatsOf(this.#setup.native, this.channel)
   }
 
-  [inspect.custom](_depth: number, options: InspectOptions): string {
-    return describeWorker(this, options)
+  [inspect.custom](depth: number, options: InspectOptionsStylized): string {
+    const { id, slot, pid, threadId, generation, state, leases, handled, restarts } = this
+    const body = threadId === undefined ? { pid } : { threadId }
+    return summary('Worker', { id, slot, ...body, generation, state, leases, handled, restarts }, depth, options)
   }
 
   /** The native side says that it has connected. */
