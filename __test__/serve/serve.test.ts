@@ -89,6 +89,11 @@ for (const framework of ['express', 'fastify']) {
   })
 }
 
+test("Fastify's onReady hooks run, and its onListen hooks do not, as the README says", async (t) => {
+  const { port } = await serve(t, 'fastify-hooks')
+  t.is((await fetchOnce(port, { path: '/' })).body, '["onReady"]')
+})
+
 test('ws runs unchanged', async (t) => {
   const { server, port } = await serve(t, 'serve-ws')
   const socket = new WebSocket(`ws://127.0.0.1:${port}`)

@@ -3,6 +3,7 @@ import type { ListenAddress } from '../../address.js'
 import { invalidType, serverAlreadyListens } from '../../errors.js'
 import type { ReceivedConnection } from '../connection/received-connection.js'
 import { HandleServer } from './handle-server.js'
+import { isAboutToListen } from './pending-listens.js'
 
 /** A server of net, http, https, tls or http2 that gets its connections from a client. */
 export interface ServedServer {
@@ -42,6 +43,6 @@ export interface ServeHooks {
 /** Has a server serve connections from elsewhere. It runs its own code for each, so that everything is as in Node. */
 export function serveOn(server: NetServer, hooks: ServeHooks): ServedServer {
   if (!(server instanceof NetServer)) throw invalidType('server', 'an instance of net.Server', server)
-  if (server.listening) throw serverAlreadyListens()
+  if (server.listening || isAboutToListen(server)) throw serverAlreadyListens()
   return HandleServer.listen(server, hooks)
 }

@@ -4,6 +4,7 @@ import { type InspectOptionsStylized, inspect } from 'node:util'
 import { SocketServerError } from '../../errors.js'
 import { beatsOf, type NativeServer } from '../../native.js'
 import { summary } from '../../summary.js'
+import { listenersOf } from './own-listeners.js'
 import type { KnownWorker, WorkerState } from './worker-handle.js'
 import { runtimeName, type WorkerExit, type WorkerRuntime } from './worker-runtime.js'
 
@@ -83,7 +84,7 @@ export class SupervisedWorker implements KnownWorker {
       this.#gone(exit)
       return exit
     })
-    if (setup.readyTimeout > 0) this.#after(setup.readyTimeout, () => this.#late())
+    if (setup.readyTimeout > 0) this.#after(setup.readyTimeout, () => void this.#late())
   }
 
   get pid(): number | undefined {
@@ -236,13 +237,13 @@ export class SupervisedWorker implements KnownWorker {
   }
 
   /** It has not become ready in time. */
-  #late(): void {
+  async #late(): Promise<void> {
     const { entry, readyTimeout, runtime } = this.#setup
+    const reason = notReadyReason(this.#setup, await listenersOf(this.pid))
+    // It has connected, exited or been retired meanwhile.
+    if (this.#stage !== 'starting') return
     const lines = runtime.lastLines === '' ? '' : `. Its last lines:\n${runtime.lastLines}`
-    const cause = this.#setup.isReadyManual
-      ? 'it has not called connect() and client.ready()'
-      : 'it has not called connect(). A worker that listens by itself calls connect().serve(server) instead'
-    const message = `Worker ${this.id} (${entry}, ${runtimeName(runtime)}) was not ready within ${readyTimeout} ms: ${cause}${lines}`
+    const message = `Worker ${this.id} (${entry}, ${runtimeName(runtime)}) was not ready within ${readyTimeout} ms: ${reason}${lines}`
     const details = {
       pid: this.pid,
       threadId: this.threadId,
@@ -325,6 +326,13 @@ export class SupervisedWorker implements KnownWorker {
     const message = `Worker ${this.id} was told to leave before it had connected`
     return new SocketServerError('ERR_SOCKETSERVER_CLOSED', message, { pid: this.pid, threadId: this.threadId })
   }
+}
+
+function notReadyReason({ isReadyManual }: WorkerSetup, listeners: readonly string[]): string {
+  const missing = isReadyManual ? 'connect() and client.ready()' : 'connect()'
+  if (listeners.length === 0) return `it has not called ${missing}`
+  const where = listeners.join(', ')
+  return `it listens by itself, on ${where}, and has not called ${missing}: replace server.listen() by connect().serve(server)`
 }
 
 /** Milliseconds in which the native side reads what a dead worker had still written; it takes microseconds. */

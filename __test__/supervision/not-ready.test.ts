@@ -1,0 +1,76 @@
+// A worker that cannot become ready is told why in the error, and not only that it is late.
+
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ForkOptions } from '@socketserver/node'
+import test, { type ExecutionContext } from 'ava'
+import { linuxTest } from '../helpers/conditional-test.js'
+import { fixture } from '../helpers/fixture.js'
+import { forkFixture, serve, startServer } from '../helpers/served.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
+
+async function lateMessage(t: ExecutionContext, name: string, options: ForkOptions = {}): Promise<string> {
+  const server = startServer(t)
+  const { pool } = forkFixture(server, name, { restart: false, readyTimeout: 1500, silent: true, ...options })
+  const error = await t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_READY_TIMEOUT' })
+  return error?.message ?? ''
+}
+
+test('a worker that never calls connect() is told so', async (t) => {
+  t.regex(await lateMessage(t, 'never-connect'), /was not ready within 1500 ms: it has not called connect\(\)$/)
+})
+
+test('a worker that connects and never says that it is ready is told so', async (t) => {
+  const message = await lateMessage(t, 'ready-when-told', { ready: 'manual' })
+  t.regex(message, /was not ready within 1500 ms: it has not called connect\(\) and client\.ready\(\)$/)
+})
+
+test('a thread that never calls connect() is told so', async (t) => {
+  const server = startServer(t)
+  const pool = server.threads(fixture('never-connect'), { workers: 1, restart: false, readyTimeout: 1500 })
+  await t.throwsAsync(pool.ready, { message: /was not ready within 1500 ms: it has not called connect\(\)$/ })
+})
+
+linuxTest('a worker that listens by itself is told so, where, and what to write instead', async (t) => {
+  const path = join(temporaryDirectory(t), 'own')
+  const advice =
+    /and has not called connect\(\): replace server\.listen\(\) by connect\(\)\.serve\(server\)\. Its last lines:\nlistening$/
+  // Long enough for it to start on a machine that is busy.
+  const readyTimeout = 8000
+  const messages = await Promise.all([
+    lateMessage(t, 'listen-by-itself', { readyTimeout }),
+    lateMessage(t, 'listen-by-itself', { readyTimeout, args: [path] }),
+  ])
+  t.regex(messages[0] ?? '', /: it listens by itself, on port \d+, /)
+  t.true(messages[1]?.includes(`: it listens by itself, on ${path}, `), messages[1])
+  for (const message of messages) t.regex(message, advice)
+})
+
+test('serve() of a server that listens by itself throws at once, in whatever form it was told to', async (t) => {
+  const { reports } = await serve(t, 'serve-what-listens', { args: [temporaryDirectory(t)] })
+  await reports.next('done')
+  const tried = reports.all.filter(({ event }) => event !== 'done')
+  t.is(tried.length, 9)
+  for (const { event, code } of tried)
+    t.is(code, event.startsWith('after') ? 'none' : 'ERR_SERVER_ALREADY_LISTEN', event)
+})
+
+test('a cwd that is no directory is named, when workers are started and when one is restarted', async (t) => {
+  const folder = temporaryDirectory(t)
+  const missing = join(folder, 'missing')
+  const file = join(folder, 'file')
+  writeFileSync(file, '')
+  const server = startServer(t)
+  for (const cwd of [missing, file]) {
+    const error = t.throws(() => server.fork(fixture('hello'), { workers: 1, cwd }), { instanceOf: TypeError })
+    t.like(error, { code: 'ERR_INVALID_ARG_VALUE' })
+    t.is(error?.message, `The "options.cwd" property must be an existing directory. Received '${cwd}'`)
+  }
+  mkdirSync(missing)
+  const { pool } = forkFixture(server, 'hello', { cwd: missing, restart: { minDelay: 1, minUptime: 0 } })
+  await pool.ready
+  rmdirSync(missing)
+  const told = new Promise<Error>((resolve) => server.once('error', resolve))
+  pool.workers[0]?.process.kill('SIGKILL')
+  t.true((await told).message.includes(missing))
+})
