@@ -27,6 +27,7 @@ interface Library {
   'server/pool/restart-policy': typeof import('../../dist/lib/server/pool/restart-policy.js')
   'server/setup-warnings': typeof import('../../dist/lib/server/setup-warnings.js')
   'server/pool/supervisor': typeof import('../../dist/lib/server/pool/supervisor.js')
+  'server/pool/shortage': typeof import('../../dist/lib/server/pool/shortage.js')
   'server/server-options': typeof import('../../dist/lib/server/server-options.js')
 }
 

@@ -3,6 +3,8 @@ import fc from 'fast-check'
 import { library } from '../helpers/library.js'
 
 const { RestartPolicy } = library('server/pool/restart-policy')
+const { isShortage } = library('server/pool/shortage')
+const { SocketServerError } = library('errors')
 const SETTINGS = { minDelay: 200, maxDelay: 30_000, minUptime: 2000, crashLoop: 5 }
 
 test('a worker that has lived for long enough is replaced at once', (t) => {
@@ -33,6 +35,32 @@ test('an exit that was not quick begins the row anew', (t) => {
   for (let i = 0; i < 6; i++) policy.exited(undefined, 0)
   t.is(policy.exited(2001, 0).delay, 0)
   t.deepEqual(policy.exited(undefined, 0), { delay: 200, failures: 1, isCrashLoop: false })
+})
+
+test('a shortage of the system is no crash loop, and is tried again after a second however long it lasts', (t) => {
+  const policy = new RestartPolicy(SETTINGS)
+  for (let i = 0; i < 40; i++) t.deepEqual(policy.lackedResources(0), { delay: 1000, failures: 0, isCrashLoop: false })
+  t.deepEqual(policy.exited(undefined, 0), { delay: 200, failures: 1, isCrashLoop: false })
+  t.is(policy.lackedResources(0.999999).delay, 750)
+})
+
+test('the tries during a shortage keep to the limits of the delay', (t) => {
+  t.is(new RestartPolicy({ ...SETTINGS, maxDelay: 300 }).lackedResources(0).delay, 300)
+  t.is(new RestartPolicy({ ...SETTINGS, minDelay: 5000 }).lackedResources(0).delay, 5000)
+})
+
+test('only a start that failed for want of descriptors, processes or memory is a shortage', (t) => {
+  const failed = (code: string): Error => Object.assign(new Error(code), { code })
+  const exited = (cause: Error, exitCode?: number): Error =>
+    new SocketServerError('ERR_SOCKETSERVER_WORKER_EXITED', 'exited', { cause, exitCode })
+  for (const code of ['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM', 'ERR_WORKER_INIT_FAILED']) {
+    t.true(isShortage(failed(code)), code)
+    t.true(isShortage(exited(failed(code))), `${code} of a process that was not spawned`)
+  }
+  t.true(isShortage(exited(failed('ERR_WORKER_INIT_FAILED'), 1)), 'a thread that could not be set up')
+  t.false(isShortage(failed('ENOENT')))
+  t.false(isShortage(exited(failed('ENOENT'))))
+  t.false(isShortage(exited(failed('EMFILE'), 1)), 'a worker that ran')
 })
 
 test('chance takes off up to a quarter, and no delay is ever above the longest', (t) => {

@@ -8,6 +8,7 @@ import { Recycling } from './recycling.js'
 import { Reload, type ReloadOptions, type ReloadSetup } from './reload.js'
 import { requireEntry } from './resolve-entry.js'
 import { type RestartDecision, RestartPolicy } from './restart-policy.js'
+import { isShortage } from './shortage.js'
 import { Slot } from './slot.js'
 
 /** The workers that one call started, kept alive. */
@@ -68,6 +69,8 @@ export class WorkerPool implements Pool<WorkerHandle> {
   #isReferenced = true
   /** Since when the pool has been in a crash loop that it has told of; undefined while it is not. */
   #crashLoopSince: number | undefined
+  /** When a start last failed for a shortage of the system's. */
+  #shortageAt = Number.NEGATIVE_INFINITY
   #closing: Promise<void> | undefined
   #ignoreSignal: () => void = () => {}
 
@@ -233,6 +236,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
     this.#setup.restarting(this.#generation, decision, error)
     this.#endCrashLoop()
     if (this.#crashLoopSince !== undefined) return
+    if (isShortage(error) && this.#isSameShortage()) return
     if (decision.isCrashLoop) {
       this.#crashLoopSince = performance.now()
       this.#setup.report(crashLoopError(this.#setup, decision, error))
@@ -240,6 +244,13 @@ export class WorkerPool implements Pool<WorkerHandle> {
       // A first start is told of by the promise of whoever asked for it.
       this.#setup.report(error)
     }
+  }
+
+  /** Notes a shortage; true if the one before is so recent that it goes on, and has been told. */
+  #isSameShortage(): boolean {
+    const before = this.#shortageAt
+    this.#shortageAt = performance.now()
+    return this.#shortageAt - before < SHORTAGE_EPISODE
   }
 
   /** The loop is over when a worker that was started since it was told of has lived for long enough. */
@@ -252,6 +263,9 @@ export class WorkerPool implements Pool<WorkerHandle> {
     if (isOver) this.#crashLoopSince = undefined
   }
 }
+
+/** Milliseconds without a failed start after which the next shortage is told anew; in one, each slot tries about once a second. */
+const SHORTAGE_EPISODE = 10_000
 
 async function connected(workers: readonly SupervisedWorker[]): Promise<void> {
   await Promise.all(workers.map((worker) => worker.connected))

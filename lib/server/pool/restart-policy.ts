@@ -57,9 +57,26 @@ export class RestartPolicy {
     this.#failures += 1
     const isCrashLoop = this.#failures >= crashLoop
     const longest = isCrashLoop ? maxDelay : Math.min(maxDelay, minDelay * 2 ** (this.#failures - 1))
-    return { delay: Math.round(longest * (1 - JITTER * chance)), failures: this.#failures, isCrashLoop }
+    return { delay: jittered(longest, chance), failures: this.#failures, isCrashLoop }
+  }
+
+  /**
+   * A worker could not be started because the system is out of descriptors, processes or memory. That says nothing about the
+   * worker, so it counts for no crash loop, and the next try comes soon after the shortage has ended.
+   */
+  lackedResources(chance: number): RestartDecision {
+    const { minDelay, maxDelay } = this.#settings
+    const longest = Math.min(maxDelay, Math.max(minDelay, SHORTAGE_DELAY))
+    return { delay: jittered(longest, chance), failures: this.#failures, isCrashLoop: false }
   }
 }
 
 /** The part of a delay that chance may take off. */
 const JITTER = 0.25
+
+/** Milliseconds between two tries during a shortage: a failed start costs next to nothing, and the shortage may end at any time. */
+const SHORTAGE_DELAY = 1000
+
+function jittered(delay: number, chance: number): number {
+  return Math.round(delay * (1 - JITTER * chance))
+}

@@ -1,5 +1,6 @@
 import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { RestartDecision, RestartPolicy } from './restart-policy.js'
+import { isShortage } from './shortage.js'
 
 export interface SlotSetup {
   /** Undefined: a worker that exits is not replaced. */
@@ -128,7 +129,8 @@ export class Slot {
   #start(): SupervisedWorker {
     const worker = this.#setup.start(this.#restarts, this.#isSuspect)
     void worker.exited.then((exit) => {
-      this.#isSuspect = worker.uptime === undefined
+      // To be observed costs descriptors, which is of no use to a worker that lacked them.
+      this.#isSuspect = worker.uptime === undefined && !isShortage(worker.exitError(exit))
       if (worker === this.#successor) {
         // It had been ready and waited for the others: whoever prepared it is told by its slot being as it was.
         this.abandon()
@@ -147,7 +149,10 @@ export class Slot {
   }
 
   #restart(error: Error, failed: SupervisedWorker | undefined): void {
-    const decision = this.#setup.policy?.exited(failed?.uptime, Math.random())
+    const { policy } = this.#setup
+    const decision = isShortage(error)
+      ? policy?.lackedResources(Math.random())
+      : policy?.exited(failed?.uptime, Math.random())
     if (decision === undefined || this.#timer !== undefined) return
     this.#restarts += 1
     this.#setup.restarting(decision, error, failed)
