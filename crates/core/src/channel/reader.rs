@@ -26,6 +26,8 @@ pub struct Reader {
     start: usize,
     end: usize,
     descriptors: Descriptors,
+    /// How many descriptors may wait for the rest of their frame.
+    descriptor_limit: usize,
 }
 
 /// Descriptors that have arrived and that no frame has claimed yet.
@@ -42,16 +44,29 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// A reader with nothing in it.
+    /// A reader with nothing in it, for the largest frame that carries descriptors.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_descriptor_limit(limits::MAX_RECORDS)
+    }
+
+    /// Returns an empty reader that lets no more than `limit` descriptors wait for the rest of their frame: a peer that
+    /// never finishes the frame keeps those open in this process.
+    #[must_use]
+    pub fn with_descriptor_limit(limit: usize) -> Self {
         let buffer = vec![0; 2 * frame::MAX_FRAME].into_boxed_slice();
         Self {
             buffer,
             start: 0,
             end: 0,
             descriptors: Descriptors::default(),
+            descriptor_limit: limit,
         }
+    }
+
+    /// Changes how many descriptors may wait for the rest of their frame.
+    pub fn set_descriptor_limit(&mut self, limit: usize) {
+        self.descriptor_limit = limit;
     }
 
     /// Receives what there is. Take all frames out between two calls, or there may be no room.
@@ -105,18 +120,19 @@ impl Reader {
         self.start < self.end
     }
 
-    /// Between two fills nothing may be left over but the beginning of a frame: a descriptor that no frame claims is
-    /// one too many, or a hostile peer could fill this process with them. Not to be asked frame by frame: the kernel
+    /// Between two fills nothing may be left over but the beginning of a frame, with as many descriptors as the limit
+    /// allows: a hostile peer could fill this process with them. Surplus descriptors are closed at once. Not to be asked frame by frame: the kernel
     /// glues a message without descriptors to the next one with (unix(7)), so they may arrive before their frame.
     pub fn check_descriptors(&mut self) -> Result<(), ProtocolError> {
         let within_frame = self.is_within_frame();
         if !within_frame {
             self.descriptors.truncated = false;
         }
-        let allowed = if within_frame { limits::MAX_RECORDS } else { 0 };
+        let allowed = if within_frame { self.descriptor_limit } else { 0 };
         if self.descriptors.waiting.len() <= allowed {
             Ok(())
         } else {
+            self.descriptors.waiting.clear();
             Err(ProtocolError::SurplusDescriptors)
         }
     }

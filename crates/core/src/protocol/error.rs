@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::frame::{FrameError, OLDEST_VERSION};
+use super::limits::FRAME_WITHIN;
 
 /// What a channel's peer did against `PROTOCOL.md`. It always ends the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -98,6 +99,9 @@ pub enum ProtocolError {
     /// A recall that was answered neither by an ack nor by a refusal.
     #[error("a recall was not answered within 5 seconds")]
     Unanswered,
+    /// The beginning of a frame whose rest did not follow.
+    #[error("a frame was not finished within {} seconds", FRAME_WITHIN.as_secs())]
+    UnfinishedFrame,
     /// The stream ended within a frame.
     #[error("the channel ended within a frame")]
     CutFrame,

@@ -1,5 +1,7 @@
 //! The limits that `PROTOCOL.md` sets.
 
+use std::time::Duration;
+
 /// The records that one frame may hold, and so the descriptors that one message may carry. With 40 bytes a record a
 /// frame stays far below the 8 KiB of a socket buffer on macOS, beyond which a send fails with EMSGSIZE.
 pub const MAX_RECORDS: usize = 64;
@@ -20,3 +22,10 @@ pub const WINDOW: usize = MAX_RECORDS;
 
 /// A worker may hand a connection back until it has taken so many others: the parent remembers what it needs for that.
 pub const RETURNABLE: usize = 1024;
+
+/// How long a worker or a pending peer may take for the rest of a frame that it has begun.
+pub const FRAME_WITHIN: Duration = Duration::from_secs(5);
+
+/// The most descriptors that a worker may have sent for a frame that is not whole yet: a RETURN carries one, all other
+/// frames none.
+pub const DESCRIPTORS_TO_PARENT: usize = 1;

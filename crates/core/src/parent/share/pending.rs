@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::Share;
 use crate::channel::reader::{Fill, Reader};
@@ -21,6 +22,7 @@ use crate::parent::notice::{Notice, Refused};
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::frame::{ToParent, VERSION};
+use crate::protocol::limits::FRAME_WITHIN;
 use crate::protocol::records::{CloseReason, Hello};
 use crate::sys::{Credentials, ForeignFd, Sys};
 
@@ -119,7 +121,8 @@ impl<S: Sys> PendingPeer<S> {
         mut evicted: oneshot::Receiver<()>,
         refused: Option<Refused>,
     ) {
-        let mut reader = Reader::new();
+        // A HELLO carries no descriptor.
+        let mut reader = Reader::with_descriptor_limit(0);
         let joined = match refused {
             Some(reason) => Err(Some(reason)),
             None => self.await_hello(&socket, &mut reader, timeout, &mut evicted).await,
@@ -203,14 +206,23 @@ impl<S: Sys> PendingPeer<S> {
 
     /// Reads up to the hello; `None` is a peer that has gone.
     async fn hello(&self, socket: &AsyncFd<ForeignFd>, reader: &mut Reader) -> Result<Hello, Option<Refused>> {
+        let mut due = None;
         loop {
-            let mut ready = socket.readable().await.map_err(|_| None)?;
+            let readable = socket.readable();
+            let readable = match due {
+                Some(due) => timeout_at(due, readable)
+                    .await
+                    .map_err(|_| Refused::Protocol(ProtocolError::UnfinishedFrame))?,
+                None => readable.await,
+            };
+            let mut ready = readable.map_err(|_| None)?;
             match reader.fill(&self.share.sys, socket.as_fd()) {
                 Ok(Fill::Nothing) => ready.clear_ready(),
                 Ok(Fill::Some) => {
                     if let Some(hello) = first_words(reader).map_err(Refused::Protocol)? {
                         return Ok(hello);
                     }
+                    due.get_or_insert_with(|| Instant::now() + FRAME_WITHIN);
                 }
                 Err(Errno::EINTR) => {}
                 Ok(Fill::End) | Err(_) => return Err(None),

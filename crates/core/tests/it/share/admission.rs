@@ -67,6 +67,36 @@ fn another_user_is_told_that_it_may_not_join_before_it_has_said_a_word() {
     assert_eq!(known, 1);
 }
 
+/// A peer that sends 7 bytes of its hello, with these descriptors, to a server that sets no time for the hello, and why
+/// the server refuses it.
+fn begins_hello(descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Refused {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    let untimed = ShareSpec {
+        hello_timeout: None,
+        ..spec(&path)
+    };
+    world.server.share(untimed).unwrap();
+    let mut peer = peer(&path);
+    let mut frames = Encoder::new();
+    frames.hello(hello());
+    peer.send(&frames.bytes()[..7], descriptors);
+    assert_eq!(farewell(&mut peer), CloseReason::Protocol);
+    refused(&world, 1).remove(0)
+}
+
+#[test]
+fn a_pending_peer_that_sends_a_descriptor_with_a_part_of_its_hello_is_refused_at_once() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let expected = Refused::Protocol(ProtocolError::SurplusDescriptors);
+    assert_eq!(begins_hello(&[file.as_fd()]), expected);
+}
+
+#[test]
+fn a_pending_peer_that_does_not_finish_its_hello_is_refused_even_without_a_hello_timeout() {
+    assert_eq!(begins_hello(&[]), Refused::Protocol(ProtocolError::UnfinishedFrame));
+}
+
 #[test]
 fn users_and_groups_may_be_allowed_by_number() {
     for allow in [

@@ -1,11 +1,11 @@
 //! The parent's reading end of one channel: a worker's frames become the dispatcher's events.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
 
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use crate::channel::reader::{Fill, Reader};
 use crate::ids::ChannelId;
@@ -17,6 +17,7 @@ use crate::parent::panics;
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{FrameError, RETURNS_SINCE, ToParent};
 use crate::protocol::kind;
+use crate::protocol::limits::{DESCRIPTORS_TO_PARENT, FRAME_WITHIN};
 use crate::protocol::records::Hello;
 use crate::sys::{ForeignFd, Sys};
 
@@ -33,6 +34,8 @@ pub struct ChannelReader<S> {
     budget: FrameBudget,
     /// The frames of the last read.
     frames: u32,
+    /// By when the rest of the frame that has begun to arrive has to be here.
+    frame_due: Option<Instant>,
 }
 
 impl<S: Sys> ChannelReader<S> {
@@ -43,10 +46,11 @@ impl<S: Sys> ChannelReader<S> {
             channel,
             socket,
             dispatcher,
-            reader: Reader::new(),
+            reader: Reader::with_descriptor_limit(DESCRIPTORS_TO_PARENT),
             version: None,
             budget: FrameBudget::default(),
             frames: 0,
+            frame_due: None,
         }
     }
 
@@ -56,9 +60,10 @@ impl<S: Sys> ChannelReader<S> {
         channel: ChannelId,
         socket: AsyncFd<ForeignFd>,
         dispatcher: mpsc::Sender<Message>,
-        reader: Reader,
+        mut reader: Reader,
         hello: &Hello,
     ) -> Self {
+        reader.set_descriptor_limit(DESCRIPTORS_TO_PARENT);
         Self {
             reader,
             version: Some(hello.version().unwrap_or(0)),
@@ -81,7 +86,14 @@ impl<S: Sys> ChannelReader<S> {
             return Ok(());
         }
         loop {
-            let Ok(mut ready) = self.socket.readable().await else {
+            let readable = self.socket.readable();
+            let readable = match self.frame_due {
+                Some(due) => timeout_at(due, readable)
+                    .await
+                    .map_err(|_| ProtocolError::UnfinishedFrame)?,
+                None => readable.await,
+            };
+            let Ok(mut ready) = readable else {
                 return Ok(());
             };
             match self.reader.fill(&self.sys, self.socket.as_fd()) {
@@ -92,7 +104,10 @@ impl<S: Sys> ChannelReader<S> {
                         return Ok(());
                     }
                     // The socket fills up meanwhile, and so slows the worker down.
-                    if let Some(pause) = self.budget.spend(std::mem::take(&mut self.frames), Instant::now()) {
+                    if let Some(pause) = self
+                        .budget
+                        .spend(std::mem::take(&mut self.frames), std::time::Instant::now())
+                    {
                         tokio::time::sleep(pause).await;
                     }
                 }
@@ -107,6 +122,11 @@ impl<S: Sys> ChannelReader<S> {
     async fn pass_on(&mut self) -> Result<bool, ProtocolError> {
         let mut messages = Vec::new();
         let read = self.messages(&mut messages);
+        if !self.reader.is_within_frame() {
+            self.frame_due = None;
+        } else if self.frame_due.is_none() {
+            self.frame_due = Some(Instant::now() + FRAME_WITHIN);
+        }
         // What it said before its error holds: an ack among that is of a connection that it may be reading.
         for message in messages {
             if self.dispatcher.send(message).await.is_err() {
@@ -127,6 +147,7 @@ impl<S: Sys> ChannelReader<S> {
                 Err(error) => break Err(error),
             };
             self.frames += 1;
+            self.frame_due = None;
             match frame {
                 ToParent::Hello(_) if self.version.is_some() => break Err(ProtocolError::SecondHello),
                 ToParent::Hello(hello) => {
