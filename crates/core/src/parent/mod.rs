@@ -13,6 +13,7 @@ pub mod queue;
 
 pub mod dispatcher;
 
+pub mod rejoin;
 pub mod share;
 
 pub mod notice;

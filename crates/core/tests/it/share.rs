@@ -3,6 +3,7 @@
 mod admission;
 mod folder;
 mod path;
+mod rejoin;
 
 use std::io::Write;
 use std::os::fd::OwnedFd;

@@ -25,6 +25,7 @@ use crate::parent::accept_error::{AcceptBackoff, AcceptErrorKind, LONGEST_PAUSE,
 use crate::parent::dispatcher::message::Message;
 use crate::parent::listener::ListenerAddress;
 use crate::parent::notice::{Notice, Notices, Refused};
+use crate::parent::rejoin::RejoinPauses;
 use crate::stats::Stats;
 use crate::sys::prepare;
 use crate::sys::unix_socket;
@@ -120,6 +121,7 @@ impl<S: Sys> Share<S> {
         let mut backoff = AcceptBackoff::new();
         let mut lobby = PendingPeers::new(spec.hello_timeout);
         let seats = Arc::new(Semaphore::new(spec.max_workers as usize));
+        let pauses = Arc::new(RejoinPauses::default());
         let share = Arc::new(self);
         loop {
             tokio::select! {
@@ -132,7 +134,7 @@ impl<S: Sys> Share<S> {
             match share.accept(&listener) {
                 Ok(socket) => {
                     backoff.succeeded();
-                    if let Some((guest, socket, refused)) = share.check(socket, &spec, &seats) {
+                    if let Some((guest, socket, refused)) = share.check(socket, &spec, &seats, &pauses) {
                         lobby.enter(guest, socket, refused);
                     }
                 }
@@ -169,6 +171,7 @@ impl<S: Sys> Share<S> {
         socket: ForeignFd,
         spec: &ShareSpec,
         seats: &Arc<Semaphore>,
+        pauses: &Arc<RejoinPauses>,
     ) -> Option<(PendingPeer<S>, AsyncFd<ForeignFd>, Option<Refused>)> {
         // macOS fails here for a peer that has gone already.
         let peer = self.sys.credentials(&socket).ok()?;
@@ -177,6 +180,7 @@ impl<S: Sys> Share<S> {
             share: Arc::clone(self),
             peer,
             seats: Arc::clone(seats),
+            pauses: Arc::clone(pauses),
             limit: spec.max_workers,
         };
         let refused = if !spec.allow.admits(&guest.peer) {

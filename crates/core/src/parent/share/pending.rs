@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,6 +19,7 @@ use crate::channel::reader::{Fill, Reader};
 use crate::parent::dispatcher::io::open;
 use crate::parent::dispatcher::io::open::Joining;
 use crate::parent::notice::{Notice, Refused};
+use crate::parent::rejoin::{RejoinPauses, Seat};
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::frame::{ToParent, VERSION};
@@ -56,6 +57,7 @@ pub(super) struct PendingPeer<S> {
     pub(super) share: Arc<Share<S>>,
     pub(super) peer: Credentials,
     pub(super) seats: Arc<Semaphore>,
+    pub(super) pauses: Arc<RejoinPauses>,
     pub(super) limit: u32,
 }
 
@@ -148,31 +150,41 @@ impl<S: Sys> PendingPeer<S> {
         }
     }
 
-    /// Waits for the hello, for as long as there is time, and then for a seat, which there is or is not.
+    /// Waits for the HELLO until the timeout and for the rejoin pause after it, and then takes a seat if one is free.
     async fn await_hello(
         &self,
         socket: &AsyncFd<ForeignFd>,
         reader: &mut Reader,
         timeout: Option<Duration>,
         evicted: &mut oneshot::Receiver<()>,
-    ) -> Result<(Hello, OwnedSemaphorePermit), Option<Refused>> {
+    ) -> Result<(Hello, Seat), Option<Refused>> {
         let late = async {
             match timeout {
-                Some(timeout) => tokio::select! { () = tokio::time::sleep(timeout) => {}, _ = evicted => {} },
-                None => drop(evicted.await),
+                Some(timeout) => tokio::select! { () = tokio::time::sleep(timeout) => {}, _ = &mut *evicted => {} },
+                None => drop((&mut *evicted).await),
             }
+        };
+        let refused_late = || {
+            let limit = timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
+            Some(Refused::Late { limit })
         };
         let hello = tokio::select! {
             biased;
             hello = self.hello(socket, reader) => hello?,
-            () = late => {
-                let limit = timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
-                return Err(Some(Refused::Late { limit }));
-            }
+            () = late => return Err(refused_late()),
         };
-        // Only now: the silent keep nobody out.
-        let seat = Arc::clone(&self.seats).try_acquire_owned();
-        Ok((hello, seat.map_err(|_| Some(self.full()))?))
+        let pause = self.pauses.remaining(&self.peer, self.share.sys.now());
+        if !pause.is_zero() {
+            tokio::select! {
+                biased;
+                _ = evicted => return Err(refused_late()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        // Only now: peers that are silent or pause keep nobody out.
+        let permit = Arc::clone(&self.seats).try_acquire_owned();
+        let permit = permit.map_err(|_| Some(self.full()))?;
+        Ok((hello, Seat::new(permit, self.peer.clone(), Arc::clone(&self.pauses))))
     }
 
     async fn join(self, socket: AsyncFd<ForeignFd>, joining: Joining) {

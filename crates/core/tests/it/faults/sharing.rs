@@ -1,14 +1,15 @@
 //! What joins by itself may mean no good: each ends alone, and nothing of others is touched.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socketserver_core::parent::notice::{EndReason, Refused};
+use socketserver_core::parent::share::Allow;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
-use socketserver_core::sys::ancillary;
+use socketserver_core::sys::{Credentials, ancillary};
 use socketserver_core::{ListenerAddress, Notice, ProtocolError, ShareSpec};
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
@@ -270,10 +271,25 @@ fn peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many() {
     alone(
         "faults::sharing::peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many",
         || {
-            let (folder, world) = (Folder::new(), World::new());
+            // Or each peer would wait for the protocol errors of those before.
+            let users = AtomicU32::new(0);
+            let gid = nix::unistd::getegid().as_raw();
+            let sys = Faulty::default().credentials(move |_| {
+                Some(Credentials {
+                    pid: Some(1),
+                    uid: users.fetch_add(1, Ordering::Relaxed),
+                    gid,
+                    groups: Vec::new(),
+                })
+            });
+            let (folder, world) = (Folder::new(), World::on(sys, &queue_of(1024)));
             let (path, address) = (folder.file("ctl"), world.listen());
             let soon = ShareSpec {
                 hello_timeout: Some(SOON),
+                allow: Allow {
+                    uids: Vec::new(),
+                    gids: vec![gid],
+                },
                 ..spec(&path)
             };
             world.server.share(soon).unwrap();

@@ -46,6 +46,9 @@ impl<S: Sys> Dispatcher<S> {
             line.part(&self.sys, farewell, &mut self.frames);
         }
         let reason = earlier.unwrap_or(reason);
+        if let (EndReason::Protocol(_), Some(seat)) = (&reason, line.writer.seat()) {
+            seat.record_protocol_error(now);
+        }
         drop(line);
         let ChannelCounters { leases, handed_off, .. } = self.state.standing(channel);
         self.stats.close_channel(channel, handed_off);

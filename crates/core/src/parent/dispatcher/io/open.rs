@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::channel::reader::Reader;
 use crate::ids::ChannelId;
@@ -12,6 +12,7 @@ use crate::parent::dispatcher::io::reader::ChannelReader;
 use crate::parent::dispatcher::io::writer::ChannelWriter;
 use crate::parent::dispatcher::message::Message;
 use crate::parent::notice::{EndReason, Notice, Notices};
+use crate::parent::rejoin::Seat;
 use crate::protocol::records::Hello;
 use crate::sys;
 use crate::sys::{ForeignFd, Sys};
@@ -24,7 +25,7 @@ pub struct Joining {
     /// What it said.
     pub hello: Hello,
     /// Its place among those that may join; free again when the channel is over.
-    pub seat: OwnedSemaphorePermit,
+    pub seat: Seat,
 }
 
 /// Opens a channel that was made here, for a worker that is to be started. False if the dispatcher has ended.

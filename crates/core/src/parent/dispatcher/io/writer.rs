@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use crate::ids::ChannelId;
 use crate::parent::dispatcher::message::Message;
+use crate::parent::rejoin::Seat;
 use crate::sys;
 use crate::sys::{ForeignFd, Sys};
 
@@ -29,7 +30,7 @@ pub struct ChannelWriter {
     unsent: Vec<u8>,
     room: Room,
     /// Of a worker that has joined by itself: its place among those that may.
-    seat: Option<OwnedSemaphorePermit>,
+    seat: Option<Seat>,
 }
 
 /// Whether the socket takes more.
@@ -57,7 +58,7 @@ impl ChannelWriter {
 
     /// Keeps a place taken until the channel is over.
     #[must_use]
-    pub fn seated(mut self, seat: OwnedSemaphorePermit) -> Self {
+    pub fn seated(mut self, seat: Seat) -> Self {
         self.seat = Some(seat);
         self
     }
@@ -66,6 +67,12 @@ impl ChannelWriter {
     #[must_use]
     pub fn is_of_joined(&self) -> bool {
         self.seat.is_some()
+    }
+
+    /// Returns the seat of a worker that has joined by itself.
+    #[must_use]
+    pub fn seat(&self) -> Option<&Seat> {
+        self.seat.as_ref()
     }
 
     /// Sends a frame with its descriptors, or, with EAGAIN, nothing of it.
