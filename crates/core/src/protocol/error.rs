@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::frame::{FrameError, OLDEST_VERSION};
-use super::limits::FRAME_WITHIN;
+use super::limits::{FRAME_WITHIN, MAX_IGNORED_ROUNDS};
 
 /// What a channel's peer did against `PROTOCOL.md`. It always ends the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -99,6 +99,9 @@ pub enum ProtocolError {
     /// A recall that was answered neither by an ack nor by a refusal.
     #[error("a recall was not answered within 5 seconds")]
     Unanswered,
+    /// Connections recalled again and again and none read, by a worker whose event loop turns or that asks for more.
+    #[error("no connection was taken in {} rounds of recalls", MAX_IGNORED_ROUNDS)]
+    TakesNothing,
     /// The beginning of a frame whose rest did not follow.
     #[error("a frame was not finished within {} seconds", FRAME_WITHIN.as_secs())]
     UnfinishedFrame,

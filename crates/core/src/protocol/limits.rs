@@ -29,3 +29,7 @@ pub const FRAME_WITHIN: Duration = Duration::from_secs(5);
 /// The most descriptors that a worker may have sent for a frame that is not whole yet: a RETURN carries one, all other
 /// frames none.
 pub const DESCRIPTORS_TO_PARENT: usize = 1;
+
+/// So many rounds of recalls in a row a worker on a scoreboard may leave all its connections unread although its event loop
+/// turns or it grants credit. As the tries become rarer that takes minutes, in which an event loop reads its channel often.
+pub const MAX_IGNORED_ROUNDS: u32 = 8;

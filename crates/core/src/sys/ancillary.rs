@@ -173,6 +173,24 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
+/// Returns whether the peer has read everything that was sent on a Unix stream socket: what is unread is charged to the
+/// sender's socket, which is what SIOCOUTQ counts (`unix_outq_len` in net/unix/af_unix.c).
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn is_all_read(socket: BorrowedFd<'_>) -> bool {
+    let mut unread: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which has the number of TIOCOUTQ, writes one int to where the pointer points.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) };
+    result == 0 && unread == 0
+}
+
+/// Returns true: nobody can say.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn is_all_read(_socket: BorrowedFd<'_>) -> bool {
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;

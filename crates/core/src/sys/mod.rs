@@ -55,6 +55,12 @@ pub trait Sys: Clone + Send + Sync + 'static {
         credentials::credentials(peer)
     }
 
+    /// Whether the peer has read everything that was sent on a Unix socket. On macOS nobody can say, and no limit is spent by
+    /// what is unread: there it counts as read.
+    fn is_all_read(&self, socket: BorrowedFd<'_>) -> bool {
+        ancillary::is_all_read(socket)
+    }
+
     /// Has the calling thread wait its turn from now on, or no longer: woken, it does not push aside what runs (SCHED_BATCH,
     /// sched(7)). True if it waits by this. Where that is forbidden (a seccomp filter), unknown (macOS), or the thread
     /// runs as somebody else has chosen, all stays as it is.

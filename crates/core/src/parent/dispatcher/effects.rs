@@ -61,6 +61,17 @@ impl<S: Sys> Dispatcher<S> {
                 let reason = EndReason::Protocol(ProtocolError::Unanswered);
                 self.finish(channel, reason, Some(CloseReason::Protocol), now);
             }
+            Action::TakesNothing(channel) => {
+                let reason = EndReason::Protocol(ProtocolError::TakesNothing);
+                self.finish(channel, reason, Some(CloseReason::Protocol), now);
+            }
+            Action::AskWhetherRead(channel) => {
+                let line = self.channels.get(channel);
+                if line.is_some_and(|line| line.writer.is_all_read(&self.sys)) {
+                    let _ = self.state.apply(Event::Read(channel), now, &mut self.actions);
+                    self.again = true;
+                }
+            }
             Action::Drained => self.outbox.push(Notice::Drained),
         }
     }

@@ -60,6 +60,10 @@ pub enum Event<C> {
     Refused(ChannelId, Refusal),
     /// A worker hands back one that it had taken.
     HandedBack(ChannelId, C),
+    /// Taken back from a worker by the scoreboard, before it was taken.
+    TakenBack(ChannelId, ConnectionId),
+    /// A worker has read everything that was sent to it.
+    Read(ChannelId),
     /// A worker's event loop turns.
     Alive(ChannelId),
     /// So many leases of a worker are over.
@@ -106,6 +110,10 @@ pub enum Action<C> {
     OutOfDescriptors(ChannelId),
     /// A worker has left a recall unanswered: end its channel.
     Unanswered(ChannelId),
+    /// A worker that takes nothing shows life: see whether it has read what was sent, and say [`Event::Read`] if it has.
+    AskWhetherRead(ChannelId),
+    /// A worker has left too much unread although it lives: end its channel.
+    TakesNothing(ChannelId),
     /// Everything is finished.
     Drained,
 }

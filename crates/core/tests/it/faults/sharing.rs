@@ -8,16 +8,17 @@ use nix::errno::Errno;
 use socketserver_core::parent::notice::{EndReason, Refused};
 use socketserver_core::parent::share::Allow;
 use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::limits::WINDOW;
 use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
 use socketserver_core::sys::{Credentials, ancillary};
-use socketserver_core::{ListenerAddress, Notice, ProtocolError, ShareSpec};
+use socketserver_core::{Config, ListenerAddress, Notice, PolicyName, ProtocolError, ShareSpec};
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
 use crate::faulty::Faulty;
 use crate::peer::{Heard, Peer, hello};
 use crate::share::{Folder, SOON, member, peer, refused, spec, worker};
 use crate::wait::{until, until_true};
-use crate::world::{World, answer, answer_to, client, is_of, queue_of};
+use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
 
 fn file() -> OwnedFd {
     std::fs::File::open("/dev/null").unwrap().into()
@@ -66,6 +67,39 @@ fn a_refusal_of_what_another_has() {
         let reason = RefusalReason::Recalled;
         liar.say(|frames| frames.refuse([Refusal { id: 1, reason }]));
     });
+}
+
+#[test]
+fn a_worker_that_beats_and_never_reads_has_few_descriptors_under_way() {
+    // In turns: a worker that has stalled is given its share, as soon as it beats.
+    let in_turns = Config::new(1024, None, PolicyName::RoundRobin).unwrap();
+    let (folder, world) = (Folder::new(), World::with(&in_turns));
+    let (path, address) = (folder.file("ctl"), world.listen());
+    world.server.share(spec(&path)).unwrap();
+    let hoarder = peer(&path).join_with_scoreboard();
+    hoarder.say(|frames| {
+        frames.credit([Credit {
+            lane: 0,
+            count: 1_000_000,
+        }]);
+    });
+    let decent = worker(&world, &path);
+    for _ in 0..30 {
+        hoarder.page.as_ref().unwrap().beat();
+        let clients = clients(address, 20);
+        for taken in decent.take(20) {
+            answer(taken, "by a decent one");
+        }
+        decent.done(20);
+        for client in clients {
+            assert_eq!(answer_to(client), "by a decent one");
+        }
+    }
+    let (mut under_way, mut bytes) = (0, [0; 4096]);
+    while let Ok(received) = ancillary::try_receive(hoarder.socket.as_fd(), &mut bytes) {
+        under_way += received.descriptors.len();
+    }
+    assert!((1..=WINDOW + 8).contains(&under_way), "{under_way} lay in its socket");
 }
 
 #[test]

@@ -9,10 +9,11 @@ use socketserver_core::ids::ChannelId;
 use socketserver_core::parent::dispatcher::message::{Action, Event, SendFailure};
 use socketserver_core::parent::dispatcher::rules::ledger::{ANSWER_WITHIN, NOT_AGAIN, REST, TRY_STALLED_AFTER};
 use socketserver_core::parent::dispatcher::rules::timeouts::RECALL_AFTER;
+use socketserver_core::parent::dispatcher::rules::unread::LONGEST_TRY;
 use socketserver_core::parent::dispatcher::rules::{HOLD, State};
 use socketserver_core::parent::notice::ShedReason;
 use socketserver_core::parent::queue::{HandBack, Waiting};
-use socketserver_core::protocol::limits::WINDOW;
+use socketserver_core::protocol::limits::{MAX_IGNORED_ROUNDS, WINDOW};
 use socketserver_core::protocol::records::{Credit, Refusal, RefusalReason};
 use socketserver_core::{Config, PolicyName};
 
@@ -108,9 +109,40 @@ struct Channel {
     exhausted_at: Option<Instant>,
     /// And tried with one after this time.
     stalled_until: Option<Instant>,
+    /// Handoffs so far.
+    sent: u64,
+    /// The handoffs that were taken back and that nothing shows to have been read.
+    unread: BTreeSet<u64>,
+    /// Rounds of recalls without an ack, when the last began, and those in which the worker lived.
+    rounds: u32,
+    round_at: Option<Instant>,
+    ignored: u32,
+    has_lived: bool,
+    try_at: Option<Instant>,
 }
 
 impl Channel {
+    /// Whether what is under way and unread fills the window, which a try with one connection ignores.
+    fn is_clogged(&self) -> bool {
+        !self.unread.is_empty() && self.in_flight.len() + self.unread.len() >= self.room.unwrap_or(WINDOW)
+    }
+
+    /// An ack or refusal of a handoff shows that those before have been read.
+    fn answered(&mut self, number: u64) {
+        self.unread.retain(|one| *one > number);
+    }
+
+    fn lives(&mut self) {
+        self.has_lived |= !self.unread.is_empty();
+        if self.unread.is_empty() || self.rounds < 2 {
+            self.stalled_until = None;
+        }
+    }
+
+    fn end_rounds(&mut self) {
+        (self.rounds, self.ignored, self.has_lived) = (0, 0, false);
+    }
+
     /// By when it has to have answered all that it has been asked for.
     fn answer_due(&self) -> Option<Instant> {
         let asked = self.in_flight.values().filter_map(|sent| sent.recalled);
@@ -125,6 +157,7 @@ struct Sent {
     at: Instant,
     paid_by: u16,
     recalled: Option<Instant>,
+    number: u64,
 }
 
 /// How connections are recalled.
@@ -134,6 +167,8 @@ pub enum Recall {
     Asks,
     /// On the scoreboard, at once.
     TakesBack,
+    /// The same, with workers that show life and do not read their channel.
+    TakesBackUnread,
 }
 
 pub struct Model {
@@ -184,6 +219,15 @@ impl Model {
 
     pub fn leases(&self, channel: ChannelId) -> u32 {
         self.channels[&channel].leases
+    }
+
+    /// How many it has been sent.
+    pub fn sent(&self, channel: ChannelId) -> u64 {
+        self.channels[&channel].sent
+    }
+
+    pub fn is_condemned(&self, channel: ChannelId) -> bool {
+        self.channels[&channel].phase == Phase::Condemned
     }
 
     /// What it may hand back.
@@ -238,9 +282,9 @@ impl Model {
         let one = self.channel(channel);
         if one.phase == Phase::Open {
             *one.credit.entry(credit.lane).or_default() += credit.count;
-            one.stalled_until = None;
+            one.lives();
         }
-        self.tell(Event::Credit(channel, credit));
+        self.tell_life(channel, Event::Credit(channel, credit));
     }
 
     pub fn cancel(&mut self, channel: ChannelId, credit: Credit) {
@@ -261,6 +305,8 @@ impl Model {
     pub fn ack(&mut self, channel: ChannelId, id: u64) {
         let one = self.channel(channel);
         let sent = one.in_flight.remove(&id).unwrap();
+        one.answered(sent.number);
+        one.end_rounds();
         one.leases += 1;
         one.room = one.room.map(|room| 2 * room).filter(|room| *room < WINDOW);
         one.taken.insert(id, sent.known);
@@ -284,6 +330,7 @@ impl Model {
         let now = self.now;
         let one = self.channel(channel);
         let sent = one.in_flight.remove(&id).unwrap();
+        one.answered(sent.number);
         let exhausted = reason == RefusalReason::NoDescriptor;
         let again = one
             .exhausted_at
@@ -350,8 +397,24 @@ impl Model {
     }
 
     pub fn beat(&mut self, channel: ChannelId) {
-        self.channel(channel).stalled_until = None;
-        self.tell(Event::Alive(channel));
+        self.channel(channel).lives();
+        self.tell_life(channel, Event::Alive(channel));
+    }
+
+    /// A sign of life: the driver is asked whether the worker has read what was taken back from it.
+    fn tell_life(&mut self, channel: ChannelId, event: Event<Conn>) {
+        let is_asked = !self.channels[&channel].unread.is_empty();
+        let actions = self.apply(event);
+        let asks = matches!(actions[..], [Action::AskWhetherRead(of)] if of == channel);
+        assert_eq!((asks, actions.len()), (is_asked, usize::from(is_asked)));
+        if is_asked && self.recall != Recall::TakesBackUnread {
+            let one = self.channel(channel);
+            one.unread.clear();
+            one.end_rounds();
+            one.lives();
+            assert!(self.apply(Event::Read(channel)).is_empty());
+        }
+        self.perform();
     }
 
     pub fn lose(&mut self, channel: ChannelId) {
@@ -485,6 +548,14 @@ impl Model {
                     assert!(one.answer_due().is_some_and(|due| due <= now), "{channel} has time");
                     one.phase = Phase::Condemned;
                 }
+                Action::TakesNothing(channel) => {
+                    let one = self.channel(channel);
+                    assert!(
+                        one.ignored >= MAX_IGNORED_ROUNDS,
+                        "{channel} has not been tried often enough"
+                    );
+                    one.phase = Phase::Condemned;
+                }
                 Action::Drained => {
                     assert!(!self.drained, "drained twice");
                     self.drained = true;
@@ -497,7 +568,7 @@ impl Model {
             "what comes back goes first"
         );
         if !recalled.is_empty() {
-            if self.recall == Recall::TakesBack {
+            if self.recall != Recall::Asks {
                 self.take_back(&recalled);
             }
             return false;
@@ -540,7 +611,9 @@ impl Model {
             at: now,
             paid_by,
             recalled: None,
+            number: one.sent,
         };
+        one.sent += 1;
         one.in_flight.insert(id, sent);
         self.waiting.remove(&id);
     }
@@ -594,9 +667,19 @@ impl Model {
         for id in ids {
             one.in_flight.get_mut(id).unwrap().recalled = Some(now);
         }
-        let is_stalled = ids.iter().any(|id| now - one.in_flight[id].at >= RECALL_AFTER);
-        if is_stalled && !one.blocked && one.rests_until.is_none() {
-            one.stalled_until = Some(now + TRY_STALLED_AFTER);
+        if !ids.iter().any(|id| now - one.in_flight[id].at >= RECALL_AFTER) {
+            return;
+        }
+        let last = ids.iter().map(|id| one.in_flight[id].at).max();
+        if one.rounds == 0 || one.round_at < last {
+            one.rounds += 1;
+            one.round_at = Some(now);
+            one.ignored += u32::from(std::mem::take(&mut one.has_lived));
+            one.room = Some((one.room.unwrap_or(WINDOW) / 2).max(1));
+        }
+        one.try_at = Some(now + (TRY_STALLED_AFTER * (1 << (one.rounds - 1).min(5))).min(LONGEST_TRY));
+        if !one.blocked && one.rests_until.is_none() {
+            one.stalled_until = one.try_at;
         }
     }
 
@@ -606,10 +689,11 @@ impl Model {
 
     fn take_back(&mut self, recalled: &[(u64, ChannelId)]) {
         for &(id, channel) in recalled {
-            let sent = self.channel(channel).in_flight.remove(&id).unwrap();
+            let one = self.channel(channel);
+            let sent = one.in_flight.remove(&id).unwrap();
+            one.unread.insert(sent.number);
             self.waiting.insert(id, sent.known);
-            let reason = RefusalReason::Recalled;
-            assert!(self.apply(Event::Refused(channel, Refusal { id, reason })).is_empty());
+            assert!(self.apply(Event::TakenBack(channel, id)).is_empty());
         }
     }
 
@@ -628,6 +712,12 @@ impl Model {
         assert_eq!(Arc::strong_count(&self.token) - 1, self.waiting.len() + in_flight);
         for (&channel, one) in &self.channels {
             assert!(one.in_flight.len() <= WINDOW);
+            // Beyond the window only what it was tried with, one at a time.
+            let tries = usize::try_from(MAX_IGNORED_ROUNDS + one.rounds).unwrap();
+            assert!(
+                one.in_flight.len() + one.unread.len() <= WINDOW + tries,
+                "{channel} pins descriptors"
+            );
             for id in one.in_flight.keys() {
                 assert_eq!(self.state.in_flight(channel, *id).unwrap().0.id, *id);
             }
@@ -698,6 +788,8 @@ impl Model {
             due.extend(rests.filter(|until| *until > self.now));
             let stalled = self.channels.values().filter_map(|one| one.stalled_until);
             due.extend(stalled.filter(|until| *until > self.now));
+            let unread = self.channels.values().filter(|one| !one.unread.is_empty());
+            due.extend(unread.filter_map(|one| one.try_at).filter(|at| *at > self.now));
         }
         for (_, known) in self.heads() {
             due.extend(
@@ -733,6 +825,7 @@ impl Model {
         let credit = |lane| one.credit.get(&lane).is_some_and(|count| *count > 0);
         one.phase == Phase::Open
             && one.in_flight.len() < one.room.unwrap_or(WINDOW)
+            && (!one.is_clogged() || one.in_flight.is_empty() && one.try_at.is_some_and(|at| self.now >= at))
             && !one.blocked
             && one.rests_until.is_none_or(|until| self.now >= until)
             && (credit(lane) || credit(0))
@@ -754,7 +847,7 @@ impl Model {
         let one = &self.channels[&channel];
         let serves = |one: &Channel| {
             let has_asked = one.credit.contains_key(&known.lane) || one.credit.contains_key(&0);
-            one.phase == Phase::Open && one.stalled_until.is_none() && has_asked
+            one.phase == Phase::Open && one.stalled_until.is_none() && !one.is_clogged() && has_asked
         };
         let others = self.channels.iter().filter(|&(&other, _)| other != channel);
         let is_alone = !others.into_iter().any(|(_, one)| serves(one));

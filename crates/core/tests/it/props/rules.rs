@@ -157,7 +157,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..150),
         policy in prop::sample::select(vec![PolicyName::LeastBusy, PolicyName::RoundRobin, PolicyName::First]),
         timeout in prop::option::of(20_u64..60),
-        recall in prop::sample::select(vec![Recall::Asks, Recall::TakesBack]),
+        recall in prop::sample::select(vec![Recall::Asks, Recall::TakesBack, Recall::TakesBackUnread]),
     ) {
         let mut model = Model::new(policy, timeout.map(Duration::from_millis));
         model.recall = recall;
@@ -234,6 +234,67 @@ fn one_stalled() -> Model {
     assert_eq!((model.in_flight(1), model.in_flight(2)), (vec![], vec![1]));
     model.ack(2, 1);
     model
+}
+
+/// A worker on a scoreboard that shows life and reads nothing, beside one that takes all that is recalled from it. Returns how
+/// many were sent to the first before its channel was ended, or before so many tries.
+fn sent_to_one_that_reads_nothing(model: &mut Model, tries: u32) -> u64 {
+    model.recall = Recall::TakesBackUnread;
+    for _ in 0..tries {
+        (0..WINDOW).for_each(|_| model.accept(80));
+        model.pass(RECALL_AFTER);
+        model.grant(2, Credit { lane: 0, count: 64 });
+        for id in model.in_flight(2) {
+            model.ack(2, id);
+        }
+        model.cancel(2, Credit { lane: 0, count: 64 });
+        model.beat(1);
+        model.pass(Duration::from_secs(30));
+    }
+    model.sent(1)
+}
+
+#[test]
+fn a_worker_that_lives_and_never_reads_has_no_more_than_its_window_and_a_few_under_way() {
+    let mut model = workers(&[1_000_000, 0]);
+    let sent = sent_to_one_that_reads_nothing(&mut model, 40);
+    assert!(sent <= (WINDOW + 10) as u64, "{sent} lie in its socket");
+    assert!(model.is_condemned(1));
+}
+
+#[test]
+fn a_worker_that_is_stuck_for_long_is_not_ended_for_it() {
+    let mut model = workers(&[1_000_000, 0]);
+    model.recall = Recall::TakesBackUnread;
+    for _ in 0..40 {
+        model.accept(80);
+        model.pass(RECALL_AFTER);
+        model.grant(2, Credit { lane: 0, count: 1 });
+        for id in model.in_flight(2) {
+            model.ack(2, id);
+        }
+        model.pass(Duration::from_secs(30));
+    }
+    assert!(!model.is_condemned(1));
+}
+
+#[test]
+fn a_worker_that_has_read_what_was_recalled_has_its_whole_window_again_with_its_next_ack() {
+    let mut model = workers(&[1_000, 0]);
+    model.recall = Recall::TakesBack;
+    (0..WINDOW).for_each(|_| model.accept(80));
+    model.pass(RECALL_AFTER);
+    model.grant(2, Credit { lane: 0, count: 64 });
+    assert_eq!((model.in_flight(1).len(), model.in_flight(2).len()), (0, WINDOW));
+    for id in model.in_flight(2) {
+        model.ack(2, id);
+    }
+    model.beat(1);
+    (0..=WINDOW).for_each(|_| model.accept(80));
+    assert_eq!(model.in_flight(1).len(), WINDOW / 2);
+    let first = model.in_flight(1)[0];
+    model.ack(1, first);
+    assert_eq!(model.in_flight(1).len(), WINDOW);
 }
 
 #[test]

@@ -62,11 +62,7 @@ impl<S: Sys> Dispatcher<S> {
             return self.tell(channel, |frames| frames.recall(ids));
         };
         for id in scoreboard.take_back(&ids) {
-            let reason = RefusalReason::Recalled;
-            // It is under way, or its slot would be free.
-            let _ = self
-                .state
-                .apply(Event::Refused(channel, Refusal { id, reason }), now, &mut self.actions);
+            let _ = self.state.apply(Event::TakenBack(channel, id), now, &mut self.actions);
         }
     }
 

@@ -75,6 +75,11 @@ impl ChannelWriter {
         self.seat.as_ref()
     }
 
+    /// Returns whether the worker has read everything that was sent.
+    pub fn is_all_read<S: Sys>(&self, sys: &S) -> bool {
+        self.unsent.is_empty() && sys.is_all_read(self.socket.as_fd())
+    }
+
     /// Sends a frame with its descriptors, or, with EAGAIN, nothing of it.
     pub fn hand_off<S: Sys>(&mut self, sys: &S, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         if !self.unsent.is_empty() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ids::ConnectionId;
 use crate::parent::dispatcher::rules::credit::CreditBook;
 use crate::parent::dispatcher::rules::timeouts::RECALL_AFTER;
+use crate::parent::dispatcher::rules::unread::Unread;
 use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
 use crate::protocol::limits::{RETURNABLE, WINDOW};
@@ -54,6 +55,9 @@ pub struct Ledger<C: Waiting> {
     /// When it was last given a connection.
     pub(super) given_at: Option<Instant>,
     in_flight: VecDeque<InFlight<C>>,
+    /// Handoffs so far, to number them.
+    sent: u64,
+    pub(super) unread: Unread,
     /// How many may be: the window, but from one upwards after the worker was out of descriptors. At its limit each more than
     /// it can take is a descriptor sent, refused and sent elsewhere.
     room: usize,
@@ -73,6 +77,8 @@ pub struct InFlight<C> {
     /// The lane whose credit it used.
     pub lane: u16,
     recalled_at: Option<Instant>,
+    /// Which handoff of the channel it was.
+    number: u64,
 }
 
 /// Where a channel stands in its life. It only moves down this list.
@@ -146,6 +152,8 @@ impl<C: Waiting> Ledger<C> {
             told: ChannelCounters::default(),
             given_at: None,
             in_flight: VecDeque::new(),
+            sent: 0,
+            unread: Unread::default(),
             room: WINDOW,
             taken: VecDeque::new(),
             exhausted_at: None,
@@ -155,6 +163,10 @@ impl<C: Waiting> Ledger<C> {
     /// Its rank for a connection that came in by `port`.
     pub(super) fn rank(&self, port: u16, now: Instant) -> Rank {
         if self.phase != Phase::Open || self.in_flight.len() >= self.room || !self.credit.covers(port) {
+            return Rank::None;
+        }
+        let may_try = self.in_flight.is_empty() && self.unread.try_at().is_some_and(|at| now >= at);
+        if self.is_clogged() && !may_try {
             return Rank::None;
         }
         match self.fitness {
@@ -167,6 +179,12 @@ impl<C: Waiting> Ledger<C> {
             }
             Fitness::Ready | Fitness::Resting(_) => Rank::First,
         }
+    }
+
+    /// Whether so much is recalled and unread that no more may be sent: descriptors under way count against a limit of the
+    /// worker's user.
+    fn is_clogged(&self) -> bool {
+        !self.unread.is_empty() && self.in_flight.len() + self.unread.len() >= self.room
     }
 
     /// Leases held and to come.
@@ -192,7 +210,9 @@ impl<C: Waiting> Ledger<C> {
             sent_at: now,
             lane,
             recalled_at: None,
+            number: self.sent,
         });
+        self.sent += 1;
     }
 
     /// What is under way under this id.
@@ -203,6 +223,8 @@ impl<C: Waiting> Ledger<C> {
     /// An ack: the lease begins, and the copy may be closed.
     pub(super) fn ack(&mut self, id: ConnectionId, now: Instant) -> Result<InFlight<C>, ProtocolError> {
         let one = self.remove(id)?;
+        self.unread.answered(one.number);
+        self.unread.end_rounds();
         self.leases += 1;
         self.handed_off += 1;
         // The worker counts in the order in which it takes, this side as it comes to know: they differ by a window at most.
@@ -226,7 +248,8 @@ impl<C: Waiting> Ledger<C> {
         reason: RefusalReason,
         now: Instant,
     ) -> Result<(C, bool), ProtocolError> {
-        let connection = self.remove(id)?.connection;
+        let InFlight { connection, number, .. } = self.remove(id)?;
+        self.unread.answered(number);
         let exhausted = reason == RefusalReason::NoDescriptor;
         let mut news = false;
         if exhausted {
@@ -236,6 +259,13 @@ impl<C: Waiting> Ledger<C> {
             news = last.is_none_or(|last| now.saturating_duration_since(last) > EPISODE);
         }
         Ok((connection, news))
+    }
+
+    /// Takes back what the worker has not taken; its descriptor is still to be read.
+    pub(super) fn take_back(&mut self, id: ConnectionId) -> Option<C> {
+        let one = self.remove(id).ok()?;
+        self.unread.add(one.number);
+        Some(one.connection)
     }
 
     /// Leases that are over.
@@ -281,11 +311,17 @@ impl<C: Waiting> Ledger<C> {
 
     /// Whether it can be expected to take connections that came in by `port`, now or when it is less busy.
     pub(super) fn serves(&self, port: u16) -> bool {
-        self.phase == Phase::Open && !matches!(self.fitness, Fitness::Stalled { .. }) && self.credit.serves(port)
+        self.phase == Phase::Open
+            && !matches!(self.fitness, Fitness::Stalled { .. })
+            && !self.is_clogged()
+            && self.credit.serves(port)
     }
 
     /// The worker's event loop turns.
     pub(super) fn lives(&mut self, now: Instant) {
+        if self.unread.lives() {
+            return;
+        }
         if let Fitness::Stalled { since, .. } = self.fitness {
             self.fitness = Fitness::Ready;
             let doubt = now.saturating_duration_since(since).saturating_mul(DOUBT);
@@ -308,25 +344,35 @@ impl<C: Waiting> Ledger<C> {
         self.in_flight.iter().filter(|one| one.recalled_at.is_none())
     }
 
+    /// Notes that the worker has read everything that was sent.
+    pub(super) fn read(&mut self, now: Instant) {
+        self.unread.clear();
+        self.lives(now);
+    }
+
     /// Marks these as recalled. The worker counts as stalled if it has had one of them for [`RECALL_AFTER`]; a connection
     /// that was old when it was sent says nothing about the worker.
     pub(super) fn recall(&mut self, ids: &[ConnectionId], now: Instant) {
-        let mut first = now;
+        let (mut first, mut last) = (now, None);
         for one in &mut self.in_flight {
             if ids.contains(&one.connection.id()) {
                 one.recalled_at = Some(now);
                 first = first.min(one.sent_at);
+                last = last.max(Some(one.sent_at));
             }
         }
         if now.saturating_duration_since(first) < RECALL_AFTER {
             return;
+        }
+        if self.unread.recall(last.unwrap_or(now), now) {
+            self.room = (self.room / 2).max(1);
         }
         let since = match self.fitness {
             Fitness::Ready => first,
             Fitness::Stalled { since, .. } => since,
             Fitness::Blocked | Fitness::Resting(_) => return,
         };
-        let try_at = now + TRY_STALLED_AFTER;
+        let try_at = self.unread.try_at().unwrap_or(now + TRY_STALLED_AFTER);
         self.fitness = Fitness::Stalled { since, try_at };
     }
 

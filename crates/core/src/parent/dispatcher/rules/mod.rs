@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod policy;
 mod select;
 pub mod timeouts;
+pub mod unread;
 
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,7 @@ impl<C: Waiting> State<C> {
                 if let Some(ledger) = self.channels.get_mut(channel) {
                     ledger.grant(credit, now)?;
                 }
+                self.ask_whether_read(channel, actions);
             }
             Event::Cancel(channel, credit) => self.with(channel, |ledger| {
                 actions.push(Action::Cancelled(channel, ledger.credit.cancel(credit)));
@@ -107,7 +109,17 @@ impl<C: Waiting> State<C> {
                 connection.handed_back(channel, now);
                 self.put(connection);
             }
-            Event::Alive(channel) => self.with(channel, |ledger| ledger.lives(now)),
+            Event::Alive(channel) => {
+                self.with(channel, |ledger| ledger.lives(now));
+                self.ask_whether_read(channel, actions);
+            }
+            Event::TakenBack(channel, id) => {
+                let ledger = self.channels.get_mut(channel);
+                if let Some(connection) = ledger.and_then(|ledger| ledger.take_back(id)) {
+                    self.put_back(connection);
+                }
+            }
+            Event::Read(channel) => self.with(channel, |ledger| ledger.read(now)),
             Event::Ended(channel, ended) => {
                 if let Some(ledger) = self.channels.get_mut(channel) {
                     ledger.end(ended, now)?;
@@ -287,6 +299,16 @@ impl<C: Waiting> State<C> {
                 Some(ids) => ids.push(id),
                 None => actions.push(Action::HandOff(channel, vec![id])),
             }
+        }
+    }
+
+    fn ask_whether_read(&self, channel: ChannelId, actions: &mut Vec<Action<C>>) {
+        if self
+            .channels
+            .get(channel)
+            .is_some_and(|ledger| !ledger.unread.is_empty())
+        {
+            actions.push(Action::AskWhetherRead(channel));
         }
     }
 

@@ -7,6 +7,7 @@ use crate::ids::ConnectionId;
 use crate::parent::dispatcher::message::Action;
 use crate::parent::dispatcher::rules::State;
 use crate::parent::dispatcher::rules::ledger::{Fitness, InFlight, Ledger, NOT_AGAIN, Phase, Rank};
+use crate::parent::dispatcher::rules::unread::Unread;
 use crate::parent::notice::ShedReason;
 use crate::parent::queue::Waiting;
 
@@ -40,6 +41,8 @@ impl<C: Waiting> State<C> {
             Fitness::Resting(until) | Fitness::Stalled { try_at: until, .. } => Some(until),
             _ => None,
         });
+        let tries = self.channels.values().map(|ledger| &ledger.unread);
+        let tries = tries.filter(|unread| !unread.is_empty()).filter_map(Unread::try_at);
         let again = self.queue.given_back().filter_map(|connection| {
             let hand_back = connection.hand_back()?;
             let ledger = self.channels.get(hand_back.channel)?;
@@ -49,7 +52,9 @@ impl<C: Waiting> State<C> {
         });
         let given_back = self.queue.given_back().filter_map(Waiting::hand_back);
         let paused = given_back.map(|hand_back| hand_back.ready_at()).filter(|&at| at > now);
-        let due = shed.into_iter().chain(resting.filter(|&until| until > now));
+        let due = shed
+            .into_iter()
+            .chain(resting.chain(tries).filter(|&until| until > now));
         due.chain(self.held_until).chain(again).chain(paused).min()
     }
 
@@ -110,6 +115,11 @@ impl<C: Waiting> State<C> {
             if !ids.is_empty() {
                 self.with(channel, |ledger| ledger.recall(&ids, now));
                 actions.push(Action::Recall(channel, ids));
+                let ledger = self.channels.get_mut(channel);
+                if let Some(ledger) = ledger.filter(|ledger| ledger.unread.is_ignored()) {
+                    ledger.phase = Phase::Condemned;
+                    actions.push(Action::TakesNothing(channel));
+                }
                 any = true;
             }
         }
