@@ -61,6 +61,11 @@ pub trait Sys: Clone + Send + Sync + 'static {
         ancillary::is_all_read(socket)
     }
 
+    /// Returns whether what a peer has sent can still be read after shutdown(2) of the reading side. macOS discards it.
+    fn keeps_unread(&self) -> bool {
+        cfg!(target_os = "linux")
+    }
+
     /// Has the calling thread wait its turn from now on, or no longer: woken, it does not push aside what runs (SCHED_BATCH,
     /// sched(7)). True if it waits by this. Where that is forbidden (a seccomp filter), unknown (macOS), or the thread
     /// runs as somebody else has chosen, all stays as it is.

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod closing;
+mod ending;
 mod hostile;
 mod limits;
 mod panicking;

@@ -1,7 +1,7 @@
 //! A system that fails on demand.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ struct Calls {
     send: Plan<Cut>,
     receive: Plan<Cut>,
     credentials: Plan<Credentials>,
+    /// Shutting the reading side of a socket discards what has not been read, as on macOS.
+    discards_unread: AtomicBool,
     /// Microseconds that each look at the clock takes.
     look: AtomicU64,
     ahead: AtomicU64,
@@ -71,6 +73,12 @@ impl Faulty {
         self
     }
 
+    /// Says that shutting the reading side of a socket discards what has not been read, as on macOS.
+    pub fn discards_unread(self) -> Self {
+        self.calls.discards_unread.store(true, Ordering::Relaxed);
+        self
+    }
+
     /// How many accepts there have been.
     pub fn accepts(&self) -> usize {
         self.calls.accept.made.load(Ordering::Relaxed)
@@ -114,6 +122,10 @@ impl Sys for Faulty {
         let cut = self.calls.receive.next().unwrap_or(Ok(bytes.len()))?;
         let cut = cut.min(bytes.len());
         Os.try_receive(socket, &mut bytes[..cut])
+    }
+
+    fn keeps_unread(&self) -> bool {
+        !self.calls.discards_unread.load(Ordering::Relaxed) && Os.keeps_unread()
     }
 
     fn credentials(&self, peer: &OwnedFd) -> Result<Credentials, Errno> {

@@ -28,18 +28,35 @@ pub(super) struct Line {
     pub(super) leaving: bool,
     /// Nothing goes in or out any more, but what the worker had said before is still to be read.
     pub(super) ending: Option<EndReason>,
+    /// When the reading side is shut, if the channel has not ended by then.
+    pub(super) read_until: Option<Instant>,
 }
 
 impl Line {
-    /// Says the last word and shuts the socket.
-    pub(super) fn part<S: Sys>(&mut self, sys: &S, farewell: Option<CloseReason>, frames: &mut Encoder) {
+    /// Creates the line of a channel whose worker has not said hello.
+    pub(super) fn new(writer: Box<ChannelWriter>, reader: AbortHandle, stats: Arc<ChannelStats>) -> Self {
+        Self {
+            writer,
+            reader,
+            stats,
+            scoreboard: None,
+            missed: Vec::new(),
+            greeted: false,
+            leaving: false,
+            ending: None,
+            read_until: None,
+        }
+    }
+
+    /// Sends CLOSE if there is a reason and shuts the socket. Returns whether the peer can send no more.
+    pub(super) fn part<S: Sys>(&mut self, sys: &S, farewell: Option<CloseReason>, frames: &mut Encoder) -> bool {
         if let Some(farewell) = farewell {
             frames.clear();
             frames.close(farewell);
             // The peer reads it or it does not: the channel is over either way.
             let _ = self.writer.tell(sys, frames.bytes());
         }
-        self.writer.shut();
+        self.writer.shut(sys)
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Dispatcher<S> {
 const TURN: usize = 64;
 
 /// How long a server that ends at once waits for the ends of its channels, to know what their workers had taken. On Linux
-/// they are there at once; on macOS they are the workers' own.
+/// they are there at once; on macOS when the workers close.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl<S: Sys> Dispatcher<S> {
@@ -113,6 +113,7 @@ impl<S: Sys> Dispatcher<S> {
                 self.take(message, now);
             }
             self.rush.look(now, &self.sys);
+            self.shut_overdue(now);
             loop {
                 self.perform(now);
                 if !self.ask_for_news(now) {
@@ -137,6 +138,7 @@ impl<S: Sys> Dispatcher<S> {
             .values()
             .filter_map(|line| line.scoreboard.as_ref()?.look_at(now));
         let due = self.state.deadline(now).into_iter().chain(looks);
+        let due = due.chain(self.channels.values().filter_map(|line| line.read_until));
         let due = due.chain(self.next_to_ask_again()).chain(self.rush.over_at());
         due.chain(self.ends_by).min()
     }
@@ -160,19 +162,7 @@ impl<S: Sys> Dispatcher<S> {
             }
             Message::Open(channel, writer, reader) => {
                 let stats = self.stats.open_channel(channel);
-                self.channels.insert(
-                    channel,
-                    Line {
-                        writer,
-                        reader,
-                        stats,
-                        scoreboard: None,
-                        missed: Vec::new(),
-                        greeted: false,
-                        leaving: false,
-                        ending: None,
-                    },
-                );
+                self.channels.insert(channel, Line::new(writer, reader, stats));
                 let _ = self.state.apply(Event::Opened(channel), now, &mut self.actions);
             }
             Message::Hello(channel, hello) => self.greet(channel, hello, now),

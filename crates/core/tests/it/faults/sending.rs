@@ -141,7 +141,7 @@ async fn a_peer_that_has_gone_is_epipe() {
     let (mut writer, _inbox, _messages, theirs) = writer();
     let spare = theirs.try_clone().unwrap();
     drop(theirs);
-    writer.shut();
+    writer.shut(&Os);
     let frame = connection_frame();
     assert_eq!(writer.hand_off(&Os, frame.bytes(), &[spare.as_fd()]), Err(Errno::EPIPE));
 }

@@ -1,6 +1,6 @@
 //! How a channel ends, or all of them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ids::ChannelId;
 use crate::parent::dispatcher::Dispatcher;
@@ -9,6 +9,10 @@ use crate::parent::notice::{EndReason, Notice};
 use crate::protocol::records::CloseReason;
 use crate::stats::ChannelCounters;
 use crate::sys::Sys;
+
+/// How long what a worker had sent before its channel was to end is read, where shutting the reading side discards it
+/// (macOS). A worker that does not close then would keep the connections that it has not acked.
+const LAST_FRAMES: Duration = Duration::from_millis(100);
 
 impl<S: Sys> Dispatcher<S> {
     /// Ends a channel whose worker may have said something that has not been read yet. An ack among that settles whose
@@ -24,7 +28,8 @@ impl<S: Sys> Dispatcher<S> {
             return;
         };
         line.ending = Some(reason);
-        line.part(&self.sys, farewell, &mut self.frames);
+        let is_whole = line.part(&self.sys, farewell, &mut self.frames);
+        line.read_until = (!is_whole).then(|| now + LAST_FRAMES);
         let _ = self.state.apply(Event::Retired(channel), now, &mut self.actions);
     }
 
@@ -64,6 +69,16 @@ impl<S: Sys> Dispatcher<S> {
             leases,
             handed_off,
         });
+    }
+
+    /// Shuts the reading side of each channel that is ending and whose worker has not closed it in time.
+    pub(in crate::parent::dispatcher) fn shut_overdue(&mut self, now: Instant) {
+        for (_, line) in self.channels.iter_mut() {
+            if line.read_until.is_some_and(|until| until <= now) {
+                line.read_until = None;
+                line.writer.shut_reading();
+            }
+        }
     }
 
     /// Resets what no worker has taken.

@@ -109,18 +109,20 @@ impl ChannelWriter {
         self.flush(sys)
     }
 
-    /// Lets the peer see the end at once, whoever still holds the socket. What it has sent can still be read, and on
-    /// Linux it can send no more.
-    pub fn shut(&self) {
-        // macOS throws away what has not been read when the reading side is shut; there the peer's own end, which
-        // follows, is waited for.
-        let how = if cfg!(target_os = "linux") {
-            Shutdown::Both
-        } else {
-            Shutdown::Write
-        };
+    /// Lets the peer see the end at once, whoever still holds the socket. What it has sent can still be read. Returns
+    /// whether it can send no more either; if not, [`ChannelWriter::shut_reading`] has to follow.
+    pub fn shut<S: Sys>(&self, sys: &S) -> bool {
+        let is_whole = sys.keeps_unread();
+        let how = if is_whole { Shutdown::Both } else { Shutdown::Write };
         // Fails only for a socket whose peer has gone, which has seen the end.
         let _ = shutdown(self.socket.as_raw_fd(), how);
+        is_whole
+    }
+
+    /// Ends the reading side too, and with it the channel. On macOS what has not been read is lost.
+    pub fn shut_reading(&self) {
+        // Fails only for a socket whose peer has gone, the end of which is read anyway.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);
     }
 
     fn flush<S: Sys>(&mut self, sys: &S) -> Result<(), Errno> {
