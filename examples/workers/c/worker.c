@@ -1,12 +1,12 @@
-/* A worker in C: joins the server that shares a path, and echoes a line to each client.
+/* A worker in C: joins the server that shares a path, and echoes one line to each client.
  *
  *     cc -O2 -o worker worker.c && ./worker /run/app.ctl
  *
- * POSIX only, one file, one connection at a time. docs/protocol.md explains each step, PROTOCOL.md each byte.
- * An extension for another language keeps all of this but serve(), and hands the descriptor to that language there. */
+ * Uses only POSIX, and serves one connection at a time. docs/protocol.md explains each step, PROTOCOL.md each byte.
+ * An extension for another language can keep everything but serve(), which passes the descriptor to that language. */
 
 #define _POSIX_C_SOURCE 200809L
-#define _DARWIN_C_SOURCE /* CMSG_SPACE, which POSIX has had since 2024 only. */
+#define _DARWIN_C_SOURCE /* For CMSG_SPACE, which is in POSIX only since 2024. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,27 +24,27 @@
 enum { HELLO = 0x01, ACK, REFUSE, ENDED, CREDIT, CANCEL, LEAVE };
 enum { WELCOME = 0x81, CONNECTION, RECALL, CANCELLED, DRAIN, RETIRE, CLOSE };
 enum { OLDEST_VERSION = 1, NEWEST_VERSION = 1 };
-enum { NO_DESCRIPTOR = 2 };                       /* a reason to refuse */
-enum { SERVER_ENDS = 1, DISMISSED = 2 };          /* reasons of CLOSE that are no fault of ours */
+enum { NO_DESCRIPTOR = 2 };                       /* reason of REFUSE */
+enum { SERVER_ENDS = 1, DISMISSED = 2 };          /* reasons of CLOSE that are not errors */
 enum { HEADER = 8, MAX_RECORDS = 64, MAX_FRAME = HEADER + MAX_RECORDS * 40 };
-enum { SCM_MAX_FD = 253 };                        /* the most that the kernel passes at once */
-enum { LINE = 4096, PATIENCE = 30 };              /* bytes, seconds */
+enum { SCM_MAX_FD = 253 };                        /* limit of the kernel per message */
+enum { MAX_LINE = 4096, TIMEOUT = 30 };           /* bytes, seconds */
 
 struct channel {
     int socket;
-    unsigned char bytes[2 * MAX_FRAME];           /* received and not used up: less than a frame between two reads */
+    unsigned char bytes[2 * MAX_FRAME];           /* received, not decoded yet; less than one frame after decoding */
     size_t length;
-    int descriptors[SCM_MAX_FD + MAX_RECORDS];    /* received, and not claimed by a frame yet: the oldest first */
+    int descriptors[SCM_MAX_FD + MAX_RECORDS];    /* received, not claimed by a frame yet; oldest first */
     size_t waiting;
-    int truncated;                                /* the kernel has dropped some: we are at our limit of open files */
+    int truncated;                                /* the kernel dropped descriptors: the limit of open files is reached */
 };
 
-static int woken[2]; /* A pipe, so that poll(2) sees a signal that comes just before it. */
+static int woken[2]; /* A pipe, so that poll(2) also returns for a signal that arrives just before the call. */
 
 static void on_terminate(int signal_number)
 {
     int saved = errno;
-    ssize_t written = write(woken[1], "", 1); /* Full means that it has been written before. */
+    ssize_t written = write(woken[1], "", 1); /* A full pipe already wakes poll(2). */
     (void)written, (void)signal_number;
     errno = saved;
 }
@@ -61,7 +61,7 @@ static void give_up(const char *why)
     exit(1);
 }
 
-/* Little-endian, whatever the machine is. */
+/* Integers are little-endian on every machine. */
 
 static void put(unsigned char *to, uint64_t value, size_t size)
 {
@@ -81,7 +81,7 @@ struct message {
     size_t length;
 };
 
-/* Adds a frame with one record of this size, or with none if it is 0, and gives the place of the record. */
+/* Adds a frame with one record of this size, or without records for size 0. Returns the address of the record. */
 static unsigned char *add(struct message *message, int kind, size_t size)
 {
     unsigned char *frame = message->bytes + message->length;
@@ -93,13 +93,13 @@ static unsigned char *add(struct message *message, int kind, size_t size)
     return frame + HEADER;
 }
 
-/* One connection more, by whichever port. */
+/* Grants credit for one connection on any port. */
 static void add_credit(struct message *message)
 {
     put(add(message, CREDIT, 8), 1, 4);
 }
 
-/* Sends all of it. False if the channel is over; what the parent has said before that can still be read. */
+/* Sends a message. Returns 0 if the channel is closed; frames that the parent sent earlier can still be read. */
 static int say(const struct channel *channel, const struct message *message)
 {
     for (size_t sent = 0; sent < message->length;) {
@@ -110,7 +110,7 @@ static int say(const struct channel *channel, const struct message *message)
     return 1;
 }
 
-/* Receives what there is; false at the end of the stream. Never read(2), which closes descriptors without a sign. */
+/* Receives the available bytes. Returns 0 at the end of the stream. read(2) would silently close the descriptors. */
 static int receive(struct channel *channel)
 {
     union {
@@ -148,7 +148,7 @@ static int receive(struct channel *channel)
     return 1;
 }
 
-/* The oldest descriptor, which belongs to the frame at hand; -1 if the kernel has dropped it. */
+/* Returns the oldest descriptor, which belongs to the current frame, or -1 if the kernel dropped it. */
 static int claim(struct channel *channel)
 {
     if (channel->waiting == 0) {
@@ -171,7 +171,7 @@ static size_t record_size(int kind)
     }
 }
 
-/* Copies the next frame out: its kind, or 0 as long as it is not whole. */
+/* Copies the next frame and removes it. Returns its kind, or 0 if the frame is incomplete. */
 static int next_frame(struct channel *channel, unsigned char *frame)
 {
     if (channel->length < HEADER) return 0;
@@ -187,7 +187,7 @@ static int next_frame(struct channel *channel, unsigned char *frame)
     return kind;
 }
 
-/* Says a last word and ends. What is under way has not been acked, and goes to others as the channel closes. */
+/* Sends LEAVE and exits. Connections without an ACK go to other workers when the channel closes. */
 static void leave(const struct channel *channel)
 {
     struct message message = {{0}, 0};
@@ -196,7 +196,7 @@ static void leave(const struct channel *channel)
     exit(0);
 }
 
-/* The next frame's kind, or 0 at the end of the stream. SIGTERM ends the process here. */
+/* Waits for the next frame. Returns its kind, or 0 at the end of the stream. Exits the process on SIGTERM. */
 static int listen_to(struct channel *channel, unsigned char *frame)
 {
     for (;;) {
@@ -216,16 +216,16 @@ static int listen_to(struct channel *channel, unsigned char *frame)
     }
 }
 
-/* What this worker is for: sends the first line back, behind the worker's name. */
+/* Echoes the first line, after the name of this worker. */
 static void serve(int connection)
 {
-    struct timeval patience = {PATIENCE, 0};
-    char line[LINE], name[32];
+    struct timeval timeout = {TIMEOUT, 0};
+    char line[MAX_LINE], name[32];
     size_t length = 0;
-    /* Shared by all copies of the descriptor: these are ours to change since the ACK only. */
+    /* All copies of the descriptor share these flags and options, so they must not be changed before the ACK. */
     fcntl(connection, F_SETFL, fcntl(connection, F_GETFL) & ~O_NONBLOCK);
-    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     while (length < sizeof line && memchr(line, '\n', length) == NULL) {
         ssize_t count = recv(connection, line + length, sizeof line - length, 0);
         if (count < 0 && errno == EINTR) continue;
@@ -243,12 +243,12 @@ static void serve(int connection)
         }
     }
 over:
-    /* close(2) alone says nothing while anybody else has a copy: a worker that had it before, and is stuck. */
+    /* close(2) sends no FIN while another process has a copy, such as a stalled worker that had it before. */
     shutdown(connection, SHUT_WR);
     close(connection);
 }
 
-/* Takes one connection, with its descriptor or without. */
+/* Accepts one connection, or refuses the connection if its descriptor is missing. */
 static void take(struct channel *channel, const unsigned char *record)
 {
     uint64_t number = get(record, 8);
@@ -264,7 +264,7 @@ static void take(struct channel *channel, const unsigned char *record)
     }
     put(add(&message, ACK, 8), number, 8);
     if (!say(channel, &message)) {
-        /* After a CLOSE it is another worker's. Without one the parent has died, and its copy with it: it is ours. */
+        /* After a CLOSE another worker gets the connection. Without a CLOSE the parent has died: serve it here. */
         unsigned char frame[MAX_FRAME];
         int kind;
         while ((kind = listen_to(channel, frame)) != 0) {
@@ -289,7 +289,7 @@ static void join(struct channel *channel, const char *path)
     strcpy(address.sun_path, path);
     channel->socket = socket(AF_UNIX, SOCK_STREAM, 0);
     if (channel->socket < 0) fail("socket");
-    /* With a copy of it in a child, the parent would not see this process die. */
+    /* With a copy of the channel in a child, the parent would not notice the death of this process. */
     fcntl(channel->socket, F_SETFD, FD_CLOEXEC);
     if (connect(channel->socket, (struct sockaddr *)&address, sizeof address) < 0) fail(path);
 
@@ -319,7 +319,7 @@ int main(int count, char **arguments)
     sigemptyset(&action.sa_mask);
     action.sa_handler = on_terminate;
     sigaction(SIGTERM, &action, NULL);
-    action.sa_handler = SIG_IGN; /* A client or a parent that has gone is an error of send(2), not our end. */
+    action.sa_handler = SIG_IGN; /* send(2) then fails with EPIPE when a client or the parent has disconnected. */
     sigaction(SIGPIPE, &action, NULL);
 
     join(&channel, arguments[1]);
@@ -329,7 +329,7 @@ int main(int count, char **arguments)
         case CONNECTION:
             for (size_t i = 0; i < records; i++) take(&channel, frame + HEADER + 40 * i);
             break;
-        case RETIRE: /* There is no lease to be finished: this thread has none while it reads. */
+        case RETIRE: /* This thread holds no lease while it reads. */
             return 0;
         case CLOSE: {
             unsigned reason = (unsigned)get(frame + HEADER, 4), detail = (unsigned)get(frame + HEADER + 4, 4);
@@ -337,7 +337,7 @@ int main(int count, char **arguments)
             fprintf(stderr, "The server has closed the channel: reason %u, detail %u\n", reason, detail);
             return 1;
         }
-        default: /* WELCOME. A RECALL has crossed our ACK, CANCELLED answers a CANCEL of ours, nothing idles for DRAIN. */
+        default: /* WELCOME; a RECALL that crossed an ACK; CANCELLED; DRAIN, for idle connections: there are none. */
             break;
         }
     }

@@ -28,13 +28,13 @@ const (
 	kindClose      = 0x87
 )
 
-// Reasons to refuse.
+// Reasons of REFUSE.
 const (
 	noDescriptor = 2
 	unwanted     = 3
 )
 
-// Reasons of CLOSE that are no fault of the worker.
+// Reasons of CLOSE that are not errors.
 const (
 	serverEnds = 1
 	dismissed  = 2
@@ -45,7 +45,7 @@ const (
 	header     = 8
 	maxRecords = 64
 	maxFrame   = header + 40*maxRecords
-	scmMaxFd   = 253 // The most that the kernel passes at once.
+	scmMaxFd   = 253 // Limit of the kernel per message.
 )
 
 var recordSize = map[byte]int{
@@ -54,25 +54,25 @@ var recordSize = map[byte]int{
 
 var order = binary.LittleEndian
 
-// frame is what the parent says.
+// frame is a frame that the parent sent.
 type frame struct {
 	kind    byte
 	records [][]byte
 }
 
-// channel is the worker's end of the stream between it and the parent.
+// channel is the socket between this worker and the parent.
 type channel struct {
 	socket *net.UnixConn
 	saying sync.Mutex
 
 	buffer      [2 * maxFrame]byte
-	received    []byte // The part of buffer that has not been cut into frames yet.
-	descriptors []int  // Received, and not claimed by a frame yet.
-	truncated   bool   // The kernel has dropped some: this process is at its limit of open files.
+	received    []byte // The part of buffer that is not decoded yet.
+	descriptors []int  // Received, not claimed by a frame yet; oldest first.
+	truncated   bool   // The kernel dropped descriptors: the process has reached its limit of open files.
 }
 
-// join connects to a shared path; "@name" is an abstract name of Linux. Go sets FD_CLOEXEC: with a copy of the channel in
-// a child, the parent would not see this process die.
+// join connects to a shared path; "@name" is an abstract name on Linux. Go sets FD_CLOEXEC: with a copy of the channel
+// in a child, the parent would not notice the death of this process.
 func join(path string) (*channel, error) {
 	socket, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -85,7 +85,7 @@ func (c *channel) close() {
 	c.socket.Close()
 }
 
-// say sends frames in one message. False if the channel is over; what the parent has said before can still be read.
+// say sends frames in one message. It returns false if the channel is closed; earlier frames can still be read.
 func (c *channel) say(frames ...[]byte) bool {
 	var message []byte
 	for _, frame := range frames {
@@ -97,8 +97,8 @@ func (c *channel) say(frames ...[]byte) bool {
 	return err == nil
 }
 
-// next waits for the next frame. io.EOF is the end between two frames, net.ErrClosed that of close. The frame is good until
-// the next call.
+// next waits for the next frame, which is valid until the next call. It fails with io.EOF when the parent closes the
+// channel between two frames, and with net.ErrClosed after close.
 func (c *channel) next() (frame, error) {
 	for {
 		next, ok, err := c.cut()
@@ -120,7 +120,7 @@ func (c *channel) next() (frame, error) {
 	}
 }
 
-// cut takes a whole frame off what was received.
+// cut removes one complete frame from the received bytes. It returns false if the frame is incomplete.
 func (c *channel) cut() (frame, bool, error) {
 	if len(c.received) < header {
 		return frame{}, false, nil
@@ -141,11 +141,11 @@ func (c *channel) cut() (frame, bool, error) {
 	return next, true, nil
 }
 
-// receive takes in what is there. Never by Read: that closes descriptors without a sign.
+// receive receives the available bytes and descriptors. Read would silently close the descriptors.
 func (c *channel) receive() error {
 	kept := copy(c.buffer[:], c.received)
 	control := make([]byte, syscall.CmsgSpace(4*scmMaxFd))
-	// It sets FD_CLOEXEC on what arrives, by MSG_CMSG_CLOEXEC or, on macOS, one by one.
+	// ReadMsgUnix sets FD_CLOEXEC on the descriptors, with MSG_CMSG_CLOEXEC or, on macOS, one by one.
 	count, controlCount, flags, _, err := c.socket.ReadMsgUnix(c.buffer[kept:], control)
 	switch {
 	case (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && kept > 0:
@@ -171,7 +171,7 @@ func (c *channel) receive() error {
 	return nil
 }
 
-// claim gives the descriptor of the next connection; false if the kernel has dropped it.
+// claim returns the descriptor of the next connection, or false if the kernel dropped it.
 func (c *channel) claim() (int, bool) {
 	if len(c.descriptors) == 0 {
 		return 0, false
@@ -181,7 +181,7 @@ func (c *channel) claim() (int, bool) {
 	return descriptor, true
 }
 
-// closed is what a CLOSE means: nil if the server ends or has dismissed this worker.
+// closed returns the error of a CLOSE: nil if the server shut down or dismissed this worker.
 func closed(record []byte) error {
 	reason, detail := order.Uint32(record), order.Uint32(record[4:])
 	if reason == serverEnds || reason == dismissed {
@@ -210,7 +210,7 @@ func ended(leases uint32) []byte {
 	return encode(kindEnded, order.AppendUint32(nil, leases))
 }
 
-// credit asks for so many connections, by whichever port.
+// credit grants credit for count connections on any port.
 func credit(count uint32) []byte {
 	return encode(kindCredit, append(order.AppendUint32(nil, count), 0, 0, 0, 0))
 }
@@ -219,7 +219,7 @@ func leave() []byte {
 	return encode(kindLeave, nil)
 }
 
-// encode makes a frame with one record, or with none if it is empty.
+// encode returns a frame with one record, or without records if record is empty.
 func encode(kind byte, record []byte) []byte {
 	count := byte(0)
 	if len(record) > 0 {

@@ -1,9 +1,9 @@
-// A worker in Go: joins the server that shares a path, and echoes a line to each client.
+// A worker in Go: joins the server that shares a path, and echoes one line to each client.
 //
 //	go run . /run/app.ctl
 //
-// A few connections at a time, a goroutine each; the standard library only. docs/protocol.md explains each step,
-// crates/core/PROTOCOL.md each byte.
+// Serves several connections at a time, each in a goroutine, and uses only the standard library. docs/protocol.md
+// explains each step, crates/core/PROTOCOL.md each byte.
 package main
 
 import (
@@ -21,16 +21,16 @@ import (
 )
 
 const (
-	atATime  = 4
-	maxLine  = 4096
-	patience = 30 * time.Second
+	concurrency = 4
+	maxLine     = 4096
+	timeout     = 30 * time.Second
 )
 
-// worker is what this process does with its channel: one goroutine reads it, every goroutine writes to it.
+// worker serves the connections of one channel. One goroutine reads the channel, every goroutine writes to the channel.
 type worker struct {
 	channel *channel
 	leases  sync.WaitGroup
-	// Held while an ACK or LEAVE is said: no lease begins after the LEAVE.
+	// Held while an ACK or LEAVE is sent, so that no lease starts after the LEAVE.
 	mutex   sync.Mutex
 	leaving bool
 }
@@ -51,7 +51,7 @@ func main() {
 		<-terminated
 		w.leave()
 	}()
-	channel.say(hello(), credit(atATime))
+	channel.say(hello(), credit(concurrency))
 	err = w.listen()
 	w.leases.Wait()
 	if err != nil {
@@ -59,7 +59,7 @@ func main() {
 	}
 }
 
-// leave finishes what is held and ends the channel, and with it listen. What arrives meanwhile is refused.
+// leave finishes the leases and closes the channel, which ends listen. Connections that arrive meanwhile are refused.
 func (w *worker) leave() {
 	w.mutex.Lock()
 	w.leaving = true
@@ -69,12 +69,12 @@ func (w *worker) leave() {
 	w.channel.close()
 }
 
-// listen reads the channel to its end. Nil is a good end.
+// listen reads the channel to its end. It returns nil after an orderly end.
 func (w *worker) listen() error {
-	// Taken, but the ACK could not be sent: whose they are is known at the end of the channel.
-	var unsaid []net.Conn
+	// Accepted, but the ACK could not be sent. The end of the channel decides whether this worker may serve them.
+	var unacked []net.Conn
 	drop := func() {
-		for _, connection := range unsaid {
+		for _, connection := range unacked {
 			connection.Close()
 		}
 	}
@@ -85,8 +85,8 @@ func (w *worker) listen() error {
 			drop()
 			return nil
 		case errors.Is(err, io.EOF):
-			// The parent has died, and its copies with it: these are ours alone.
-			for _, connection := range unsaid {
+			// The parent has died, so no other worker can get these connections.
+			for _, connection := range unacked {
 				serve(connection)
 			}
 			return errors.New("the server has gone")
@@ -98,23 +98,24 @@ func (w *worker) listen() error {
 		case kindConnection:
 			for _, record := range frame.records {
 				if connection := w.take(record); connection != nil {
-					unsaid = append(unsaid, connection)
+					unacked = append(unacked, connection)
 				}
 			}
 		case kindRetire:
-			if len(unsaid) == 0 {
+			if len(unacked) == 0 {
 				return nil
 			}
 		case kindClose:
-			drop() // Withdrawn: others have them.
+			drop() // Other workers get these connections.
 			return closed(frame.records[0])
 		}
-		// WELCOME; DRAIN, as nothing idles here; CANCELLED, which answers what is never asked here; and RECALL, which has
-		// crossed an ACK: whatever arrives is acked before the next read.
+		// Ignored: WELCOME; DRAIN, because this worker has no idle connections; CANCELLED, because this worker sends no
+		// CANCEL; RECALL, which crossed an ACK, because every connection is acked before the next read.
 	}
 }
 
-// take acks a connection and has it served, or refuses it. It returns one whose ACK could not be sent.
+// take acks a connection and serves it in a goroutine, or refuses it. It returns the connection if the ACK could not be
+// sent.
 func (w *worker) take(record []byte) net.Conn {
 	number := record[:8]
 	descriptor, ok := w.channel.claim()
@@ -134,7 +135,7 @@ func (w *worker) take(record []byte) net.Conn {
 		w.channel.say(refuse(number, unwanted))
 		return nil
 	}
-	// Before the first byte is read.
+	// The ACK precedes the first read.
 	if !w.channel.say(ack(number)) {
 		return connection
 	}
@@ -147,24 +148,24 @@ func (w *worker) take(record []byte) net.Conn {
 	return nil
 }
 
-// adopt makes a connection of a descriptor. FileConn duplicates it, so this comes before the ACK: at the limit of open
-// files it fails, and the connection can go to another worker.
+// adopt turns a descriptor into a connection. FileConn duplicates the descriptor and can fail at the limit of open files,
+// so adopt is called before the ACK: the connection can then go to another worker.
 func adopt(descriptor int) (net.Conn, error) {
 	file := os.NewFile(uintptr(descriptor), "connection")
 	defer file.Close()
 	return net.FileConn(file)
 }
 
-// serve is what this worker is for: it sends the first line back, behind the worker's name.
+// serve echoes the first line, after the name of this worker.
 func serve(connection net.Conn) {
 	defer connection.Close()
-	connection.SetDeadline(time.Now().Add(patience))
+	connection.SetDeadline(time.Now().Add(timeout))
 	line, err := bufio.NewReader(io.LimitReader(connection, maxLine)).ReadBytes('\n')
 	if err != nil && err != io.EOF {
 		return
 	}
 	fmt.Fprintf(connection, "go-%d %s", os.Getpid(), line)
-	// Close alone says nothing while anybody else has a copy: a worker that had it before, and is stuck.
+	// Close sends no FIN while another process has a copy, such as a stalled worker that had the connection before.
 	if half, ok := connection.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
 	}

@@ -1,8 +1,9 @@
-//! A worker in Rust: joins the server that shares a path, and echoes a line to each client.
+//! A worker in Rust: joins the server that shares a path, and echoes one line to each client.
 //!
 //!     cargo run -p socketserver-worker -- /run/app.ctl
 //!
-//! The core's own [`Receiver`] speaks the protocol, and by the scoreboard: one thread waits for its socket, and a few serve.
+//! [`Receiver`] of the core implements the protocol, including the scoreboard. One thread waits for the channel, and the
+//! others serve connections.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,14 +24,14 @@ use socketserver_core::protocol::records::CloseReason;
 use socketserver_core::worker::lane::Taken;
 use socketserver_core::worker::{End, Phase};
 
-const AT_A_TIME: u32 = 4;
+const CONCURRENCY: u32 = 4;
 const ANY_PORT: u16 = 0;
 const MAX_LINE: u64 = 4096;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: socketserver-worker PATH")?;
-    // Before any thread is there: each has it blocked then, and only the one that waits for it gets it.
+    // Blocked before any thread starts: every thread inherits the mask, and only the waiting thread gets the signal.
     let mut terminate = SigSet::empty();
     terminate.add(Signal::SIGTERM);
     terminate.thread_block()?;
@@ -41,12 +42,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         receiver: Receiver::attach(UnixStream::connect(path)?.into())?,
         waker,
         leases: AtomicU32::new(0),
-        leaves: AtomicBool::new(false),
+        is_leaving: AtomicBool::new(false),
     });
     let leaving = Arc::clone(&worker);
     thread::spawn(move || {
         if terminate.wait().is_ok() {
-            leaving.leaves.store(true, Ordering::Release);
+            leaving.is_leaving.store(true, Ordering::Release);
             leaving.wake();
         }
     });
@@ -54,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let end = worker.run(&woken, &sender)?;
     drop(sender);
     for thread in threads {
-        // A panic of one has been printed, and is not the others' affair.
+        // A panic was already printed, and does not concern the other threads.
         let _ = thread.join();
     }
     match end {
@@ -63,28 +64,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// What the threads of this process share.
+/// The state that the threads of this process share.
 struct Worker {
     receiver: Receiver,
     /// Wakes the thread that waits for the channel.
     waker: UnixStream,
     /// Connections that this worker holds.
     leases: AtomicU32,
-    /// SIGTERM has come.
-    leaves: AtomicBool,
+    /// Whether SIGTERM has arrived.
+    is_leaving: AtomicBool,
 }
 
 impl Worker {
-    /// Takes connections until the channel is over, or nothing is held and nothing will come.
+    /// Accepts connections until the channel is closed, or until this worker holds none and gets no more.
     fn run(&self, woken: &UnixStream, sender: &Sender<Taken>) -> Result<Option<End>, Box<dyn Error>> {
         loop {
-            if self.leaves.load(Ordering::Acquire) {
+            if self.is_leaving.load(Ordering::Acquire) {
                 self.receiver.leave();
             }
             self.receiver.read();
-            let room = AT_A_TIME - self.leases.load(Ordering::Acquire);
-            // What it gives is this worker's alone. It asks for as many more as there is room for.
-            for taken in self.receiver.exchange(ANY_PORT, room, room, 0) {
+            let capacity = CONCURRENCY - self.leases.load(Ordering::Acquire);
+            // Returns connections that only this worker has, and grants credit for the rest of `capacity`.
+            for taken in self.receiver.exchange(ANY_PORT, capacity, capacity, 0) {
                 self.leases.fetch_add(1, Ordering::AcqRel);
                 sender.send(taken)?;
             }
@@ -96,7 +97,7 @@ impl Worker {
         }
     }
 
-    /// Waits for the channel, for a lease's end, or for SIGTERM.
+    /// Waits for the channel, for the end of a lease, or for SIGTERM.
     fn wait(&self, mut woken: &UnixStream) -> Result<(), Errno> {
         let mut events = PollFlags::POLLIN;
         events.set(PollFlags::POLLOUT, self.receiver.wants_room());
@@ -111,18 +112,18 @@ impl Worker {
                 Err(errno) => return Err(errno),
             }
         }
-        // Empty, most of the time. Looked at after this, so that a wake in between is not lost.
+        // Drained before the caller checks the state, so that no later wake is lost.
         while woken.read(&mut [0; 64]).is_ok_and(|count| count == 64) {}
         Ok(())
     }
 
     fn wake(&self) {
-        // Full: it is about to wake.
+        // A full socket already wakes the thread.
         let _ = (&self.waker).write(&[0]);
     }
 
     fn serve(&self, taken: Taken) {
-        // The client has gone, or says nothing.
+        // An error means that the client has disconnected or timed out.
         let _ = echo(taken);
         self.leases.fetch_sub(1, Ordering::AcqRel);
         self.receiver.lease_ended();
@@ -130,11 +131,12 @@ impl Worker {
     }
 }
 
-/// Threads that serve what is sent to them. They are there from the start: one that cannot be started costs no client.
+/// Starts the threads that serve connections. They start before the first connection, so that a failed start affects no
+/// client.
 fn serving_threads(worker: &Arc<Worker>) -> (Sender<Taken>, Vec<JoinHandle<()>>) {
     let (sender, connections) = mpsc::channel();
     let connections = Arc::new(Mutex::new(connections));
-    let threads = (0..AT_A_TIME)
+    let threads = (0..CONCURRENCY)
         .map(|_| {
             let (worker, connections) = (Arc::clone(worker), Arc::clone(&connections));
             thread::spawn(move || {
@@ -151,18 +153,18 @@ fn serving_threads(worker: &Arc<Worker>) -> (Sender<Taken>, Vec<JoinHandle<()>>)
     (sender, threads)
 }
 
-/// What this worker is for: sends the first line back, behind the worker's name.
+/// Echoes the first line, after the name of this worker.
 fn echo(taken: Taken) -> std::io::Result<()> {
-    // By whichever port it came: recv(2) and send(2) do not ask for the family.
+    // Also correct for a Unix socket: recv(2) and send(2) do not depend on the address family.
     let connection = TcpStream::from(taken.fd);
     connection.set_nonblocking(false)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.set_write_timeout(Some(PATIENCE))?;
+    connection.set_read_timeout(Some(TIMEOUT))?;
+    connection.set_write_timeout(Some(TIMEOUT))?;
     let mut line = Vec::new();
     BufReader::new((&connection).take(MAX_LINE)).read_until(b'\n', &mut line)?;
     let mut answer = format!("rust-{} ", std::process::id()).into_bytes();
     answer.append(&mut line);
     (&connection).write_all(&answer)?;
-    // close(2) alone says nothing while anybody else has a copy: a worker that had it before, and is stuck.
+    // close(2) sends no FIN while another process has a copy, such as a stalled worker that had the connection before.
     connection.shutdown(Shutdown::Write)
 }
