@@ -1,8 +1,8 @@
-"""A worker in Python: joins the server that shares a path, and echoes a line to each client.
+"""A worker in Python: joins the server that shares a path, and echoes one line to each client.
 
     python3 worker.py /run/app.ctl
 
-One connection at a time, on one thread: start as many as you like. docs/protocol.md explains each step.
+Serves one connection at a time on one thread; start as many workers as needed. docs/protocol.md explains each step.
 """
 
 import os, select, signal, socket, struct, sys
@@ -19,7 +19,7 @@ def frame(kind, layout="<", *fields):
 ONE_MORE = frame(CREDIT, "<IHH", 1, 0, 0)
 
 def say(channel, *frames):
-    """False if the channel is over; what the parent has said before that can still be read."""
+    """Sends frames. Returns False if the channel is closed; frames that the parent sent earlier can still be read."""
     try:
         channel.sendall(b"".join(frames))
         return True
@@ -27,7 +27,7 @@ def say(channel, *frames):
         return False
 
 def listen(channel, wake, descriptors):
-    """What the parent says, as (kind, records), until its end; fills `descriptors`. SIGTERM ends the process here."""
+    """Yields the frames of the parent as (kind, records), and fills `descriptors`. Exits the process on SIGTERM."""
     received = b""
     while True:
         while len(received) >= 8:
@@ -43,7 +43,7 @@ def listen(channel, wake, descriptors):
             sys.exit("The server has sent a descriptor that no frame declares")
         if wake in select.select([channel, wake], [], [])[0]:
             say(channel, frame(LEAVE))
-            sys.exit()  # What is under way has not been acked, and goes to others.
+            sys.exit()  # Connections without an ACK go to other workers.
         try:
             data, arrived, _, _ = socket.recv_fds(channel, 4096, SCM_MAX_FD)
         except ConnectionResetError:
@@ -56,14 +56,14 @@ def listen(channel, wake, descriptors):
         received += data
 
 def serve(connection):
-    """What this worker is for."""
+    """Echoes one line, after the name of this worker."""
     try:
         with connection, connection.makefile("rb") as lines:
             connection.settimeout(30)
             connection.sendall(b"python-%d %s" % (os.getpid(), lines.readline(4096)))
-            connection.shutdown(socket.SHUT_WR)  # close alone says nothing while anybody else has a copy.
+            connection.shutdown(socket.SHUT_WR)  # close() sends no FIN while another process has a copy.
     except OSError:
-        pass  # The client has gone, or says nothing.
+        pass  # The client has disconnected, or timed out.
 
 def main(path):
     wake, woken = socket.socketpair()
@@ -81,17 +81,17 @@ def main(path):
             reason, detail = struct.unpack("<II", records[0])
             sys.exit(f"The server has closed the channel: reason {reason}, detail {detail}" if reason > 2 else 0)
         if kind != CONNECTION:
-            continue  # A RECALL has crossed an ACK; nothing idles here that a DRAIN could end.
+            continue  # A RECALL has crossed an ACK; this worker has no idle connections that a DRAIN could close.
         (number,) = struct.unpack_from("<Q", records[0])
-        if not descriptors:  # This process is at its limit of open files.
+        if not descriptors:  # The process has reached its limit of open files.
             say(channel, frame(REFUSE, "<QI", number, NO_DESCRIPTOR), ONE_MORE)
             continue
         connection = socket.socket(fileno=descriptors.pop(0))
-        if say(channel, frame(ACK, "<Q", number)):  # Before the first byte is read.
+        if say(channel, frame(ACK, "<Q", number)):  # The ACK precedes the first read.
             serve(connection)
             say(channel, frame(ENDED, "<I", 1), ONE_MORE)
         elif all(kind != CLOSE for kind, _ in frames):
-            serve(connection)  # The parent has died, and its copy too. After a CLOSE, another worker has it.
+            serve(connection)  # The parent has died, so no other worker can get the connection.
     sys.exit("The server has gone")
 
 main(sys.argv[1])
