@@ -1,6 +1,8 @@
 // What this process or thread knows of itself: whether a server started it, and as which worker.
 
 import { fstatSync, realpathSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { CHANNEL_VARIABLE } from './channel-variable.js'
 import { SocketServerError } from './errors.js'
@@ -35,7 +37,7 @@ export function markConnected(): void {
 
 /** Throws ERR_SOCKETSERVER_FORK_LOOP if this worker runs `entry` itself and has not connected: it would start itself for ever. */
 export function forbidForkLoop(entry: string, call: string): void {
-  if (settings === undefined || hasConnected || realPath(entry) !== realPath(settings.entry)) return
+  if (settings === undefined || hasConnected || fileOf(entry) !== fileOf(settings.entry)) return
   throw new SocketServerError(
     'ERR_SOCKETSERVER_FORK_LOOP',
     `${call} of '${entry}' in a worker that runs this very file would start workers without end. A file that is parent and ` +
@@ -57,11 +59,11 @@ function startedByServer(): boolean {
   }
 }
 
-function realPath(path: string): string {
+/** Returns the file that Node runs for an entry, which may be a link, and may lack its extension. */
+function fileOf(entry: string): string {
   try {
-    return realpathSync(path)
+    return realpathSync(createRequire(join(entry, '..', 'entry.js')).resolve(entry))
   } catch {
-    // A name without its extension is compared as given.
-    return path
+    return entry
   }
 }

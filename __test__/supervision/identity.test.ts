@@ -1,7 +1,8 @@
 // A worker knows that a server started it, and as which worker.
 
 import { get } from 'node:http'
-import test from 'ava'
+import type { ForkOptions } from '@socketserver/node'
+import test, { type ExecutionContext } from 'ava'
 import { ask } from '../helpers/caller.js'
 import { run } from '../helpers/program.js'
 import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
@@ -74,7 +75,9 @@ for (const kind of ['processes', 'threads']) {
     program.process.kill('SIGTERM')
     t.is(await program.exit(), 0)
   })
+}
 
+for (const kind of ['processes', 'processes without extension', 'threads']) {
   test(`a worker that starts its own file is stopped at once and told how one file can be both: ${kind}`, async (t) => {
     const program = run(t, 'fork-itself', { args: [kind] })
     t.is(await program.exit(), 0)
@@ -85,14 +88,28 @@ for (const kind of ['processes', 'threads']) {
   })
 }
 
-test('each worker process gets a port of its own for the debugger, and a restart reuses the port of its slot', async (t) => {
+for (const [where, options] of [
+  ['execArgv', { execArgv: ['--inspect'] }],
+  ['execArgv with a port', { execArgv: ['--inspect-port=9300', '--inspect'] }],
+  ['NODE_OPTIONS', { env: { ...process.env, NODE_OPTIONS: '--inspect' } }],
+] satisfies [string, ForkOptions][]) {
+  // One at a time: they share the ports of this process.
+  test.serial(
+    `with --inspect in ${where} each worker process has a port of its own, which its slot keeps`,
+    async (t) => {
+      await eachHasAPort(t, options)
+    },
+  )
+}
+
+async function eachHasAPort(t: ExecutionContext, options: ForkOptions): Promise<void> {
   const server = startServer(t, { policy: 'round-robin' })
   const port = await listen(server)
   const { pool } = forkFixture(server, 'tell-identity', {
     workers: 2,
-    execArgv: ['--inspect'],
     restart: { minUptime: 0 },
     silent: true,
+    ...options,
   })
   await pool.ready
   const ports = async (): Promise<unknown[]> => {
@@ -108,7 +125,8 @@ test('each worker process gets a port of its own for the debugger, and a restart
   t.deepEqual(await ports(), before)
   await pool.reload()
   t.is(new Set(await ports()).size, 2)
-})
+  await server.close({ timeout: 0 })
+}
 
 function debuggerAt(port: number): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -37,6 +37,8 @@ export function spawnWorker(
     const execArgv = withInspectPort(plan.options.execArgv ?? process.execArgv, env, inspectPort)
     const child = fork(plan.entry, plan.args, { ...plan.options, execArgv, env, stdio: [...stdio, ...descriptors] })
     child.once('exit', () => inspectPort.release())
+    // Not every error is an end; without a pid there is no 'exit'.
+    child.on('error', () => child.pid === undefined && inspectPort.release())
     if (isObserved) child.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk))
     return { channel: end.channel, runtime: new ProcessRuntime(child, report) }
   } catch (error) {
