@@ -13,6 +13,7 @@ test('a server that is told nothing has the documented settings', (t) => {
     queueTimeoutMs: 0,
     policy: 'least-busy',
     killTimeout: 5000,
+    closeTimeout: 7000,
     signals: false,
   })
   t.deepEqual(

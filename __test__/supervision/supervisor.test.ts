@@ -47,7 +47,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 
 test('stop() waits for the end of the channel of a worker whose exit is told first', async (t) => {
   const { supervisor, exit } = world()
-  const stopped = supervisor.stop(1000)
+  const stopped = supervisor.stop(() => 1000)
   exit()
   t.false(await isSettled(stopped))
   supervisor.worker(7)?.channelEnded(3)
@@ -56,7 +56,7 @@ test('stop() waits for the end of the channel of a worker whose exit is told fir
 
 test('stop() waits for the exit of a worker whose channel has ended first', async (t) => {
   const { supervisor, exit } = world()
-  const stopped = supervisor.stop(1000)
+  const stopped = supervisor.stop(() => 1000)
   supervisor.worker(7)?.channelEnded(3)
   t.false(await isSettled(stopped))
   exit()
@@ -65,7 +65,7 @@ test('stop() waits for the exit of a worker whose channel has ended first', asyn
 
 test('stop() waits for no channel once the native side has ended', async (t) => {
   const { supervisor, exit } = world()
-  const stopped = supervisor.stop(1000)
+  const stopped = supervisor.stop(() => 1000)
   exit()
   t.false(await isSettled(stopped))
   supervisor.kill()

@@ -19,6 +19,11 @@ export interface ServerOptions {
    */
   killTimeout?: number | undefined
   /**
+   * Milliseconds that `close()`, also by a signal, waits for the queue and the leases, unless the call says otherwise; what is left
+   * then is ended, such as responses that never end. Default 7000, which is less than the 10 s of `docker stop`.
+   */
+  closeTimeout?: number | undefined
+  /**
    * Whether SIGINT and SIGTERM close this server and end the process: the first drains and closes, the second ends at once.
    * Workers leave both to this process. Default false: signals are the program's own business.
    */
@@ -30,30 +35,37 @@ export interface DrainOptions {
   timeout?: number | undefined
 }
 
+export interface CloseOptions {
+  /** Milliseconds to wait for the queue and the leases; what is left then is ended. Default: the server's `closeTimeout`. */
+  timeout?: number | undefined
+}
+
 export interface ServerSettings {
   maxQueue: number
   queueTimeoutMs: number
   policy: PolicyName
   killTimeout: number
+  closeTimeout: number
   signals: boolean
 }
 
 export function parseServerOptions(options: ServerOptions): ServerSettings {
-  optionsObject('options', options, ['maxQueue', 'queueTimeout', 'policy', 'killTimeout', 'signals'])
-  const { maxQueue = 1024, queueTimeout = 0, policy, killTimeout, signals } = options
+  optionsObject('options', options, ['maxQueue', 'queueTimeout', 'policy', 'killTimeout', 'closeTimeout', 'signals'])
+  const { maxQueue = 1024, queueTimeout = 0, policy, killTimeout, closeTimeout, signals } = options
   return {
     maxQueue: integer('options.maxQueue', maxQueue, 1, LARGEST_U32),
     queueTimeoutMs: integer('options.queueTimeout', queueTimeout, 0, LARGEST_U32),
     policy: oneOf('options.policy', policy, POLICIES, 'least-busy'),
     killTimeout: milliseconds('options.killTimeout', killTimeout, 5000),
+    closeTimeout: milliseconds('options.closeTimeout', closeTimeout, 7000),
     signals: boolean('options.signals', signals, false),
   }
 }
 
-/** The timeout in milliseconds. */
-export function parseDrainOptions(options: DrainOptions): number {
+/** Returns the timeout in milliseconds. */
+export function parseDrainOptions(options: DrainOptions | CloseOptions, defaultTimeout = 10_000): number {
   optionsObject('options', options, ['timeout'])
-  return milliseconds('options.timeout', options.timeout, 10_000)
+  return milliseconds('options.timeout', options.timeout, defaultTimeout)
 }
 
 /** Names a policy: how the dispatcher picks the worker for the next connection. */

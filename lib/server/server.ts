@@ -26,7 +26,13 @@ import type { Pool } from './pool/pool.js'
 import { Supervisor } from './pool/supervisor.js'
 import { parseThreadOptions, type ThreadOptions } from './pool/thread-options.js'
 import { RepeatedErrors } from './repeated-errors.js'
-import { type DrainOptions, parseDrainOptions, parseServerOptions, type ServerOptions } from './server-options.js'
+import {
+  type CloseOptions,
+  type DrainOptions,
+  parseDrainOptions,
+  parseServerOptions,
+  type ServerOptions,
+} from './server-options.js'
 import { SetupWarnings } from './setup-warnings.js'
 import type { Share } from './share/share.js'
 import { parseShareOptions, type ShareOptions } from './share/share-options.js'
@@ -50,6 +56,7 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #native: NativeServer
   readonly #drain: Drain
   readonly #killTimeout: number
+  readonly #closeTimeout: number
   readonly #keepAlive = new KeepAlive()
   readonly #addresses: ListenAddress[] = []
   #hasWorkers = false
@@ -67,8 +74,9 @@ export class Server extends EventEmitter<ServerEvents> {
   /** @internal */
   constructor(options: ServerOptions) {
     super()
-    const { killTimeout, signals, ...settings } = parseServerOptions(options)
+    const { killTimeout, closeTimeout, signals, ...settings } = parseServerOptions(options)
     this.#killTimeout = killTimeout
+    this.#closeTimeout = closeTimeout
     this.#native = openServer({ ...settings, steps: debug.enabled }, () => this.#readNotices())
     this.#drain = new Drain(this.#native)
     this.#supervisor = new Supervisor(this, this.#native, signals)
@@ -179,11 +187,12 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Drains, then has the workers leave and waits until they have exited, then closes. A worker that does not exit within
-   * `killTimeout` after the drain gets SIGTERM, and after as long again SIGKILL. Every call returns the same promise.
+   * Drains, then has the workers leave and waits until they have exited, then closes. What the drain has not finished in time is
+   * ended, and counted in `cut`. A worker that does not exit within `killTimeout` after the drain gets SIGTERM, and after as long
+   * again SIGKILL. Every call returns the same promise.
    */
-  close(options: DrainOptions = {}): Promise<void> {
-    const timeout = parseDrainOptions(options)
+  close(options: CloseOptions = {}): Promise<void> {
+    const timeout = parseDrainOptions(options, this.#closeTimeout)
     this.#closing ??= this.#close(timeout)
     return this.#closing
   }
@@ -235,7 +244,9 @@ export class Server extends EventEmitter<ServerEvents> {
     }
     // Their connections are over, or their time is: from here on a worker is only in the way.
     if (this.#state !== 'destroyed') this.#keepAlive.hold()
-    await Promise.all([this.#supervisor.stop(this.#killTimeout), this.#shares.stop(this.#killTimeout)])
+    // A drain that was complete has left no leases.
+    const timeToLeave = ({ leases }: WorkerHandle): number => (leases > 0 ? AT_ONCE : this.#killTimeout)
+    await Promise.all([this.#supervisor.stop(timeToLeave), this.#shares.stop(timeToLeave)])
     this.#native.destroy()
     this.#readNotices()
     this.#shares.kill()
@@ -288,3 +299,6 @@ export class Server extends EventEmitter<ServerEvents> {
 function isReady({ ready, starting }: ServerStats['states']): boolean {
   return ready > 0 && starting === 0
 }
+
+/** Milliseconds for a worker whose time is up; 0 would be no limit. */
+const AT_ONCE = 1

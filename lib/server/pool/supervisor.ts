@@ -77,13 +77,13 @@ export class Supervisor {
   }
 
   /**
-   * Has all workers leave, for which each has `within` milliseconds, and resolves when they have exited and what they took
-   * along has been told: the system tells of an exit and of a channel's end in any order.
+   * Has all workers leave, for which each has as many milliseconds as `within` returns, and resolves when they have exited and
+   * what they took along has been told: the system tells of an exit and of a channel's end in any order.
    */
-  async stop(within: number): Promise<void> {
+  async stop(within: (worker: WorkerHandle) => number): Promise<void> {
     this.#isStopped = true
     const closing = [...this.#pools].map((pool) => pool.close())
-    for (const worker of this.#workers.values()) worker.retire(within)
+    for (const worker of this.#workers.values()) worker.retire(within(worker))
     const all = [...this.#workers.values(), ...this.#gone.values()]
     await Promise.all([...closing, ...all.map(({ exited, settled }) => Promise.all([exited, settled]))])
   }

@@ -17,8 +17,8 @@ export class Share {
   readonly #workers = new Set<JoinedWorker>()
   readonly #setup: ShareSetup
   #closing: Promise<void> | undefined
-  /** How long each has to finish, once it is closed. */
-  #within: number | undefined
+  /** How long a worker has to finish, once it is closed. */
+  #within: ((worker: JoinedHandle) => number) | undefined
 
   /** @internal */
   constructor(path: string, drainTimeout: number, setup: ShareSetup) {
@@ -37,7 +37,7 @@ export class Share {
    * leave; then their channels are ended. Resolves when all have gone. Every call returns the same promise.
    */
   close(): Promise<void> {
-    this.#closing ??= this.stop(this.#drainTimeout)
+    this.#closing ??= this.stop(() => this.#drainTimeout)
     return this.#closing
   }
 
@@ -49,15 +49,15 @@ export class Share {
   add(worker: JoinedWorker): void {
     this.#workers.add(worker)
     // It came in as the path was removed.
-    if (this.#within !== undefined) worker.retire(this.#within)
+    if (this.#within !== undefined) worker.retire(this.#within(worker))
     void worker.exited.then(() => this.#workers.delete(worker))
   }
 
   /** @internal */
-  async stop(within: number): Promise<void> {
+  async stop(within: (worker: JoinedHandle) => number): Promise<void> {
     this.#within = within
     this.#setup.unshare()
-    for (const worker of this.#workers) worker.retire(within)
+    for (const worker of this.#workers) worker.retire(within(worker))
     while (this.#workers.size > 0) await Promise.all(Array.from(this.#workers, ({ exited }) => exited))
     this.#setup.closed()
   }

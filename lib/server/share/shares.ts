@@ -8,6 +8,7 @@ import type { Supervisor } from '../pool/supervisor.js'
 import type { Server } from '../server.js'
 import type { RefusedInfo, ServerStats } from '../stats.js'
 import { JoinedWorker } from '../worker/joined-worker.js'
+import type { JoinedHandle } from '../worker/worker-handle.js'
 import { Share } from './share.js'
 import type { ShareSettings } from './share-options.js'
 
@@ -93,8 +94,8 @@ export class Shares {
     for (const { state } of this.#workers.values()) if (state !== 'exited') states[state] += 1
   }
 
-  /** Has all leave, for which each has `within` milliseconds, and resolves when they have gone. */
-  async stop(within: number): Promise<void> {
+  /** Has all leave, for which each has as many milliseconds as `within` returns, and resolves when they have gone. */
+  async stop(within: (worker: JoinedHandle) => number): Promise<void> {
     await Promise.all(Array.from(this.#shares.values(), (share) => share.stop(within)))
   }
 

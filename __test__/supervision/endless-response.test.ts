@@ -1,0 +1,51 @@
+// A response that never ends, such as a stream of events, when its server stops.
+
+import test from 'ava'
+import { call } from '../helpers/caller.js'
+import { linuxTest } from '../helpers/conditional-test.js'
+import { requestText } from '../helpers/http.js'
+import { isRunning } from '../helpers/processes.js'
+import { run } from '../helpers/program.js'
+import { serve, startThreads } from '../helpers/served.js'
+
+/** No test waits for so long. */
+const NEVER = 120_000
+
+for (const [where, start] of [
+  ['process', serve],
+  ['thread', startThreads],
+] as const) {
+  test(`close() ends an endless response of a ${where} after its timeout, and not killTimeout later`, async (t) => {
+    const { server, port } = await start(t, 'stream-events', { drainTimeout: NEVER, server: { killTimeout: NEVER } })
+    const cuts: unknown[] = []
+    server.on('cut', (_worker, info) => cuts.push(info))
+    const caller = call(t, port).say(requestText('/events'))
+    await caller.heard('data: event')
+    await server.close({ timeout: 200 })
+    t.regex(await caller.answer(), /data: event\n\n/)
+    t.deepEqual(cuts, [{ connections: 1, reason: 'timeout' }])
+  })
+}
+
+test('close() waits for closeTimeout of its server', async (t) => {
+  const options = { closeTimeout: 200, killTimeout: NEVER }
+  const { server, port } = await serve(t, 'stream-events', { drainTimeout: NEVER, server: options })
+  const caller = call(t, port).say(requestText('/events'))
+  await caller.heard('data: event')
+  await server.close()
+  t.is(server.stats().cut, 1)
+})
+
+linuxTest('SIGTERM to the parent ends an endless response by default, and the parent exits with 1', async (t) => {
+  const parent = run(t, 'parent-with-signals-option', { args: ['stream-events'], env: { KILL: '5000' } })
+  const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
+  const caller = call(t, port).say(requestText('/events'))
+  await caller.heard('data: event')
+  const stoppedAt = performance.now()
+  parent.process.kill('SIGTERM')
+  await caller.answer()
+  t.log(`ended after ${Math.round(performance.now() - stoppedAt)} ms`)
+  t.is(await parent.exit(), 1)
+  t.log(`exited after ${Math.round(performance.now() - stoppedAt)} ms`)
+  t.false(pids.some(isRunning))
+})
