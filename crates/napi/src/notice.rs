@@ -98,12 +98,7 @@ impl From<CoreNotice> for Notice {
                 leases,
                 handed_off,
             } => {
-                let (word, message) = match reason {
-                    EndReason::Left => ("left", None),
-                    EndReason::Lost => ("lost", None),
-                    EndReason::Dismissed => ("dismissed", None),
-                    EndReason::Protocol(error) => ("protocol", Some(error.to_string())),
-                };
+                let (word, message) = end_parts(&reason);
                 Self {
                     kind: "ended".to_owned(),
                     channel: Some(channel),
@@ -169,6 +164,15 @@ impl From<CoreNotice> for Notice {
                 ..none
             },
         }
+    }
+}
+
+fn end_parts(reason: &EndReason) -> (&'static str, Option<String>) {
+    match reason {
+        EndReason::Left => ("left", None),
+        EndReason::Lost => ("lost", None),
+        EndReason::Dismissed => ("dismissed", None),
+        EndReason::Protocol(error) => ("protocol", Some(error.to_string())),
     }
 }
 

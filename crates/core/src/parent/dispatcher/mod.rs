@@ -179,10 +179,8 @@ impl<S: Sys> Dispatcher<S> {
                 }
                 for event in events {
                     match event {
-                        Event::Retired(_) => {
-                            if self.mark_leaving(channel) {
-                                self.outbox.push(Notice::Leaving { channel });
-                            }
+                        Event::Retired(_) if self.mark_leaving(channel) => {
+                            self.outbox.push(Notice::Leaving { channel });
                         }
                         Event::Acked(..) | Event::Refused(..) | Event::Ended(..) if !by_frame => {
                             let reason = EndReason::Protocol(ProtocolError::NotByFrame);
