@@ -67,7 +67,7 @@ test('a share that is closed is forgotten, and a worker admitted there too late 
   for (let share = 0; share < 3; share += 1) await open.open(settings).close()
   t.deepEqual(unshared, [0, 1, 2])
   // Shares that are still known would be stopped again.
-  await open.stop(1)
+  await open.stop(() => 1)
   t.deepEqual(unshared, [0, 1, 2])
   open.admitted({ kind: 'admitted', channel: 7, share: 1, pid: 1, uid: 0, gid: 0 })
   t.deepEqual(ended, [7])
