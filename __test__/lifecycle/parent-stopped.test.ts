@@ -26,7 +26,8 @@ linuxTest('workers go on while their parent is stopped, and nothing is lost when
   for (const caller of late) t.true((await caller.answer()).length > 0)
   await until(async () => (await parent.stats()).leases === 0)
   t.is((await parent.stats()).handedOff, HELD + late.length)
-  await until(() => threads(worker) === before)
+  // Threads that close descriptors come and go.
+  await until(() => threads(worker) <= before)
   t.log(`the worker's event loop stood still for ${Math.max(...longest).toFixed(1)} ms at most`)
 })
 

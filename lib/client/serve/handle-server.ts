@@ -37,7 +37,7 @@ export class HandleServer implements ServedServer {
     this.#hooks = hooks
     this.#address = addressOf(hooks)
     this.#listener = this.#pretendToListen(handle)
-    this.#drain = new ServedDrain(server)
+    this.#drain = new ServedDrain(server, () => this.#close())
   }
 
   get demand(): number {
@@ -79,6 +79,11 @@ export class HandleServer implements ServedServer {
   end(): void {
     this.#drain.end()
     this.#server.off('connection', this.#see)
+  }
+
+  /** Closes the server, unless it has been closed: it may listen anew by then, to somebody else. */
+  #close(): void {
+    if (this.#state !== 'closed' && this.#server.listening) this.#server.close()
   }
 
   #listen(): void {

@@ -16,10 +16,13 @@ export class ServedDrain {
   readonly #sockets = new Map<Socket, Seen>()
   readonly #sessions = new Set<Http2Session>()
   #stage: 'serving' | 'draining' | 'finishing' | 'over' = 'serving'
+  readonly #closeServer: () => void
   #staysOpen = false
   #sweeper: NodeJS.Timeout | undefined
 
-  constructor(server: Server) {
+  /** `close` closes the server if it still listens for these connections. */
+  constructor(server: Server, close: () => void) {
+    this.#closeServer = close
     this.#server = server
     this.#isSecure = socketEvent(server) === 'secureConnection'
     server.on('session', this.#trackSession)
@@ -101,7 +104,7 @@ export class ServedDrain {
   }
 
   #close(): void {
-    if (this.#server.listening && !this.#staysOpen) this.#server.close()
+    if (!this.#staysOpen) this.#closeServer()
   }
 
   readonly #trackSocket = (socket: Socket): void => {

@@ -236,7 +236,7 @@ impl Closer {
 
     fn start_thread(&'static self, state: &mut State) -> bool {
         let thread = std::thread::Builder::new()
-            .name("socketserver".into())
+            .name("socketserver-cl".into())
             .stack_size(STACK);
         let is_started = thread.spawn(|| self.run()).is_ok();
         state.threads += usize::from(is_started);
