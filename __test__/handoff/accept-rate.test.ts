@@ -1,25 +1,44 @@
 import { connect } from 'node:net'
+import type { Server } from '@socketserver/node'
+import type { ExecutionContext } from 'ava'
 import { linuxSerial } from '../helpers/conditional-test.js'
 import { OTHER, policyOf, threadsOf } from '../helpers/processes.js'
+import type { Reports } from '../helpers/reports.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-linuxSerial('who has waited its turn in a rush no longer does when no more come, though clients stay', async (t) => {
+linuxSerial(
+  'threads are SCHED_BATCH while connections arrive fast, and no longer when no more come, though clients stay',
+  async (t) => {
+    const { server, worker, reports } = await flood(t, 10)
+    const isAsBefore = (thread: number): boolean => policyOf(thread) === OTHER
+    await until(() => threadsOf(worker).every(isAsBefore))
+    t.is(threadsOf(worker, 'socketserver').length, 1)
+    await until(() => threadsOf(process.pid, 'socketserver').every(isAsBefore))
+    t.is(server.stats().leases, CLIENTS)
+    t.is(reports.count('waits'), 1)
+  },
+)
+
+/** Has a worker take many connections at once, until it does so fast: other tests may use the CPUs meanwhile. */
+async function flood(
+  t: ExecutionContext,
+  attempts: number,
+): Promise<{ server: Server; worker: number; reports: Reports }> {
   const server = startServer(t, { maxQueue: CLIENTS })
   const port = await listen(server)
   const clients = Array.from({ length: CLIENTS }, () => connect(port, '127.0.0.1').on('error', () => {}))
   t.teardown(() => clients.forEach((client) => void client.destroy()))
   await until(() => server.stats().queued === CLIENTS)
-  // They have waited for it, and come as fast as it takes them.
+  // The connections have waited for the worker, and come as fast as the worker takes them.
   const { pool, reports } = forkFixture(server, 'hold-and-say-policy')
-  await reports.next('waits')
-  const worker = pool.workers[0]?.pid ?? 0
-  const isAsBefore = (thread: number): boolean => policyOf(thread) === OTHER
-  await until(() => threadsOf(worker).every(isAsBefore))
-  t.is(threadsOf(worker, 'socketserver').length, 1)
-  await until(() => threadsOf(process.pid, 'socketserver').every(isAsBefore))
   await until(() => server.stats().leases === CLIENTS)
-  t.is(reports.count('waits'), 1)
-})
+  const worker = pool.workers[0]?.pid ?? 0
+  if (reports.count('waits') > 0) return { server, worker, reports }
+  if (attempts <= 1) throw new Error('No worker took its connections fast enough')
+  server.destroy()
+  for (const client of clients) client.destroy()
+  return flood(t, attempts - 1)
+}
 
 const CLIENTS = 1000
