@@ -27,7 +27,8 @@ for (const [how, end] of Object.entries(ENDS)) {
     const before = { descriptors: descriptors(), threads: threads() }
     for (let round = 0; round < 3; round++) await runOnce(t, end)
     await until(() => descriptors() === before.descriptors)
-    await until(() => threads() === before.threads)
+    // Threads that close descriptors end when nothing has come for a while.
+  await until(() => threads() <= before.threads)
     t.pass()
   })
 }

@@ -520,7 +520,9 @@ fn who_has_joined_returns_nothing_but_the_socket_it_was_given() {
     let world = World::new();
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    let client = client(world.listen());
+    // From an address of its own, whose port no other test can take when it is free.
+    let from = std::net::SocketAddr::from(([127, 77, 0, 1], 0));
+    let client = TcpStream::from(reconnected(from, world.listen()).unwrap());
     let mut peer = member(&world, &path);
     let (head, fd) = peer.one();
     peer.say(|frames| frames.ack([head.id]));
