@@ -1,4 +1,4 @@
-// Runs in a WORKER. The parent's counterparts are server/server.ts and server/worker-handle.ts.
+// Runs in a WORKER. The parent's counterparts are server/server.ts and server/worker/worker-handle.ts.
 
 import { EventEmitter } from 'node:events'
 import type { Server as NetServer } from 'node:net'

@@ -1,5 +1,5 @@
 // The place where the descriptor of a connection becomes a socket. The only other place where a descriptor is a number
-// in TypeScript is server/spawn-worker.ts.
+// in TypeScript is server/worker/child-process.ts.
 
 import { closeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'

@@ -7,7 +7,7 @@ import { AbortError, hasCode, SocketServerError, systemError } from '../../error
 import type { ListenOutcome, NativeServer } from '../../native.js'
 import type { ListenTarget } from './listen-target.js'
 
-/** Opens one listener; rejects with the system's code, `listen` as the system call and the slot, as `net` reports it. */
+/** Opens one listener; rejects with the system's code, `listen` as the system call and the address, as `net` reports it. */
 export async function listenOn(native: () => NativeServer, target: ListenTarget): Promise<ListenAddress> {
   if (target.signal?.aborted) throw new AbortError(target.signal.reason)
   switch (target.kind) {

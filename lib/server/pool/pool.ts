@@ -59,7 +59,7 @@ export interface PoolSetup {
 export class WorkerPool implements Pool<WorkerHandle> {
   readonly #setup: PoolSetup
   readonly #workers = new Set<SupervisedWorker>()
-  /** In the order of their slots: a place's index is its slot. */
+  /** The index of a slot is its number. */
   readonly #slots: Slot[] = []
   readonly #ready: Promise<void>
   readonly #reload: Reload

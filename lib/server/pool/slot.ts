@@ -13,7 +13,7 @@ export interface SlotSetup {
 }
 
 /**
- * One of a pool's slots: a worker and, one after the other, those that take its slot.
+ * One slot of a pool: a worker and, one after the other, its replacements.
  *
  *     empty --fill--> occupied --its worker exits--> waiting --delay--> occupied
  *                     occupied --prepare--> a successor starts --succeed--> occupied, by the successor

@@ -9,7 +9,7 @@ import type { WorkerRuntime } from './worker-runtime.js'
 
 /**
  * Starts one worker's process with its end of a new channel among its descriptors.
- * This is the first of the two slots where a descriptor is a number in TypeScript; the other is adopt-socket.ts.
+ * A descriptor is a number in TypeScript here and in client/connection/adopt-socket.ts only.
  *
  * A worker that inherits standard error does so from the start, so that it has its terminal, waits for nobody and outlives
  * its parent. Only where the last one did not get ready (`isSuspect`) is a pipe put in between, so that the error can say

@@ -1,5 +1,5 @@
 // Runs in the PARENT: what it knows of a worker that has joined at a shared path. The worker's own side may be in any language;
-// of a Node process it is client/membership.ts.
+// of a Node process it is client/channel/reconnecting-channel.ts.
 
 import { type InspectOptionsStylized, inspect } from 'node:util'
 import type { NativeServer } from '../../native.js'
