@@ -28,7 +28,7 @@ for (const [how, end] of Object.entries(ENDS)) {
     for (let round = 0; round < 3; round++) await runOnce(t, end)
     await until(() => descriptors() === before.descriptors)
     // Threads that close descriptors end when nothing has come for a while.
-  await until(() => threads() <= before.threads)
+    await until(() => threads() <= before.threads)
     t.pass()
   })
 }
