@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { build } from './build.mjs'
 import { setup } from './setup.mjs'
 import { capture, Failed, main, root, run, step } from './steps.mjs'
+import { words } from './words.mjs'
 
 const bin = (/** @type {string} */ name) => join(root, 'node_modules', '.bin', name)
 
@@ -56,6 +57,7 @@ await main(async () => {
   }
   await check('The package as npm would publish it', () => run(bin('publint'), ['run', '--strict', '--pack', 'npm']))
   await check('package-lock.json names no registry', lockFile)
+  await check('No retired words', words)
   notes()
 
   if (failures.length > 0) throw new Failed(`Failed:\n${failures.map((title) => `  - ${title}`).join('\n')}`)

@@ -4,7 +4,7 @@
 
 import { connect } from '@socketserver/node'
 
-const PATIENCE = 30_000
+const IDLE_TIMEOUT = 30_000
 
 const client = connect(process.argv[2] ?? '/tmp/app.ctl')
 client.concurrency = 4
@@ -14,7 +14,7 @@ client.on('connection', (socket) => {
     line += text
     if (line.includes('\n')) socket.end(`node-${process.pid} ${line}`)
   })
-  socket.setTimeout(PATIENCE, () => socket.destroy())
+  socket.setTimeout(IDLE_TIMEOUT, () => socket.destroy())
   socket.on('error', () => {})
 })
 // What it holds is finished first.
