@@ -76,7 +76,7 @@ export function restoreStderr(fd: number): void {
 }
 
 /** How often the worker of a channel has shown that its event loop turns; undefined when the channel is over. */
-export function beatsOf(server: Binding.NativeServer, channel: number): number | undefined {
+export function beatsOf(server: Pick<Binding.NativeServer, 'channelStats'>, channel: number): number | undefined {
   return server.channelStats(channel)?.beats
 }
 

@@ -3,14 +3,16 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import test from 'ava'
 import fc from 'fast-check'
+import type { LaneChannel } from '../../dist/lib/client/channel/lane.js'
 import { library } from '../helpers/library.js'
 import { until } from '../helpers/until.js'
 
 const { Lane } = library('client/channel/lane')
+const { exchangeTable, ReceivedConnection } = library('client/connection/received-connection')
 
 /** Stands for the native side: sends as much as the credit allows and the parent has. */
-class FakeChannel {
-  readonly phase = { phase: 'open' }
+class FakeChannel implements LaneChannel {
+  readonly phase = { phase: 'open' as const }
   supply = 0
   ended = 0
   worstCredit = 0
@@ -18,10 +20,11 @@ class FakeChannel {
   /** Whether the parent waits to hear of a lease that ends. */
   isAwaited = false
   #credit = 0
-  #next = 0
   isStopped = false
 
   add(): void {}
+
+  remove(): void {}
 
   leaseEnded(): boolean {
     this.ended += 1
@@ -32,13 +35,13 @@ class FakeChannel {
     this.isStopped = true
   }
 
-  exchange(_lane: unknown, room: number, window: number): object[] {
+  exchange(_lane: unknown, room: number, window: number): InstanceType<typeof ReceivedConnection>[] {
     this.exchanges += 1
-    const taken: object[] = []
+    const taken: InstanceType<typeof ReceivedConnection>[] = []
     while (this.supply > 0 && taken.length < room && this.#credit > 0) {
       this.supply -= 1
       this.#credit -= 1
-      taken.push({ id: this.#next++ })
+      taken.push(new ReceivedConnection(exchangeTable(), 0))
     }
     this.#credit = Math.min(window, room - taken.length)
     this.worstCredit = Math.max(this.worstCredit, this.#credit)
@@ -55,20 +58,16 @@ interface World {
 function world(): World {
   const channel = new FakeChannel()
   const owner = { wanted: 0, received: 0, worst: 0 }
-  const lane: InstanceType<typeof Lane> = Reflect.construct(Lane, [
-    0,
-    channel,
-    {
-      demand: () => owner.wanted,
-      receive: () => {
-        owner.received += 1
-        owner.wanted -= 1
-        owner.worst = Math.max(owner.worst, lane.leases)
-      },
-      exhausted: () => {},
-      phaseChanged: () => {},
+  const lane: InstanceType<typeof Lane> = new Lane(0, channel, {
+    demand: () => owner.wanted,
+    receive: () => {
+      owner.received += 1
+      owner.wanted -= 1
+      owner.worst = Math.max(owner.worst, lane.leases)
     },
-  ])
+    exhausted: () => {},
+    phaseChanged: () => {},
+  })
   return { channel, lane, owner }
 }
 

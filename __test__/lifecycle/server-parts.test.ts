@@ -1,5 +1,6 @@
 // Small parts of the parent's side.
 
+import { EventEmitter } from 'node:events'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -41,8 +42,7 @@ test('an entry is found as node finds what it is to run, and keeps the name that
 test('a drain is begun once, and waited for by each as long as it likes', async (t) => {
   let begun = 0
   let held = { queued: 1, leases: 2 }
-  const native = { drain: () => (begun += 1), stats: () => held }
-  const drain: InstanceType<typeof Drain> = Reflect.construct(Drain, [native])
+  const drain = new Drain({ drain: () => (begun += 1), stats: () => held })
   const patient = drain.wait(60_000)
   t.deepEqual(await drain.wait(1), { complete: false, queued: 1, leases: 2 })
   t.is(begun, 1)
@@ -61,8 +61,10 @@ test('a share that is closed is forgotten, and a worker admitted there too late 
     share: () => ({ share: shares++ }),
     unshare: (share: number) => unshared.push(share),
     endChannel: (channel: number) => ended.push(channel),
+    retire: () => t.fail(),
+    channelStats: () => null,
   }
-  const open: InstanceType<typeof Shares> = Reflect.construct(Shares, [{}, native, {}])
+  const open = new Shares(new EventEmitter(), native, { takeId: () => 1, changed: () => t.fail() })
   const settings = { path: '/a', mode: 0o600, uids: [], gids: [], maxWorkers: 1, helloTimeoutMs: 1, drainTimeout: 1 }
   for (let share = 0; share < 3; share += 1) await open.open(settings).close()
   t.deepEqual(unshared, [0, 1, 2])

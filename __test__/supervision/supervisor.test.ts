@@ -3,6 +3,7 @@
 import { EventEmitter } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import test from 'ava'
+import type { WorkerExit } from '../../dist/lib/server/worker/worker-runtime.js'
 import { library } from '../helpers/library.js'
 
 const { Supervisor } = library('server/pool/supervisor')
@@ -16,23 +17,24 @@ interface World {
 /** A supervisor of one worker, whose native side says nothing by itself. */
 function world(): World {
   const native = { retire: () => {}, endChannel: () => {}, closeWorkerEnd: () => {}, channelStats: () => null }
-  const supervisor: InstanceType<typeof Supervisor> = Reflect.construct(Supervisor, [
-    Object.assign(new EventEmitter(), { addresses: () => [] }),
-    native,
-    false,
-  ])
+  const supervisor = new Supervisor({ events: new EventEmitter(), native, addresses: () => [], ignoreSignals: false })
   let exit = (): void => {}
-  const exited = new Promise((resolve) => {
+  const exited = new Promise<WorkerExit>((resolve) => {
     exit = () => resolve({ code: 0, signal: null, cause: undefined })
   })
-  const body = { exited, lastLines: '', reference: () => {}, terminate: () => {}, kill: () => {} }
+  const runtime = {
+    exited,
+    pid: undefined,
+    threadId: undefined,
+    process: undefined,
+    thread: undefined,
+    lastLines: '',
+    reference: () => {},
+    terminate: () => {},
+    kill: () => {},
+  }
   const { settings } = parsePoolOptions({ restart: false }, 1000, { known: [] })
-  Reflect.apply(supervisor.startPool, supervisor, [
-    'entry.js',
-    1,
-    settings,
-    () => ({ channel: 7, runtime: body }),
-  ]).ready.catch(() => {})
+  supervisor.startPool('entry.js', 1, settings, () => ({ channel: 7, runtime })).ready.catch(() => {})
   return { supervisor, exit }
 }
 

@@ -1,13 +1,18 @@
-import type { NativeServer } from '../native.js'
 import type { DrainResult } from './stats.js'
+
+/** What a drain needs of the native server. */
+export interface DrainPort {
+  drain(): void
+  stats(): { queued: number; leases: number }
+}
 
 /** The drain of a server: begun once, waited for by any number of callers, each as long as it likes. */
 export class Drain {
-  readonly #native: NativeServer
+  readonly #native: DrainPort
   readonly #waiting = new Set<() => void>()
   #stage: 'not begun' | 'under way' | 'over' = 'not begun'
 
-  constructor(native: NativeServer) {
+  constructor(native: DrainPort) {
     this.#native = native
   }
 

@@ -79,7 +79,12 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#closeTimeout = closeTimeout
     this.#native = openServer({ ...settings, steps: debug.enabled }, () => this.#readNotices())
     this.#drain = new Drain(this.#native)
-    this.#supervisor = new Supervisor(this, this.#native, signals)
+    this.#supervisor = new Supervisor({
+      events: this,
+      native: this.#native,
+      addresses: () => this.addresses(),
+      ignoreSignals: signals,
+    })
     this.#shares = new Shares(this, this.#native, this.#supervisor)
     if (signals) closeOnSignals(this, killTimeout)
   }
@@ -127,9 +132,9 @@ export class Server extends EventEmitter<ServerEvents> {
   fork(entry: string | URL, options?: ForkOptions): Pool<ProcessHandle>
   fork(entry: string | URL, options: ForkOptions = {}): Pool<WorkerHandle> {
     const { plan, workers, settings, signal } = parseForkOptions(entry, options, this.#killTimeout)
-    this.#open('fork()')
+    const native = this.#open('fork()')
     forbidForkLoop(plan.entry, 'fork()')
-    const pool = this.#supervisor.startPool(plan.entry, workers, settings, (native, worker, tell, isSuspect) =>
+    const pool = this.#supervisor.startPool(plan.entry, workers, settings, (worker, tell, isSuspect) =>
       spawnWorker(native, plan, worker, tell, isSuspect),
     )
     this.#addWorkers()
@@ -144,9 +149,9 @@ export class Server extends EventEmitter<ServerEvents> {
   threads(entry: string | URL, options?: ThreadOptions): Pool<ThreadHandle>
   threads(entry: string | URL, options: ThreadOptions = {}): Pool<WorkerHandle> {
     const { plan, workers, settings } = parseThreadOptions(entry, options, this.#killTimeout)
-    this.#open('threads()')
+    const native = this.#open('threads()')
     forbidForkLoop(plan.entry, 'threads()')
-    const pool = this.#supervisor.startPool(plan.entry, workers, settings, (native, worker) =>
+    const pool = this.#supervisor.startPool(plan.entry, workers, settings, (worker) =>
       startThread(native, plan, { ...worker, isThread: true }),
     )
     this.#addWorkers()

@@ -1,6 +1,5 @@
 import type { ReceiverPhase } from '../../native.js'
 import type { ReceivedConnection } from '../connection/received-connection.js'
-import type { Channel } from './channel.js'
 
 /** Whoever takes a lane's connections. */
 export interface LaneOwner {
@@ -13,6 +12,19 @@ export interface LaneOwner {
   phaseChanged(phase: ReceiverPhase): void
 }
 
+/** What a lane needs of its channel. */
+export interface LaneChannel {
+  readonly phase: ReceiverPhase
+  add(lane: Lane): void
+  /** Takes up to `room` connections, and lets the parent send up to `window` more. */
+  exchange(lane: Lane, room: number, window: number): ReceivedConnection[]
+  /** Counts a lease as over; true if the parent waits for the next exchange to hear of it. */
+  leaseEnded(): boolean
+  /** Is told that a lane takes no more connections. */
+  stopped(): void
+  remove(lane: Lane): void
+}
+
 /**
  * The credit and the leases of one port, or of all of them: how many connections to ask for, and when to say so.
  * Its exchange with the native side is the hot path, so it is done as rarely as the promises allow: at once when woken,
@@ -21,7 +33,7 @@ export interface LaneOwner {
 export class Lane {
   /** The local port it serves; 0 is any. */
   readonly port: number
-  readonly #channel: Channel
+  readonly #channel: LaneChannel
   readonly #owner: LaneOwner
   #concurrency = Number.POSITIVE_INFINITY
   #leases = 0
@@ -33,7 +45,7 @@ export class Lane {
   #immediate: NodeJS.Immediate | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(port: number, channel: Channel, owner: LaneOwner) {
+  constructor(port: number, channel: LaneChannel, owner: LaneOwner) {
     this.port = port
     this.#channel = channel
     this.#owner = owner

@@ -1,13 +1,14 @@
 // Runs in the PARENT: all workers of a server, whatever pool they belong to, and what is told of them.
 
+import type { EventEmitter } from 'node:events'
+import type { ListenAddress } from '../../address.js'
 import { debug, diagnostics } from '../../diagnostics.js'
 import { SocketServerError } from '../../errors.js'
-import type { NativeServer } from '../../native.js'
 import { report } from '../../report-error.js'
 import type { WorkerSettings } from '../../worker-settings.js'
-import type { Server } from '../server.js'
+import type { ServerEvents } from '../events.js'
 import type { CutInfo, ServerStats } from '../stats.js'
-import { SupervisedWorker } from '../worker/supervised-worker.js'
+import { SupervisedWorker, type SupervisedWorkerPort } from '../worker/supervised-worker.js'
 import type { WorkerHandle, WorkerState } from '../worker/worker-handle.js'
 import { runtimeName, type WorkerExit, type WorkerRuntime } from '../worker/worker-runtime.js'
 import { type PoolSetup, WorkerPool } from './pool.js'
@@ -16,16 +17,24 @@ import { beatOf } from './recycling.js'
 
 /** Starts what a worker lives in, and opens its channel. `isSuspect`: the last one in its slot did not get ready. */
 export type StartRuntime = (
-  native: NativeServer,
   settings: WorkerSettings,
   report: (error: Error) => void,
   isSuspect: boolean,
 ) => { channel: number; runtime: WorkerRuntime }
 
+export interface SupervisorSetup {
+  /** The server, whose events the supervisor emits. */
+  events: EventEmitter<ServerEvents>
+  native: SupervisedWorkerPort
+  /** Returns where the server listens. */
+  addresses: () => ListenAddress[]
+  /** Whether workers leave SIGINT and SIGTERM to this process. */
+  ignoreSignals: boolean
+}
+
 export class Supervisor {
-  readonly #server: Server
-  readonly #native: NativeServer
-  readonly #ignoreSignals: boolean
+  readonly #setup: SupervisorSetup
+  readonly #events: EventEmitter<ServerEvents>
   readonly #pools = new Set<WorkerPool>()
   readonly #workers = new Map<number, SupervisedWorker>()
   /** Those that have gone, by channel, until what their channel still says has been read. */
@@ -35,11 +44,9 @@ export class Supervisor {
   #isStopped = false
   #nextWorker = 1
 
-  /** `ignoreSignals`: whether workers leave SIGINT and SIGTERM to this process. */
-  constructor(server: Server, native: NativeServer, ignoreSignals: boolean) {
-    this.#server = server
-    this.#native = native
-    this.#ignoreSignals = ignoreSignals
+  constructor(setup: SupervisorSetup) {
+    this.#setup = setup
+    this.#events = setup.events
   }
 
   /** The worker on this channel, also shortly after it has exited. */
@@ -54,7 +61,7 @@ export class Supervisor {
       workers,
       settings,
       spawn: (...start) => this.#start(entry, settings, startRuntime, start),
-      report: (error) => report(this.#server, error),
+      report: (error) => report(this.#events, error),
       restarting: (generation, { delay, failures }, error) => {
         this.#counts.restarts += 1
         debug('a worker of %s is started in %d ms, after %d quick exits: %s', entry, delay, failures, error.message)
@@ -105,7 +112,7 @@ export class Supervisor {
   joined(channel: number): void {
     const worker = this.worker(channel)
     worker?.joined()
-    if (worker?.state === 'ready') this.#server.emit('worker', worker)
+    if (worker?.state === 'ready') this.#events.emit('worker', worker)
   }
 
   /** A number for a worker. */
@@ -120,7 +127,7 @@ export class Supervisor {
     const { id, state } = worker
     debug('worker %d (%s) is %s, was %s', id, runtimeName(worker), state, from)
     if (diagnostics.workerState.hasSubscribers) diagnostics.workerState.publish({ worker, from, to: state })
-    this.#server.emit('transition', worker, from)
+    this.#events.emit('transition', worker, from)
   }
 
   /** Connections have ended with their worker. */
@@ -128,7 +135,7 @@ export class Supervisor {
     this.#counts.cut += info.connections
     debug('worker %d (%s) took %d connections along: %s', worker.id, runtimeName(worker), info.connections, info.reason)
     if (diagnostics.workerCut.hasSubscribers) diagnostics.workerCut.publish({ worker, ...info })
-    this.#server.emit('cut', worker, info)
+    this.#events.emit('cut', worker, info)
   }
 
   stats(): Pick<ServerStats, 'states' | 'restarts' | 'reloads' | 'stalls' | 'cut'> {
@@ -157,11 +164,11 @@ export class Supervisor {
       drainTimeout: pool.drainTimeout,
       killTimeout: pool.killTimeout,
       beat: beatOf(pool.stallTimeout),
-      ignoreSignals: this.#ignoreSignals,
+      ignoreSignals: this.#setup.ignoreSignals,
       keptStderr: 0,
-      listeners: this.#server.addresses(),
+      listeners: this.#setup.addresses(),
     }
-    const { channel, runtime } = startRuntime(this.#native, settings, (error) => report(this.#server, error), isSuspect)
+    const { channel, runtime } = startRuntime(settings, (error) => report(this.#events, error), isSuspect)
     this.#nextWorker += 1
     const worker = new SupervisedWorker({
       id,
@@ -171,7 +178,7 @@ export class Supervisor {
       entry,
       channel,
       runtime,
-      native: this.#native,
+      native: this.#setup.native,
       readyTimeout: pool.readyTimeout,
       isReadyManual: pool.isReadyManual,
       drainTimeout: pool.drainTimeout,
@@ -181,7 +188,7 @@ export class Supervisor {
     this.#workers.set(channel, worker)
     debug('worker %d (%s) of %s starts, generation %d', id, runtimeName(runtime), entry, generation)
     // Not yet: whoever starts a pool can listen only when it has been started.
-    process.nextTick(() => this.#server.emit('start', worker))
+    process.nextTick(() => this.#events.emit('start', worker))
     void worker.exited.then((exit) => this.#exited(worker, exit))
     return worker
   }
@@ -191,7 +198,7 @@ export class Supervisor {
     const info = { stalledFor, leases: worker.leases }
     debug('worker %d (%s) has not turned for %d ms', worker.id, runtimeName(worker), stalledFor)
     if (diagnostics.workerStall.hasSubscribers) diagnostics.workerStall.publish({ worker, ...info })
-    this.#server.emit('stall', worker, info)
+    this.#events.emit('stall', worker, info)
   }
 
   #exited(worker: SupervisedWorker, exit: WorkerExit): void {
@@ -200,9 +207,9 @@ export class Supervisor {
     setTimeout(() => this.#gone.delete(worker.channel), GONE_TIME).unref()
     // A process says so itself, on its standard error.
     if (worker.thread !== undefined && exit.cause !== undefined && worker.uptime !== undefined) {
-      report(this.#server, worker.exitError(exit))
+      report(this.#events, worker.exitError(exit))
     }
-    this.#server.emit('exit', worker, exit.code, exit.signal)
+    this.#events.emit('exit', worker, exit.code, exit.signal)
   }
 }
 

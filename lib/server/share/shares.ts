@@ -1,29 +1,41 @@
 // Runs in the PARENT: the shared paths of a server, and the workers that have joined there.
 
+import type { EventEmitter } from 'node:events'
 import { debug, diagnostics } from '../../diagnostics.js'
 import { SocketServerError, systemError } from '../../errors.js'
 import type { NativeServer, Notice } from '../../native.js'
 import { report } from '../../report-error.js'
-import type { Supervisor } from '../pool/supervisor.js'
-import type { Server } from '../server.js'
+import type { ServerEvents } from '../events.js'
 import type { RefusedInfo, ServerStats } from '../stats.js'
-import { JoinedWorker } from '../worker/joined-worker.js'
-import type { JoinedHandle } from '../worker/worker-handle.js'
+import { JoinedWorker, type JoinedWorkerPort } from '../worker/joined-worker.js'
+import type { JoinedHandle, WorkerHandle, WorkerState } from '../worker/worker-handle.js'
 import { Share } from './share.js'
 import type { ShareSettings } from './share-options.js'
 
+/** What the shares of a server need of the native server. */
+export type SharesPort = JoinedWorkerPort & Pick<NativeServer, 'share' | 'unshare'>
+
+/** What the shares of a server need of its supervisor. */
+export interface WorkerRegistry {
+  /** Returns an id that no other worker of the server has. */
+  takeId(): number
+  /** Publishes a worker's change of state. */
+  changed(worker: WorkerHandle, from: WorkerState): void
+}
+
 export class Shares {
-  readonly #server: Server
-  readonly #native: NativeServer
-  readonly #supervisor: Supervisor
+  readonly #events: EventEmitter<ServerEvents>
+  readonly #native: SharesPort
+  readonly #registry: WorkerRegistry
   readonly #shares = new Map<number, Share>()
   readonly #workers = new Map<number, JoinedWorker>()
   #lastRefusal = { message: '', at: Number.NEGATIVE_INFINITY }
 
-  constructor(server: Server, native: NativeServer, supervisor: Supervisor) {
-    this.#server = server
+  /** `events` is the server, whose events the shares emit. */
+  constructor(events: EventEmitter<ServerEvents>, native: SharesPort, registry: WorkerRegistry) {
+    this.#events = events
     this.#native = native
-    this.#supervisor = supervisor
+    this.#registry = registry
   }
 
   /** Opens one. Throws as `net` fails to listen. */
@@ -54,20 +66,20 @@ export class Shares {
       return
     }
     const worker = new JoinedWorker({
-      id: this.#supervisor.takeId(),
+      id: this.#registry.takeId(),
       channel,
       path: share.path,
       pid,
       uid,
       gid,
       native: this.#native,
-      changed: (changed, from) => this.#supervisor.changed(changed, from),
+      changed: (changed, from) => this.#registry.changed(changed, from),
     })
     this.#workers.set(channel, worker)
     share.add(worker)
     void worker.exited.then(() => {
       this.#workers.delete(channel)
-      this.#server.emit('exit', worker, null, null)
+      this.#events.emit('exit', worker, null, null)
     })
   }
 
@@ -75,7 +87,7 @@ export class Shares {
     const worker = this.#workers.get(channel)
     if (worker?.state !== 'starting') return
     worker.joined()
-    this.#server.emit('worker', worker)
+    this.#events.emit('worker', worker)
   }
 
   refused({ share: number, pid, uid, gid, reason, message = '' }: Notice): void {
@@ -86,7 +98,7 @@ export class Shares {
     debug('pid %d of user %d is not let in at %s: %s', pid, uid, share.path, message)
     if (diagnostics.workerRefused.hasSubscribers) diagnostics.workerRefused.publish(info)
     if (known === 'version') this.#reportVersion(info)
-    this.#server.emit('refused', info)
+    this.#events.emit('refused', info)
   }
 
   /** Adds the states of those that have joined. */
@@ -111,7 +123,7 @@ export class Shares {
     this.#lastRefusal = { message, at: now }
     if (!isNews) return
     const text = `A worker (pid ${pid}, uid ${uid}) was not let in at ${path}: ${message}`
-    report(this.#server, new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', text, { pid, address: path }))
+    report(this.#events, new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', text, { pid, address: path }))
   }
 }
 

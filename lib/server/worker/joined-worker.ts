@@ -6,6 +6,9 @@ import type { NativeServer } from '../../native.js'
 import { summary } from '../../summary.js'
 import type { JoinedHandle, KnownWorker, WorkerState } from './worker-handle.js'
 
+/** What the handle on a joined worker needs of the native server. */
+export type JoinedWorkerPort = Pick<NativeServer, 'channelStats' | 'retire' | 'endChannel'>
+
 export interface JoinedSetup {
   id: number
   channel: number
@@ -13,7 +16,7 @@ export interface JoinedSetup {
   pid: number | undefined
   uid: number
   gid: number
-  native: NativeServer
+  native: JoinedWorkerPort
   /** Told of each change of state. */
   changed: (worker: JoinedWorker, from: WorkerState) => void
 }

@@ -8,6 +8,9 @@ import { listenersOf } from './own-listeners.js'
 import type { KnownWorker, WorkerState } from './worker-handle.js'
 import { runtimeName, type WorkerExit, type WorkerRuntime } from './worker-runtime.js'
 
+/** What the handle on a supervised worker needs of the native server. */
+export type SupervisedWorkerPort = Pick<NativeServer, 'channelStats' | 'closeWorkerEnd' | 'retire' | 'endChannel'>
+
 export interface WorkerSetup {
   id: number
   slot: number
@@ -16,7 +19,7 @@ export interface WorkerSetup {
   entry: string
   channel: number
   runtime: WorkerRuntime
-  native: NativeServer
+  native: SupervisedWorkerPort
   readyTimeout: number
   /** Whether the worker says itself that it is ready. */
   isReadyManual: boolean
