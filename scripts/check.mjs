@@ -1,5 +1,5 @@
-// Runs every check that CI runs besides the tests: format, lint, types, generated files, package. A failed check does not
-// stop the others.
+// Runs every check that CI runs besides the tests: format, lint, types, generated files, doc comments, package. A failed
+// check does not stop the others.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -51,6 +51,9 @@ await main(async () => {
   await check('Lint of Rust', () => run('cargo', ['clippy', '--workspace', '--all-targets', '--', '-D', 'warnings']))
   await check('Build', build)
   await check('Generated files are up to date', generatedFiles)
+  await check('Every public item has a doc comment', () =>
+    run(process.execPath, [join('scripts', 'docs.mjs'), '--check']),
+  )
   for (const folder of ['__test__', 'examples', 'scripts', 'benchmarks']) {
     if (!existsSync(join(root, folder, 'tsconfig.json'))) continue
     await check(`Types of ${folder}/`, () => run(bin('tsc'), ['--noEmit', '-p', folder]))

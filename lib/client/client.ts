@@ -177,6 +177,7 @@ export class Client extends EventEmitter<ClientEvents> {
     return this.#closed
   }
 
+  /** Closes the client at the end of an `await using` block. The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

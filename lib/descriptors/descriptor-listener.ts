@@ -98,6 +98,7 @@ export class DescriptorListener {
     this.#occupation.set(false)
   }
 
+  /** Closes the listener at the end of a `using` block. The same as `close()`. */
   [Symbol.dispose](): void {
     this.close()
   }

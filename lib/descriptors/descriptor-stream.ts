@@ -151,10 +151,12 @@ export class DescriptorStream {
     this.#occupation.set(false)
   }
 
+  /** Closes the stream at the end of an `await using` block. The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
+  /** Destroys the stream at the end of a `using` block. The same as `destroy()`. */
   [Symbol.dispose](): void {
     this.destroy()
   }

@@ -85,6 +85,7 @@ export class Descriptor {
     this.#native.close()
   }
 
+  /** Closes the descriptor at the end of a `using` block. The same as `close()`. */
   [Symbol.dispose](): void {
     this.close()
   }

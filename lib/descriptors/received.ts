@@ -15,6 +15,7 @@ export class Received {
     this.descriptors = descriptors.map((native) => Descriptor.of(native))
   }
 
+  /** Closes the descriptors that are still open, at the end of a `using` block. */
   [Symbol.dispose](): void {
     for (const descriptor of this.descriptors) descriptor.close()
   }

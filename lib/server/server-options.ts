@@ -1,45 +1,51 @@
 import { boolean, integer, milliseconds, oneOf, optionsObject } from '../validate.js'
 
+/** Options of `createServer()`. */
 export interface ServerOptions {
-  /** Accepted connections that may wait for a worker, 1 to 4294967295; when full, accepting pauses. Default 1024. */
+  /** The most accepted connections that may wait for a worker, 1 to 4294967295. A full queue pauses accepting. Default 1024. */
   maxQueue?: number | undefined
-  /** Milliseconds a connection may wait before it is reset and counted as shed; 0 is for ever. Default 0. */
+  /** Milliseconds that a connection may wait before it is reset and counted as shed, 0 to 4294967295. Default 0: no limit. */
   queueTimeout?: number | undefined
   /**
-   * Which of the workers that ask gets the next connection. `least-busy`, the default: the one that holds fewest, among
-   * several the one that was given one last, as long as that is less than 10 ms ago and its caches are warm, and then each in
-   * turn; one that has been stuck lately counts as holding two more. `round-robin`: each in turn, however many it holds.
-   * `first`: the one that was started first, as long as it asks, so that few workers are used and the others sleep. It fills
-   * that one, so give workers a `concurrency`.
+   * Which of the workers that have asked gets the next connection. Default `least-busy`.
+   *
+   * - `least-busy`: the worker that holds fewest connections. Among equals the worker that was given a connection last, for
+   *   10 ms, because its caches are warm; then each in turn. A worker that stalled recently counts as holding two more.
+   * - `round-robin`: each worker in turn, however many connections it holds.
+   * - `first`: the worker that was started first, while it asks. Few workers are used and the others sleep. This policy fills
+   *   a worker before the next, so set `concurrency` in the workers.
    */
   policy?: PolicyName | undefined
   /**
-   * Milliseconds that the process of a worker may take to exit once it has been told to and its channel is over, or the
-   * drain has timed out. Then it gets SIGTERM, and after as long again SIGKILL. Default 5000.
+   * Milliseconds that a worker process has to exit once it was told to leave and its channel has ended, or its drain timed
+   * out. Then SIGTERM follows, and SIGKILL after the same time again. Default 5000.
    */
   killTimeout?: number | undefined
   /**
-   * Milliseconds that `close()`, also by a signal, waits for the queue and the leases, unless the call says otherwise; what is left
-   * then is ended, such as responses that never end. Default 7000, which is less than the 10 s of `docker stop`.
+   * Milliseconds that `close()`, also on a signal, waits for the queue and the leases, unless the call has a `timeout`. Then the
+   * server ends the remaining connections, for example endless responses. Default 7000, less than the 10 s of `docker stop`.
    */
   closeTimeout?: number | undefined
   /**
-   * Whether SIGINT and SIGTERM close this server and end the process: the first drains and closes, the second ends at once.
-   * Workers leave both to this process. Default false: signals are the program's own business.
+   * Whether SIGINT and SIGTERM close this server and end the process: the first signal drains and closes, the second ends
+   * everything at once. Workers leave both signals to this process. Default false: the program handles signals itself.
    */
   signals?: boolean | undefined
 }
 
+/** Options of `server.drain()`. */
 export interface DrainOptions {
-  /** Milliseconds to wait for the queue and the leases. Nothing is cut when they are over. Default 10000. */
+  /** Milliseconds to wait for the queue and the leases. No connection is cut when the time is up. Default 10000. */
   timeout?: number | undefined
 }
 
+/** Options of `server.close()`. */
 export interface CloseOptions {
-  /** Milliseconds to wait for the queue and the leases; what is left then is ended. Default: the server's `closeTimeout`. */
+  /** Milliseconds to wait for the queue and the leases before the rest is ended. Default: `closeTimeout` of the server. */
   timeout?: number | undefined
 }
 
+/** Validated {@link ServerOptions}. */
 export interface ServerSettings {
   maxQueue: number
   queueTimeoutMs: number
@@ -49,6 +55,7 @@ export interface ServerSettings {
   signals: boolean
 }
 
+/** Validates the options of `createServer()` and adds the defaults. */
 export function parseServerOptions(options: ServerOptions): ServerSettings {
   optionsObject('options', options, ['maxQueue', 'queueTimeout', 'policy', 'killTimeout', 'closeTimeout', 'signals'])
   const { maxQueue = 1024, queueTimeout = 0, policy, killTimeout, closeTimeout, signals } = options

@@ -90,13 +90,19 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Opens a listener; a server can have several. Resolves to its address. Rejects as `net` fails, with the system's code
-   * (EADDRINUSE, EACCES, ENOTFOUND ...), and with ERR_SOCKETSERVER_CLOSED once the server drains. A string of digits is a
-   * port, any other a path.
+   * Listens on a TCP port. Resolves to the address; a server can have several listeners. `port` is 0 to 65535, and 0 lets the
+   * system choose. Default `host`: `::` including IPv4, or `0.0.0.0` without IPv6. Rejects as `net` does, with the system's
+   * code (EADDRINUSE, EACCES, ENOTFOUND ...), and with ERR_SOCKETSERVER_CLOSED once the server drains.
    */
   listen(port: number, host?: string): Promise<TcpAddress>
+  /** Listens on a TCP port with options, such as a backlog. Resolves and rejects like `listen(port)`. */
   listen(options: PortListenOptions): Promise<TcpAddress>
+  /** Listens on a Unix socket with options, such as the permissions. Resolves and rejects like `listen(port)`. */
   listen(options: PathListenOptions): Promise<PathAddress>
+  /**
+   * Listens on a path, or on a port given as a string of digits, or adopts a descriptor that listens already. Resolves and
+   * rejects like `listen(port)`.
+   */
   listen(pathOrOptions: string | ListenOptions, host?: string): Promise<ListenAddress>
   async listen(first: number | string | ListenOptions, host?: string, ...rest: unknown[]): Promise<ListenAddress> {
     const target = parseListenTarget(first, host, rest)
@@ -215,6 +221,7 @@ export class Server extends EventEmitter<ServerEvents> {
     void this.close()
   }
 
+  /** Closes the server at the end of an `await using` block. The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

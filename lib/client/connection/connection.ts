@@ -1,34 +1,37 @@
 import type { Socket } from 'node:net'
 import type { ReceivedConnection } from './received-connection.js'
 
-/** What is known of a connection beside its socket. Addresses are those at accept: they hold when the client has gone. */
+/** A connection without its socket. The addresses are those at accept, so they remain valid after the client has gone. */
 export interface ConnectionInfo {
-  /** The connection's id, unique within its server; the parent's events name it too. */
+  /** The connection's id, unique within its server and the same in events of the parent. */
   id: number
-  /** Undefined for a connection to a Unix socket, as are both ports. */
+  /** The client's IP address. Undefined on a Unix socket, like both ports. */
   remoteAddress: string | undefined
+  /** The client's port. */
   remotePort: number | undefined
-  /** The port it came in on. */
+  /** The listener's port. */
   localPort: number | undefined
-  /** Milliseconds it waited for a worker. */
+  /** Milliseconds that the connection waited for a worker. */
   waited: number
 }
 
-/** One connection, as `accept()` and the event `connection` give it. */
+/** A connection that this worker holds, as `accept()` and the event `connection` return it. */
 export interface Connection extends ConnectionInfo {
+  /** The connection's socket. Closing it ends the lease. */
   socket: Socket
   /**
-   * Hands it back to the server, for another worker: it waits in its old place in the queue, its client notices nothing, and
-   * this worker gets it again only if no other takes it. Its socket is detached at once: it closes, and nothing is ended.
+   * Hands the connection back to the server, for another worker. The connection returns to its position in the queue, and its
+   * client notices nothing. This worker gets it again only if no other worker takes it. The socket is detached and closed at once,
+   * without ending the connection.
    *
-   * Nothing of the connection may have been read or written. A socket begins to read in the next turn of the event loop, so
-   * a call in the same turn in which the connection came always works, and a later one only while its client is silent.
+   * The connection must be unread and unwritten. A socket starts to read in the next turn of the event loop. A call in the turn
+   * in which the connection arrived therefore always succeeds; a later call succeeds only while the client is silent.
    *
-   * Resolves when the server has it. Rejects, and leaves the connection as it is, with ERR_SOCKETSERVER_CONNECTION_USED;
-   * with ERR_SOCKETSERVER_CLOSED or ERR_SOCKETSERVER_CONNECTION_LOST if there is no server to hand it to; with
-   * ERR_SOCKETSERVER_PROTOCOL if the server is too old; with the system's code if this process is out of descriptors. If
-   * the server dies while it is on its way it is closed, as all that waits there, and this rejects with
-   * ERR_SOCKETSERVER_CONNECTION_LOST too; `socket.destroyed` tells the two apart.
+   * Resolves when the server has the connection. Rejects, and leaves the connection as it is, with
+   * ERR_SOCKETSERVER_CONNECTION_USED if it has been used; with ERR_SOCKETSERVER_CLOSED or ERR_SOCKETSERVER_CONNECTION_LOST if
+   * there is no server; with ERR_SOCKETSERVER_PROTOCOL if the server's protocol is too old; and with the system's code if this
+   * process is out of descriptors. If the server dies meanwhile, the connection is closed and the promise also rejects with
+   * ERR_SOCKETSERVER_CONNECTION_LOST; then `socket.destroyed` is true.
    */
   handBack(): Promise<void>
 }
@@ -62,6 +65,7 @@ export class HeldConnection implements Connection {
 
 type HandBack = (socket: Socket, received: ReceivedConnection) => Promise<void>
 
+/** Returns the public fields of a received connection. */
 export function connectionInfo(received: ReceivedConnection): ConnectionInfo {
   const { id, address, port, localPort, waited } = received
   return { id, remoteAddress: address, remotePort: port, localPort, waited }

@@ -2,8 +2,9 @@ import { SocketServerError } from '../../errors.js'
 import { integer, optionsObject } from '../../validate.js'
 import type { Slot } from './slot.js'
 
+/** Options of `pool.reload()`. */
 export interface ReloadOptions {
-  /** How many of the old generation are retired at a time, at least 1. Default: a quarter of the pool, rounded up. */
+  /** How many workers of the old generation are retired at a time, at least 1. Default: a quarter of the pool, rounded up. */
   atOnce?: number | undefined
 }
 

@@ -1,23 +1,24 @@
 import { invalidValue, outOfRange } from '../../errors.js'
 import { ids, integer, milliseconds, optionsObject, socketName } from '../../validate.js'
 
+/** Options of `server.share()`. */
 export interface ShareOptions {
   /**
-   * The rights of the file at the path, 0 to 0o777: who may write to it may connect. It has them from the moment it appears,
-   * whatever the umask. Default 0o600. An abstract name has none: anybody may connect, and `allow` alone decides.
+   * The permissions of the socket file, 0 to 0o777; write permission allows connecting. The file has them from the moment it
+   * appears, whatever the umask. Default 0o600. An abstract name has no permissions: only `allow` decides who may join.
    */
   mode?: number | undefined
-  /** Who may join beside this process's own user: these users, and the members of these groups, by number. Default nobody. */
+  /** User ids, and group ids whose members may join, besides the user of this process. Default: nobody else. */
   allow?: { uids?: readonly number[] | undefined; gids?: readonly number[] | undefined } | undefined
-  /** How many workers may have joined at a time, 1 to 65535; one more is told so and not let in. Default 64. */
+  /** The most workers that may be joined at a time, 1 to 65535. Further programs are refused as `full`. Default 64. */
   maxWorkers?: number | undefined
-  /** Milliseconds in which what connects has to say hello; 0 is for ever. Default 5000. */
+  /** Milliseconds that a program has to send HELLO after it has connected; 0 means no limit. Default 5000. */
   helloTimeout?: number | undefined
-  /** Milliseconds a worker may take to finish what it holds when `close()` retires it; 0 is for ever. Default 30000. */
+  /** Milliseconds that a worker retired by `share.close()` has to finish its leases; 0 means no limit. Default 30000. */
   drainTimeout?: number | undefined
 }
 
-/** {@link ShareOptions} with their defaults. */
+/** Validated {@link ShareOptions}. */
 export interface ShareSettings {
   path: string
   mode: number
@@ -28,6 +29,7 @@ export interface ShareSettings {
   drainTimeout: number
 }
 
+/** Validates the arguments of `share()` and adds the defaults. */
 export function parseShareOptions(path: string, options: ShareOptions): ShareSettings {
   const name = socketName('path', path)
   optionsObject('options', options, ['mode', 'allow', 'maxWorkers', 'helloTimeout', 'drainTimeout'])
@@ -58,5 +60,5 @@ function parseAllow(allow: NonNullable<ShareOptions['allow']>): { uids: number[]
   return { uids: ids('options.allow.uids', allow.uids), gids: ids('options.allow.gids', allow.gids) }
 }
 
-/** As many as the core lets in. */
+/** The limit of the core. */
 const MOST_WORKERS = 65_535

@@ -1,23 +1,23 @@
 import type { JoinedWorker } from '../worker/joined-worker.js'
 import type { JoinedHandle } from '../worker/worker-handle.js'
 
-/** What a share asks of the server. */
+/** What a share needs of the server. */
 interface ShareSetup {
   /** Removes the path. */
   unshare: () => void
-  /** Called when the path is removed and all workers that joined there have gone. */
+  /** Called when the path is removed and every worker that joined there has exited. */
   closed: () => void
 }
 
 /** A path at which programs join as workers. Made by {@link Server.share}. */
 export class Share {
-  /** Where: a path, or an abstract name behind a null byte. */
+  /** The shared path; an abstract name begins with a null byte. */
   readonly path: string
   readonly #drainTimeout: number
   readonly #workers = new Set<JoinedWorker>()
   readonly #setup: ShareSetup
   #closing: Promise<void> | undefined
-  /** How long a worker has to finish, once it is closed. */
+  /** The milliseconds that a worker has to finish its leases; undefined until the share closes. */
   #within: ((worker: JoinedHandle) => number) | undefined
 
   /** @internal */
@@ -27,20 +27,21 @@ export class Share {
     this.#setup = setup
   }
 
-  /** Those that have joined and have not gone, oldest first. */
+  /** The workers that have joined here and not exited, oldest first. */
   get workers(): readonly JoinedHandle[] {
     return [...this.#workers].filter(({ state }) => state === 'ready' || state === 'draining')
   }
 
   /**
-   * Removes the path and retires those that have joined: they finish what they hold, for which they have `drainTimeout`, and
-   * leave; then their channels are ended. Resolves when all have gone. Every call returns the same promise.
+   * Removes the path and retires the workers that joined here. They have `drainTimeout` to finish their leases and leave; then
+   * the server ends their channels. Resolves when all have exited. Every call returns the same promise.
    */
   close(): Promise<void> {
     this.#closing ??= this.stop(() => this.#drainTimeout)
     return this.#closing
   }
 
+  /** Closes the share at the end of an `await using` block. The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
@@ -48,7 +49,7 @@ export class Share {
   /** @internal */
   add(worker: JoinedWorker): void {
     this.#workers.add(worker)
-    // It came in as the path was removed.
+    // The worker was admitted while the path was being removed.
     if (this.#within !== undefined) worker.retire(this.#within(worker))
     void worker.exited.then(() => this.#workers.delete(worker))
   }
