@@ -26,7 +26,7 @@ export function checkKnownOptions(
 }
 
 /** Returns the known name that a typing mistake most likely meant; undefined if no name is close. */
-function nearestOf(name: string, known: readonly string[]): string | undefined {
+export function nearestOf(name: string, known: readonly string[]): string | undefined {
   const ranked = known.map((candidate) => ({
     candidate,
     distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),

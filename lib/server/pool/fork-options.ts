@@ -1,7 +1,7 @@
 import type { ForkOptions as ChildProcessForkOptions } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { AbortError, invalidType, invalidValue } from '../../errors.js'
-import { signal, strings } from '../../validate.js'
+import { boolean, signal, strings } from '../../validate.js'
 import { type PoolOptions, type PoolSettings, parsePoolOptions } from './pool-options.js'
 import { resolveEntry } from './resolve-entry.js'
 
@@ -11,6 +11,11 @@ export interface ForkOptions extends Omit<ChildProcessForkOptions, 'timeout'>, P
   args?: readonly string[] | undefined
   /** A worker whose resident memory exceeds so many bytes is replaced by a fresh one; looked at once a second. Default: never. */
   maxMemory?: number | undefined
+  /**
+   * Whether every start of a worker that inherits standard error is observed through a pipe until the worker has connected, so that
+   * the error of a failed start has its last lines. Otherwise starts are observed after a failed one. Default false.
+   */
+  observeStderr?: boolean | undefined
 }
 
 /** What starting one worker process takes. */
@@ -18,6 +23,7 @@ export interface ForkPlan {
   /** An absolute path that was there when it was resolved. */
   entry: string
   args: string[]
+  observeStderr: boolean
   options: Omit<ChildProcessForkOptions, 'signal' | 'timeout'>
 }
 
@@ -30,7 +36,7 @@ export function parseForkOptions(
     known: FORK_OPTIONS,
     refused: REFUSED,
   })
-  const { args, signal: given, ...options } = rest
+  const { args, observeStderr, signal: given, ...options } = rest
   const abort = signal('options.signal', given)
   if (abort?.aborted) throw new AbortError(abort.reason)
   requireDirectory(options.cwd)
@@ -38,7 +44,12 @@ export function parseForkOptions(
     signal: abort,
     workers,
     settings,
-    plan: { entry: resolveEntry(entry, options.cwd), args: strings('options.args', args), options },
+    plan: {
+      entry: resolveEntry(entry, options.cwd),
+      args: strings('options.args', args),
+      observeStderr: boolean('options.observeStderr', observeStderr, false),
+      options,
+    },
   }
 }
 
@@ -61,6 +72,7 @@ const FORK_OPTIONS = [
   'execPath',
   'gid',
   'killSignal',
+  'observeStderr',
   'serialization',
   'signal',
   'silent',

@@ -12,8 +12,8 @@ import type { WorkerRuntime } from './worker-runtime.js'
  * A descriptor is a number in TypeScript here and in client/connection/adopt-socket.ts only.
  *
  * A worker that inherits standard error does so from the start, so that it has its terminal, waits for nobody and outlives
- * its parent. Only where the last one did not get ready (`isSuspect`) is a pipe put in between, so that the error can say
- * why: what comes is written to our standard error, and once it has connected the worker puts the inherited one back.
+ * its parent. Only where the last one did not get ready (`isSuspect`), or the user asks for it, is a pipe put in between, so
+ * that the error can say why: what comes is written to our standard error, and once it has connected the worker puts the inherited one back.
  */
 export function spawnWorker(
   native: NativeServer,
@@ -25,7 +25,7 @@ export function spawnWorker(
   // It may have gone since the last start.
   requireDirectory(plan.options.cwd)
   const givenStdio = forkStdio(plan.options)
-  const isObserved = isSuspect && isInherited(givenStdio[2])
+  const isObserved = (isSuspect || plan.observeStderr) && isInherited(givenStdio[2])
   const stdio = isObserved ? givenStdio.with(2, 'pipe') : givenStdio
   const inspectPort = new InspectPortLease(settings.slot)
   const end = openChannel(native)

@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import test from 'ava'
+import { fixture } from '../helpers/fixture.js'
+import { hello } from '../helpers/hello.js'
+import { Terminal } from '../helpers/terminal.js'
+
+const BIND = ['--bind', '127.0.0.1:0']
+
+test.serial('an app runs on several workers, with its arguments, folder, Node options and PORT', async (t) => {
+  const terminal = new Terminal(t)
+  terminal.write('app folder/x', '')
+  const app = terminal.start([
+    ...['run', '-w', '2', ...BIND, '--cwd', 'app folder', '--node-arg', '--no-deprecation', '-p', '4711'],
+    ...[fixture('hello-app'), '-x', 'one two', '--workers', '9'],
+  ])
+  const port = await app.port()
+  const answer = await hello(port)
+  t.deepEqual(answer.args, ['-x', 'one two', '--workers', '9'])
+  t.is(answer.cwd, join(terminal.folder, 'app folder'))
+  t.true(answer.execArgv.includes('--no-deprecation'))
+  t.is(answer.env['PORT'], '4711')
+  t.regex(app.stderr, /--workers is an argument of .*hello-app/)
+  t.is((await terminal.status()).workers.length, 2)
+  app.process.kill('SIGTERM')
+  t.is((await app.ended()).code, 0)
+})
+
+test.serial('the first --bind is the PORT of the app, and the name is that of its file', async (t) => {
+  const terminal = new Terminal(t)
+  const path = join(terminal.folder, 'app.sock')
+  const app = terminal.start(['run', '-w', '1', '--bind', `unix:${path}`, ...BIND, fixture('hello-app')])
+  await app.says(/listens on/)
+  const status = await terminal.status('hello-app')
+  t.deepEqual(status.listeners[0], { path })
+  t.is((await hello(await app.port())).env['PORT'], path)
+})
+
+test.serial('WEB_CONCURRENCY is the number of workers unless the command line has one', async (t) => {
+  const terminal = new Terminal(t)
+  const first = terminal.start(['run', ...BIND, '--name', 'first', fixture('hello-app')], { WEB_CONCURRENCY: '1' })
+  const second = terminal.start(['run', '-w', 'max', ...BIND, '--name', 'second', fixture('hello-app')], {
+    WEB_CONCURRENCY: '1',
+  })
+  await Promise.all([first.port(), second.port()])
+  t.is((await terminal.status('first')).workers.length, 1)
+  t.is((await terminal.status('second')).workers.length, availableParallelism())
+})
+
+test.serial('a pid file appears and goes with the parent', async (t) => {
+  const terminal = new Terminal(t)
+  const app = terminal.start(['run', '-w', '1', ...BIND, '--pid-file', 'app.pid', fixture('hello-app')])
+  await app.port()
+  const path = join(terminal.folder, 'app.pid')
+  t.is(readFileSync(path, 'utf8'), `${app.pid}\n`)
+  app.process.kill('SIGTERM')
+  await app.ended()
+  t.throws(() => readFileSync(path), { code: 'ENOENT' })
+})
+
+test.serial('an env file fills in what the environment does not have, and is read again at a reload', async (t) => {
+  const terminal = new Terminal(t)
+  terminal.write('.env', 'COLOUR=red\nHOME=/nowhere\n')
+  const app = terminal.start(['run', '-w', '1', ...BIND, '--env-file', '.env', fixture('hello-app')])
+  const port = await app.port()
+  const { env } = await hello(port)
+  t.is(env['COLOUR'], 'red')
+  t.is(env['HOME'], process.env['HOME'])
+  terminal.write('.env', 'COLOUR=blue\n')
+  t.is((await terminal.type('reload')).code, 0)
+  t.is((await hello(port)).env['COLOUR'], 'blue')
+})
+
+test.serial(
+  'an app whose workers fail again and again at the first start ends the command, and says why once at its end',
+  async (t) => {
+    const terminal = new Terminal(t)
+    const path = terminal.write('broken.js', "console.error('no database'); process.exit(7)")
+    const { code, stderr } = await terminal.type('run', '-w', '1', path)
+    t.is(code, 1)
+    t.regex(
+      stderr,
+      /broken\.js could not be started: the worker in slot 0 exited with code 7 before it was ready\nits last lines:\n {2}\| no database\n$/,
+    )
+  },
+)
+
+test.serial('--keep-trying goes on although the first start fails', async (t) => {
+  const terminal = new Terminal(t)
+  const flag = join(terminal.folder, 'flag')
+  const path = terminal.write(
+    'late.js',
+    `if (!require('node:fs').existsSync(${JSON.stringify(flag)})) process.exit(7)
+     require(${JSON.stringify(fixture('hello-app'))})`,
+  )
+  const app = terminal.start(['run', '-w', '1', '--keep-trying', ...BIND, path])
+  await app.says(/exited with code 7(.|\n)*exited with code 7/)
+  terminal.write('flag', '')
+  t.is(typeof (await hello(await app.port())).pid, 'number')
+})
+
+test.serial('an app that ends by itself is no server', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write('script.js', 'console.log(1 + 1)')
+  const { code, stderr } = await terminal.type('run', '-w', '1', path)
+  t.is(code, 1)
+  t.regex(stderr, /script\.js could not be started: the worker in slot 0 exited with code 0 .* not a server\n$/)
+})
+
+test.serial('a port that another program has is named', async (t) => {
+  const terminal = new Terminal(t)
+  const app = terminal.start(['run', '-w', '1', ...BIND, fixture('hello-app')])
+  const port = await app.port()
+  const { code, stderr } = await terminal.type(
+    'run',
+    '--name',
+    'second',
+    '--bind',
+    `127.0.0.1:${port}`,
+    fixture('hello-app'),
+  )
+  t.is(code, 1)
+  t.regex(stderr, new RegExp(`could not be started: listen EADDRINUSE: address already in use 127.0.0.1:${port}\n$`))
+})

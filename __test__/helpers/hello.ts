@@ -1,0 +1,15 @@
+import { fetchOnce } from './http.js'
+
+/** What the fixture `hello-app` answers. */
+export interface Hello {
+  pid: number
+  args: string[]
+  cwd: string
+  execArgv: string[]
+  env: NodeJS.ProcessEnv
+}
+
+/** Asks the fixture `hello-app`. */
+export async function hello(port: number): Promise<Hello> {
+  return JSON.parse((await fetchOnce(port)).body)
+}

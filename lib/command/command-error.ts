@@ -1,0 +1,31 @@
+/** The exit codes of the command; docs/command.md lists them. */
+export const EXIT = {
+  done: 0,
+  /** The app could not be started, an order failed, or closing cut connections. */
+  failed: 1,
+  /** The arguments or the config file have a mistake. */
+  usage: 2,
+  /** No app of that name is running. */
+  notRunning: 3,
+} as const
+
+/** A failure that the command reports by its message alone, without a stack, before it ends with `exitCode`. */
+export class CommandError extends Error {
+  readonly exitCode: number
+
+  constructor(message: string, exitCode: number = EXIT.failed, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'CommandError'
+    this.exitCode = exitCode
+  }
+}
+
+/** Returns the error of a mistake in the arguments or in the config file. */
+export function usageError(message: string): CommandError {
+  return new CommandError(message, EXIT.usage)
+}
+
+/** Returns what to print of an error that is no CommandError. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,58 @@
+// What the parent and the commands of a second terminal say to each other.
+
+import type { ServerResponse } from 'node:http'
+import type { ListenAddress } from '../../address.js'
+import type { ServerStats } from '../../server/stats.js'
+import type { WorkerState } from '../../server/worker/worker-handle.js'
+
+/** Handlers by method and path: `GET /status`. */
+export type ControlHandlers = Readonly<
+  Record<string, (response: ServerResponse, parameters: URLSearchParams) => void | Promise<void>>
+>
+
+/** The body of an answer that is no success. */
+export interface ControlError {
+  error: string
+  exitCode: number
+}
+
+/** `GET /status`, and `socketserver status --json`. */
+export interface Status {
+  name: string
+  pid: number
+  /** ISO 8601. */
+  startedAt: string
+  listeners: ListenAddress[]
+  workers: WorkerStatus[]
+  stats: ServerStats
+}
+
+export interface WorkerStatus {
+  slot: number | null
+  id: number
+  /** Null for a thread. */
+  pid: number | null
+  generation: number
+  state: WorkerState
+  /** When the worker entered its state, ISO 8601. */
+  since: string
+  leases: number
+  handled: number
+  restarts: number
+  /** The share of time in which the event loop was busy, 0 to 1, since the last question; null if it is not known. */
+  eventLoopUtilization: number | null
+  /** Resident memory in bytes; null for a thread, and if it is not known. */
+  memory: number | null
+}
+
+/** `POST /reload` and `POST /scale`. */
+export interface Changed {
+  workers: number
+  generation: number
+}
+
+/** `POST /stop`: sent when everything has ended. */
+export interface Stopped {
+  /** Connections that were cut. */
+  cut: number
+}

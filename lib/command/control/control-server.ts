@@ -1,0 +1,121 @@
+// Runs in the PARENT: answers `status`, `reload` and the like. The counterpart is control-client.ts. Both speak HTTP/1.1 over a
+// Unix socket, so that `curl --unix-socket` works as well.
+
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { CommandError, EXIT, reasonOf } from '../command-error.js'
+import { answers } from './control-client.js'
+import { requireShort } from './control-path.js'
+import type { ControlError, ControlHandlers } from './control-protocol.js'
+
+/** An open control socket. */
+export class ControlServer {
+  readonly path: string
+  readonly #server = createServer((request, response) => void this.#handle(request, response))
+  readonly #handlers: ControlHandlers
+  #inode: number | undefined
+
+  /** Opens a control socket, in the place of a stale one. Throws if another app answers there. */
+  static async open(path: string, handlers: ControlHandlers): Promise<ControlServer> {
+    const server = new ControlServer(requireShort(path), handlers)
+    await server.#claim()
+    return server
+  }
+
+  private constructor(path: string, handlers: ControlHandlers) {
+    this.path = path
+    this.#handlers = handlers
+  }
+
+  /** Removes the file, if it is still this server's, and ends connections that wait for nothing. */
+  close(): void {
+    this.#unlink()
+    this.#server.close()
+    this.#server.closeIdleConnections()
+    // What still follows the log would keep this process.
+    this.#server.unref()
+  }
+
+  #unlink(): void {
+    if (this.#inode === undefined || lstatSync(this.path, { throwIfNoEntry: false })?.ino !== this.#inode) return
+    this.#inode = undefined
+    unlinkSync(this.path)
+  }
+
+  async #claim(): Promise<void> {
+    try {
+      return await this.#listen()
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'))
+        throw listenError(this.path, error)
+    }
+    const found = lstatSync(this.path, { throwIfNoEntry: false })
+    if (found !== undefined && !found.isSocket()) {
+      throw new CommandError(`the control socket cannot be opened: ${this.path} exists and is no socket`)
+    }
+    if (await answers(this.path)) throw new AlreadyRunning(this.path)
+    // Unless another parent has just replaced the stale file.
+    if (found !== undefined && lstatSync(this.path, { throwIfNoEntry: false })?.ino === found.ino) unlinkSync(this.path)
+    try {
+      await this.#listen()
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') throw new AlreadyRunning(this.path)
+      throw listenError(this.path, error)
+    }
+  }
+
+  #listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      // bind(2) creates the file within this call: nobody but this user can connect at any moment.
+      const umask = process.umask(0o177)
+      try {
+        this.#server.listen(this.path, () => {
+          this.#server.off('error', reject)
+          this.#inode = lstatSync(this.path).ino
+          chmodSync(this.path, 0o600)
+          resolve()
+        })
+      } finally {
+        process.umask(umask)
+      }
+    })
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://localhost')
+    request.resume()
+    try {
+      const handler = this.#handlers[`${request.method} ${url.pathname}`]
+      if (handler === undefined) throw new CommandError(`there is no ${request.method} ${url.pathname}`, EXIT.usage)
+      await handler(response, url.searchParams)
+    } catch (error) {
+      if (response.headersSent) response.destroy()
+      else sendJson(response, controlError(error), 500)
+    }
+  }
+}
+
+/** Another parent answers at the control socket. */
+export class AlreadyRunning extends CommandError {
+  readonly path: string
+
+  constructor(path: string) {
+    super(`another app answers at ${path}`)
+    this.path = path
+  }
+}
+
+/** Sends a value as JSON; resolves when it has been handed to the system. */
+export function sendJson(response: ServerResponse, value: object, status = 200): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(value)}\n`)
+}
+
+function controlError(error: unknown): ControlError {
+  const exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed
+  return { error: reasonOf(error), exitCode }
+}
+
+function listenError(path: string, error: unknown): CommandError {
+  return new CommandError(`the control socket ${path} cannot be opened: ${reasonOf(error)}`, EXIT.failed, error)
+}

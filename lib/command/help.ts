@@ -1,0 +1,26 @@
+export const HELP = `Usage: socketserver <command>        one app on all cores; docs/command.md has all of it
+
+  run [options] <app> [args...]   run a Node program that listens, in the foreground
+  status [name] [--json]          its workers         reload [name]   new code, nothing lost
+  scale <n|+n|-n> [name]          more or fewer       stop [name]     drain, then end
+
+Options of run:
+  -w, --workers <n|max>        workers; default WEB_CONCURRENCY, else max (one per CPU)
+  -p, --port <n>               PORT of the app
+      --bind <address>         listen before any worker is there: 8080, host:port,
+                               unix:/path, fd:3; repeatable
+      --policy <name>          least-busy, round-robin or first
+      --max-queue <n>          connections that may wait     --queue-timeout <ms>
+      --ready-timeout <ms>     --drain-timeout <ms>          --kill-timeout <ms>
+      --keep-trying            go on although the first start fails
+      --max-memory <size>      replace a worker above it, e.g. 300M
+      --max-connections <n>    replace a worker that has taken so many
+      --env-file <file>        repeatable; read again at each reload
+      --cwd <folder>           --node-arg <arg>              --pid-file <file>
+      --name <name>            default: the file's name      --control <path>
+      --env <name>  --only <app>   for PM2's ecosystem.config.js
+
+<app> may be a config file: socketserver.config.{js,mjs,json}, ecosystem.config.js.
+Signals: TERM, INT drain and end (twice: now); HUP reload; TTIN, TTOU one worker more, fewer.
+Exit codes: 0 done; 1 failed, or connections were cut; 2 mistake in the arguments; 3 not running.
+`

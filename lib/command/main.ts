@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+// The command `socketserver`: docs/command.md.
+
+import { nearestOf } from '../known-options.js'
+import { CommandError, EXIT, usageError } from './command-error.js'
+import { HELP } from './help.js'
+
+type Command = (args: readonly string[]) => Promise<void>
+
+/** Loaded when they are needed: a second terminal needs neither the server nor its binary. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  run: async () => (await import('./run.js')).run,
+  status: async () => (await import('./orders.js')).status,
+  reload: async () => (await import('./orders.js')).reload,
+  scale: async () => (await import('./orders.js')).scale,
+  stop: async () => (await import('./orders.js')).stop,
+}
+
+async function main([name, ...args]: readonly string[]): Promise<void> {
+  if (name === undefined || name === 'help' || isHelp([name]) || (COMMANDS[name] !== undefined && isHelp(args))) {
+    process.stdout.write(HELP)
+    // Without a command something is missing.
+    if (name === undefined) process.exitCode = EXIT.usage
+    return
+  }
+  if (name === '--version' || name === '-v') {
+    process.stdout.write(`${version()}\n`)
+    return
+  }
+  const load = COMMANDS[name]
+  if (load === undefined) throw unknownCommand(name)
+  const command = await load()
+  await command(args)
+}
+
+/** Whether help is asked for; arguments behind the app are the app's own. */
+function isHelp([first]: readonly string[]): boolean {
+  return first === '--help' || first === '-h'
+}
+
+function unknownCommand(name: string): Error {
+  const nearest = nearestOf(name, Object.keys(COMMANDS))
+  if (nearest !== undefined) return usageError(`unknown command '${name}'; did you mean '${nearest}'?`)
+  if (/[./]/.test(name)) return usageError(`unknown command '${name}'. To run it, type: socketserver run ${name}`)
+  return usageError(`unknown command '${name}'; 'socketserver --help' lists the commands`)
+}
+
+function version(): string {
+  return Reflect.get(require('../../../package.json'), 'version')
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  const text = error instanceof CommandError ? error.message : error instanceof Error ? error.stack : String(error)
+  process.stderr.write(`socketserver: ${text}\n`)
+  process.exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed
+})

@@ -1,0 +1,21 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { CommandError, EXIT, reasonOf } from './command-error.js'
+
+/** Writes this process's id to a file, whole at any moment. Returns what removes the file, if it is still this process's. */
+export function writePidFile(path: string): () => void {
+  const temporary = `${path}.${process.pid}`
+  try {
+    writeFileSync(temporary, `${process.pid}\n`)
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw new CommandError(`the pid file ${path} cannot be written: ${reasonOf(error)}`, EXIT.failed, error)
+  }
+  return () => {
+    try {
+      if (readFileSync(path, 'utf8') === `${process.pid}\n`) rmSync(path)
+    } catch {
+      // Somebody else has removed it.
+    }
+  }
+}

@@ -1,0 +1,160 @@
+// `socketserver run`: the parent of an app, in the foreground.
+
+import { addressText } from '../address.js'
+import type { Pool } from '../server/pool/pool.js'
+import { createServer, type Server } from '../server/server.js'
+import type { WorkerHandle } from '../server/worker/worker-handle.js'
+import { requireApp } from './app-entry.js'
+import { appStatus } from './app-status.js'
+import { CommandError, EXIT, reasonOf, usageError } from './command-error.js'
+import { ControlClient } from './control/control-client.js'
+import { newControlPath } from './control/control-path.js'
+import type { Changed, Status, Stopped } from './control/control-protocol.js'
+import { AlreadyRunning, ControlServer, sendJson } from './control/control-server.js'
+import { firstStart } from './first-start.js'
+import { writePidFile } from './pid-file.js'
+import { failureText, say } from './report.js'
+import { environmentOf } from './settings/environment.js'
+import { type RunSettings, readRunSettings } from './settings/run-settings.js'
+import { startPool } from './start-pool.js'
+import { WorkerSlots } from './worker-slots.js'
+
+/** Runs an app until it is stopped; throws if it cannot be started. */
+export async function run(args: readonly string[]): Promise<void> {
+  const settings = await readRunSettings(args, say)
+  requireApp(settings.app, settings.cwd)
+  await new RunningApp(settings).start()
+}
+
+class RunningApp {
+  readonly #settings: RunSettings
+  readonly #startedAt = new Date()
+  readonly #server: Server
+  readonly #slots: WorkerSlots
+  readonly #env: NodeJS.ProcessEnv
+  #pool: Pool<WorkerHandle> | undefined
+  #isStarted = false
+
+  constructor(settings: RunSettings) {
+    const { maxQueue, queueTimeout, policy } = settings
+    this.#settings = settings
+    this.#env = environmentOf(settings.environment)
+    this.#server = createServer({ signals: true, maxQueue, queueTimeout, policy })
+    this.#slots = new WorkerSlots(this.#server)
+  }
+
+  async start(): Promise<void> {
+    const { name, pidFile, bind, keepTrying } = this.#settings
+    const control = await this.#openControl()
+    const cleanUp = [() => control.close()]
+    this.#server.once('close', () => end(cleanUp))
+    process.once('exit', () => end(cleanUp))
+    try {
+      if (pidFile !== undefined) cleanUp.push(writePidFile(pidFile))
+      for (const target of bind) await this.#server.listen(target)
+      this.#server.on('error', (error) => this.#failed(error))
+      this.#pool = startPool(this.#server, this.#settings, this.#env, false)
+      this.#onSignals(this.#pool)
+      await firstStart(this.#server, this.#pool, keepTrying)
+    } catch (error) {
+      this.#server.destroy()
+      throw new CommandError(`${this.#settings.app} could not be started: ${this.#reason(error)}`, EXIT.failed, error)
+    }
+    this.#isStarted = true
+    const where = this.#server.addresses().map(addressText).join(', ') || 'nowhere'
+    say(`${name} (pid ${process.pid}) has ${this.#pool.size} workers and listens on ${where}`)
+  }
+
+  async #openControl(): Promise<ControlServer> {
+    const { name, control } = this.#settings
+    try {
+      return await ControlServer.open(control ?? newControlPath(name), {
+        'GET /status': async (response) => sendJson(response, await this.#status()),
+        'POST /reload': async (response) => sendJson(response, await this.#reload()),
+        'POST /scale': async (response, query) => sendJson(response, await this.#scale(query.get('workers') ?? '')),
+        'POST /stop': (response) => this.#stop((stopped) => sendJson(response, stopped)),
+      })
+    } catch (error) {
+      if (!(error instanceof AlreadyRunning)) throw error
+      const { pid } = await new ControlClient(name, error.path).ask<Status>('GET', '/status')
+      throw new CommandError(
+        `an app named '${name}' is running already (pid ${pid}). Stop it: socketserver stop ${name}, or choose another name: --name`,
+      )
+    }
+  }
+
+  get #running(): Pool<WorkerHandle> {
+    if (this.#pool !== undefined) return this.#pool
+    throw new CommandError(`${this.#settings.name} is still starting`)
+  }
+
+  #status(): Promise<Status> {
+    return appStatus(this.#settings.name, this.#startedAt, this.#server, this.#running)
+  }
+
+  async #reload(): Promise<Changed> {
+    const pool = this.#running
+    try {
+      Object.assign(clear(this.#env), environmentOf(this.#settings.environment))
+      await pool.reload()
+    } catch (error) {
+      throw new CommandError(`the reload failed, and the workers go on as they are: ${this.#reason(error)}`)
+    }
+    return changed(pool)
+  }
+
+  async #scale(target: string): Promise<Changed> {
+    const pool = this.#running
+    const before = pool.size
+    const [, sign = '', digits] = /^([+-]?)(\d{1,5})$/.exec(target) ?? []
+    if (digits === undefined) throw usageError(`scale takes a number of workers, +n or -n, not '${target}'`)
+    const size = sign === '' ? Number(digits) : before + Number(target)
+    if (size < 1) throw usageError(`at least 1 worker has to stay; there are ${before}`)
+    try {
+      await pool.resize(size)
+    } catch (error) {
+      // Otherwise the new slots would be retried for ever.
+      if (pool.size > before) await pool.resize(before)
+      throw new CommandError(`the number of workers stays ${before}: ${this.#reason(error)}`)
+    }
+    return changed(pool)
+  }
+
+  /** Closes as SIGTERM does; `answer` is called when everything has ended. */
+  #stop(answer: (stopped: Stopped) => void): void {
+    const before = this.#server.stats().cut
+    this.#server.once('close', () => answer({ cut: this.#server.stats().cut - before }))
+    process.kill(process.pid, 'SIGTERM')
+  }
+
+  #onSignals(pool: Pool<WorkerHandle>): void {
+    const order = (what: Promise<unknown>): void => void what.catch((error) => say(reasonOf(error)))
+    process.on('SIGHUP', () => order(this.#reload().then(() => say('reloaded'))))
+    process.on('SIGTTIN', () => order(this.#scale('+1').then(() => say(`${pool.size} workers`))))
+    process.on('SIGTTOU', () => order(this.#scale('-1').then(() => say(`${pool.size} workers`))))
+    // The default action would end the process; the signal is kept for an upgrade.
+    process.on('SIGUSR2', () => {})
+  }
+
+  #failed(error: Error): void {
+    // Until then the failure of the start is reported once, at its end.
+    if (this.#isStarted || this.#settings.keepTrying) say(this.#reason(error))
+  }
+
+  #reason(error: unknown): string {
+    return failureText(error, this.#slots.slotOf)
+  }
+}
+
+function changed(pool: Pool<WorkerHandle>): Changed {
+  return { workers: pool.size, generation: Math.max(0, ...pool.workers.map(({ generation }) => generation)) }
+}
+
+function clear(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  for (const name of Object.keys(env)) delete env[name]
+  return env
+}
+
+function end(cleanUp: (() => void)[]): void {
+  for (const act of cleanUp.splice(0).reverse()) act()
+}

@@ -1,0 +1,43 @@
+// Settings as they were given, before they are checked.
+
+/** A value, and its name where it was given: `--workers`, `WEB_CONCURRENCY`, or a key of a config file. */
+export interface Given {
+  name: string
+  value: unknown
+}
+
+/** The keys of a config file. Those that are options of the command have the same meaning as these. */
+export const CONFIG_KEYS = [
+  'app',
+  'args',
+  'workers',
+  'port',
+  'bind',
+  'threads',
+  'ready',
+  'readyTimeout',
+  'drainTimeout',
+  'killTimeout',
+  'restart',
+  'keepTrying',
+  'maxMemory',
+  'maxConnections',
+  'maxQueue',
+  'queueTimeout',
+  'policy',
+  'watch',
+  'ignoreWatch',
+  'env',
+  'envFile',
+  'cwd',
+  'nodeArg',
+  'logPrefix',
+  'pidFile',
+  'name',
+  'control',
+] as const
+
+export type ConfigKey = (typeof CONFIG_KEYS)[number]
+
+/** Settings from one source. */
+export type GivenSettings = Partial<Record<ConfigKey, Given>>
