@@ -10,6 +10,7 @@ const isRoot = isLinux && process.getuid?.() === 0
 if (isLinux && !isRoot) console.warn('Not root: tests that need a second user are skipped.')
 
 export const rootTest = isRoot ? test : test.skip
+export const rootSerial = isRoot ? test.serial : test.serial.skip
 export const linuxTest = isLinux ? test : test.skip
 export const linuxSerial = isLinux ? test.serial : test.serial.skip
 export const loadTest = isLinux && hasLoad ? test : test.skip

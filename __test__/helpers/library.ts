@@ -4,6 +4,7 @@ import { join } from 'node:path'
 interface Library {
   errors: typeof import('../../dist/lib/errors.js')
   validate: typeof import('../../dist/lib/validate.js')
+  'command/settings/run-settings': typeof import('../../dist/lib/command/settings/run-settings.js')
   'client/channel/accept-queue': typeof import('../../dist/lib/client/channel/accept-queue.js')
   'client/channel/backoff': typeof import('../../dist/lib/client/channel/backoff.js')
   'client/client-options': typeof import('../../dist/lib/client/client-options.js')

@@ -21,6 +21,6 @@ Options of run:
       --env <name>  --only <app>   for PM2's ecosystem.config.js
 
 <app> may be a config file: socketserver.config.{js,mjs,json}, ecosystem.config.js.
-Signals: TERM, INT drain and end (twice: now); HUP reload; TTIN, TTOU one worker more, fewer.
-Exit codes: 0 done; 1 failed, or connections were cut; 2 mistake in the arguments; 3 not running.
+Signals: TERM, INT drain and end (twice: now); HUP reload; TTIN, TTOU workers +1, -1.
+Exit codes: 0 done; 1 failed, or cut connections; 2 mistake in arguments; 3 not running.
 `

@@ -4,6 +4,7 @@ import { CommandError, EXIT, usageError } from './command-error.js'
 import type { ControlClient } from './control/control-client.js'
 import type { Changed, Status, Stopped } from './control/control-protocol.js'
 import { findApp, runningApps } from './control/find-app.js'
+import { plural } from './report.js'
 import type { OptionSpec } from './settings/options.js'
 import { parseFlags } from './settings/parse-flags.js'
 import { appsTable, statusTable } from './status-table.js'
@@ -63,10 +64,6 @@ export async function appOf(args: readonly string[], command: string, typed = co
 function only(positionals: readonly string[], most: number, usage: string): readonly string[] {
   if (positionals.length <= most) return positionals
   throw usageError(`one name is enough: socketserver ${usage}`)
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
 export function print(text: string): void {

@@ -8,6 +8,11 @@ export function say(sentence: string): void {
   process.stderr.write(`socketserver: ${sentence}\n`)
 }
 
+/** Returns a number with its noun. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
 /**
  * Returns why a worker could not be started: its slot, how it ended, and the last lines of its standard error. `slotOf` returns
  * the slot of a worker by its process id or thread id.

@@ -13,7 +13,7 @@ import type { Changed, Status, Stopped } from './control/control-protocol.js'
 import { AlreadyRunning, ControlServer, sendJson } from './control/control-server.js'
 import { firstStart } from './first-start.js'
 import { writePidFile } from './pid-file.js'
-import { failureText, say } from './report.js'
+import { failureText, plural, say } from './report.js'
 import { environmentOf } from './settings/environment.js'
 import { type RunSettings, readRunSettings } from './settings/run-settings.js'
 import { startPool } from './start-pool.js'
@@ -62,7 +62,7 @@ class RunningApp {
     }
     this.#isStarted = true
     const where = this.#server.addresses().map(addressText).join(', ') || 'nowhere'
-    say(`${name} (pid ${process.pid}) has ${this.#pool.size} workers and listens on ${where}`)
+    say(`${name} (pid ${process.pid}) has ${plural(this.#pool.size, 'worker')} and listens on ${where}`)
   }
 
   async #openControl(): Promise<ControlServer> {
@@ -130,8 +130,8 @@ class RunningApp {
   #onSignals(pool: Pool<WorkerHandle>): void {
     const order = (what: Promise<unknown>): void => void what.catch((error) => say(reasonOf(error)))
     process.on('SIGHUP', () => order(this.#reload().then(() => say('reloaded'))))
-    process.on('SIGTTIN', () => order(this.#scale('+1').then(() => say(`${pool.size} workers`))))
-    process.on('SIGTTOU', () => order(this.#scale('-1').then(() => say(`${pool.size} workers`))))
+    process.on('SIGTTIN', () => order(this.#scale('+1').then(() => say(plural(pool.size, 'worker')))))
+    process.on('SIGTTOU', () => order(this.#scale('-1').then(() => say(plural(pool.size, 'worker')))))
     // The default action would end the process; the signal is kept for an upgrade.
     process.on('SIGUSR2', () => {})
   }

@@ -1,0 +1,142 @@
+import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { library } from '../helpers/library.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
+
+const { readRunSettings } = library('command/settings/run-settings')
+
+/** Writes a config file and reads the settings of `socketserver run` with it. */
+async function settingsOf(t: ExecutionContext, file: string, text: string, ...args: string[]) {
+  const folder = temporaryDirectory(t)
+  writeFileSync(join(folder, file), text)
+  const notes: string[] = []
+  const settings = await readRunSettings([...args, join(folder, file)], (note) => notes.push(note))
+  return { folder, settings, notes }
+}
+
+const CONFIG = {
+  app: 'server.js',
+  args: ['--verbose'],
+  workers: 3,
+  maxMemory: '300M',
+  env: { NODE_ENV: 'production', DEBUG: true, LEVEL: 3 },
+  envFile: '.env',
+  restart: { minUptime: 5 },
+}
+
+for (const [file, text] of [
+  ['socketserver.config.json', JSON.stringify(CONFIG)],
+  ['socketserver.config.cjs', `module.exports = ${JSON.stringify(CONFIG)}`],
+  ['socketserver.config.js', `module.exports = ${JSON.stringify(CONFIG)}`],
+  ['socketserver.config.mjs', `export default ${JSON.stringify(CONFIG)}`],
+] as const) {
+  test(`${file} has the settings, with paths relative to its folder`, async (t) => {
+    const { folder, settings, notes } = await settingsOf(t, file, text)
+    t.like(settings, { app: 'server.js', args: ['--verbose'], workers: 3, name: 'server', cwd: folder })
+    t.is(settings.maxMemory, 300 * 2 ** 20)
+    t.deepEqual(settings.restart, { minUptime: 5 })
+    t.deepEqual(settings.environment, {
+      envFiles: [join(folder, '.env')],
+      config: { NODE_ENV: 'production', DEBUG: 'true', LEVEL: '3' },
+      options: {},
+    })
+    t.deepEqual(notes, [])
+  })
+}
+
+test('the command line wins over the config file', async (t) => {
+  const { settings } = await settingsOf(t, 'socketserver.config.json', JSON.stringify(CONFIG), '-w', '5', '-p', '1')
+  t.is(settings.workers, 5)
+  t.is(settings.environment.options['PORT'], '1')
+})
+
+// Not by the command: Node 20 itself ends with 9 for a missing --env-file, also behind the script.
+test('an env file that is missing is named', async (t) => {
+  const config = JSON.stringify({ app: 'a.js', envFile: 'nowhere' })
+  await t.throwsAsync(settingsOf(t, 'socketserver.config.json', config), {
+    message: /the env file .*nowhere cannot be read: ENOENT/,
+  })
+})
+
+for (const [config, message] of [
+  [{ app: 'a.js', worker: 4 }, /unknown key 'worker' in .*; did you mean 'workers'\?/],
+  [{ workers: 4 }, /the config file must have an 'app'/],
+  [{ app: 'a.js', workers: 'many' }, /'workers' in socketserver\.config\.json must be a whole number .* not 'many'/],
+  [{ app: 'a.js', env: 3 }, /'env' in socketserver\.config\.json must be an object of variables, not 3/],
+  [{ app: 'a.js', env: { A: [] } }, /the variable A must be a text, a number or a boolean, not \[\]/],
+  [{ app: 'a.js', keepTrying: 'yes' }, /'keepTrying' in socketserver\.config\.json must be true or false, not 'yes'/],
+] as const) {
+  test(`a config file with ${JSON.stringify(config)} is refused`, async (t) => {
+    await t.throwsAsync(settingsOf(t, 'socketserver.config.json', JSON.stringify(config)), { message })
+  })
+}
+
+test('PM2’s ecosystem file is understood, and what has no effect is named once', async (t) => {
+  const { folder, settings, notes } = await settingsOf(
+    t,
+    'ecosystem.config.js',
+    `module.exports = { apps: [{
+      name: 'my shop', script: './dist/main.js', args: '--verbose "two words"', cwd: 'app', instances: -1, exec_mode: 'cluster',
+      node_args: '--no-warnings', interpreter: 'node', max_memory_restart: '1G', kill_timeout: 60000, listen_timeout: 8000,
+      wait_ready: true, watch: ['src'], ignore_watch: ['src/log'], port: 4000, min_uptime: 1000, max_restarts: 9,
+      exp_backoff_restart_delay: 50, source_map_support: true, log_date_format: 'HH:mm', error_file: 'err.log', merge_logs: true,
+      env: { NODE_ENV: 'development', A: 1 }, env_production: { NODE_ENV: 'production' },
+    }], deploy: {} }`,
+    '--env',
+    'production',
+  )
+  t.like(settings, {
+    name: 'my-shop',
+    app: './dist/main.js',
+    args: ['--verbose', 'two words'],
+    cwd: join(folder, 'app'),
+    workers: Math.max(1, availableParallelism() - 1),
+    nodeArgs: ['--no-warnings', '--enable-source-maps'],
+    maxMemory: 2 ** 30,
+    killTimeout: 60_000,
+    drainTimeout: 60_000,
+    readyTimeout: 8000,
+    ready: 'message',
+    watch: [join(folder, 'app', 'src')],
+    ignoreWatch: ['src/log'],
+    restart: { minUptime: 1000, crashLoop: 9, minDelay: 50 },
+  })
+  t.deepEqual(settings.environment.config, { NODE_ENV: 'production', A: '1' })
+  t.deepEqual(settings.environment.options, { PORT: '4000' })
+  t.deepEqual(notes, ['ecosystem.config.js: no effect have log_date_format, error_file, merge_logs (docs/from-pm2.md)'])
+})
+
+test('instances 0 and max are one worker per CPU, and autorestart: false restarts nothing', async (t) => {
+  for (const instances of [0, 'max', '0']) {
+    const app = JSON.stringify({ apps: [{ script: 'a.js', instances, autorestart: false }] })
+    const { settings } = await settingsOf(t, 'ecosystem.config.json', app)
+    t.is(settings.workers, availableParallelism())
+    t.is(settings.restart, false)
+  }
+})
+
+test('of several apps one has to be chosen', async (t) => {
+  const apps = JSON.stringify({
+    apps: [
+      { name: 'a', script: 'a.js' },
+      { name: 'b', script: 'b.js' },
+    ],
+  })
+  await t.throwsAsync(settingsOf(t, 'ecosystem.config.json', apps), { message: /has 2 apps: a, b\. .* --only a/ })
+  await t.throwsAsync(settingsOf(t, 'ecosystem.config.json', apps, '--only', 'c'), {
+    message: /has no app 'c', only a, b/,
+  })
+  const { settings } = await settingsOf(t, 'ecosystem.config.json', apps, '--only', 'b')
+  t.is(settings.app, 'b.js')
+})
+
+test('a missing environment of PM2, and another interpreter, are refused', async (t) => {
+  const app = JSON.stringify({ apps: [{ script: 'a.js' }] })
+  await t.throwsAsync(settingsOf(t, 'ecosystem.config.json', app, '--env', 'x'), { message: /has no env_x/ })
+  const python = JSON.stringify({ apps: [{ script: 'a.py', interpreter: 'python3' }] })
+  await t.throwsAsync(settingsOf(t, 'ecosystem.config.json', python), {
+    message: /'interpreter' .* must be node, not 'python3'/,
+  })
+})
