@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
 import { serve } from '../helpers/served.js'
@@ -54,4 +55,15 @@ test('what a handler throws is an uncaught exception, and costs no other connect
   await until(() => reports.count('uncaught') === 5)
   t.like(reports.all[0], { message: 'thrown by the handler' })
   t.is(server.stats().handedOff, 5)
+})
+
+test('the handler is given a socket and the address and port of its client', async (t) => {
+  const { port } = await serve(t, 'hello')
+  const caller = call(t, port)
+  await once(caller.socket, 'connect')
+  const { localPort: remotePort } = caller.socket
+  t.is(typeof remotePort, 'number')
+  const told = JSON.parse(await caller.answer())
+  t.like(told, { remoteAddress: '127.0.0.1', remotePort, localPort: port })
+  t.deepEqual(told.socket, { isSocket: true, remoteAddress: '127.0.0.1', remotePort, localPort: port })
 })

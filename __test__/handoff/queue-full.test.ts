@@ -1,6 +1,8 @@
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { ShedInfo } from '@socketserver/node'
 import test from 'ava'
-import { ask } from '../helpers/caller.js'
+import { ask, call } from '../helpers/caller.js'
 import { loadSerial } from '../helpers/conditional-test.js'
 import { assertClean, Load } from '../helpers/load.js'
 import { descriptors } from '../helpers/processes.js'
@@ -80,3 +82,17 @@ loadSerial(
     t.log(`${ok} answered, ${reset} shed`)
   },
 )
+
+test('a connection that waits for longer than queueTimeout is reset, counted and told of', async (t) => {
+  const server = startServer(t, { queueTimeout: 500 })
+  const port = await listen(server)
+  const told = once(server, 'shed')
+  const caller = call(t, port)
+  await once(caller.socket, 'connect')
+  const { localPort: remotePort } = caller.socket
+  await t.throwsAsync(caller.answer(), { code: 'ECONNRESET' })
+  const [info]: ShedInfo[] = await told
+  t.like(info, { reason: 'timeout', remoteAddress: '127.0.0.1', remotePort, localPort: port })
+  t.true((info?.waited ?? 0) >= 500)
+  t.like(server.stats(), { accepted: 1, shed: 1, queued: 0, handedOff: 0 })
+})

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { createServer as createNetServer } from 'node:net'
 import { join } from 'node:path'
 import { SocketServerError } from '@socketserver/node'
@@ -97,3 +97,32 @@ function errorOfNet(
     else server.listen(where, told)
   })
 }
+
+test('a path too long for a Unix socket is rejected, not cut short', async (t) => {
+  const path = join(temporaryDirectory(t), 'a'.repeat(120))
+  const error = await t.throwsAsync(startServer(t).listen({ path }), { instanceOf: SocketServerError })
+  t.like(error, { code: 'ENAMETOOLONG', syscall: 'listen', address: path })
+  t.regex(error?.message ?? '', /^listen ENAMETOOLONG: /)
+})
+
+test('a host that does not exist is rejected as getaddrinfo has it', async (t) => {
+  const error = await t.throwsAsync(startServer(t).listen(0, 'no-such-host.invalid'))
+  t.true(error instanceof SocketServerError)
+  t.like(error, { syscall: 'getaddrinfo', hostname: 'no-such-host.invalid' })
+  t.regex(error?.message ?? '', /^getaddrinfo (ENOTFOUND|EAI_AGAIN) no-such-host\.invalid$/)
+})
+
+test('an address that is not of this machine is EADDRNOTAVAIL', async (t) => {
+  // From TEST-NET-1 (RFC 5737), which nobody has.
+  const error = await t.throwsAsync(startServer(t).listen(0, '192.0.2.1'))
+  t.like(error, { code: 'EADDRNOTAVAIL', syscall: 'listen', address: '192.0.2.1' })
+})
+
+test('a descriptor that cannot listen is rejected, with the reason of the system', async (t) => {
+  const server = startServer(t)
+  const file = openSync(__filename, 'r')
+  t.like(await t.throwsAsync(server.listen({ fd: file })), { code: 'ENOTSOCK', syscall: 'listen' })
+  const error = await t.throwsAsync(server.listen({ fd: 98_765 }), { instanceOf: SocketServerError })
+  t.like(error, { code: 'EBADF', errno: -9, syscall: 'listen', message: 'listen EBADF: bad file descriptor' })
+  t.deepEqual(server.addresses(), [])
+})

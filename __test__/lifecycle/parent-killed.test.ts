@@ -1,7 +1,9 @@
-import { call } from '../helpers/caller.js'
+import test from 'ava'
+import { ask, call } from '../helpers/caller.js'
 import { linuxTest } from '../helpers/conditional-test.js'
 import { startParent } from '../helpers/parent.js'
 import { isRunning } from '../helpers/processes.js'
+import { run } from '../helpers/program.js'
 import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
@@ -65,4 +67,19 @@ linuxTest('idle workers exit at once when the parent is killed', async (t) => {
   t.log(`gone after ${(performance.now() - killed).toFixed(0)} ms`)
   await until(() => parent.program.lines.filter((line) => line.startsWith('close')).length === 2)
   t.pass()
+})
+
+test('when the parent has exited, its workers finish what they hold, are told, and end', async (t) => {
+  const parent = run(t, 'parent-that-exits')
+  const port = Number(await parent.line())
+  const caller = call(t, port).say('exit')
+  t.is(await parent.exit(), 7)
+  await until(() => parent.lines.includes('ERR_SOCKETSERVER_CONNECTION_LOST'))
+  t.false(parent.lines.includes('close'), 'not while there is a lease')
+  caller.say('question')
+  t.is(await caller.answer(), 'answer to question')
+  await until(() => parent.lines.includes('close'))
+  // The worker holds the writing end of this pipe: its end is the worker's.
+  await until(() => parent.process.stdout?.readableEnded ?? false)
+  await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
 })

@@ -3,6 +3,7 @@ import type { WorkerHandle } from '@socketserver/node'
 import test from 'ava'
 import { ask, type Caller, call } from '../helpers/caller.js'
 import { descriptors } from '../helpers/processes.js'
+import { run } from '../helpers/program.js'
 import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
@@ -196,4 +197,18 @@ test("a worker's end is told by 'exit', with how it ended", async (t) => {
   t.is(worker?.state, 'exited')
   t.deepEqual(pool.workers, [])
   await until(() => server.stats().workers === 0)
+})
+
+test('SIGUSR1 starts one more worker where the parent says so', async (t) => {
+  const parent = run(t, 'parent-with-signal')
+  const port = Number(await parent.line())
+  parent.process.kill('SIGUSR1')
+  t.is(await parent.line(), '2')
+  parent.process.kill('SIGUSR1')
+  t.is(await parent.line(), '3')
+  const pids = new Set<number>()
+  await until(async () => pids.add(JSON.parse(await ask(port)).pid).size === 3)
+  parent.process.kill('SIGTERM')
+  for (let i = 0; i < 3; i++) t.deepEqual(await parent.json(), { code: 0, signal: null })
+  t.is(await parent.exit(), 0)
 })

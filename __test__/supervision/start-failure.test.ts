@@ -1,48 +1,16 @@
-// What the system or a worker does not let happen: a clear error at once, with a code to match on.
+// Workers that cannot be started or exit before they are ready.
 
 import { once } from 'node:events'
-import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { SocketServerError } from '@socketserver/node'
 import test from 'ava'
-import { call } from '../helpers/caller.js'
 import { fixture } from '../helpers/fixture.js'
 import { descriptors } from '../helpers/processes.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
-import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
 // Descriptors are counted in proc(5).
 const onLinux = process.platform === 'linux' ? test : test.skip
-
-test('a path too long for a Unix socket is rejected, not cut short', async (t) => {
-  const path = join(temporaryDirectory(t), 'a'.repeat(120))
-  const error = await t.throwsAsync(startServer(t).listen({ path }), { instanceOf: SocketServerError })
-  t.like(error, { code: 'ENAMETOOLONG', syscall: 'listen', address: path })
-  t.regex(error?.message ?? '', /^listen ENAMETOOLONG: /)
-})
-
-test('a host that does not exist is rejected as getaddrinfo has it', async (t) => {
-  const error = await t.throwsAsync(startServer(t).listen(0, 'no-such-host.invalid'))
-  t.true(error instanceof SocketServerError)
-  t.like(error, { syscall: 'getaddrinfo', hostname: 'no-such-host.invalid' })
-  t.regex(error?.message ?? '', /^getaddrinfo (ENOTFOUND|EAI_AGAIN) no-such-host\.invalid$/)
-})
-
-test('an address that is not of this machine is EADDRNOTAVAIL', async (t) => {
-  // From TEST-NET-1 (RFC 5737), which nobody has.
-  const error = await t.throwsAsync(startServer(t).listen(0, '192.0.2.1'))
-  t.like(error, { code: 'EADDRNOTAVAIL', syscall: 'listen', address: '192.0.2.1' })
-})
-
-test('a descriptor that cannot listen is rejected, with the reason of the system', async (t) => {
-  const server = startServer(t)
-  const file = openSync(__filename, 'r')
-  t.like(await t.throwsAsync(server.listen({ fd: file })), { code: 'ENOTSOCK', syscall: 'listen' })
-  const error = await t.throwsAsync(server.listen({ fd: 98_765 }), { instanceOf: SocketServerError })
-  t.like(error, { code: 'EBADF', errno: -9, syscall: 'listen', message: 'listen EBADF: bad file descriptor' })
-  t.deepEqual(server.addresses(), [])
-})
 
 test('a missing entry file is told by fork() itself, which starts nothing', async (t) => {
   const server = startServer(t)
@@ -121,35 +89,4 @@ test('workers that are told to leave before they have connected reject pool.read
     code: 'ERR_SOCKETSERVER_CLOSED',
     message: 'The pool is closed: resize() comes too late',
   })
-})
-
-for (const state of ['closed', 'destroyed'] as const) {
-  test(`listen(), fork() and resize() come too late once the server is ${state}`, async (t) => {
-    const server = startServer(t)
-    const { pool } = forkFixture(server, 'hello', { workers: 0 })
-    if (state === 'closed') await server.close()
-    else server.destroy()
-    const late = { instanceOf: SocketServerError, code: 'ERR_SOCKETSERVER_CLOSED', message: / comes too late$/ }
-    const forking = t.throws(() => server.fork(fixture('hello')), late)
-    t.is(forking?.message, `The server is ${state}: fork() comes too late`)
-    const listening = await t.throwsAsync(server.listen(0, '127.0.0.1'), late)
-    t.is(listening?.message, `The server is ${state}: listen() comes too late`)
-    await t.throwsAsync(pool.resize(1), late)
-    t.is(server.stats().workers, 0)
-  })
-}
-
-test('a server that drains takes no listener and no pool, but its pools may still grow to finish the queue', async (t) => {
-  const server = startServer(t)
-  const port = await listen(server)
-  const { pool } = forkFixture(server, 'hello', { workers: 0 })
-  const waiting = call(t, port)
-  await until(() => server.stats().queued === 1)
-  const drained = server.drain()
-  const late = { code: 'ERR_SOCKETSERVER_CLOSED', message: /^The server is draining: .* comes too late$/ }
-  await t.throwsAsync(server.listen(0, '127.0.0.1'), late)
-  t.throws(() => server.fork(fixture('hello')), late)
-  await pool.resize(1)
-  t.regex(await waiting.answer(), /"pid"/)
-  t.like(await drained, { complete: true })
 })
