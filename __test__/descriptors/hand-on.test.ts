@@ -12,8 +12,8 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
 test('another process takes the listening socket over, and answers who was in the backlog before', async (t) => {
   const [left, right] = DescriptorStream.pair()
-  const old = run(t, 'hand-on', { descriptors: [left.fd] })
-  const successor = run(t, 'take-over', { descriptors: [right.fd] })
+  const old = run(t, 'hand-on-listener', { descriptors: [left.fd] })
+  const successor = run(t, 'take-over-listener', { descriptors: [right.fd] })
   left.destroy()
   right.destroy()
   const { port } = JSON.parse(await old.line())

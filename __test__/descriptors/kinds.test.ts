@@ -71,7 +71,7 @@ test('a handle that is closed right after send() was called has travelled', asyn
 test('a pipe travels, and is read at the other end', async (t) => {
   const [left, right] = streamPair(t)
   // Node's own pipes to its children are Unix sockets; a shell's are pipes.
-  const relay = [process.execPath, fixture('relay-stdin')]
+  const relay = [process.execPath, fixture('send-stdin')]
   const shell = spawn('/bin/sh', ['-c', 'echo through a pipe | "$0" "$1"', ...relay], {
     stdio: ['ignore', 'ignore', 'inherit', left.fd],
   })

@@ -238,8 +238,8 @@ test('a stream travels through a stream, and is one again', async (t) => {
 
 test('what is waited for keeps a process alive, unless it is told not to', async (t) => {
   const [left, right] = streamPair(t)
-  const held = run(t, 'stream-awaited', { descriptors: [right.fd], args: ['ref'] })
-  const free = run(t, 'stream-awaited', { descriptors: [right.fd], args: ['unref'] })
+  const held = run(t, 'await-stream', { descriptors: [right.fd], args: ['ref'] })
+  const free = run(t, 'await-stream', { descriptors: [right.fd], args: ['unref'] })
   t.is(await held.line(), 'waiting')
   t.is(await free.exit(), 0)
   t.deepEqual(free.lines, ['waiting'])

@@ -61,7 +61,7 @@ for (const [where, start] of [
   })
 
   test(`a ${where} that closes its client and does not exit is ended after drainTimeout`, async (t) => {
-    const { server, pool, reports } = await start(t, 'close-and-stay', { drainTimeout: 300, restart: false })
+    const { server, pool, reports } = await start(t, 'close-and-keep-running', { drainTimeout: 300, restart: false })
     const [worker] = pool.workers
     tell(worker, 'close')
     await reports.next('closed')
@@ -89,7 +89,7 @@ test('after close() everything comes too late, and is told so', async (t) => {
 test('close() rejects the calls of accept() that wait', async (t) => {
   const server = startServer(t)
   await listen(server)
-  const { reports } = forkFixture(server, 'close-with-calls')
+  const { reports } = forkFixture(server, 'close-with-pending-accepts')
   await reports.next('closed')
   for (const event of ['first', 'second']) {
     t.like(await reports.next(event), { code: 'ERR_SOCKETSERVER_CLOSED', message: 'The client is closed' })
@@ -98,7 +98,7 @@ test('close() rejects the calls of accept() that wait', async (t) => {
 
 test('a retired worker is told why it gets no more connections', async (t) => {
   const server = startServer(t)
-  const { pool, reports } = forkFixture(server, 'close-with-calls', { args: ['wait'] })
+  const { pool, reports } = forkFixture(server, 'close-with-pending-accepts', { args: ['wait'] })
   await pool.ready
   const [worker] = pool.workers
   await pool.close()
@@ -108,7 +108,7 @@ test('a retired worker is told why it gets no more connections', async (t) => {
 })
 
 test('a client tells once that the server drains, so that what idles can be ended', async (t) => {
-  const { server, reports, port } = await serve(t, 'drain-event')
+  const { server, reports, port } = await serve(t, 'end-on-drain')
   const caller = call(t, port)
   await until(() => server.stats().leases === 1)
   const drained = server.drain()
@@ -120,14 +120,14 @@ test('a client tells once that the server drains, so that what idles can be ende
 
 test('a client that is not referenced does not keep its process alive', async (t) => {
   const server = startServer(t)
-  const { pool } = forkFixture(server, 'unreferenced-client')
+  const { pool } = forkFixture(server, 'connect-unreferenced')
   const [worker] = pool.workers
   await until(() => worker?.state === 'exited')
   t.is(worker?.process.exitCode, 0)
 })
 
 test('a client that is referenced again does', async (t) => {
-  const { pool, port } = await serve(t, 'unreferenced-client', { args: ['ref'] })
+  const { pool, port } = await serve(t, 'connect-unreferenced', { args: ['ref'] })
   for (let i = 0; i < 3; i++) t.is(await ask(port), 'answered')
   t.is(pool.workers[0]?.state, 'ready')
 })

@@ -11,7 +11,7 @@ import { within } from '../helpers/within.js'
 linuxTest('who waits in the backlog when a drain begins is answered; who comes later is refused', async (t) => {
   const server = startServer(t, { maxQueue: 4 })
   const port = await listen(server)
-  const { pool } = forkFixture(server, 'token-on-go')
+  const { pool } = forkFixture(server, 'answer-tokens-on-go')
   await pool.ready
   const callers = Array.from({ length: 60 }, (_, index) => call(t, port).say(`token-${index}\n`))
   await Promise.all(callers.map(({ socket }) => once(socket, 'connect')))
@@ -28,7 +28,7 @@ linuxTest('who waits in the backlog when a drain begins is answered; who comes l
 })
 
 loadTest('whatever has been accepted when a drain begins under load is answered', async (t) => {
-  const { server, port } = await serve(t, 'tokens', { workers: 2, env: { ...process.env, DELAY: '5' } })
+  const { server, port } = await serve(t, 'answer-tokens', { workers: 2, env: { ...process.env, DELAY: '5' } })
   const run = new Load(t, port, { connections: 5000, clients: 100, sources: 4 })
   await until(() => server.stats().accepted > 1500)
   const { complete } = await server.drain()
@@ -43,7 +43,7 @@ loadTest('whatever has been accepted when a drain begins under load is answered'
 })
 
 loadTest('close() under load lets go of nothing and leaves no process', async (t) => {
-  const { server, pool, port } = await serve(t, 'tokens', { workers: 3 })
+  const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 3 })
   const pids = pool.workers.map(({ pid }) => pid ?? 0)
   const exits: unknown[] = []
   server.on('exit', (_worker, code, signal) => exits.push(code ?? signal))
@@ -71,7 +71,7 @@ linuxTest('a drain that runs out of time cuts nothing', async (t) => {
 })
 
 loadTest('destroy() under load ends everything at once', async (t) => {
-  const { server, pool, port } = await serve(t, 'tokens', { workers: 3, env: { ...process.env, DELAY: '50' } })
+  const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 3, env: { ...process.env, DELAY: '50' } })
   const pids = pool.workers.map(({ pid }) => pid ?? 0)
   const run = new Load(t, port, { connections: 5000, clients: 100 })
   await until(() => server.stats().accepted > 300)

@@ -31,7 +31,7 @@ async function flood(
   t.teardown(() => clients.forEach((client) => void client.destroy()))
   await until(() => server.stats().queued === CLIENTS)
   // The connections have waited for the worker, and come as fast as the worker takes them.
-  const { pool, reports } = forkFixture(server, 'hold-and-say-policy')
+  const { pool, reports } = forkFixture(server, 'report-sched-batch')
   await until(() => server.stats().leases === CLIENTS)
   const worker = pool.workers[0]?.pid ?? 0
   if (reports.count('waits') > 0) return { server, worker, reports }

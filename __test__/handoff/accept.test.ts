@@ -67,7 +67,7 @@ test('connections that come at once are given to accept() calls in their order',
 })
 
 test('the lease of accept() is over when the handler has ended the socket, whatever its client does', async (t) => {
-  const { server, reports, port } = await serve(t, 'accept-and-hold')
+  const { server, reports, port } = await serve(t, 'accept-and-end')
   const caller = call(t, { port, host: '127.0.0.1', allowHalfOpen: true })
   await caller.heard('bye')
   t.like(await reports.next('lease'), { leases: 1 })
@@ -109,7 +109,7 @@ test('a socket knows its client even when that has gone', async (t) => {
   await until(() => server.stats().queued === 1)
   const { localPort: remotePort } = caller.socket
   caller.socket.resetAndDestroy()
-  const { reports } = forkFixture(server, 'tell-parent')
+  const { reports } = forkFixture(server, 'report-connections')
   const told = { remoteAddress: '127.0.0.1', remotePort }
   t.like(await reports.next('connection'), { ...told, socket: { ...told, remoteFamily: 'IPv4' } })
 })

@@ -4,7 +4,7 @@ import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
 test('a worker never has more leases than its concurrency', async (t) => {
-  const { server, reports, port } = await serve(t, 'limited', { args: ['2'] })
+  const { server, reports, port } = await serve(t, 'echo-with-concurrency', { args: ['2'] })
   const callers = Array.from({ length: 6 }, () => call(t, port).say('a'))
   await until(() => server.stats().queued === 4)
   for (let over = 1; over <= 6; over++) {
@@ -17,7 +17,7 @@ test('a worker never has more leases than its concurrency', async (t) => {
 })
 
 test('raising the concurrency asks for more at once', async (t) => {
-  const { server, pool, port } = await serve(t, 'limited', { args: ['1'] })
+  const { server, pool, port } = await serve(t, 'echo-with-concurrency', { args: ['1'] })
   for (let i = 0; i < 5; i++) call(t, port)
   await until(() => server.stats().queued === 4)
   pool.workers[0]?.process.send('to 3')
@@ -28,7 +28,7 @@ test('raising the concurrency asks for more at once', async (t) => {
 })
 
 test('lowering the concurrency cuts nothing, and takes effect as leases end', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'limited', { args: ['3'] })
+  const { server, pool, reports, port } = await serve(t, 'echo-with-concurrency', { args: ['3'] })
   const callers = Array.from({ length: 5 }, () => call(t, port).say('a'))
   await until(() => answered(callers).length === 3)
   pool.workers[0]?.process.send('to 1')
@@ -57,7 +57,7 @@ test('serve() takes no more than its concurrency', async (t) => {
 })
 
 test('the connections of a busy worker go to one that has room', async (t) => {
-  const { server, pool, port } = await serve(t, 'limited', { args: ['2'], workers: 3 })
+  const { server, pool, port } = await serve(t, 'echo-with-concurrency', { args: ['2'], workers: 3 })
   const callers = Array.from({ length: 7 }, () => call(t, port))
   await until(() => server.stats().handedOff === 6)
   t.is(server.stats().queued, 1)

@@ -45,7 +45,7 @@ for (const { where, options, why } of NO_PARENT) {
 }
 
 test('a worker that connects when its parent has gone ends in order, by what its client tells', async (t) => {
-  const parent = run(t, 'parent-that-exits', { args: ['connect-late'] })
+  const parent = run(t, 'exit-parent-on-message', { args: ['connect-late'] })
   t.is(await parent.exit(), 7)
   const told = ['leases 0', 'ERR_SOCKETSERVER_CONNECTION_LOST', 'close', 'exit 0']
   await until(() => parent.lines.length >= told.length)

@@ -49,7 +49,7 @@ test('a client goes on as before after removeAllListeners()', async (t) => {
 })
 
 test('what a handler throws is an uncaught exception, and costs no other connection', async (t) => {
-  const { server, reports, port } = await serve(t, 'throwing-handler')
+  const { server, reports, port } = await serve(t, 'throw-in-handler')
   const answers = await Promise.all(Array.from({ length: 5 }, () => ask(port)))
   t.deepEqual(answers, Array(5).fill('answered'))
   await until(() => reports.count('uncaught') === 5)
@@ -58,7 +58,7 @@ test('what a handler throws is an uncaught exception, and costs no other connect
 })
 
 test('the handler is given a socket and the address and port of its client', async (t) => {
-  const { port } = await serve(t, 'hello')
+  const { port } = await serve(t, 'describe-connection')
   const caller = call(t, port)
   await once(caller.socket, 'connect')
   const { localPort: remotePort } = caller.socket

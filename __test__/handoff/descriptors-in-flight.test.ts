@@ -13,7 +13,7 @@ import { until } from '../helpers/until.js'
 // whose limit is 96, can send none.
 
 loadSerial('a user with too many descriptors under way has its clients wait, not fail', async (t) => {
-  const parent = await startParent(t, { fixture: 'tokens', openFiles: 96, ...ordinaryUser() })
+  const parent = await startParent(t, { fixture: 'answer-tokens', openFiles: 96, ...ordinaryUser() })
   assertClean(t, await new Load(t, parent.port, { connections: 50, clients: 10 }).report)
   const other = await hog(t)
 
@@ -33,7 +33,7 @@ loadSerial('a user with too many descriptors under way has its clients wait, not
 
 loadSerial('a worker can start while its user has too many descriptors under way', async (t) => {
   const other = await hog(t)
-  const parent = await startParent(t, { fixture: 'tokens', openFiles: 96, ...ordinaryUser() })
+  const parent = await startParent(t, { fixture: 'answer-tokens', openFiles: 96, ...ordinaryUser() })
   const answer = ask(parent.port, 'token\n')
   await until(async () => (await parent.stats()).accepted === 1)
   other.release()
@@ -43,7 +43,7 @@ loadSerial('a worker can start while its user has too many descriptors under way
 
 /** Has 200 descriptors under way until `release()`. */
 async function hog(t: ExecutionContext): Promise<{ release: () => void }> {
-  const program = run(t, 'descriptors-unreceived', ordinaryUser())
+  const program = run(t, 'leave-descriptors-in-flight', ordinaryUser())
   await program.line()
   return { release: () => void program.process.kill('SIGKILL') }
 }

@@ -5,8 +5,8 @@ import { forkFixture, serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
 test('nobody waits for a worker whose event loop stands still while others are idle', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'stuck', { env: { ...process.env, BLOCK: '5000' } })
-  forkFixture(server, 'tokens', { workers: 2 })
+  const { server, pool, reports, port } = await serve(t, 'block-when-told', { env: { ...process.env, BLOCK: '5000' } })
+  forkFixture(server, 'answer-tokens', { workers: 2 })
   await until(() => server.stats().workers === 3)
   const [stuck] = pool.workers
   stuck?.process.send('block')
@@ -42,7 +42,7 @@ test('nobody waits for a worker whose event loop stands still while others are i
 })
 
 test('what a worker has left untaken goes to the next that asks, in the order of arrival', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'stuck', { env: { ...process.env, BLOCK: '3000' } })
+  const { server, pool, reports, port } = await serve(t, 'block-when-told', { env: { ...process.env, BLOCK: '3000' } })
   await warm(port)
   pool.workers[0]?.process.send('block')
   await reports.next('blocked')
@@ -53,7 +53,7 @@ test('what a worker has left untaken goes to the next that asks, in the order of
     answers.push(ask(port, `${index}\n`).then((line) => order.push(Number(line.split(' ')[1]))))
     await until(() => server.stats().accepted === accepted + index + 1)
   }
-  forkFixture(server, 'tokens', { env: { ...process.env, CONCURRENCY: '1' } })
+  forkFixture(server, 'answer-tokens', { env: { ...process.env, CONCURRENCY: '1' } })
   await Promise.all(answers)
   t.is(reports.count('unblocked'), 0)
   t.deepEqual(

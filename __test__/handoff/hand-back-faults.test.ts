@@ -10,7 +10,7 @@ import { until } from '../helpers/until.js'
 for (const pool of ['processes', 'threads'] as const) {
   loadTest(`under load, what is handed back is answered once, like everything else (${pool})`, async (t) => {
     const start = pool === 'processes' ? serve : startThreads
-    const { server, port } = await start(t, 'hand-back-some', { workers: 3 })
+    const { server, port } = await start(t, 'hand-back-every-third', { workers: 3 })
     const before = descriptors()
     const run = new Load(t, port, { connections: 6000, clients: 32, sources: 4 })
     assertClean(t, await run.report)
@@ -25,7 +25,7 @@ for (const pool of ['processes', 'threads'] as const) {
 }
 
 loadTest('workers that are killed while they hand back lose no more than they hold, and double nothing', async (t) => {
-  const { server, pool, port } = await serve(t, 'hand-back-some', { workers: 3, restart: false })
+  const { server, pool, port } = await serve(t, 'hand-back-every-third', { workers: 3, restart: false })
   const run = new Load(t, port, { connections: 12_000, clients: 64, sources: 4 })
   for (let round = 1; round <= KILLS; round++) {
     await until(() => server.stats().accepted > (round * 12_000) / (KILLS + 1))
@@ -53,14 +53,14 @@ linuxTest('what was on its way back when its worker died is answered by another'
   const exit = new Promise((resolve) => server.once('exit', (_worker, _code, signal) => resolve(signal)))
   t.is(await exit, 'SIGKILL')
   t.is(reports.count('handed back'), 0)
-  const { pool } = forkFixture(server, 'tokens')
+  const { pool } = forkFixture(server, 'answer-tokens')
   t.is(await caller.answer(), `${pool.workers[0]?.pid} word\n`)
   const { handedBack, handedOff, cut } = server.stats()
   t.deepEqual({ handedBack, handedOff, cut }, { handedBack: 1, handedOff: 2, cut: 0 })
 })
 
 linuxTest('when its parent has died a worker keeps the connection, and can use it', async (t) => {
-  const parent = await startParent(t, { fixture: 'keep-or-hand-back' })
+  const parent = await startParent(t, { fixture: 'hand-back-after-server-death' })
   const caller = call(t, parent.port)
   await until(() => parent.program.lines.includes('held'))
   parent.program.process.kill('SIGKILL')
@@ -68,7 +68,7 @@ linuxTest('when its parent has died a worker keeps the connection, and can use i
 })
 
 test('what was handed back after queueTimeout is shed, as its age counts from its accept', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hand-back-used', {
+  const { server, pool, reports, port } = await serve(t, 'hand-back-after-use', {
     server: { queueTimeout: 1000 },
     env: { ...process.env, DELAY: '1000' },
   })

@@ -10,7 +10,7 @@ for (const how of ['accept', 'iterate', 'event']) {
     const caller = call(t, port).say('said before anybody listened')
     t.like(await reports.next('handed back'), { id: 1, destroyed: true })
     t.like(await reports.next('closed'), { id: 1, hadError: false })
-    const other = forkFixture(server, 'tokens')
+    const other = forkFixture(server, 'answer-tokens')
     t.is(await caller.say('\n').answer(), `${other.pool.workers[0]?.pid} said before anybody listened\n`)
     await until(() => server.stats().leases === 0)
     const { accepted, handedOff, handedBack } = server.stats()
@@ -57,7 +57,7 @@ test('what was handed back comes before what came later', async (t) => {
     callers.push(call(t, port))
     await until(() => server.stats().accepted === index + 1)
   }
-  const { pool, reports } = forkFixture(server, 'hand-back-used')
+  const { pool, reports } = forkFixture(server, 'hand-back-after-use')
   for (let times = 1; times <= 3; times++) {
     pool.workers[0]?.process.send('hand back')
     t.like(await reports.next('tried'), { code: 'ERR_SOCKETSERVER_CONNECTION_USED', id: 1 })
@@ -77,7 +77,7 @@ const USED: Record<string, { why: RegExp; answer: string }> = {
 
 for (const [how, { why, answer }] of Object.entries(USED)) {
   test(`a connection cannot be handed back after this was done to it, and stays: ${how}`, async (t) => {
-    const { server, pool, reports, port } = await serve(t, 'hand-back-used')
+    const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
     pool.workers[0]?.process.send(how)
     const caller = call(t, port)
     if (how.startsWith('read')) caller.say('word')
@@ -91,30 +91,30 @@ for (const [how, { why, answer }] of Object.entries(USED)) {
 }
 
 test('a connection cannot be handed back twice', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hand-back-used')
+  const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
   pool.workers[0]?.process.send('hand back')
   const caller = call(t, port)
   t.like(await reports.next('tried'), { code: 'ERR_SOCKETSERVER_CONNECTION_USED' })
   t.like(server.stats(), { handedBack: 1, queued: 1 })
-  forkFixture(server, 'tokens')
+  forkFixture(server, 'answer-tokens')
   t.regex(await caller.say('word\n').answer(), /^\d+ word\n$/)
 })
 
 test('a connection whose client is silent can be handed back in a later turn, too', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hand-back-used')
+  const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
   pool.workers[0]?.process.send('later, untouched')
   const caller = call(t, port)
   t.like(await reports.next('tried'), { code: 'none' })
-  forkFixture(server, 'tokens')
+  forkFixture(server, 'answer-tokens')
   t.regex(await caller.say('word\n').answer(), /^\d+ word\n$/)
 })
 
 test('a retired worker may hand back what it holds, and leaves', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hand-back-used')
+  const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
   pool.workers[0]?.process.send('hold')
   const caller = call(t, port)
   await reports.next('held')
-  const other = forkFixture(server, 'tokens')
+  const other = forkFixture(server, 'answer-tokens')
   await other.pool.ready
   await pool.resize(0)
   t.like(await reports.next('tried'), { code: 'none' })
@@ -131,6 +131,6 @@ test('a client closes when what it has handed back is with the server', async (t
   await until(() => server.stats().queued === 1)
   await delay(20)
   t.is(caller.received, '')
-  forkFixture(server, 'tokens')
+  forkFixture(server, 'answer-tokens')
   t.regex(await caller.say('word\n').answer(), /^\d+ word\n$/)
 })

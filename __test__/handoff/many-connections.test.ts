@@ -7,7 +7,7 @@ import { until } from '../helpers/until.js'
 
 loadSerial('every one of many connections is answered once, though some are taken back on the way', async (t) => {
   t.timeout(120_000)
-  const { server, pool, reports, port } = await serve(t, 'tokens-with-stalls', { workers: 4 })
+  const { server, pool, reports, port } = await serve(t, 'answer-tokens-with-stalls', { workers: 4 })
   const processes = [process.pid, ...pool.workers.map(({ pid }) => pid ?? 0)]
   const before = processes.map((pid) => descriptors(pid))
 
@@ -30,7 +30,7 @@ loadSerial('every one of many connections is answered once, though some are take
 for (const concurrency of [1, 2, 100, Number.POSITIVE_INFINITY]) {
   const workers = concurrency === 2 ? 4 : concurrency === 100 ? 3 : 2
   loadSerial(`all is answered at full rate by ${workers} workers with ${concurrency} at a time`, async (t) => {
-    const { server, port } = await serve(t, 'tokens', {
+    const { server, port } = await serve(t, 'answer-tokens', {
       workers,
       env: { ...process.env, CONCURRENCY: String(concurrency) },
     })

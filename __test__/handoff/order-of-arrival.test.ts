@@ -11,7 +11,7 @@ test('with one connection at a time a worker, clients are answered in the order 
     answers.push(call(t, port).say(`${index}\n`).answer())
     if (index % 20 === 19) await until(() => server.stats().accepted === index + 1)
   }
-  forkFixture(server, 'in-turn', { workers: WORKERS })
+  forkFixture(server, 'tell-turn', { workers: WORKERS })
 
   const turns = (await Promise.all(answers)).map((line, index) => {
     const [id, begun, token] = line.split(' ')
@@ -38,7 +38,7 @@ test('clients are accepted in the order in which they connected', async (t) => {
     answers.push(call(t, port).say(`${index}\n`).answer())
     await until(() => server.stats().accepted === index + 1)
   }
-  forkFixture(server, 'in-turn')
+  forkFixture(server, 'tell-turn')
   const turns = (await Promise.all(answers)).map((line) => line.split(' ').map(Number))
   t.deepEqual(
     turns.map(([id]) => id),

@@ -7,7 +7,7 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
 test('connections are accepted and handed off while the JavaScript of the parent is stuck', async (t) => {
   const unblock = join(temporaryDirectory(t), 'unblock')
-  const parent = run(t, 'parent-that-blocks', { args: [unblock] })
+  const parent = run(t, 'block-parent-until-file', { args: [unblock] })
   const port = Number(await parent.line())
   for (let i = 0; i < 10; i++) t.like(JSON.parse(await ask(port)), { localPort: port })
   t.is(parent.lines.length, 1, 'the parent was stuck all along')

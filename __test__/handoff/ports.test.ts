@@ -8,10 +8,10 @@ test('two ports have workers of their own, and one that has none holds nobody el
   const [first, second] = [await listen(server), await listen(server)]
   const waiting = call(t, first)
   await until(() => server.stats().queued === 1)
-  const two = forkFixture(server, 'hello', { args: [String(second)] })
+  const two = forkFixture(server, 'describe-connection', { args: [String(second)] })
   t.like(JSON.parse(await ask(second)), { localPort: second, pid: two.pool.workers[0]?.pid })
   t.is(server.stats().queued, 1)
-  const one = forkFixture(server, 'hello', { args: [String(first)] })
+  const one = forkFixture(server, 'describe-connection', { args: [String(first)] })
   t.like(JSON.parse(await waiting.answer()), { localPort: first, pid: one.pool.workers[0]?.pid })
   t.like(JSON.parse(await ask(second)), { localPort: second, pid: two.pool.workers[0]?.pid })
 })
@@ -19,7 +19,7 @@ test('two ports have workers of their own, and one that has none holds nobody el
 test('one process can serve two ports, each by a client of its own', async (t) => {
   const server = startServer(t)
   const [first, second] = [await listen(server), await listen(server)]
-  const { pool } = forkFixture(server, 'two-ports', { args: [String(first), String(second)] })
+  const { pool } = forkFixture(server, 'answer-two-ports', { args: [String(first), String(second)] })
   await pool.ready
   for (let i = 0; i < 5; i++) {
     t.is(await ask(second), `second ${second}`)
@@ -30,7 +30,7 @@ test('one process can serve two ports, each by a client of its own', async (t) =
 test('a worker may serve any number of ports one after another, and 64 at one time', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { reports } = forkFixture(server, 'many-ports', { args: [String(port)] })
+  const { reports } = forkFixture(server, 'serve-many-ports', { args: [String(port)] })
   const refused = await reports.next('one more')
   t.is(refused['code'], 'ERR_SOCKETSERVER_TOO_MANY_PORTS')
   t.regex(String(refused['message']), /^connect\(\{ port: 64 \}\): .* 64 ports/)

@@ -31,7 +31,7 @@ for (const [what, { bytes, told, dies }] of Object.entries(LIES)) {
   linuxSerial(`a worker that sends ${what} is told of and cut off, and nobody else notices`, async (t) => {
     const { server, port, errors, honest } = await serverWithOneHonestWorker(t)
     const before = descriptors()
-    const { pool, reports } = forkFixture(server, 'liar', { restart: false })
+    const { pool, reports } = forkFixture(server, 'write-frames-when-told', { restart: false })
     // Some never connect, which is no news here.
     pool.ready.catch(() => {})
     await reports.next('started')
@@ -54,7 +54,7 @@ for (const [what, { bytes, told, dies }] of Object.entries(LIES)) {
 linuxSerial('a worker that sends descriptors is told of and cut off, and they are closed', async (t) => {
   const { server, port, errors, honest } = await serverWithOneHonestWorker(t)
   const before = descriptors()
-  const { pool } = forkFixture(server, 'smuggler', { restart: false })
+  const { pool } = forkFixture(server, 'send-undeclared-descriptors', { restart: false })
   const [smuggler] = pool.workers
   await until(() => errors.length > 0)
   t.is(errors[0]?.code, 'ERR_SOCKETSERVER_PROTOCOL')
@@ -67,7 +67,7 @@ linuxSerial('a worker that sends descriptors is told of and cut off, and they ar
 linuxSerial('what a worker had been given before it lied is answered by another', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { pool, reports } = forkFixture(server, 'liar', { restart: false })
+  const { pool, reports } = forkFixture(server, 'write-frames-when-told', { restart: false })
   server.on('error', () => {})
   await reports.next('started')
   const [liar] = pool.workers
@@ -78,7 +78,7 @@ linuxSerial('what a worker had been given before it lied is answered by another'
   await until(() => server.stats().accepted === 10 && server.stats().queued === 0)
   t.is(server.stats().handedOff, 0)
   say(frame(0, 0))
-  const { pool: others } = forkFixture(server, 'tokens')
+  const { pool: others } = forkFixture(server, 'answer-tokens')
   const [other] = others.workers
   t.deepEqual(
     await Promise.all(answers),
@@ -99,7 +99,7 @@ async function serverWithOneHonestWorker(
   const errors: Failure[] = []
   server.on('error', (error) => errors.push(error))
   const port = await listen(server)
-  const { pool } = forkFixture(server, 'tokens')
+  const { pool } = forkFixture(server, 'answer-tokens')
   await pool.ready
   await ask(port)
   // The parent's copy of that connection has been closed, too.

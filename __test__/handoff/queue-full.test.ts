@@ -25,7 +25,7 @@ loadSerial('a full queue pauses accepting; who waits in the backlog costs nothin
   }
   t.true(process.memoryUsage.rss() - before.rss < 8 * 1024 * 1024)
 
-  forkFixture(server, 'tokens', { workers: 2, env: { ...process.env, CONCURRENCY: '1' } })
+  forkFixture(server, 'answer-tokens', { workers: 2, env: { ...process.env, CONCURRENCY: '1' } })
   const report = await run.report
   assertClean(t, report)
   t.is(report.outcomes.ok, 300)
@@ -62,7 +62,7 @@ loadSerial(
   async (t) => {
     const server = startServer(t, { maxQueue: 16, queueTimeout: 20 })
     const port = await listen(server)
-    const { pool } = forkFixture(server, 'tokens', {
+    const { pool } = forkFixture(server, 'answer-tokens', {
       workers: 2,
       env: { ...process.env, CONCURRENCY: '1', DELAY: '5' },
     })

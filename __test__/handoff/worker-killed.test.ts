@@ -7,7 +7,7 @@ import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
 linuxTest('what a killed worker had received and not taken is answered by another, once', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'stuck', {
+  const { server, pool, reports, port } = await serve(t, 'block-when-told', {
     restart: false,
     env: { ...process.env, BLOCK: '60000' },
   })
@@ -20,7 +20,7 @@ linuxTest('what a killed worker had received and not taken is answered by anothe
   await until(() => server.stats().accepted === CLIENTS && server.stats().queued === 0)
   t.is(server.stats().handedOff, 0)
   victim?.process.kill('SIGKILL')
-  const { pool: others, reports: counts } = forkFixture(server, 'tokens', { workers: 2 })
+  const { pool: others, reports: counts } = forkFixture(server, 'answer-tokens', { workers: 2 })
 
   const lines = await Promise.all(answers)
   const pids = others.workers.map(({ pid }) => pid)
@@ -60,7 +60,7 @@ linuxTest('a worker killed with connections in its hands takes nobody else along
 })
 
 loadTest('under load, exactly what killed workers had taken is missing, and all else is answered once', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'tokens', {
+  const { server, pool, reports, port } = await serve(t, 'answer-tokens', {
     workers: 3,
     restart: false,
     env: { ...process.env, DELAY: '2', CONCURRENCY: '8' },

@@ -5,7 +5,7 @@ import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
 linuxTest('what waits in a worker that leaves goes to the others', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'stuck', {
+  const { server, pool, reports, port } = await serve(t, 'block-when-told', {
     restart: false,
     env: { ...process.env, BLOCK: '1500' },
   })
@@ -21,7 +21,7 @@ linuxTest('what waits in a worker that leaves goes to the others', async (t) => 
   t.is(pid, leaver?.pid ?? 0)
   t.is(taken, 1)
 
-  const { pool: others } = forkFixture(server, 'tokens')
+  const { pool: others } = forkFixture(server, 'answer-tokens')
   const lines = await Promise.all(answers)
   const [other] = others.workers
   t.deepEqual(

@@ -9,7 +9,7 @@ for (const [signal, end] of [
   ['SIGKILL', 'is killed'],
 ] as const) {
   linuxTest(`a stopped worker holds nobody up, and nobody is answered twice when it ${end}`, async (t) => {
-    const parent = await startParent(t, { fixture: 'tokens', workers: 2 })
+    const parent = await startParent(t, { fixture: 'answer-tokens', workers: 2 })
     const [stopped = 0, running = 0] = parent.workers
     // Both have asked for more.
     await until(async () => (await askedBy(parent.port)) === stopped)

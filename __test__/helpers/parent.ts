@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava'
 import { type Program, type ProgramOptions, run } from './program.js'
 import { until } from './until.js'
 
-/** A parent in a process of its own, the fixture `parent-of`, with workers of another fixture, all connected. */
+/** A parent in a process of its own, the fixture `parent-of-fixture`, with workers of another fixture, all connected. */
 export class Parent {
   readonly program: Program
   readonly port: number
@@ -48,7 +48,7 @@ export async function startParent(
   t: ExecutionContext,
   { fixture, workers = 1, ...options }: ProgramOptions & { fixture: string; workers?: number },
 ): Promise<Parent> {
-  const program = run(t, 'parent-of', { ...options, args: [fixture, String(workers)] })
+  const program = run(t, 'parent-of-fixture', { ...options, args: [fixture, String(workers)] })
   return new Parent(program, JSON.parse(await program.line()))
 }
 

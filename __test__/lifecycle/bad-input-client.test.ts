@@ -70,7 +70,7 @@ const EXPECTED: Readonly<Record<string, readonly [code: string, message: string]
 }
 
 test('a client says of all it must not be given what is wrong with it, and lives', async (t) => {
-  const { reports } = await serve(t, 'bad-input')
+  const { reports } = await serve(t, 'pass-bad-input')
   t.like(await reports.next('done'), { concurrency: true })
   const tried = reports.all.filter(({ event }) => event !== 'done')
   for (const { event, code, message, isType, isRange } of tried) {

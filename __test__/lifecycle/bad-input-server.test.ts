@@ -81,7 +81,7 @@ const make = (key: string) => (_server: Server, value: unknown) =>
 const listen = (key: string, rest: object) => (server: Server, value: unknown) =>
   Reflect.apply(server.listen, server, [{ ...rest, [key]: value }])
 const fork = (key: string) => (server: Server, value: unknown) =>
-  Reflect.apply(server.fork, server, [fixture('hello'), { [key]: value }])
+  Reflect.apply(server.fork, server, [fixture('describe-connection'), { [key]: value }])
 
 rejects('createServer()', 'options', NOT_AN_OBJECT, (_server, value) => Reflect.apply(createServer, undefined, [value]))
 rejects(
@@ -132,7 +132,7 @@ rejects('close()', 'options.timeout', [tooLarge(2 ** 31)], (server, value) =>
   Reflect.apply(server.close, server, [{ timeout: value }]),
 )
 rejects('resize()', 'size', [...NOT_A_NUMBER, tooLarge(65536)], (server, value) => {
-  const { pool } = forkFixture(server, 'hello', { workers: 0 })
+  const { pool } = forkFixture(server, 'describe-connection', { workers: 0 })
   return Reflect.apply(pool.resize, pool, [value])
 })
 

@@ -18,7 +18,7 @@ test('a port in use is a promise rejected with EADDRINUSE, as net puts it, and t
   t.is(code, 'EADDRINUSE')
   t.deepEqual(server.addresses(), [])
   const other = await listen(server)
-  forkFixture(server, 'hello')
+  forkFixture(server, 'describe-connection')
   t.like(JSON.parse(await ask(other)), { localPort: other })
 })
 
@@ -27,7 +27,7 @@ test('a server cannot listen twice on a port of its own, and goes on listening t
   const port = await listen(server)
   await t.throwsAsync(server.listen(port, '127.0.0.1'), { code: 'EADDRINUSE' })
   t.is(server.addresses().length, 1)
-  forkFixture(server, 'hello')
+  forkFixture(server, 'describe-connection')
   t.like(JSON.parse(await ask(port)), { localPort: port })
 })
 

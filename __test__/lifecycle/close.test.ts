@@ -91,7 +91,7 @@ test('destroy() overtakes a close() that waits', async (t) => {
 test('a server is an async disposable', async (t) => {
   const server = createServer()
   const port = await listen(server)
-  const pool = server.fork(fixture('hello'), { workers: 1 })
+  const pool = server.fork(fixture('describe-connection'), { workers: 1 })
   const [worker] = pool.workers
   await pool.ready
   t.regex(await ask(port), /"pid"/)

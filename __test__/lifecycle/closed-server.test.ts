@@ -10,11 +10,11 @@ import { until } from '../helpers/until.js'
 for (const state of ['closed', 'destroyed'] as const) {
   test(`listen(), fork() and resize() come too late once the server is ${state}`, async (t) => {
     const server = startServer(t)
-    const { pool } = forkFixture(server, 'hello', { workers: 0 })
+    const { pool } = forkFixture(server, 'describe-connection', { workers: 0 })
     if (state === 'closed') await server.close()
     else server.destroy()
     const late = { instanceOf: SocketServerError, code: 'ERR_SOCKETSERVER_CLOSED', message: / comes too late$/ }
-    const forking = t.throws(() => server.fork(fixture('hello')), late)
+    const forking = t.throws(() => server.fork(fixture('describe-connection')), late)
     t.is(forking?.message, `The server is ${state}: fork() comes too late`)
     const listening = await t.throwsAsync(server.listen(0, '127.0.0.1'), late)
     t.is(listening?.message, `The server is ${state}: listen() comes too late`)
@@ -26,13 +26,13 @@ for (const state of ['closed', 'destroyed'] as const) {
 test('a server that drains takes no listener and no pool, but its pools may still grow to finish the queue', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { pool } = forkFixture(server, 'hello', { workers: 0 })
+  const { pool } = forkFixture(server, 'describe-connection', { workers: 0 })
   const waiting = call(t, port)
   await until(() => server.stats().queued === 1)
   const drained = server.drain()
   const late = { code: 'ERR_SOCKETSERVER_CLOSED', message: /^The server is draining: .* comes too late$/ }
   await t.throwsAsync(server.listen(0, '127.0.0.1'), late)
-  t.throws(() => server.fork(fixture('hello')), late)
+  t.throws(() => server.fork(fixture('describe-connection')), late)
   await pool.resize(1)
   t.regex(await waiting.answer(), /"pid"/)
   t.like(await drained, { complete: true })

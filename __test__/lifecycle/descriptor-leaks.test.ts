@@ -14,7 +14,7 @@ import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
 linuxTest('what nobody has any more is closed when it is collected; what somebody waits for is not', async (t) => {
-  const program = run(t, 'drop-descriptors', { execArgv: ['--expose-gc'], args: [temporaryDirectory(t)] })
+  const program = run(t, 'leave-descriptors-to-gc', { execArgv: ['--expose-gc'], args: [temporaryDirectory(t)] })
   const { before, most } = JSON.parse(await program.line())
   t.log({ before, most })
   t.is(await program.line(), 'answered')
@@ -43,7 +43,7 @@ linuxSerial('many descriptors, sent and received, closed and given up, leave non
 })
 
 linuxTest('a process at its limit of open files is told of everything that fails, and nothing leaks', async (t) => {
-  const program = run(t, 'streams-at-limit', { openFiles: 80, args: [temporaryDirectory(t)] })
+  const program = run(t, 'use-streams-at-limit', { openFiles: 80, args: [temporaryDirectory(t)] })
   t.deepEqual(await program.json(), { what: 'begun' })
   const emfile = 'too many open files'
   t.like(await program.json(), {
@@ -73,7 +73,7 @@ for (const how of ['terminated', 'exits'] as const) {
         const [ours, theirs] = streamPair(t)
         const fd = Descriptor.copyOf(theirs).release()
         theirs.destroy()
-        const thread = new Worker(fixture('streams-in-thread'), { workerData: { fd, path }, execArgv: [] })
+        const thread = new Worker(fixture('open-streams-in-thread'), { workerData: { fd, path }, execArgv: [] })
         const ready = new Promise((resolve) => thread.once('message', resolve))
         const exited = new Promise((resolve) => thread.once('exit', resolve))
         // At the same time and in the same process, with the same copy of the binding.
@@ -100,7 +100,7 @@ for (const how of ['terminated', 'exits'] as const) {
 
 linuxTest('a process ends in the middle of everything, without a word', async (t) => {
   const [left, right] = streamPair(t)
-  const program = run(t, 'stream-broken-off', { descriptors: [right.fd] })
+  const program = run(t, 'exit-with-pending-streams', { descriptors: [right.fd] })
   right.destroy()
   using received = await next(left)
   t.is(received.data.toString(), 'in the middle')

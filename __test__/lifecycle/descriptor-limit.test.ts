@@ -10,7 +10,7 @@ import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
 loadTest('a parent that is out of descriptors says so once, waits without spinning, and recovers', async (t) => {
-  const parent = await startParent(t, { fixture: 'token-on-go', openFiles: 64, env: { CONCURRENCY: '4' } })
+  const parent = await startParent(t, { fixture: 'answer-tokens-on-go', openFiles: 64, env: { CONCURRENCY: '4' } })
   const clients = new Load(t, parent.port, { connections: 200, clients: 200, timeout: 30_000 })
   await until(() => parent.errors.length > 0)
   await assertIdle(t, [parent.pid])
@@ -56,7 +56,7 @@ loadTest('what a worker without descriptors cannot take goes to one that has som
   const clients = new Load(t, port, { connections: 200, clients: 200, timeout: 30_000 })
   await until(() => server.stats().accepted === 200)
   await until(() => descriptors(pool.workers[0]?.pid ?? 0) >= 63)
-  server.fork(require.resolve('../fixtures/tokens.js'), { workers: 1 })
+  server.fork(require.resolve('../fixtures/answer-tokens.js'), { workers: 1 })
   // Not merely that none is queued: for a moment that is so of those on their way to the one that cannot take them.
   await until(() => server.stats().handedOff === 200)
   pool.workers[0]?.process.send('release')
@@ -70,7 +70,7 @@ loadTest('what a worker without descriptors cannot take goes to one that has som
 
 // Before a process is started it needs 2 for its channel, then 4 for itself: with 4 left it is Node that says so.
 linuxTest('a parent that cannot start a worker for want of descriptors says so, and goes on', async (t) => {
-  const parent = run(t, 'parent-without-descriptors', { args: ['0', '4'], openFiles: 128 })
+  const parent = run(t, 'reload-at-descriptor-limit', { args: ['0', '4'], openFiles: 128 })
   const emfile = { name: 'SocketServerError', code: 'EMFILE', errno: -24 }
   t.like(await parent.json(), { ...emfile, syscall: 'epoll_create1' })
   const channel = { ...emfile, syscall: 'socketpair', message: 'socketpair EMFILE: too many open files' }

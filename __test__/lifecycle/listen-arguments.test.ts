@@ -50,7 +50,7 @@ for (const [form, argument] of [
     const name = `\0socketserver-${randomUUID()}`
     const server = startServer(t)
     t.deepEqual(await listen(server, [argument(name)]), { path: name })
-    const { pool } = forkFixture(server, 'tell-pid')
+    const { pool } = forkFixture(server, 'say-pid-and-hold')
     await pool.ready
     // Not by `net`, which pads the name in Node 20.
     using client = await DescriptorStream.connect(name)

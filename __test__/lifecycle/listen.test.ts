@@ -18,7 +18,7 @@ test('listens on an object with a port, a host and a backlog', async (t) => {
   for (const host of ['127.0.0.1', '0.0.0.0']) {
     const { port, ...rest } = await server.listen({ port: 0, host, backlog: 4096 })
     t.deepEqual(rest, { address: host, family: 'IPv4' })
-    forkFixture(server, 'hello', { args: [String(port)] })
+    forkFixture(server, 'describe-connection', { args: [String(port)] })
     t.like(JSON.parse(await ask(port)), { remoteAddress: '127.0.0.1', localPort: port })
   }
 })
@@ -33,7 +33,7 @@ test('listens on a port and a host', async (t) => {
   const { port, ...rest } = await server.listen(0, '127.0.0.1')
   t.deepEqual(rest, { address: '127.0.0.1', family: 'IPv4' })
   t.true(port > 0)
-  forkFixture(server, 'hello')
+  forkFixture(server, 'describe-connection')
   t.like(JSON.parse(await ask(port)), { localPort: port })
 })
 
@@ -41,7 +41,7 @@ withIPv6('listens on a port alone: everywhere, on IPv6 and IPv4', async (t) => {
   const server = startServer(t)
   const { port, ...rest } = await server.listen(0)
   t.deepEqual(rest, { address: '::', family: 'IPv6' })
-  forkFixture(server, 'hello')
+  forkFixture(server, 'describe-connection')
   t.like(JSON.parse(await ask({ port, host: '::1' })), { remoteAddress: '::1' })
   // A client of IPv4 has the address that net gives it on such a listener.
   t.like(JSON.parse(await ask({ port, host: '127.0.0.1' })), { remoteAddress: '::ffff:127.0.0.1' })
@@ -51,7 +51,7 @@ withIPv6("listens on '::' with IPv4 included, or without, as ipv6Only says", asy
   const server = startServer(t)
   const both = await server.listen({ port: 0, host: '::' })
   const only = await server.listen({ port: 0, host: '::', ipv6Only: true })
-  forkFixture(server, 'hello')
+  forkFixture(server, 'describe-connection')
   t.like(JSON.parse(await ask({ port: both.port, host: '127.0.0.1' })), { localPort: both.port })
   t.like(JSON.parse(await ask({ port: only.port, host: '::1' })), { localPort: only.port, remoteAddress: '::1' })
   await t.throwsAsync(ask({ port: only.port, host: '127.0.0.1' }), { code: 'ECONNREFUSED' })
@@ -61,7 +61,7 @@ withIPv6('an address of IPv6 is given as net gives it', async (t) => {
   const server = startServer(t)
   const { port, ...rest } = await server.listen(0, '::1')
   t.deepEqual(rest, { address: '::1', family: 'IPv6' })
-  forkFixture(server, 'hello')
+  forkFixture(server, 'describe-connection')
   const told = JSON.parse(await ask({ port, host: '::1' }))
   t.like(told, { remoteAddress: '::1', socket: { remoteAddress: '::1' } })
 })
@@ -72,7 +72,7 @@ for (const form of ['string', 'object'] as const) {
     const server = startServer(t)
     t.deepEqual(await (form === 'string' ? server.listen(path) : server.listen({ path })), { path })
     t.true(statSync(path).isSocket())
-    forkFixture(server, 'hello')
+    forkFixture(server, 'describe-connection')
     const told = JSON.parse(await ask(path))
     t.true(told.socket.isSocket)
     t.deepEqual([told.remoteAddress, told.remotePort, told.localPort], [undefined, undefined, undefined])
@@ -124,7 +124,7 @@ test('adopts a descriptor that listens already, inherited from a parent', async 
   const owner = createNetServer()
   await once(owner.listen(0, '127.0.0.1'), 'listening')
   const address = owner.address()
-  const program = run(t, 'parent-with-descriptor', { descriptors: [descriptorOf(owner)] })
+  const program = run(t, 'listen-on-inherited-socket', { descriptors: [descriptorOf(owner)] })
   // From here on only that program has it.
   owner.close()
   t.deepEqual(await program.json(), address)
@@ -139,7 +139,7 @@ test('adopts a Unix socket, and leaves its path to whoever made it', async (t) =
   const path = join(temporaryDirectory(t), 'app.sock')
   const owner = createNetServer()
   await once(owner.listen(path), 'listening')
-  const program = run(t, 'parent-with-descriptor', { descriptors: [descriptorOf(owner)] })
+  const program = run(t, 'listen-on-inherited-socket', { descriptors: [descriptorOf(owner)] })
   // Its owner would remove it when it closes.
   renameSync(path, `${path}.kept`)
   owner.close()
@@ -163,7 +163,7 @@ test('a server listens in several slots, and tells of each in order', async (t) 
   ]
   t.deepEqual(server.addresses(), addresses)
   t.deepEqual(told, addresses)
-  forkFixture(server, 'hello')
+  forkFixture(server, 'describe-connection')
   for (const address of addresses) t.regex(await ask('port' in address ? address.port : address.path), /"pid"/)
 })
 
@@ -171,7 +171,7 @@ test('connections are taken from all listeners while no worker is there', async 
   const server = startServer(t)
   const ports = [await server.listen(0, '127.0.0.1'), await server.listen(0, '127.0.0.1')].map(portOf)
   const callers = ports.map((port) => call(t, port))
-  forkFixture(server, 'hello')
+  forkFixture(server, 'describe-connection')
   const told = await Promise.all(callers.map((caller) => caller.answer()))
   t.deepEqual(
     told.map((text) => JSON.parse(text).localPort),

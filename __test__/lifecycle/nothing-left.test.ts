@@ -38,7 +38,7 @@ async function runOnce(t: ExecutionContext, end: (server: Server) => Promise<voi
   t.teardown(() => server.destroy())
   const port = await listen(server)
   const { path } = await server.listen({ path: join(temporaryDirectory(t), 'socket') })
-  const { pool } = forkFixture(server, 'tokens', { workers: 2, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+  const { pool } = forkFixture(server, 'answer-tokens', { workers: 2, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
   await pool.ready
   const pids = pool.workers.map(({ pid }) => pid ?? 0)
   await Promise.all([ask(port, 'a\n'), ask(path, 'b\n'), ask(port, 'c\n')])

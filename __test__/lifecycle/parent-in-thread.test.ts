@@ -26,7 +26,7 @@ test('threads of one process can be parents beside each other, and one may end b
 onLinux(
   '20 threads that were parents and were terminated leave no descriptor and no thread, and crash nothing',
   async (t) => {
-    const program = run(t, 'many-threads')
+    const program = run(t, 'terminate-many-threads')
     t.timeout(300_000)
     for (let i = 0; i < 20; i++) t.is(await program.line(), `${i}`)
     const { before, after } = JSON.parse(await program.line())

@@ -8,7 +8,7 @@ import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
 linuxTest('when the parent is killed, what is being answered is finished, then workers close and exit', async (t) => {
-  const parent = await startParent(t, { fixture: 'hold-and-tell', workers: 3, env: { DELAY: '500' } })
+  const parent = await startParent(t, { fixture: 'answer-in-halves', workers: 3, env: { DELAY: '500' } })
   const callers = Array.from({ length: 12 }, (_, index) => call(t, parent.port).say(`line ${index}\n`))
   await Promise.all(callers.map((caller) => caller.heard('first half')))
   const killed = performance.now()
@@ -23,7 +23,7 @@ linuxTest('when the parent is killed, what is being answered is finished, then w
 })
 
 linuxTest('what a worker had received when the parent was killed, and not taken, is answered by it', async (t) => {
-  const parent = await startParent(t, { fixture: 'hold-and-tell', env: { DELAY: '1500' } })
+  const parent = await startParent(t, { fixture: 'answer-in-halves', env: { DELAY: '1500' } })
   const [worker = 0] = parent.workers
   const blocker = call(t, parent.port).say('block\n')
   await blocker.heard('first half')
@@ -42,7 +42,7 @@ linuxTest('what a worker had received when the parent was killed, and not taken,
 // The parent dies with something of the worker's unread, which the worker sees as an error of the channel (POLLERR), while
 // there is more to read than is read at a time.
 linuxTest('a worker that is far behind when its parent is killed answers all it was sent, and exits', async (t) => {
-  const parent = await startParent(t, { fixture: 'stuck-at-second', env: { BLOCK: '300' } })
+  const parent = await startParent(t, { fixture: 'block-at-second', env: { BLOCK: '300' } })
   const [worker = 0] = parent.workers
   await call(t, parent.port).say('warm\n').answer()
   await stop(t, worker)
@@ -60,7 +60,7 @@ linuxTest('a worker that is far behind when its parent is killed answers all it 
 })
 
 linuxTest('idle workers exit at once when the parent is killed', async (t) => {
-  const parent = await startParent(t, { fixture: 'hold-and-tell', workers: 2, env: { DELAY: '0' } })
+  const parent = await startParent(t, { fixture: 'answer-in-halves', workers: 2, env: { DELAY: '0' } })
   const killed = performance.now()
   parent.program.process.kill('SIGKILL')
   await until(() => parent.workers.every((pid) => !isRunning(pid)), { timeout: 5000 })
@@ -70,7 +70,7 @@ linuxTest('idle workers exit at once when the parent is killed', async (t) => {
 })
 
 test('when the parent has exited, its workers finish what they hold, are told, and end', async (t) => {
-  const parent = run(t, 'parent-that-exits')
+  const parent = run(t, 'exit-parent-on-message')
   const port = Number(await parent.line())
   const caller = call(t, port).say('exit')
   t.is(await parent.exit(), 7)

@@ -6,7 +6,7 @@ import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
 linuxTest('workers go on while their parent is stopped, and nothing is lost when it continues', async (t) => {
-  const parent = await startParent(t, { fixture: 'release-slowly' })
+  const parent = await startParent(t, { fixture: 'end-one-by-one' })
   const [worker = 0] = parent.workers
   const callers = Array.from({ length: HELD }, () => call(t, parent.port))
   await until(async () => (await parent.stats()).leases === HELD)
@@ -32,7 +32,7 @@ linuxTest('workers go on while their parent is stopped, and nothing is lost when
 })
 
 linuxTest('a worker can leave while its parent is stopped', async (t) => {
-  const parent = await startParent(t, { fixture: 'release-slowly', env: { LEAVE: '1' } })
+  const parent = await startParent(t, { fixture: 'end-one-by-one', env: { LEAVE: '1' } })
   const callers = Array.from({ length: HELD }, () => call(t, parent.port))
   await until(async () => (await parent.stats()).leases === HELD)
   await stop(t, parent.pid)

@@ -17,7 +17,7 @@ const IDLE: readonly { does: string[]; exits: boolean; what: string }[] = [
 
 for (const { does, exits, what } of IDLE) {
   test(`a process that ${what}`, async (t) => {
-    const program = run(t, 'parent-of-nothing', { args: does })
+    const program = run(t, 'start-and-idle', { args: does })
     t.is(await program.line(), 'idle')
     if (exits) {
       t.is(await program.exit(), 0)

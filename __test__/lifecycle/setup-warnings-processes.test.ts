@@ -18,7 +18,7 @@ async function end(program: Program, warnings: number): Promise<number> {
 }
 
 test('a listener without workers is told of once, after a connection has waited for 5 s', async (t) => {
-  const program = run(t, 'incomplete-parent', { args: ['workers'] })
+  const program = run(t, 'parent-missing-a-part', { args: ['workers'] })
   const { port } = JSON.parse(await program.line())
   for (let index = 0; index < 2; index++) await call(t, port).connected()
   t.deepEqual(await warning(program), {
@@ -30,7 +30,7 @@ test('a listener without workers is told of once, after a connection has waited 
 })
 
 test('ready workers without a listener are told of once, after 5 s', async (t) => {
-  const program = run(t, 'incomplete-parent', { args: ['listener'] })
+  const program = run(t, 'parent-missing-a-part', { args: ['listener'] })
   t.deepEqual(await warning(program), {
     name: 'SocketServerWarning',
     message: 'Workers have been ready for 5 s, and the server has no listener: call listen()',

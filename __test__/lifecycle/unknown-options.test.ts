@@ -11,11 +11,12 @@ import { until } from '../helpers/until.js'
 type Call = (server: Server, options: object) => unknown
 
 const make: Call = (_server, options) => Reflect.apply(createServer, undefined, [options])
-const fork: Call = (server, options) => server.fork(fixture('hello'), options)
-const threads: Call = (server, options) => server.threads(fixture('hello'), options)
+const fork: Call = (server, options) => server.fork(fixture('describe-connection'), options)
+const threads: Call = (server, options) => server.threads(fixture('describe-connection'), options)
 const listen: Call = (server, options) => Reflect.apply(server.listen, server, [options])
 const share: Call = (server, options) => server.share('/nowhere/ctl', options)
-const reload: Call = (server, options) => forkFixture(server, 'hello', { workers: 0 }).pool.reload(options)
+const reload: Call = (server, options) =>
+  forkFixture(server, 'describe-connection', { workers: 0 }).pool.reload(options)
 const streamListen: Call = (_server, options) => DescriptorListener.listen('/nowhere/a', options)
 const streamConnect: Call = (_server, options) => DescriptorStream.connect('/nowhere/a', options)
 const receive: Call = (_server, options) => DescriptorStream.pair()[0].receive(options)
@@ -85,7 +86,7 @@ test('an option that is undefined counts as absent', (t) => {
 
 test('fork() and threads() take the options of child_process.fork() and of Worker', async (t) => {
   const server = startServer(t)
-  const pool = server.fork(fixture('hello'), {
+  const pool = server.fork(fixture('describe-connection'), {
     workers: 1,
     cwd: '/',
     detached: false,
@@ -98,7 +99,7 @@ test('fork() and threads() take the options of child_process.fork() and of Worke
     windowsVerbatimArguments: true,
   })
   await pool.ready
-  const threadPool = server.threads(fixture('hello'), {
+  const threadPool = server.threads(fixture('describe-connection'), {
     workers: 1,
     argv: ['0'],
     execArgv: [],
@@ -116,7 +117,7 @@ test('fork() and threads() take the options of child_process.fork() and of Worke
 test('aborting the signal of fork() ends the pool, and no worker is restarted', async (t) => {
   const server = startServer(t)
   const { signal, abort } = aborter()
-  const pool = server.fork(fixture('hello'), { workers: 2, signal })
+  const pool = server.fork(fixture('describe-connection'), { workers: 2, signal })
   await pool.ready
   const pids = pool.workers.map(({ pid }) => pid ?? 0)
   const started: number[] = []
@@ -138,12 +139,12 @@ test('fork() starts nothing for an aborted signal, and a closed pool no longer l
   const server = startServer(t)
   const started: number[] = []
   server.on('start', ({ id }) => started.push(id))
-  t.throws(() => server.fork(fixture('hello'), { workers: 1, signal: AbortSignal.abort('why') }), {
+  t.throws(() => server.fork(fixture('describe-connection'), { workers: 1, signal: AbortSignal.abort('why') }), {
     name: 'AbortError',
     code: 'ABORT_ERR',
   })
   const { signal } = aborter()
-  const closed = server.fork(fixture('hello'), { workers: 0, signal })
+  const closed = server.fork(fixture('describe-connection'), { workers: 0, signal })
   t.is(getEventListeners(signal, 'abort').length, 1)
   await closed.close()
   t.is(getEventListeners(signal, 'abort').length, 0)

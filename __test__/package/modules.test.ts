@@ -4,7 +4,7 @@ import { run } from '../helpers/program.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 
 test('import and require share one copy, with the same names', async (t) => {
-  const program = run(t, 'both-systems')
+  const program = run(t, 'import-and-require')
   t.deepEqual(await program.json(), {
     names: [
       'Descriptor',
@@ -27,14 +27,14 @@ test('import and require share one copy, with the same names', async (t) => {
 })
 
 test('a parent by require has workers by import and by require', async (t) => {
-  const program = run(t, 'parent-by-require')
+  const program = run(t, 'parent-with-both-module-systems')
   t.like(await program.json(), { answeredBy: 'import' })
   t.like(await program.json(), { remoteAddress: '127.0.0.1' })
   t.is(await program.exit(), 0)
 })
 
 test('without a binary for the platform, loading fails with one sentence that says what to do', async (t) => {
-  const program = run(t, 'unsupported')
+  const program = run(t, 'load-on-unsupported-platform')
   const { code, message, hasCause } = JSON.parse(await program.line())
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM')
   t.regex(
@@ -60,7 +60,7 @@ test('a binary that exists and cannot be loaded is reported with its own error f
 
 test('a worker loads neither OpenSSL nor http unless it uses them', async (t) => {
   const server = startServer(t)
-  forkFixture(server, 'modules-loaded')
+  forkFixture(server, 'report-loaded-modules')
   const loaded = JSON.parse(await ask(await listen(server)))
   t.true(loaded.includes('NativeModule net'))
   for (const name of ['crypto', 'tls', 'http', 'https', 'http2']) t.false(loaded.includes(`NativeModule ${name}`), name)

@@ -33,7 +33,7 @@ for (const kind of ['processes', 'threads'] as const) {
   const start = kind === 'processes' ? serve : startThreads
 
   loadSerial(`no connection is lost while ${kind} are reloaded and resized`, async (t) => {
-    const { server, pool, port } = await start(t, 'tokens', { workers: 3 })
+    const { server, pool, port } = await start(t, 'answer-tokens', { workers: 3 })
     const load = new Load(t, port, { connections: REQUESTS, clients: 16 })
     const reloads = await shake(pool, load.report)
     assertClean(t, await load.report)

@@ -21,7 +21,7 @@ for (const [kind, start, mebibytes] of [
     `${RELOADS} reloads of ${kind} leave descriptors, processes, threads and memory of the parent as they were`,
     async (t) => {
       t.timeout(60_000 + RELOADS * 2000)
-      const { pool, port } = await start(t, 'tokens', { workers: 2 })
+      const { pool, port } = await start(t, 'answer-tokens', { workers: 2 })
       const look = (): number[] => [descriptors(), childrenOf().length, threads()]
       const reload = async (times: number): Promise<void> => {
         for (let i = 0; i < times; i++) {

@@ -9,7 +9,7 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
 test('reload() replaces every worker: the new are ready before an old one is retired, a few at a time', async (t) => {
-  const { server, pool } = await serve(t, 'tokens', { workers: 4 })
+  const { server, pool } = await serve(t, 'answer-tokens', { workers: 4 })
   const old = pool.workers
   let ready = 0
   server.on('worker', () => {
@@ -52,7 +52,7 @@ test('code that fails to start leaves the old generation serving, and reload() r
   const server = startServer(t)
   const port = await listen(server)
   const broken = join(temporaryDirectory(t), 'broken')
-  const pool = server.fork(fixture('fail-while-file'), { workers: 3, args: [broken], silent: true })
+  const pool = server.fork(fixture('fail-while-file-exists'), { workers: 3, args: [broken], silent: true })
   await pool.ready
   const before = pool.workers.map(({ id }) => id)
   writeFileSync(broken, '')
@@ -100,7 +100,7 @@ test('a new worker that is ready while another of its generation fails finishes 
 })
 
 test('reloads that are asked for while one runs are one more after it', async (t) => {
-  const { server, pool } = await serve(t, 'tokens')
+  const { server, pool } = await serve(t, 'answer-tokens')
   const first = pool.reload()
   const others = [pool.reload(), pool.reload(), pool.reload()]
   await first
@@ -114,7 +114,7 @@ test('reloads that are asked for while one runs are one more after it', async (t
 })
 
 test('a worker that dies during a reload has its successor already', async (t) => {
-  const { server, pool, port } = await serve(t, 'tokens', { workers: 2 })
+  const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 2 })
   const [victim] = pool.workers
   const reloaded = pool.reload()
   victim?.process.kill('SIGKILL')
@@ -126,7 +126,7 @@ test('a worker that dies during a reload has its successor already', async (t) =
 })
 
 test('resize() during a reload has the size it says', async (t) => {
-  const { pool } = await serve(t, 'tokens', { workers: 4 })
+  const { pool } = await serve(t, 'answer-tokens', { workers: 4 })
   const reloaded = pool.reload()
   await Promise.all([pool.resize(2), reloaded])
   await until(() => pool.workers.length === 2)
@@ -136,7 +136,7 @@ test('resize() during a reload has the size it says', async (t) => {
 })
 
 test('reload() refuses nonsense, and comes too late for a pool that is closed', async (t) => {
-  const { pool } = await serve(t, 'tokens')
+  const { pool } = await serve(t, 'answer-tokens')
   await t.throwsAsync(pool.reload({ atOnce: 0 }), { code: 'ERR_OUT_OF_RANGE' })
   const reloaded = pool.reload()
   const closed = pool.close()

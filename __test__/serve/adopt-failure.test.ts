@@ -8,7 +8,7 @@ import { until } from '../helpers/until.js'
 for (const how of ['serve', 'event']) {
   test(`a connection that a worker cannot adopt goes back, and the worker tells of it (${how})`, async (t) => {
     const env = { ...process.env, FAILURES: '1', HOW: how }
-    const { server, reports, port } = await serve(t, 'cannot-open', { env })
+    const { server, reports, port } = await serve(t, 'cannot-adopt', { env })
     t.is(await ask(port), 'served')
     t.like(await reports.next('error'), { message: 'open EACCES: the descriptor cannot be adopted' })
     t.like(server.stats(), { accepted: 1, handedBack: 1, cut: 0 })
@@ -18,7 +18,7 @@ for (const how of ['serve', 'event']) {
 
 test('a connection that a thread cannot adopt goes back, and the worker tells of it', async (t) => {
   const env = { ...process.env, FAILURES: '1', HOW: 'serve' }
-  const { server, reports, port } = await startThreads(t, 'cannot-open', { env })
+  const { server, reports, port } = await startThreads(t, 'cannot-adopt', { env })
   t.is(await ask(port), 'served')
   await reports.next('error')
   t.like(server.stats(), { accepted: 1, handedBack: 1, cut: 0 })
@@ -28,13 +28,13 @@ test('a worker that can adopt nothing is not ready, and is told why', async (t) 
   const server = startServer(t)
   await listen(server)
   const env = { ...process.env, FAILURES: '1000', HOW: 'connect' }
-  const { pool, reports } = forkFixture(server, 'cannot-open', { env, restart: false })
+  const { pool, reports } = forkFixture(server, 'cannot-adopt', { env, restart: false })
   await t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
   t.like(await reports.next('connected'), { code: 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME' })
 })
 
 test("where Node's servers do not listen on handles, serve() throws one clear error", async (t) => {
-  const { reports } = await serve(t, 'cannot-listen')
+  const { reports } = await serve(t, 'refuse-handles')
   const { code, message } = await reports.next('served')
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME')
   t.regex(

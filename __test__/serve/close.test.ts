@@ -20,7 +20,7 @@ test('a server that has closed may be served again at once, by another client', 
 test('a client that closes takes no connections from one of the same port that came later', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { reports } = forkFixture(server, 'connect-again', { args: [String(port)] })
+  const { reports } = forkFixture(server, 'close-and-connect-again', { args: [String(port)] })
   const held = call(t, port)
   await reports.next('connected')
   for (let index = 0; index < 20; index++) t.is(await ask(port), 'second')

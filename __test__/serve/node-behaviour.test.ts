@@ -29,7 +29,7 @@ for (const [kind, listeners] of [
 }
 
 test('net.Socket.prototype.connect is not called by a worker that serves', async (t) => {
-  const { reports, port } = await serve(t, 'patched-connect')
+  const { reports, port } = await serve(t, 'count-connect-calls')
   t.is(await ask(port), 'served')
   t.like(await reports.next('connection'), { calls: 0 })
 })
@@ -41,7 +41,7 @@ for (const how of ['serve', 'event']) {
     // They wait first, so that many come in one turn.
     const callers = Array.from({ length: 40 }, () => call(t, port).say('hello'))
     await until(() => server.stats().queued === 40)
-    const { reports } = forkFixture(server, 'enter-context', { env: { ...process.env, HOW: how } })
+    const { reports } = forkFixture(server, 'enter-async-context', { env: { ...process.env, HOW: how } })
     for (const caller of callers) await caller.answer()
     for (let index = 0; index < 20; index++) await ask(port)
     const entered = new Set(reports.all.map((report) => report['entered']))

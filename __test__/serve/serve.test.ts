@@ -90,7 +90,7 @@ for (const framework of ['express', 'fastify']) {
 }
 
 test("Fastify's onReady hooks run, and its onListen hooks do not, as the README says", async (t) => {
-  const { port } = await serve(t, 'fastify-hooks')
+  const { port } = await serve(t, 'report-fastify-hooks')
   t.is((await fetchOnce(port, { path: '/' })).body, '["onReady"]')
 })
 

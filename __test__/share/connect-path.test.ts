@@ -44,7 +44,7 @@ function close(reason: number, detail = 0): Buffer {
 
 test('a worker that is there before its server joins when that comes, and again when it comes back', async (t) => {
   const path = somewhere(t)
-  const member = run(t, 'member', { args: [path] })
+  const member = run(t, 'join', { args: [path] })
   t.is(await member.line(), 'lost ENOENT')
   for (const round of [0, 1, 2]) {
     const { server, port } = await shareAt(t, path)
@@ -65,15 +65,15 @@ test('a worker that is there before its server joins when that comes, and again 
 
 test('a connection that is being answered goes on when the server is killed, and beside the next server', async (t) => {
   const path = somewhere(t)
-  const first = run(t, 'sharing-parent', { args: [path] })
+  const first = run(t, 'share-path', { args: [path] })
   const port = Number(await first.line())
-  const member = run(t, 'member', { args: [path, '{"port":0}'] })
+  const member = run(t, 'join', { args: [path, '{"port":0}'] })
   t.is(await first.line(), `worker ${member.process.pid}`)
   const holding = call(t, port)
   await holding.heard('holds')
   first.process.kill('SIGKILL')
   await first.exit()
-  const second = run(t, 'sharing-parent', { args: [path, String(port)] })
+  const second = run(t, 'share-path', { args: [path, String(port)] })
   t.is(await second.line(), String(port))
   t.is(await second.line(), `worker ${member.process.pid}`)
   const beside = call(t, port)
@@ -92,7 +92,7 @@ test('a connection that is being answered goes on when the server is killed, and
 test('calls of accept() wait on across a restart', async (t) => {
   const path = somewhere(t)
   const { server, port } = await shareAt(t, path)
-  const member = run(t, 'member-accepts', { args: [path, '3'] })
+  const member = run(t, 'join-and-accept', { args: [path, '3'] })
   t.is(await member.line(), 'joined')
   t.is(await ask(port), `to ${member.process.pid}`)
   t.is(await member.line(), 'accepted')
@@ -122,7 +122,7 @@ test('what serves HTTP goes on at the next server, keeps connections alive there
       asked.on('error', reject).end()
     })
   const { server, port } = await shareAt(t, path)
-  const member = run(t, 'member-serves', { args: [path] })
+  const member = run(t, 'join-and-serve-http', { args: [path] })
   const text = `from ${member.process.pid}`
   t.is(await member.line(), 'joined')
   t.like(await get(port), { text, connection: 'keep-alive' })
@@ -141,7 +141,7 @@ test('of two clients of one path each has its port, and they are one worker', as
   const server = startServer(t)
   const [one, other] = [await listen(server), await listen(server)]
   const share = await server.share(path)
-  const member = run(t, 'member-two-ports', { args: [path, String(one), String(other)] })
+  const member = run(t, 'join-with-two-ports', { args: [path, String(one), String(other)] })
   await once(server, 'worker')
   t.is(await ask(one), `one of ${member.process.pid}`)
   t.is(await ask(other), `other of ${member.process.pid}`)
@@ -163,10 +163,10 @@ for (const [what, reason, words] of [
       tries += 1
       socket.end(reason)
     })
-    const member = run(t, 'member-accepts', { args: [path] })
+    const member = run(t, 'join-and-accept', { args: [path] })
     t.is(await member.line(), 'rejected ERR_SOCKETSERVER_REFUSED')
     t.is(await member.exit(), 0)
-    const telling = run(t, 'member', { args: [path] })
+    const telling = run(t, 'join', { args: [path] })
     t.is(
       await telling.line(),
       `error ERR_SOCKETSERVER_REFUSED The server at ${path} does not let this process in: ${words}`,
@@ -184,7 +184,7 @@ test('a server that is full, is busy or breaks off is tried again, with longer a
     if (times.length % 2 === 0) socket.end(close(6, 1))
     else socket.destroy()
   })
-  const member = run(t, 'member', { args: [path, '{"reconnect":{"minDelay":20,"maxDelay":160}}'] })
+  const member = run(t, 'join', { args: [path, '{"reconnect":{"minDelay":20,"maxDelay":160}}'] })
   await until(() => times.length === 8)
   t.true(member.lines.includes('lost ERR_SOCKETSERVER_REFUSED'))
   t.true(member.lines.includes('lost ERR_SOCKETSERVER_CONNECTION_LOST'))
@@ -196,7 +196,7 @@ test('a server that is full, is busy or breaks off is tried again, with longer a
 test('what speaks another protocol there is an error, and tried again', async (t) => {
   const path = somewhere(t)
   await impostor(t, path, (socket) => socket.write('220 mail.example.com ESMTP\r\n'))
-  const member = run(t, 'member', { args: [path] })
+  const member = run(t, 'join', { args: [path] })
   t.regex(await member.line(), /^error ERR_SOCKETSERVER_PROTOCOL .*broke the protocol: unknown frame kind/)
   t.is(await member.line(), 'lost ERR_SOCKETSERVER_PROTOCOL')
   await until(() => member.lines.length >= 4)
@@ -205,12 +205,12 @@ test('what speaks another protocol there is an error, and tried again', async (t
 test('without reconnecting, a server that is not there is the end, and so is one that goes', async (t) => {
   const path = somewhere(t)
   const options = { args: [path, '{"reconnect":false}'] }
-  const early = run(t, 'member', options)
+  const early = run(t, 'join', options)
   t.is(await early.line(), `error ENOENT connect ENOENT: no such file or directory ${path}`)
   t.is(await early.line(), 'close')
   t.is(await early.exit(), 0)
   const { server } = await shareAt(t, path)
-  const member = run(t, 'member', options)
+  const member = run(t, 'join', options)
   t.is(await member.line(), 'joined 0')
   server.destroy()
   t.regex(await member.line(), /^error ERR_SOCKETSERVER_CONNECTION_LOST/)
@@ -220,7 +220,7 @@ test('without reconnecting, a server that is not there is the end, and so is one
 
 test('a path that can never be joined is told of at once', async (t) => {
   const directory = temporaryDirectory(t)
-  const member = run(t, 'member', { args: [join(directory, 'x'.repeat(120))] })
+  const member = run(t, 'join', { args: [join(directory, 'x'.repeat(120))] })
   t.regex(await member.line(), /^error ENAMETOOLONG connect ENAMETOOLONG/)
   t.is(await member.exit(), 0)
 })
@@ -229,7 +229,7 @@ for (const state of ['joined', 'lost']) {
   test(`a client without a reference does not keep its process, ${state}`, async (t) => {
     const path = somewhere(t)
     if (state === 'joined') await shareAt(t, path)
-    const member = run(t, 'member-unreferenced', { args: [path, state] })
+    const member = run(t, 'join-unreferenced', { args: [path, state] })
     t.is(await member.exit(), 0)
   })
 }

@@ -31,7 +31,7 @@ async function stage(t: ExecutionContext, options: { helloTimeout?: number } = {
   server.on('error', (error) => errors.push(error))
   const port = await listen(server)
   await server.share(path, options)
-  const decent = run(t, 'member', { args: [path] }).process.pid ?? 0
+  const decent = run(t, 'join', { args: [path] }).process.pid ?? 0
   await once(server, 'worker')
   return { server, path, port, decent, errors }
 }
@@ -103,7 +103,7 @@ linuxTest('one that is killed, or breaks off, gives what it had not taken to ano
 linuxTest('one that is stopped keeps nobody waiting who is not its own, and goes on afterwards', async (t) => {
   const scene = await stage(t)
   const { port, decent, server } = scene
-  const other = run(t, 'member', { args: [scene.path] })
+  const other = run(t, 'join', { args: [scene.path] })
   await once(server, 'worker')
   await stop(t, decent)
   for (let index = 0; index < 10; index++) t.is(await ask(port, 'x'), `${other.process.pid} holds, and says x`)
@@ -120,7 +120,7 @@ linuxTest('those that connect and say nothing have no part in the server, and ke
   await until(() => server.stats().refused >= 300 - 64)
   // Of those that had to go neither end is left, and of the others there are no more than the lobby holds.
   await until(() => descriptors() <= before + 2 * 64 + 1)
-  run(t, 'member', { args: [path] })
+  run(t, 'join', { args: [path] })
   await once(server, 'worker')
   t.is(server.stats().workers, 2)
   t.regex(await ask(port, 'x'), /holds, and says x/)

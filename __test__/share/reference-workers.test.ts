@@ -187,7 +187,7 @@ for (const language of OTHERS) {
   test.serial(`${language}: a client that it serves has its answer even if the server is killed`, async (t) => {
     if (isLeftOut(t, language)) return
     const path = join(temporaryDirectory(t), 'ctl')
-    const parent = run(t, 'sharing-parent', { args: [path] })
+    const parent = run(t, 'share-path', { args: [path] })
     const port = Number(await parent.line())
     const worker = start(t, language, path)
     t.is(await parent.line(), `worker ${worker.pid}`)

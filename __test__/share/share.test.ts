@@ -23,7 +23,7 @@ test('a process that nobody here started joins, answers, is shown as a worker, a
   const share = await server.share(path)
   t.is(share.path, path)
   const joined = once(server, 'worker')
-  const program = run(t, 'member', { args: [path] })
+  const program = run(t, 'join', { args: [path] })
   const [worker]: WorkerHandle[] = await joined
   t.like(worker, { id: 1, pid: program.process.pid, threadId: undefined, generation: 0, restarts: 0, state: 'ready' })
   t.like(worker, { process: undefined, thread: undefined, path, uid: process.getuid?.(), gid: process.getgid?.() })
@@ -74,14 +74,14 @@ test('a path on which somebody answers is in use, and so is one that is no socke
 
 test('what a killed server has left is replaced', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
-  const parent = run(t, 'sharing-parent', { args: [path] })
+  const parent = run(t, 'share-path', { args: [path] })
   await parent.line()
   parent.process.kill('SIGKILL')
   await parent.exit()
   t.true(existsSync(path))
   const server = startServer(t)
   await server.share(path)
-  run(t, 'member', { args: [path] })
+  run(t, 'join', { args: [path] })
   await once(server, 'worker')
   t.pass()
 })
@@ -93,11 +93,11 @@ test('a share that is closed retires its workers, and no others', async (t) => {
   const port = await listen(server)
   const closing = await server.share(one, { drainTimeout: 60_000 })
   const staying = await server.share(other)
-  const first = run(t, 'member', { args: [one] })
+  const first = run(t, 'join', { args: [one] })
   await until(() => closing.workers.length === 1)
   const holding = call(t, port)
   await holding.heard('holds')
-  run(t, 'member', { args: [other] })
+  run(t, 'join', { args: [other] })
   await until(() => staying.workers.length === 1)
   const closed = closing.close()
   t.false(existsSync(one))
@@ -123,7 +123,7 @@ test('a worker that does not finish in time loses its channel and keeps its conn
   const server = startServer(t)
   const port = await listen(server)
   const share = await server.share(path, { drainTimeout: 50 })
-  const program = run(t, 'member', { args: [path] })
+  const program = run(t, 'join', { args: [path] })
   await once(server, 'worker')
   const holding = call(t, port)
   await holding.heard('holds')
@@ -140,7 +140,7 @@ test('a worker that joined and closes its client is draining at once, while it s
   const server = startServer(t)
   const port = await listen(server)
   const share = await server.share(path)
-  run(t, 'member', { args: [path] })
+  run(t, 'join', { args: [path] })
   await once(server, 'worker')
   const holding = call(t, port)
   await holding.heard('holds')
@@ -192,7 +192,7 @@ rootTest('another user is not let in unless it is allowed, even where the path i
   // In the abstract namespace there is no mode and no directory in the way.
   const name = `\0socketserver-${process.pid}-${directory}`
   const closed = await server.share(name)
-  const stranger = run(t, 'member', { args: [`@${name.slice(1)}`], ...nobody })
+  const stranger = run(t, 'join', { args: [`@${name.slice(1)}`], ...nobody })
   t.is(
     await stranger.line(),
     `error ERR_SOCKETSERVER_REFUSED The server at ${name} does not let this process in: this user may not join there`,
@@ -204,7 +204,7 @@ rootTest('another user is not let in unless it is allowed, even where the path i
   await closed.close()
   for (const allow of [{ uids: [nobody.uid] }, { gids: [nobody.gid] }]) {
     const share = await server.share(name, { allow })
-    const member = run(t, 'member', { args: [`@${name.slice(1)}`], ...nobody })
+    const member = run(t, 'join', { args: [`@${name.slice(1)}`], ...nobody })
     await until(() => share.workers.length === 1)
     t.like(share.workers, [{ pid: member.process.pid, ...nobody }])
     await share.close()
@@ -228,7 +228,7 @@ test('a server that drains shares nothing new, and one that is destroyed ends th
   const path = join(temporaryDirectory(t), 'ctl')
   const server = startServer(t)
   await server.share(path)
-  const member = run(t, 'member', { args: [path] })
+  const member = run(t, 'join', { args: [path] })
   await once(server, 'worker')
   await server.drain()
   t.like(await t.throwsAsync(server.share(`${path}2`)), { code: 'ERR_SOCKETSERVER_CLOSED' })

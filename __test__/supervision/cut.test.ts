@@ -61,7 +61,7 @@ test('what a retired worker does not finish by drainTimeout is ended and told; i
 
 test('a worker that does not leave gets SIGTERM after drainTimeout, and SIGKILL after killTimeout', async (t) => {
   const options = { drainTimeout: 100, killTimeout: 1000 }
-  const { server, pool, reports, port } = await serve(t, 'stuck', {
+  const { server, pool, reports, port } = await serve(t, 'block-when-told', {
     ...options,
     env: { ...process.env, BLOCK: '60000' },
   })
@@ -75,7 +75,7 @@ test('a worker that does not leave gets SIGTERM after drainTimeout, and SIGKILL 
   t.deepEqual(exits, ['SIGTERM'])
   t.true(await isCut(caller))
 
-  const deaf = server.fork(require.resolve('./fixtures/deaf'), { workers: 1, ...options })
+  const deaf = server.fork(require.resolve('./fixtures/ignore-sigterm'), { workers: 1, ...options })
   await deaf.ready
   await deaf.close()
   t.deepEqual(exits, ['SIGTERM', 'SIGKILL'])

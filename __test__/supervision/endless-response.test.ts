@@ -16,7 +16,10 @@ for (const [where, start] of [
   ['thread', startThreads],
 ] as const) {
   test(`close() ends an endless response of a ${where} after its timeout, and not killTimeout later`, async (t) => {
-    const { server, port } = await start(t, 'stream-events', { drainTimeout: NEVER, server: { killTimeout: NEVER } })
+    const { server, port } = await start(t, 'stream-endless-events', {
+      drainTimeout: NEVER,
+      server: { killTimeout: NEVER },
+    })
     const cuts: unknown[] = []
     server.on('cut', (_worker, info) => cuts.push(info))
     const caller = call(t, port).say(requestText('/events'))
@@ -29,7 +32,7 @@ for (const [where, start] of [
 
 test('close() waits for closeTimeout of its server', async (t) => {
   const options = { closeTimeout: 200, killTimeout: NEVER }
-  const { server, port } = await serve(t, 'stream-events', { drainTimeout: NEVER, server: options })
+  const { server, port } = await serve(t, 'stream-endless-events', { drainTimeout: NEVER, server: options })
   const caller = call(t, port).say(requestText('/events'))
   await caller.heard('data: event')
   await server.close()
@@ -37,7 +40,7 @@ test('close() waits for closeTimeout of its server', async (t) => {
 })
 
 linuxTest('SIGTERM to the parent ends an endless response by default, and the parent exits with 1', async (t) => {
-  const parent = run(t, 'parent-with-signals-option', { args: ['stream-events'], env: { KILL: '5000' } })
+  const parent = run(t, 'parent-with-signals-option', { args: ['stream-endless-events'], env: { KILL: '5000' } })
   const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
   const caller = call(t, port).say(requestText('/events'))
   await caller.heard('data: event')

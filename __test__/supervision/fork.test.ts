@@ -14,7 +14,7 @@ import { within } from '../helpers/within.js'
 
 test('workers get the arguments, the options of Node and the environment that they are given', async (t) => {
   const server = startServer(t)
-  const { reports } = forkFixture(server, 'tell-environment', {
+  const { reports } = forkFixture(server, 'report-environment', {
     args: ['first', '--second=2', ''],
     execArgv: ['--no-deprecation'],
     env: { PATH: process.env['PATH'], COLOUR: 'green' },
@@ -31,7 +31,7 @@ test("workers inherit the parent's environment, but no other worker's channel", 
   process.env['SOCKETSERVER_TEST'] = 'inherited'
   t.teardown(() => delete process.env['SOCKETSERVER_TEST'])
   const server = startServer(t)
-  const { pool, reports } = forkFixture(server, 'tell-environment', { workers: 2, silent: true })
+  const { pool, reports } = forkFixture(server, 'report-environment', { workers: 2, silent: true })
   await pool.ready
   for (let i = 0; i < 2; i++) t.like((await reports.next('started'))['env'], { SOCKETSERVER_TEST: 'inherited' })
   t.is(process.env['SOCKETSERVER_CHANNEL'], undefined)
@@ -39,7 +39,7 @@ test("workers inherit the parent's environment, but no other worker's channel", 
 
 test('workers run in cwd, and their entry is found there', async (t) => {
   const directory = realpathSync(temporaryDirectory(t))
-  writeFileSync(join(directory, 'worker.js'), `require(${JSON.stringify(fixture('tell-environment'))})`)
+  writeFileSync(join(directory, 'worker.js'), `require(${JSON.stringify(fixture('report-environment'))})`)
   const server = startServer(t)
   for (const entry of ['./worker.js', './worker', 'worker.js']) {
     const pool = server.fork(entry, { workers: 1, cwd: directory, silent: true })
@@ -56,7 +56,11 @@ test('workers run in cwd, and their entry is found there', async (t) => {
 test('an entry may be a path or a file URL', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  for (const entry of [fixture('hello'), pathToFileURL(fixture('hello')), pathToFileURL(fixture('hello')).href]) {
+  for (const entry of [
+    fixture('describe-connection'),
+    pathToFileURL(fixture('describe-connection')),
+    pathToFileURL(fixture('describe-connection')).href,
+  ]) {
     const pool = server.fork(entry, { workers: 1, args: [String(port)] })
     await pool.ready
     t.is(JSON.parse(await ask(port)).pid, pool.workers[0]?.pid)
@@ -73,7 +77,7 @@ test('silent, and stdio by words and by lists, have the meaning they have in chi
     { stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'] },
   ]
   for (const options of cases) {
-    const { pool } = forkFixture(server, 'tell-environment', options)
+    const { pool } = forkFixture(server, 'report-environment', options)
     const output = pool.workers[0]?.process.stdout
     const said = output ? text(output) : Promise.resolve('no output')
     await pool.ready
@@ -94,7 +98,7 @@ test("a worker's messages are between it and whoever listens, and do not keep a 
 test('a pool has as many workers as the machine runs at once, if nobody says how many', async (t) => {
   const { availableParallelism } = await import('node:os')
   const server = startServer(t)
-  const pool = server.fork(fixture('hello'))
+  const pool = server.fork(fixture('describe-connection'))
   t.is(pool.size, availableParallelism())
   await pool.ready
   t.is(pool.workers.length, availableParallelism())

@@ -47,7 +47,7 @@ linuxTest('a worker that listens by itself is told so, where, and what to write 
 })
 
 test('serve() of a server that listens by itself throws at once, in whatever form it was told to', async (t) => {
-  const { reports } = await serve(t, 'serve-what-listens', { args: [temporaryDirectory(t)] })
+  const { reports } = await serve(t, 'serve-listening-servers', { args: [temporaryDirectory(t)] })
   await reports.next('done')
   const tried = reports.all.filter(({ event }) => event !== 'done')
   t.is(tried.length, 9)
@@ -62,12 +62,14 @@ test('a cwd that is no directory is named, when workers are started and when one
   writeFileSync(file, '')
   const server = startServer(t)
   for (const cwd of [missing, file]) {
-    const error = t.throws(() => server.fork(fixture('hello'), { workers: 1, cwd }), { instanceOf: TypeError })
+    const error = t.throws(() => server.fork(fixture('describe-connection'), { workers: 1, cwd }), {
+      instanceOf: TypeError,
+    })
     t.like(error, { code: 'ERR_INVALID_ARG_VALUE' })
     t.is(error?.message, `The "options.cwd" property must be an existing directory. Received '${cwd}'`)
   }
   mkdirSync(missing)
-  const { pool } = forkFixture(server, 'hello', { cwd: missing, restart: { minDelay: 1, minUptime: 0 } })
+  const { pool } = forkFixture(server, 'describe-connection', { cwd: missing, restart: { minDelay: 1, minUptime: 0 } })
   await pool.ready
   rmdirSync(missing)
   const told = new Promise<Error>((resolve) => server.once('error', resolve))

@@ -28,7 +28,7 @@ test('every change of state is an event and a message, and handles tell since wh
     seen.push(`${id} ${from} ${state}`)
     t.true(Math.abs(since.getTime() - Date.now()) < 1000)
   })
-  const pool = server.fork(fixture('tokens'), { workers: 1, execArgv: [] })
+  const pool = server.fork(fixture('answer-tokens'), { workers: 1, execArgv: [] })
   await pool.ready
   await pool.resize(0)
   t.deepEqual(seen, ['1 start', '1 starting ready', '1 ready draining', '1 draining exited'])
@@ -36,7 +36,7 @@ test('every change of state is an event and a message, and handles tell since wh
 })
 
 test('handles count what they hold and have handled, and stats() adds workers up', async (t) => {
-  const { server, pool, port } = await serve(t, 'tokens', { workers: 2 })
+  const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 2 })
   for (let i = 0; i < 10; i++) await ask(port, 'token\n')
   await until(() => pool.workers.reduce((sum, { handled }) => sum + handled, 0) === 10)
   t.like(server.stats(), { states: { starting: 0, ready: 2, draining: 0 }, restarts: 0, reloads: 0, stalls: 0, cut: 0 })
@@ -48,7 +48,7 @@ test('handles count what they hold and have handled, and stats() adds workers up
 })
 
 async function story(t: ExecutionContext, debug: string): Promise<string> {
-  const parent = run(t, 'parent-of', { args: ['tokens', '1'], env: { NODE_DEBUG: debug } })
+  const parent = run(t, 'parent-of-fixture', { args: ['answer-tokens', '1'], env: { NODE_DEBUG: debug } })
   const { port }: { port: number } = JSON.parse(await parent.line())
   await ask(port, 'token\n')
   parent.process.kill('SIGTERM')

@@ -9,7 +9,7 @@ import { until } from '../helpers/until.js'
 linuxTest(
   'orphans end what they have not finished by drainTimeout, and themselves if something else holds them',
   async (t) => {
-    const parent = run(t, 'parent-with-deadline', { args: ['never-done'], env: { DRAIN: '700', KILL: '200' } })
+    const parent = run(t, 'parent-with-timeouts', { args: ['keep-connections'], env: { DRAIN: '700', KILL: '200' } })
     const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
     const callers = [1, 2, 3, 4].map(() => call(t, port))
     for (const caller of callers) await caller.heard('kept')
@@ -25,7 +25,7 @@ linuxTest(
 )
 
 linuxTest('an orphan that is stopped by a signal ends by it, although its parent took signals for it', async (t) => {
-  const parent = run(t, 'parent-with-signals-option', { args: ['never-done'], env: { DRAIN: '20000' } })
+  const parent = run(t, 'parent-with-signals-option', { args: ['keep-connections'], env: { DRAIN: '20000' } })
   const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
   const caller = call(t, port)
   await caller.heard('kept')

@@ -14,7 +14,7 @@ test('pool.ready resolves when every worker has connected, and each is told of',
   const server = startServer(t)
   const told: WorkerHandle[] = []
   server.on('worker', (worker) => told.push(worker))
-  const { pool } = forkFixture(server, 'hello', { workers: 3 })
+  const { pool } = forkFixture(server, 'describe-connection', { workers: 3 })
   t.deepEqual(
     pool.workers.map(({ state }) => state),
     ['starting', 'starting', 'starting'],
@@ -41,7 +41,7 @@ test('handles tell id, pid, generation, state and leases', async (t) => {
 })
 
 test('resize() upwards resolves when the new workers have connected', async (t) => {
-  const { server, pool } = await serve(t, 'hello')
+  const { server, pool } = await serve(t, 'describe-connection')
   await pool.resize(3)
   t.is(pool.size, 3)
   t.deepEqual(
@@ -101,7 +101,7 @@ test('a worker that is retired while it holds a connection gets no more, and exi
 test('a pool of none is a pool: connections wait until it is larger', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { pool } = forkFixture(server, 'hello', { workers: 0 })
+  const { pool } = forkFixture(server, 'describe-connection', { workers: 0 })
   await pool.ready
   t.deepEqual([pool.size, pool.workers.length], [0, 0])
   const caller = call(t, port)
@@ -113,7 +113,7 @@ test('a pool of none is a pool: connections wait until it is larger', async (t) 
 test('pools of one server share its queue', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const pools = [forkFixture(server, 'hello').pool, forkFixture(server, 'hello').pool]
+  const pools = [forkFixture(server, 'describe-connection').pool, forkFixture(server, 'describe-connection').pool]
   for (const pool of pools) await pool.ready
   const pids = new Set(pools.flatMap((pool) => pool.workers.map(({ pid }) => pid)))
   const seen = new Set<number>()
@@ -128,7 +128,7 @@ for (const [policy, does, spread] of [
   ['round-robin', 'gives to each in turn, whatever it holds', [2, 4]],
 ] as const) {
   test(`${policy} ${does}`, async (t) => {
-    const { server, pool, port } = await serve(t, 'tell-pid', { workers: 2, server: { policy } })
+    const { server, pool, port } = await serve(t, 'say-pid-and-hold', { workers: 2, server: { policy } })
     const hold = async (): Promise<Caller> => {
       const caller = call(t, port)
       await caller.heard('\n')
@@ -155,7 +155,11 @@ for (const [policy, does, spread] of [
 }
 
 test('first fills one worker before the next gets any, and goes back to it', async (t) => {
-  const { server, pool, port } = await serve(t, 'limited', { workers: 3, args: ['2'], server: { policy: 'first' } })
+  const { server, pool, port } = await serve(t, 'echo-with-concurrency', {
+    workers: 3,
+    args: ['2'],
+    server: { policy: 'first' },
+  })
   const fullest: number[] = []
   // As above, it may come out differently once in a while.
   await until(async () => {
@@ -176,7 +180,7 @@ test('first fills one worker before the next gets any, and goes back to it', asy
 onLinux('workers that come and go leave no descriptor behind', async (t) => {
   const server = startServer(t)
   await listen(server)
-  const { pool } = forkFixture(server, 'hello')
+  const { pool } = forkFixture(server, 'describe-connection')
   await pool.ready
   await pool.resize(0)
   const before = descriptors()
@@ -189,7 +193,7 @@ onLinux('workers that come and go leave no descriptor behind', async (t) => {
 })
 
 test("a worker's end is told by 'exit', with how it ended", async (t) => {
-  const { server, pool } = await serve(t, 'hello', { restart: false })
+  const { server, pool } = await serve(t, 'describe-connection', { restart: false })
   const [worker] = pool.workers
   const exited = once(server, 'exit')
   worker?.process.kill('SIGTERM')
@@ -200,7 +204,7 @@ test("a worker's end is told by 'exit', with how it ended", async (t) => {
 })
 
 test('SIGUSR1 starts one more worker where the parent says so', async (t) => {
-  const parent = run(t, 'parent-with-signal')
+  const parent = run(t, 'resize-on-sigusr1')
   const port = Number(await parent.line())
   parent.process.kill('SIGUSR1')
   t.is(await parent.line(), '2')

@@ -4,7 +4,7 @@ import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
 test('a worker that has handled maxConnections is replaced by a fresh one, and nobody is refused meanwhile', async (t) => {
-  const { server, pool, port } = await serve(t, 'tokens', { maxConnections: 20 })
+  const { server, pool, port } = await serve(t, 'answer-tokens', { maxConnections: 20 })
   const [first] = pool.workers
   for (let i = 0; i < 20; i++) t.regex(await ask(port, `${i}\n`), new RegExp(` ${i}\n`))
   await until(() => first?.handled === 20)
@@ -21,7 +21,7 @@ test('a worker that has handled maxConnections is replaced by a fresh one, and n
 })
 
 test('a worker that is maxLifetime old is replaced by a fresh one', async (t) => {
-  const { pool } = await serve(t, 'tokens', { workers: 2, maxLifetime: 500 })
+  const { pool } = await serve(t, 'answer-tokens', { workers: 2, maxLifetime: 500 })
   const started = performance.now()
   const old = pool.workers
   await until(() => old.every(({ state }) => state === 'exited'))
@@ -31,7 +31,7 @@ test('a worker that is maxLifetime old is replaced by a fresh one', async (t) =>
 
 test('a worker whose resident memory exceeds maxMemory is replaced by a fresh one', async (t) => {
   const env = { ...process.env, MEGABYTES: '300' }
-  const { pool, port } = await serve(t, 'grow', { workers: 2, maxMemory: 200 * 2 ** 20, env })
+  const { pool, port } = await serve(t, 'allocate-when-told', { workers: 2, maxMemory: 200 * 2 ** 20, env })
   const [large, small] = pool.workers
   large?.process.send('grow')
   await until(() => large?.state === 'exited')

@@ -15,7 +15,7 @@ function errorsOf(server: Server): Error[] {
 }
 
 test('a worker that is killed is replaced, in its place, and the client of then is answered', async (t) => {
-  const { server, pool, port } = await serve(t, 'tokens', { workers: 2 })
+  const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 2 })
   const [victim, other] = pool.workers
   const exits: unknown[][] = []
   server.on('exit', (worker, code, signal) => exits.push([worker.id, worker.state, code, signal]))
@@ -35,7 +35,7 @@ test('a worker that is killed is replaced, in its place, and the client of then 
 })
 
 test('a pool with restart: false leaves the place empty, and resize() fills it', async (t) => {
-  const { server, pool } = await serve(t, 'tokens', { workers: 2, restart: false })
+  const { server, pool } = await serve(t, 'answer-tokens', { workers: 2, restart: false })
   pool.workers[0]?.process.kill('SIGKILL')
   await until(() => pool.workers.length === 1)
   t.is(pool.size, 2)
@@ -50,7 +50,12 @@ test('a worker that cannot start is reported at once, with its exit code and las
   const broken = join(temporaryDirectory(t), 'broken')
   writeFileSync(broken, '')
   const port = await listen(server)
-  const pool = server.fork(fixture('fail-while-file'), { workers: 1, args: [broken], silent: true, execArgv: [] })
+  const pool = server.fork(fixture('fail-while-file-exists'), {
+    workers: 1,
+    args: [broken],
+    silent: true,
+    execArgv: [],
+  })
   const error = await t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
   t.like(error, { exitCode: 7, stderr: 'the configuration is wrong' })
   t.regex(error.message, /exited with code 7 before it had connected.*\nthe configuration is wrong$/s)
@@ -70,7 +75,7 @@ test('after as many quick exits as a crash loop takes the pool says so, once, an
   const port = await listen(server)
   const answer = ask(port, 'early\n')
   const restart = { minDelay: 1, maxDelay: 300, crashLoop: 3 }
-  const pool = server.fork(fixture('fail-while-file'), { workers: 2, args: [broken], restart, silent: true })
+  const pool = server.fork(fixture('fail-while-file-exists'), { workers: 2, args: [broken], restart, silent: true })
   await t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
   const starts: WorkerHandle[] = []
   const isLoop = (error: Error): boolean => 'code' in error && error.code === 'ERR_SOCKETSERVER_CRASH_LOOP'
@@ -92,7 +97,7 @@ test('close() ends a pool that waits to start a worker again', async (t) => {
   const broken = join(temporaryDirectory(t), 'broken')
   writeFileSync(broken, '')
   const restart = { minDelay: 60_000, maxDelay: 60_000 }
-  const pool = server.fork(fixture('fail-while-file'), { workers: 1, args: [broken], restart, silent: true })
+  const pool = server.fork(fixture('fail-while-file-exists'), { workers: 1, args: [broken], restart, silent: true })
   await t.throwsAsync(pool.ready)
   await until(() => server.stats().restarts === 1)
   await server.close()
@@ -117,7 +122,7 @@ const BAD: readonly [string, object, string][] = [
 for (const [name, options, code] of BAD) {
   test(`fork() refuses ${JSON.stringify(options)}`, (t) => {
     const server = startServer(t)
-    const error = t.throws(() => server.fork(fixture('tokens'), options), { code })
+    const error = t.throws(() => server.fork(fixture('answer-tokens'), options), { code })
     t.true(error?.message.includes(`"options.${name}"`), error?.message)
   })
 }

@@ -103,7 +103,7 @@ test('a worker with clients of two ports gets SIGTERM after the last connection 
 })
 
 test('a worker without a handler of SIGTERM is left to finish its work, and exits by itself', async (t) => {
-  const { pool, reports } = await serve(t, 'work-after-drain', { killTimeout: NEVER })
+  const { pool, reports } = await serve(t, 'work-after-close', { killTimeout: NEVER })
   const [worker] = pool.workers
   await pool.close()
   t.is(reports.count('worked'), 1)

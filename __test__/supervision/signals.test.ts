@@ -12,7 +12,7 @@ interface Started {
 }
 
 async function start(t: ExecutionContext, delay: number, ...more: string[]): Promise<Started> {
-  const args = ['hold-and-tell', ...more]
+  const args = ['answer-in-halves', ...more]
   const parent = run(t, 'parent-with-signals-option', { args, env: { DELAY: String(delay) } })
   const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
   return { parent, port, pids }
@@ -49,7 +49,7 @@ linuxTest('a process that something else keeps alive is ended all the same', asy
 })
 
 linuxTest('without the option signals do what they do', async (t) => {
-  const parent = run(t, 'parent-of', { args: ['tokens', '1'] })
+  const parent = run(t, 'parent-of-fixture', { args: ['answer-tokens', '1'] })
   const { pids }: { pids: number[] } = JSON.parse(await parent.line())
   process.kill(pids[0] ?? 0, 'SIGINT')
   await until(() => !isRunning(pids[0] ?? 0))

@@ -16,7 +16,7 @@ for (const [kind, start] of [
 ] as const) {
   test(`a ${kind} whose event loop does not turn is told of once, with what it holds`, async (t) => {
     const options = { workers: 2, stallTimeout: 300, env: { ...process.env, BLOCK: '1500' } }
-    const { server, pool, reports, port } = await start(t, 'stuck', options)
+    const { server, pool, reports, port } = await start(t, 'block-when-told', options)
     const stalls = stallsOf(server)
     const [stuck] = pool.workers
     const held: Caller[] = []
@@ -46,7 +46,7 @@ for (const [kind, start] of [
 test('with replaceStalled, a stuck worker is replaced, and ends by its deadlines', async (t) => {
   const times = { stallTimeout: 200, drainTimeout: 200, killTimeout: 100 }
   const env = { ...process.env, BLOCK: '60000' }
-  const { server, pool, port } = await serve(t, 'stuck', { workers: 1, replaceStalled: true, ...times, env })
+  const { server, pool, port } = await serve(t, 'block-when-told', { workers: 1, replaceStalled: true, ...times, env })
   const held = call(t, port)
   await until(() => pool.workers[0]?.leases === 1)
   const [stuck] = pool.workers
@@ -59,7 +59,7 @@ test('with replaceStalled, a stuck worker is replaced, and ends by its deadlines
 })
 
 test('a worker that is busy but turns is not stalled, nor is one while its parent is stuck', async (t) => {
-  const { server, pool, port } = await serve(t, 'tokens', { workers: 1, stallTimeout: 200 })
+  const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 1, stallTimeout: 200 })
   const stalls = stallsOf(server)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)
   const began = performance.now()

@@ -53,7 +53,7 @@ test('a worker that exits before it has connected is an error of the server if n
 test('a program for workers that cannot be run rejects pool.ready with the cause', async (t) => {
   const server = startServer(t)
   const exited = once(server, 'exit')
-  const { pool } = forkFixture(server, 'hello', { execPath: '/no/such/node', restart: false })
+  const { pool } = forkFixture(server, 'describe-connection', { execPath: '/no/such/node', restart: false })
   const error = await t.throwsAsync(pool.ready, { instanceOf: SocketServerError })
   t.is(error?.['code'], 'ERR_SOCKETSERVER_WORKER_EXITED')
   t.regex(error?.message ?? '', /could not be started: spawn \/no\/such\/node ENOENT$/)
@@ -66,10 +66,10 @@ onLinux('what child_process.fork() throws is thrown, and no channel is left behi
   await listen(server)
   const before = descriptors()
   for (let i = 0; i < 10; i++) {
-    t.throws(() => server.fork(fixture('hello'), { stdio: ['pipe', 'pipe', 'pipe'] }), {
+    t.throws(() => server.fork(fixture('describe-connection'), { stdio: ['pipe', 'pipe', 'pipe'] }), {
       code: 'ERR_CHILD_PROCESS_IPC_REQUIRED',
     })
-    t.throws(() => Reflect.apply(server.fork, server, [fixture('hello'), { uid: 'root' }]), {
+    t.throws(() => Reflect.apply(server.fork, server, [fixture('describe-connection'), { uid: 'root' }]), {
       code: 'ERR_INVALID_ARG_TYPE',
     })
   }

@@ -27,7 +27,7 @@ linuxTest(
   async (t) => {
     const broken = join(temporaryDirectory(t), 'broken')
     writeFileSync(broken, '')
-    const parent = run(t, 'parent-of-suspect', { args: [broken] })
+    const parent = run(t, 'parent-of-failing-worker', { args: [broken] })
     const [first, second, loop] = [await parent.json(), await parent.json(), await parent.json()].map(Object)
     t.like(first, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7 })
     t.is(first.stderr, undefined, 'it had written to the standard error of its parent')
@@ -48,7 +48,7 @@ linuxTest(
 )
 
 linuxTest('a worker that starts at once has the standard error of its parent from the start', async (t) => {
-  const parent = run(t, 'parent-of-suspect', { args: ['/no/such/file'] })
+  const parent = run(t, 'parent-of-failing-worker', { args: ['/no/such/file'] })
   const { pid, restarts } = Object(await parent.json())
   t.is(restarts, 0)
   t.is(openOn(pid, 2), openOn(parent.process.pid ?? 0, 2))
@@ -58,7 +58,12 @@ test('the last lines of a thread that cannot start are in the error', async (t) 
   const broken = join(temporaryDirectory(t), 'broken')
   writeFileSync(broken, '')
   const server = startServer(t)
-  const pool = server.threads(fixture('fail-while-file'), { workers: 1, argv: [broken], stderr: true, restart: false })
+  const pool = server.threads(fixture('fail-while-file-exists'), {
+    workers: 1,
+    argv: [broken],
+    stderr: true,
+    restart: false,
+  })
   const error = await t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
   t.like(error, { exitCode: 7, stderr: WORDS })
   t.regex(error.message, new RegExp(`exited with code 7 before it had connected\\. Its last lines:\n${WORDS}$`))

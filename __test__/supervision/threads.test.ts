@@ -10,7 +10,7 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
 test('threads are workers: connect() works in them, and handles tell of them', async (t) => {
-  const { server, pool, port } = await startThreads(t, 'tokens', { workers: 2 })
+  const { server, pool, port } = await startThreads(t, 'answer-tokens', { workers: 2 })
   t.regex(await ask(port, 'token\n'), new RegExp(`^${process.pid} token`))
   t.deepEqual(
     pool.workers.map(({ id, state, generation, pid }) => ({ id, state, generation, pid })),
@@ -57,7 +57,7 @@ for (const [name, word, exitCode] of ENDS) {
   linuxSerial(
     `${name} ends its thread alone: what was not taken is answered by the next, and no descriptor is left`,
     async (t) => {
-      const { server, pool, port, reports } = await startThreads(t, 'end-when-told')
+      const { server, pool, port, reports } = await startThreads(t, 'end-as-client-asks')
       const errors: Error[] = []
       server.on('error', (error) => errors.push(error))
       const exits: unknown[] = []
@@ -125,7 +125,7 @@ linuxSerial('the same of a thread that has joined by a path', async (t) => {
 })
 
 linuxSerial('terminate() on a thread loses what it held and nothing else', async (t) => {
-  const { server, pool, port, reports } = await startThreads(t, 'end-when-told', { workers: 2 })
+  const { server, pool, port, reports } = await startThreads(t, 'end-as-client-asks', { workers: 2 })
   let before = Number.POSITIVE_INFINITY
   // The first round opens what stays open.
   for (let round = 1; round <= 3; round++) {
@@ -149,7 +149,7 @@ linuxSerial('terminate() on a thread loses what it held and nothing else', async
 test('a thread that cannot start is reported with its error', async (t) => {
   const server = startServer(t)
   server.on('error', () => {})
-  const pool = server.threads(fixture('broken'), { workers: 1 })
+  const pool = server.threads(fixture('throw-at-start'), { workers: 1 })
   const error = await t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
   t.regex(error.message, /thread \d+\) exited with code 1 before it had connected: broken on purpose/)
   t.like(error.cause, { message: 'broken on purpose' })
@@ -159,7 +159,7 @@ test('threads() refuses what a pool of threads cannot have', (t) => {
   const server = startServer(t)
   const bad = [{ env: SHARE_ENV }, { eval: true }, { transferList: [] }, { maxMemory: 2 ** 30 }]
   for (const options of bad) {
-    t.throws(() => server.threads(fixture('tokens'), Object(options)), { code: 'ERR_INVALID_ARG_VALUE' })
+    t.throws(() => server.threads(fixture('answer-tokens'), Object(options)), { code: 'ERR_INVALID_ARG_VALUE' })
   }
   t.throws(() => server.threads('/no/such/file.js'), { code: 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND' })
 })
