@@ -1,4 +1,4 @@
-// A parent hands its listening sockets to another process, which goes on where it was.
+// A parent hands its listening sockets to another process, which continues to serve them.
 
 import { existsSync, openSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,14 +10,14 @@ import { startServer } from '../helpers/served.js'
 import { next, streamPair } from '../helpers/streams.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
-test('another process takes the listening socket over, and answers who was in the backlog before', async (t) => {
+test('another process takes over the listening socket and answers the clients in its backlog', async (t) => {
   const [left, right] = DescriptorStream.pair()
   const old = run(t, 'hand-on-listener', { descriptors: [left.fd] })
   const successor = run(t, 'take-over-listener', { descriptors: [right.fd] })
   left.destroy()
   right.destroy()
   const { port } = JSON.parse(await old.line())
-  // The one fills the queue, so that the other stays in the kernel's backlog, where neither process has a hand in it.
+  // The first client fills the queue, so that the second stays in the kernel's backlog.
   const queued = call(t, port)
   await queued.connected()
   const waits = call(t, port).say('before\n')
@@ -32,14 +32,14 @@ test('another process takes the listening socket over, and answers who was in th
 
   t.like(JSON.parse(await waits.answer()), { localPort: port })
   t.like(JSON.parse(await ask(port)), { localPort: port })
-  // What the old one had accepted went with it.
+  // The old process had accepted this connection and took it along.
   await t.throwsAsync(queued.answer(), { code: 'ECONNRESET' })
   successor.process.kill('SIGTERM')
   t.is(await successor.exit(), 0)
   t.true(await refuses(port))
 })
 
-test('descriptors() are copies of the listening sockets, in order, and closing them changes nothing', async (t) => {
+test('descriptors() returns copies of the listening sockets in order, and closing them does not affect the server', async (t) => {
   const path = join(temporaryDirectory(t), 'socket')
   const server = startServer(t)
   t.deepEqual(server.descriptors(), [])
@@ -57,7 +57,7 @@ test('descriptors() are copies of the listening sockets, in order, and closing t
   t.throws(() => server.descriptors(), { code: 'ERR_SOCKETSERVER_CLOSED', message: /descriptors\(\) comes too late/ })
 })
 
-test('the file of a Unix socket that has been handed on stays for whoever has it', async (t) => {
+test('the file of a Unix socket that has been handed on is not removed by its first owner', async (t) => {
   const path = join(temporaryDirectory(t), 'socket')
   const old = startServer(t)
   await old.listen({ path })
@@ -71,7 +71,7 @@ test('the file of a Unix socket that has been handed on stays for whoever has it
   t.false(await refuses(path))
 })
 
-test('listen() takes a descriptor over only if it can listen on it', async (t) => {
+test('listen() takes over a descriptor only if it can listen on it', async (t) => {
   const server = startServer(t)
   using device = Descriptor.from({ fd: openSync('/dev/null', 'r') })
   await t.throwsAsync(server.listen({ fd: device }), { code: 'ENOTSOCK' })

@@ -1,5 +1,5 @@
-// Whatever a descriptor is of, it travels, and is of the same at the other end. For a UDP socket Node has no documented way
-// to its number, and memory no name: see descriptor-languages.test.ts.
+// Descriptors of each kind are sent and received. UDP sockets and memory are in languages.test.ts: Node has no documented
+// way to the descriptor of a UDP socket, and anonymous memory has no path.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,8 +17,8 @@ import { next, streamPair } from '../helpers/streams.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { within } from '../helpers/within.js'
 
-/** Sends one descriptor there and gives what arrives. */
-async function travelled(t: ExecutionContext, source: DescriptorSource): Promise<Descriptor> {
+/** Sends one descriptor through a stream and returns the received one. */
+async function sendAndReceive(t: ExecutionContext, source: DescriptorSource): Promise<Descriptor> {
   const [left, right] = streamPair(t)
   await left.send('.', [source])
   const [descriptor] = (await next(right)).descriptors
@@ -39,7 +39,7 @@ function portOf(server: Server): number {
   return typeof address === 'object' && address !== null ? address.port : 0
 }
 
-test('a file travels, from its handle, its number and its descriptor', async (t) => {
+test('a file is sent by its FileHandle, its number or its Descriptor', async (t) => {
   const path = join(temporaryDirectory(t), 'file')
   writeFileSync(path, 'contents')
   const handle = await open(path)
@@ -47,17 +47,17 @@ test('a file travels, from its handle, its number and its descriptor', async (t)
   using own = Descriptor.from({ fd: openSync(path, 'r') })
   const { ino } = statSync(path)
   for (const source of [handle, handle.fd, own]) {
-    const descriptor = await travelled(t, source)
+    const descriptor = await sendAndReceive(t, source)
     t.is(descriptor.kind, 'file')
     t.is(fstatSync(descriptor.fd).ino, ino)
     const buffer = Buffer.alloc(8)
     readSync(descriptor.fd, buffer, 0, 8, 0)
     t.is(buffer.toString(), 'contents')
   }
-  t.is((await handle.stat()).ino, ino, 'what was lent is still open')
+  t.is((await handle.stat()).ino, ino, 'the file handle is still open')
 })
 
-test('a handle that is closed right after send() was called has travelled', async (t) => {
+test('a file handle that is closed right after the call of send() arrives', async (t) => {
   const [left, right] = streamPair(t)
   const handle = await open(__filename)
   const sent = left.send('.', [handle])
@@ -68,9 +68,9 @@ test('a handle that is closed right after send() was called has travelled', asyn
   descriptor?.close()
 })
 
-test('a pipe travels, and is read at the other end', async (t) => {
+test('a pipe can be sent and then read', async (t) => {
   const [left, right] = streamPair(t)
-  // Node's own pipes to its children are Unix sockets; a shell's are pipes.
+  // Node connects its children by Unix sockets; a shell uses pipes.
   const relay = [process.execPath, fixture('send-stdin')]
   const shell = spawn('/bin/sh', ['-c', 'echo through a pipe | "$0" "$1"', ...relay], {
     stdio: ['ignore', 'ignore', 'inherit', left.fd],
@@ -82,9 +82,9 @@ test('a pipe travels, and is read at the other end', async (t) => {
   t.is(await text(createReadStream('', { fd: pipe?.release() ?? -1 })), 'through a pipe\n')
 })
 
-test('a listening socket travels from its server, and listens on', async (t) => {
+test('a listening socket can be sent by its net.Server and continues to listen', async (t) => {
   const server = await listening(t)
-  const descriptor = await travelled(t, server)
+  const descriptor = await sendAndReceive(t, server)
   t.is(descriptor.kind, 'listener')
   const port = portOf(server)
   server.close()
@@ -94,16 +94,16 @@ test('a listening socket travels from its server, and listens on', async (t) => 
   t.is(await ask(port), 'successor')
 })
 
-test('a connection travels from its socket, and is a socket again', async (t) => {
+test('a connection can be sent by its net.Socket and becomes a socket again', async (t) => {
   for (const where of [0, join(temporaryDirectory(t), 'socket')]) {
     const server = await listening(t, where)
     const client = typeof where === 'string' ? connect(where) : connect(portOf(server), '127.0.0.1')
     t.teardown(() => client.destroy())
     const [connection]: Socket[] = await once(server, 'connection')
-    const descriptor = await travelled(t, connection ?? 0)
+    const descriptor = await sendAndReceive(t, connection ?? 0)
     t.is(descriptor.kind, 'stream')
     const socket = descriptor.socket({ allowHalfOpen: true })
-    t.is(descriptor.fd, -1, 'it is the socket that owns it')
+    t.is(descriptor.fd, -1, 'the socket owns the descriptor')
     t.true(socket instanceof Socket)
     t.true(socket.allowHalfOpen)
     t.is(socket.remotePort, client.localPort)
@@ -116,7 +116,7 @@ test('a connection travels from its socket, and is a socket again', async (t) =>
   }
 })
 
-test('directories and devices are told apart', async (t) => {
+test('directories and devices have different kinds', async (t) => {
   for (const [path, kind] of [
     ['/', 'directory'],
     ['/dev/null', 'device'],
@@ -126,7 +126,7 @@ test('directories and devices are told apart', async (t) => {
   }
 })
 
-test('a descriptor is open until it is closed, released or disposed of, and says so', (t) => {
+test('a descriptor stays open until close(), release() or disposal', (t) => {
   const number = openSync(__filename, 'r')
   const isOpen = (): boolean => {
     try {
@@ -140,7 +140,7 @@ test('a descriptor is open until it is closed, released or disposed of, and says
     t.is(descriptor.fd, number)
     t.is(descriptor.release(), number)
   }
-  t.true(isOpen(), 'what was released is not closed')
+  t.true(isOpen(), 'a released descriptor is not closed')
   const descriptor = Descriptor.from({ fd: number })
   const copy = Descriptor.copyOf(descriptor)
   descriptor.close()
@@ -158,7 +158,7 @@ test('a descriptor is open until it is closed, released or disposed of, and says
   t.throws(() => Descriptor.from({ fd: -1 }), { code: 'ERR_OUT_OF_RANGE' })
 })
 
-test('only a stream socket becomes a net.Socket; anything else stays what it was', async (t) => {
+test('only a stream socket becomes a net.Socket; other descriptors stay open and unchanged', async (t) => {
   const server = await listening(t)
   using file = Descriptor.from({ fd: openSync(__filename, 'r') })
   using listener = Descriptor.copyOf(server)
@@ -174,7 +174,7 @@ test('only a stream socket becomes a net.Socket; anything else stays what it was
   }
 })
 
-test('what has no descriptor, or one that is not all there is to it, is refused', async (t) => {
+test('objects without an open descriptor and encrypted sockets are refused', async (t) => {
   const [left] = streamPair(t)
   const refused = { code: 'ERR_INVALID_ARG_VALUE', instanceOf: TypeError }
   await t.throwsAsync(left.send('.', [createServer()]), { ...refused, message: /no open descriptor/ })

@@ -1,4 +1,4 @@
-// The other end is no Node: Python's standard library knows SCM_RIGHTS since 3.9.
+// Descriptors are exchanged with a Python program: its standard library supports SCM_RIGHTS since 3.9.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
@@ -12,7 +12,7 @@ import { bytes, next, streamPair } from '../helpers/streams.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { within } from '../helpers/within.js'
 
-// Beside the sources: the compiler does not copy it.
+// In the source folder: the compiler does not copy it.
 const PROGRAM = join(__dirname, '..', '..', '..', '__test__', 'descriptors', 'fixtures', 'descriptors.py')
 
 const hasPython = (() => {
@@ -26,45 +26,48 @@ const hasPython = (() => {
 })()
 const withPython = hasPython ? test : test.skip
 
-withPython('a UDP socket, a pipe and memory come from a Python program, and files go to it', async (t) => {
-  const [left, right] = streamPair(t)
-  const child = spawn('python3', [PROGRAM], { stdio: ['ignore', 'ignore', 'inherit', right.fd] })
-  t.teardown(() => child.kill('SIGKILL'))
-  const exited = once(child, 'exit')
-  // From here on only that program has it. It still blocks, as that program expects: here nobody has touched it.
-  right.destroy()
+withPython(
+  'a UDP socket, a pipe and memory are received from a Python program, and files are sent to it',
+  async (t) => {
+    const [left, right] = streamPair(t)
+    const child = spawn('python3', [PROGRAM], { stdio: ['ignore', 'ignore', 'inherit', right.fd] })
+    t.teardown(() => child.kill('SIGKILL'))
+    const exited = once(child, 'exit')
+    // From here on only the Python program has this end. The end still blocks, as that program expects.
+    right.destroy()
 
-  const { data, descriptors } = await next(left)
-  t.is(data.toString(), 'three')
-  t.deepEqual(
-    descriptors.map(({ kind }) => kind),
-    ['datagram', 'pipe', 'file'],
-  )
-  const [udp, pipe, memory] = descriptors.map((descriptor) => descriptor.release())
-  const socket = createSocket('udp4')
-  t.teardown(() => socket.close())
-  await new Promise<void>((resolve) => socket.bind({ fd: udp ?? -1 }, resolve))
-  const client = createSocket('udp4')
-  t.teardown(() => client.close())
-  const arrived = once(socket, 'message')
-  client.send('datagram', socket.address().port, '127.0.0.1')
-  t.is(String((await within(arrived, 'a datagram'))[0]), 'datagram')
-  t.is(await text(createReadStream('', { fd: pipe ?? -1 })), 'from Python')
-  using owned = Descriptor.from({ fd: memory ?? -1 })
-  const buffer = Buffer.alloc(9)
-  readSync(owned.fd, buffer, 0, 9, 0)
-  t.is(buffer.toString(), 'in memory')
+    const { data, descriptors } = await next(left)
+    t.is(data.toString(), 'three')
+    t.deepEqual(
+      descriptors.map(({ kind }) => kind),
+      ['datagram', 'pipe', 'file'],
+    )
+    const [udp, pipe, memory] = descriptors.map((descriptor) => descriptor.release())
+    const socket = createSocket('udp4')
+    t.teardown(() => socket.close())
+    await new Promise<void>((resolve) => socket.bind({ fd: udp ?? -1 }, resolve))
+    const client = createSocket('udp4')
+    t.teardown(() => client.close())
+    const arrived = once(socket, 'message')
+    client.send('datagram', socket.address().port, '127.0.0.1')
+    t.is(String((await within(arrived, 'a datagram'))[0]), 'datagram')
+    t.is(await text(createReadStream('', { fd: pipe ?? -1 })), 'from Python')
+    using owned = Descriptor.from({ fd: memory ?? -1 })
+    const buffer = Buffer.alloc(9)
+    readSync(owned.fd, buffer, 0, 9, 0)
+    t.is(buffer.toString(), 'in memory')
 
-  const directory = temporaryDirectory(t)
-  const files = ['one', 'two'].map((name) => {
-    writeFileSync(join(directory, name), name)
-    return Descriptor.from({ fd: openSync(join(directory, name), 'r') })
-  })
-  await left.send('files', files)
-  for (const file of files) file.close()
-  const expected = "files: ['one', 'two']"
-  t.is((await bytes(left, expected.length)).data.toString(), expected)
-  await left.end()
-  const [code] = await within(exited, 'the exit')
-  t.is(code, 0)
-})
+    const directory = temporaryDirectory(t)
+    const files = ['one', 'two'].map((name) => {
+      writeFileSync(join(directory, name), name)
+      return Descriptor.from({ fd: openSync(join(directory, name), 'r') })
+    })
+    await left.send('files', files)
+    for (const file of files) file.close()
+    const expected = "files: ['one', 'two']"
+    t.is((await bytes(left, expected.length)).data.toString(), expected)
+    await left.end()
+    const [code] = await within(exited, 'the exit')
+    t.is(code, 0)
+  },
+)

@@ -29,7 +29,7 @@ function socketPath(t: ExecutionContext): string {
   return join(temporaryDirectory(t), 'socket')
 }
 
-test('accepts streams, in order, as they come', async (t) => {
+test('a listener accepts streams in the order of arrival', async (t) => {
   const path = socketPath(t)
   const listener = await listen(t, path)
   const early = await call(t, path)
@@ -47,7 +47,7 @@ test('accepts streams, in order, as they come', async (t) => {
   t.is(await early.receive(), null)
 })
 
-test('a loop accepts until the listener is closed, which removes its path', async (t) => {
+test('a for await loop accepts until close(), which removes the path', async (t) => {
   const path = socketPath(t)
   const listener = await listen(t, path)
   const loop = (async () => {
@@ -64,7 +64,7 @@ test('a loop accepts until the listener is closed, which removes its path', asyn
   t.false(existsSync(path))
 })
 
-test('a signal withdraws an accept(), and the stream goes to the next', async (t) => {
+test('an aborted accept() takes no stream', async (t) => {
   const path = socketPath(t)
   const listener = await listen(t, path)
   const controller = new AbortController()
@@ -75,7 +75,7 @@ test('a signal withdraws an accept(), and the stream goes to the next', async (t
   await within(listener.accept(), 'the stream')
 })
 
-test('the socket file has its mode, for its owner alone by default', async (t) => {
+test('the socket file has the given mode, by default 0600', async (t) => {
   const directory = temporaryDirectory(t)
   for (const [options, mode] of [
     [{}, 0o600],
@@ -88,10 +88,10 @@ test('the socket file has its mode, for its owner alone by default', async (t) =
   }
 })
 
-test('a path that nobody answers on is taken over, any other is EADDRINUSE', async (t) => {
+test('a stale socket file is replaced, any other file is EADDRINUSE', async (t) => {
   const path = socketPath(t)
   const killed = await listen(t, path)
-  // What a process that was killed leaves behind.
+  // A killed process leaves such a file behind.
   renameSync(path, `${path}.kept`)
   killed.close()
   renameSync(`${path}.kept`, path)
@@ -103,7 +103,7 @@ test('a path that nobody answers on is taken over, any other is EADDRINUSE', asy
   await t.throwsAsync(DescriptorListener.listen(`${path}.file`), { code: 'EADDRINUSE' })
 })
 
-linuxTest('an abstract name is no file, and no second one listens on it', async (t) => {
+linuxTest('an abstract name has no file and can be listened on only once', async (t) => {
   const name = `\0socketserver-test-${process.pid}`
   const listener = await listen(t, name)
   const stream = await call(t, name)
@@ -134,7 +134,7 @@ linuxTest('connect() waits while the backlog is full, until its signal is aborte
   accepted.destroy()
 })
 
-test('whom there is nobody to connect to, or who may not, is told as net tells it', async (t) => {
+test('errors of connect() and listen() are those of net', async (t) => {
   const path = socketPath(t)
   const error = await t.throwsAsync(DescriptorStream.connect(path), { code: 'ENOENT' })
   t.like(error, { syscall: 'connect', address: path, message: `connect ENOENT: no such file or directory ${path}` })
@@ -145,7 +145,7 @@ test('whom there is nobody to connect to, or who may not, is told as net tells i
   await t.throwsAsync(DescriptorStream.connect('a'.repeat(200)), { code: 'ENAMETOOLONG' })
 })
 
-test('bad arguments are named', async (t) => {
+test('an error about an argument names the argument', async (t) => {
   const type = { code: 'ERR_INVALID_ARG_TYPE', instanceOf: TypeError }
   const value = { code: 'ERR_INVALID_ARG_VALUE', instanceOf: TypeError }
   for (const name of ['listen', 'connect'] as const) {
@@ -164,18 +164,18 @@ test('bad arguments are named', async (t) => {
   await t.throwsAsync(DescriptorListener.listen('/a', { backlog: -1 }), { ...range, message: /options.backlog/ })
 })
 
-test('a socket that listens already is taken over, with what waits in its backlog', async (t) => {
+test('from() takes over a listening socket with its backlog', async (t) => {
   const path = socketPath(t)
   const listener = await listen(t, path)
   const stream = await call(t, path)
   const copy = Descriptor.copyOf(listener)
   const adopted = DescriptorListener.from(copy)
   t.teardown(() => adopted.close())
-  t.is(copy.fd, -1, 'it is the listener that owns it')
+  t.is(copy.fd, -1, 'the listener owns the descriptor')
   await stream.send('waited')
   t.is((await next(await adopted.accept())).data.toString(), 'waited')
   adopted.close()
-  t.true(existsSync(path), 'the path is left to whoever made it')
+  t.true(existsSync(path), 'the path belongs to the first listener')
 
   using file = Descriptor.from({ fd: openSync(__filename, 'r') })
   const wrong = {

@@ -6,7 +6,7 @@ import { bytes, fill, isSettled, next, streamPair } from '../helpers/streams.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-test('bytes and descriptors arrive together, in both directions', async (t) => {
+test('bytes and descriptors arrive together in both directions', async (t) => {
   const [left, right] = streamPair(t)
   await left.send('text', [0, 0])
   await right.send(new Uint16Array([0x4142, 0x4344]))
@@ -18,13 +18,13 @@ test('bytes and descriptors arrive together, in both directions', async (t) => {
   t.deepEqual(back.descriptors, [])
 })
 
-test('receive() waits for what comes, several calls in order', async (t) => {
+test('several receive() calls wait and are answered in order', async (t) => {
   const [left, right] = streamPair(t)
   const calls = [right.receive({ size: 1 }), right.receive({ size: 2 }), right.receive()]
   t.false(await isSettled(Promise.race(calls)))
   await left.send('abc')
   await left.send('def', [0])
-  const received = await within(Promise.all(calls), 'all of it')
+  const received = await within(Promise.all(calls), 'every receive()')
   t.deepEqual(
     received.map((each) => [each?.data.toString(), each?.descriptors.length]),
     [
@@ -35,7 +35,7 @@ test('receive() waits for what comes, several calls in order', async (t) => {
   )
 })
 
-test('nothing is received before it is asked for, and no more than asked for', async (t) => {
+test('a stream reads nothing before receive(), and no more than its size', async (t) => {
   const [left, right] = streamPair(t)
   const { size, waits } = fill(left)
   t.false(await isSettled(waits))
@@ -49,7 +49,7 @@ test('nothing is received before it is asked for, and no more than asked for', a
   await within(waits, 'the rest')
 })
 
-test('send() waits for room, keeps its order, and may be called with what is changed and closed at once', async (t) => {
+test('send() waits for buffer space in order, and its arguments can be changed and closed at once', async (t) => {
   const [left, right] = streamPair(t)
   const { size, waits } = fill(left)
   const buffer = Buffer.from('first')
@@ -66,7 +66,7 @@ test('send() waits for room, keeps its order, and may be called with what is cha
   await within(Promise.all([waits, first, second, empty]), 'every call')
 })
 
-test('the end of a stream is null, for each call, and ends a loop', async (t) => {
+test('after the end each receive() returns null, and a for await loop ends', async (t) => {
   const [left, right] = streamPair(t)
   await left.send('a')
   await left.end()
@@ -76,12 +76,12 @@ test('the end of a stream is null, for each call, and ends a loop', async (t) =>
   for await (const { data } of right) texts.push(data.toString())
   t.deepEqual(texts, ['a'])
   t.deepEqual(await Promise.all([right.receive(), right.receive()]), [null, null])
-  // The other direction goes on.
+  // The other direction still works.
   await right.send('c')
   t.is((await next(left)).data.toString(), 'c')
 })
 
-test('end() and close() come after all that is to be sent', async (t) => {
+test('end() and close() resolve after all data has been sent', async (t) => {
   for (const how of ['end', 'close'] as const) {
     const [left, right] = streamPair(t)
     const { size } = fill(left)
@@ -93,7 +93,7 @@ test('end() and close() come after all that is to be sent', async (t) => {
   }
 })
 
-test('a loop may be left and another begun; a stream that is closed here ends it', async (t) => {
+test('a for await loop can be left and started again, and close() ends it', async (t) => {
   const [left, right] = streamPair(t)
   await left.send('a')
   for await (const { data } of right) {
@@ -109,7 +109,7 @@ test('a loop may be left and another begun; a stream that is closed here ends it
   await within(loop, 'the end of the loop')
 })
 
-test('a peer that has gone is EPIPE for whoever sends, waiting calls included', async (t) => {
+test('send() rejects with EPIPE when the peer has closed, pending calls included', async (t) => {
   const [left, right] = streamPair(t)
   const calls = [fill(left).waits, left.send('a', [0])]
   const failed = Promise.allSettled(calls)
@@ -117,14 +117,14 @@ test('a peer that has gone is EPIPE for whoever sends, waiting calls included', 
   for (const outcome of await within(failed, 'the failures')) {
     t.is(outcome.status, 'rejected')
     const reason = outcome.status === 'rejected' ? outcome.reason : undefined
-    // Linux tells the first that what had been sent was never read.
+    // Linux reports to the first call that sent data was never read.
     t.true(['EPIPE', 'ECONNRESET'].includes(reason.code), reason.message)
     t.is(reason.syscall, 'sendmsg')
   }
   await t.throwsAsync(left.send('a'), { code: 'EPIPE', message: /^sendmsg EPIPE: broken pipe/ })
 })
 
-test('a peer that goes without reading what was sent to it is told of once', async (t) => {
+test('a peer that closes without reading what it was sent is reported once', async (t) => {
   const [left, right] = streamPair(t)
   await left.send('unread')
   right.destroy()
@@ -134,7 +134,7 @@ test('a peer that goes without reading what was sent to it is told of once', asy
   t.is(await left.receive(), null)
 })
 
-test('a signal withdraws a receive(), and nothing is lost by that', async (t) => {
+test('an aborted receive() loses no data', async (t) => {
   const [left, right] = streamPair(t)
   await t.throwsAsync(right.receive({ signal: AbortSignal.abort('no') }), { code: 'ABORT_ERR' })
   const controller = new AbortController()
@@ -144,7 +144,7 @@ test('a signal withdraws a receive(), and nothing is lost by that', async (t) =>
   t.like(await t.throwsAsync(given), { name: 'AbortError', cause: 'reason' })
   await left.send('for the second', [0])
   t.is((await within(stays, 'the data'))?.descriptors.length, 1)
-  // One whose only call was withdrawn goes on, too.
+  // The stream also works after its only call was aborted.
   const alone = new AbortController()
   const only = right.receive({ signal: alone.signal })
   alone.abort()
@@ -153,7 +153,7 @@ test('a signal withdraws a receive(), and nothing is lost by that', async (t) =>
   t.is((await next(right)).data.toString(), 'later')
 })
 
-test('destroy() gives up what waits, and closed is closed', async (t) => {
+test('destroy() rejects pending calls, and later calls reject too', async (t) => {
   const [left, right] = streamPair(t)
   const sends = [fill(left).waits, left.send('a')]
   const receive = left.receive()
@@ -172,7 +172,7 @@ test('destroy() gives up what waits, and closed is closed', async (t) => {
   t.true((await next(right)).data.length > 0)
 })
 
-test('a stream is disposed of by closing, or destroying, it', async (t) => {
+test('async disposal closes a stream, and sync disposal destroys it', async (t) => {
   const [left, right] = DescriptorStream.pair()
   {
     await using stream = left
@@ -183,7 +183,7 @@ test('a stream is disposed of by closing, or destroying, it', async (t) => {
   t.deepEqual([left.fd, right.fd], [-1, -1])
 })
 
-test('bad arguments are named, and nothing is sent', async (t) => {
+test('an error about an argument names the argument, and nothing is sent', async (t) => {
   const [left, right] = streamPair(t)
   const send = (data: unknown, descriptors?: unknown): Promise<void> =>
     Reflect.apply(left.send, left, [data, descriptors])
@@ -203,7 +203,7 @@ test('bad arguments are named, and nothing is sent', async (t) => {
   t.deepEqual([data.toString(), descriptors.length], ['b', 253])
 })
 
-test('only a stream socket of AF_UNIX is taken over as a stream; anything else stays whose it was', (t) => {
+test('from() takes over only an AF_UNIX stream socket; other descriptors stay with their owner', (t) => {
   using file = Descriptor.from({ fd: openSync(__filename, 'r') })
   t.throws(() => DescriptorStream.from(file), {
     code: 'ERR_SOCKETSERVER_DESCRIPTOR_KIND',
@@ -217,13 +217,13 @@ test('only a stream socket of AF_UNIX is taken over as a stream; anything else s
   t.throws(() => DescriptorStream.from(file), { code: 'ERR_INVALID_ARG_VALUE', message: /no open descriptor/ })
 })
 
-test('streams, listeners and descriptors come from their static methods', (t) => {
+test('streams, listeners and descriptors cannot be constructed directly', (t) => {
   for (const type of [DescriptorStream, DescriptorListener, Descriptor]) {
     t.throws(() => Reflect.construct(type, []), { code: 'ERR_ILLEGAL_CONSTRUCTOR', instanceOf: TypeError })
   }
 })
 
-test('a stream travels through a stream, and is one again', async (t) => {
+test('a stream can be sent through a stream', async (t) => {
   const [left, right] = streamPair(t)
   const [near, far] = streamPair(t)
   await left.send('a stream', [far])
@@ -231,12 +231,12 @@ test('a stream travels through a stream, and is one again', async (t) => {
   const [descriptor] = (await next(right)).descriptors
   const stream = DescriptorStream.from(descriptor ?? { fd: -1 })
   t.teardown(() => stream.destroy())
-  t.is(descriptor?.fd, -1, 'it is the stream that owns it')
+  t.is(descriptor?.fd, -1, 'the stream owns the descriptor')
   await near.send('through')
   t.is((await next(stream)).data.toString(), 'through')
 })
 
-test('what is waited for keeps a process alive, unless it is told not to', async (t) => {
+test('a pending receive() keeps the process alive, unless unref() was called', async (t) => {
   const [left, right] = streamPair(t)
   const held = run(t, 'await-stream', { descriptors: [right.fd], args: ['ref'] })
   const free = run(t, 'await-stream', { descriptors: [right.fd], args: ['unref'] })

@@ -12,7 +12,7 @@ function tell(worker: WorkerHandle | undefined, command: string): void {
   else worker.thread.postMessage(command)
 }
 
-test('close() takes nothing more, finishes its leases, and leaves', async (t) => {
+test('a client that closes takes no more connections, finishes its leases and disconnects', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'close-when-told')
   const held = call(t, port).say('held')
   await held.heard('held')
@@ -70,7 +70,7 @@ for (const [where, start] of [
   })
 }
 
-test('after close() everything comes too late, and is told so', async (t) => {
+test('every call after close() rejects with ERR_SOCKETSERVER_CLOSED', async (t) => {
   const { server, pool, reports } = await serve(t, 'close-when-told', { restart: false })
   const [worker] = pool.workers
   worker?.process.send('close')
@@ -86,7 +86,7 @@ test('after close() everything comes too late, and is told so', async (t) => {
   t.is(server.stats().workers, 0)
 })
 
-test('close() rejects the calls of accept() that wait', async (t) => {
+test('close() rejects pending accept() calls', async (t) => {
   const server = startServer(t)
   await listen(server)
   const { reports } = forkFixture(server, 'close-with-pending-accepts')
@@ -96,7 +96,7 @@ test('close() rejects the calls of accept() that wait', async (t) => {
   }
 })
 
-test('a retired worker is told why it gets no more connections', async (t) => {
+test('pending accept() calls of a retired worker reject with the reason', async (t) => {
   const server = startServer(t)
   const { pool, reports } = forkFixture(server, 'close-with-pending-accepts', { args: ['wait'] })
   await pool.ready
@@ -107,7 +107,7 @@ test('a retired worker is told why it gets no more connections', async (t) => {
   t.is(worker?.process.exitCode, 0)
 })
 
-test('a client tells once that the server drains, so that what idles can be ended', async (t) => {
+test('a client emits drain once, so that a worker can end its idle connections', async (t) => {
   const { server, reports, port } = await serve(t, 'end-on-drain')
   const caller = call(t, port)
   await until(() => server.stats().leases === 1)
@@ -118,7 +118,7 @@ test('a client tells once that the server drains, so that what idles can be ende
   t.is(reports.count('drain'), 1)
 })
 
-test('a client that is not referenced does not keep its process alive', async (t) => {
+test('an unreferenced client does not keep its process alive', async (t) => {
   const server = startServer(t)
   const { pool } = forkFixture(server, 'connect-unreferenced')
   const [worker] = pool.workers
@@ -126,7 +126,7 @@ test('a client that is not referenced does not keep its process alive', async (t
   t.is(worker?.process.exitCode, 0)
 })
 
-test('a client that is referenced again does', async (t) => {
+test('a client that is referenced again keeps its process alive', async (t) => {
   const { pool, port } = await serve(t, 'connect-unreferenced', { args: ['ref'] })
   for (let i = 0; i < 3; i++) t.is(await ask(port), 'answered')
   t.is(pool.workers[0]?.state, 'ready')

@@ -3,7 +3,7 @@ import { call, refuses } from '../helpers/caller.js'
 import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('drain() stops accepting, finishes queue and leases, and says that it is complete', async (t) => {
+test('drain() stops accepting, finishes queue and leases, and resolves as complete', async (t) => {
   const { server, reports, port } = await serve(t, 'one-at-a-time')
   const held = call(t, port)
   await reports.next('connection')
@@ -19,7 +19,7 @@ test('drain() stops accepting, finishes queue and leases, and says that it is co
   t.deepEqual(await server.drain(), { complete: true, queued: 0, leases: 0 })
 })
 
-test('a drain whose time is up says what is left, cuts nothing, and can be waited for again', async (t) => {
+test('a drain that times out returns what is left, cuts nothing, and can be awaited again', async (t) => {
   const { server, reports, port } = await serve(t, 'one-at-a-time')
   const held = call(t, port)
   await reports.next('connection')

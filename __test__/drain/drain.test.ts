@@ -8,7 +8,7 @@ import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-linuxTest('who waits in the backlog when a drain begins is answered; who comes later is refused', async (t) => {
+linuxTest('clients in the backlog are answered when a drain begins, and later clients are refused', async (t) => {
   const server = startServer(t, { maxQueue: 4 })
   const port = await listen(server)
   const { pool } = forkFixture(server, 'answer-tokens-on-go')
@@ -27,7 +27,7 @@ linuxTest('who waits in the backlog when a drain begins is answered; who comes l
   t.is(Object(error).code, 'ECONNREFUSED')
 })
 
-loadTest('whatever has been accepted when a drain begins under load is answered', async (t) => {
+loadTest('every connection accepted before a drain under load is answered', async (t) => {
   const { server, port } = await serve(t, 'answer-tokens', { workers: 2, env: { ...process.env, DELAY: '5' } })
   const run = new Load(t, port, { connections: 5000, clients: 100, sources: 4 })
   await until(() => server.stats().accepted > 1500)
@@ -37,12 +37,12 @@ loadTest('whatever has been accepted when a drain begins under load is answered'
   const { outcomes, total } = await run.report
   t.is(outcomes.ok, accepted)
   t.deepEqual({ handedOff, shed }, { handedOff: accepted, shed: 0 })
-  // What reaches the listener between its last accept and its close is reset by the kernel, as with any server.
+  // The kernel resets connections that reach the listener between its last accept and its close, as with any server.
   t.is(outcomes.ok + outcomes.refused + outcomes.reset, total)
   t.log(`${outcomes.ok} answered, ${outcomes.refused} refused, ${outcomes.reset} reset by the closing listener`)
 })
 
-loadTest('close() under load lets go of nothing and leaves no process', async (t) => {
+loadTest('close() under load loses no connection and leaves no process', async (t) => {
   const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 3 })
   const pids = pool.workers.map(({ pid }) => pid ?? 0)
   const exits: unknown[] = []
@@ -59,7 +59,7 @@ loadTest('close() under load lets go of nothing and leaves no process', async (t
   t.is(outcomes.ok + outcomes.refused + outcomes.reset, total)
 })
 
-linuxTest('a drain that runs out of time cuts nothing', async (t) => {
+linuxTest('a drain that times out cuts nothing', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hold-until-told')
   const answer = ask(port, 'token\n')
   await reports.next('held')

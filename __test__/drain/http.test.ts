@@ -1,4 +1,4 @@
-// What the clients of an HTTP worker see when that is retired.
+// What the clients of an HTTP worker observe when the worker is retired.
 
 import { text } from 'node:stream/consumers'
 import { connect } from 'node:tls'
@@ -9,7 +9,7 @@ import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-/** Asks on a kept connection and waits for the answer. */
+/** Sends a request on a kept connection and returns the response. */
 async function askOn(caller: Caller, path: string): Promise<string> {
   const before = caller.received.length
   caller.say(requestText(path))
@@ -17,7 +17,7 @@ async function askOn(caller: Caller, path: string): Promise<string> {
   return caller.received.slice(before)
 }
 
-test('a request that is being read or answered is answered, as the last on its connection', async (t) => {
+test('a request that is being received or answered is answered with Connection: close', async (t) => {
   const { pool, port, reports } = await serve(t, 'drain-http')
   const [worker] = pool.workers
   const answering = call(t, port).say(requestText('/slow'))
@@ -42,7 +42,7 @@ test('a request that is being read or answered is answered, as the last on its c
   await retired
 })
 
-test('over TLS, too, a request that is being answered is answered as the last on its connection', async (t) => {
+test('over TLS, a request that is being answered is answered with Connection: close', async (t) => {
   const { pool, port, reports } = await serve(t, 'drain-http', { args: ['https'] })
   const client = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
   t.teardown(() => client.destroy())
@@ -55,7 +55,7 @@ test('over TLS, too, a request that is being answered is answered as the last on
   await retired
 })
 
-test('an answer whose header has gone out already is finished', async (t) => {
+test('a response whose header has been sent is finished', async (t) => {
   const { pool, port, reports } = await serve(t, 'drain-http')
   const streaming = call(t, port).say(requestText('/stream'))
   await streaming.heard('begun')
@@ -66,7 +66,7 @@ test('an answer whose header has gone out already is finished', async (t) => {
   await retired
 })
 
-test('an idle connection is kept for a second, in which a request is still answered, and then let go', async (t) => {
+test('an idle connection stays open for a second, in which a request is still answered', async (t) => {
   const { pool, port, reports } = await serve(t, 'drain-http')
   const [racing, idle] = [call(t, port), call(t, port)]
   for (const caller of [racing, idle]) t.regex(await askOn(caller, '/quick'), /Connection: keep-alive/)
@@ -81,7 +81,7 @@ test('an idle connection is kept for a second, in which a request is still answe
   await retired
 })
 
-test('a connection on which nothing has come yet has five seconds, and is then let go', async (t) => {
+test('a connection that has sent nothing stays open for five seconds', async (t) => {
   const { pool, port, reports } = await serve(t, 'drain-http')
   const [late, silent] = [call(t, port), call(t, port)]
   await until(() => pool.workers[0]?.leases === 2)
@@ -96,7 +96,7 @@ test('a connection on which nothing has come yet has five seconds, and is then l
   await retired
 })
 
-test('an upgraded connection is told of by an event, and ended at the deadline', async (t) => {
+test('an upgraded connection is ended at the drain timeout, which the drain event tells', async (t) => {
   const { server, pool, port, reports } = await serve(t, 'drain-http', { drainTimeout: 1500 })
   const cut: number[] = []
   server.on('cut', (_worker, { connections }) => cut.push(connections))
@@ -109,5 +109,5 @@ test('an upgraded connection is told of by an event, and ended at the deadline',
   t.true(performance.now() - started >= 1490)
   await retired
   t.deepEqual(cut, [1])
-  t.is(reports.count('closed'), 1, 'in order, not by a signal')
+  t.is(reports.count('closed'), 1, 'the worker exits by itself')
 })

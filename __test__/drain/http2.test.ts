@@ -6,7 +6,7 @@ import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-test('an HTTP/2 session gets GOAWAY, and its streams are answered', async (t) => {
+test('an HTTP/2 session gets GOAWAY and its open streams are answered', async (t) => {
   const { pool, port, reports } = await serve(t, 'drain-http2')
   const [worker] = pool.workers
   const session = connect(`http://127.0.0.1:${port}`)

@@ -6,7 +6,7 @@ import { library } from '../helpers/library.js'
 
 const { AcceptQueue } = library('client/channel/accept-queue')
 
-test('calls are served in their order, whichever of them were withdrawn', async (t) => {
+test('calls are answered in their order, whichever of them were aborted', async (t) => {
   const step = fc.oneof(fc.constant('wait'), fc.constant('give'), fc.nat(20))
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
@@ -44,7 +44,7 @@ test('calls are served in their order, whichever of them were withdrawn', async 
           const index = waiting.indexOf(next)
           if (index >= 0) expected[waiting.splice(index, 1)[0] ?? 0] = 'AbortError'
         }
-        if (queue.length !== waiting.length) throw new Error(`${queue.length} wait, not ${waiting.length}`)
+        if (queue.length !== waiting.length) throw new Error(`${queue.length} calls wait instead of ${waiting.length}`)
       }
       queue.reject(() => new RangeError('closed'))
       for (const call of waiting) expected[call] = 'RangeError'
@@ -56,13 +56,13 @@ test('calls are served in their order, whichever of them were withdrawn', async 
   )
 })
 
-test('a call whose signal is aborted already does not wait at all', async (t) => {
+test('a call whose signal is already aborted rejects at once', async (t) => {
   const queue = new AcceptQueue(() => t.fail())
   await t.throwsAsync(queue.wait(AbortSignal.abort('why')), { name: 'AbortError' })
   t.is(queue.length, 0)
 })
 
-test('a call that has been served no longer listens to its signal', async (t) => {
+test('a call that has been answered no longer listens to its signal', async (t) => {
   const queue = new AcceptQueue(() => t.fail())
   const controller = new AbortController()
   const accepted = queue.wait(controller.signal)

@@ -8,19 +8,19 @@ import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
 linuxSerial(
-  'threads are SCHED_BATCH while connections arrive fast, and no longer when no more come, though clients stay',
+  'threads run as SCHED_BATCH at a high accept rate and return to SCHED_OTHER afterwards, although clients stay connected',
   async (t) => {
     const { server, worker, reports } = await flood(t, 10)
-    const isAsBefore = (thread: number): boolean => policyOf(thread) === OTHER
-    await until(() => threadsOf(worker).every(isAsBefore))
+    const isOther = (thread: number): boolean => policyOf(thread) === OTHER
+    await until(() => threadsOf(worker).every(isOther))
     t.is(threadsOf(worker, 'socketserver').length, 1)
-    await until(() => threadsOf(process.pid, 'socketserver').every(isAsBefore))
+    await until(() => threadsOf(process.pid, 'socketserver').every(isOther))
     t.is(server.stats().leases, CLIENTS)
     t.is(reports.count('waits'), 1)
   },
 )
 
-/** Has a worker take many connections at once, until it does so fast: other tests may use the CPUs meanwhile. */
+/** Lets a worker take many queued connections at once. Repeats until the accept rate is high: other tests may use the CPUs. */
 async function flood(
   t: ExecutionContext,
   attempts: number,
@@ -30,7 +30,7 @@ async function flood(
   const clients = Array.from({ length: CLIENTS }, () => connect(port, '127.0.0.1').on('error', () => {}))
   t.teardown(() => clients.forEach((client) => void client.destroy()))
   await until(() => server.stats().queued === CLIENTS)
-  // The connections have waited for the worker, and come as fast as the worker takes them.
+  // The connections are queued, so the worker gets them as fast as it takes them.
   const { pool, reports } = forkFixture(server, 'report-sched-batch')
   await until(() => server.stats().leases === CLIENTS)
   const worker = pool.workers[0]?.pid ?? 0

@@ -6,7 +6,7 @@ import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-test('an aborted accept() rejects as Node has it', async (t) => {
+test('an aborted accept() rejects with the AbortError of Node', async (t) => {
   const { pool, reports } = await serve(t, 'accept-until-aborted')
   const [worker] = pool.workers
   worker?.process.send('accept')
@@ -19,7 +19,7 @@ test('an aborted accept() rejects as Node has it', async (t) => {
   })
 })
 
-test('what comes after an accept() was aborted is served by another worker', async (t) => {
+test('a connection that arrives after an accept() was aborted goes to another worker', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'accept-until-aborted')
   const other = forkFixture(server, 'accept-when-told')
   await other.reports.next('connected')
@@ -34,7 +34,7 @@ test('what comes after an accept() was aborted is served by another worker', asy
   t.is(reports.count('rejected'), 5)
 })
 
-test('a worker whose accept() was aborted may ask again', async (t) => {
+test('a worker whose accept() was aborted can call accept() again', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'accept-until-aborted')
   const [worker] = pool.workers
   for (const command of ['accept', 'abort', 'aborted']) worker?.process.send(command)
@@ -46,7 +46,7 @@ test('a worker whose accept() was aborted may ask again', async (t) => {
   t.is(await caller.answer(), 'accepted')
 })
 
-test('many accept() at once are answered in the order of the calls', async (t) => {
+test('concurrent accept() calls are answered in the order of the calls', async (t) => {
   const { server, port } = await serve(t, 'accept-many', { args: ['5'] })
   for (let i = 0; i < 5; i++) t.is(await ask(port), `${i}`)
   call(t, port)
@@ -54,7 +54,7 @@ test('many accept() at once are answered in the order of the calls', async (t) =
   t.is(server.stats().handedOff, 5)
 })
 
-test('connections that come at once are given to accept() calls in their order', async (t) => {
+test('queued connections are given to accept() calls in the order of arrival', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const callers = []
@@ -66,7 +66,7 @@ test('connections that come at once are given to accept() calls in their order',
   t.deepEqual(await Promise.all(callers.map((caller) => caller.answer())), ['0', '1', '2', '3', '4'])
 })
 
-test('the lease of accept() is over when the handler has ended the socket, whatever its client does', async (t) => {
+test('the lease of accept() ends when the handler has ended the socket, even if the client keeps its side open', async (t) => {
   const { server, reports, port } = await serve(t, 'accept-and-end')
   const caller = call(t, { port, host: '127.0.0.1', allowHalfOpen: true })
   await caller.heard('bye')
@@ -76,7 +76,7 @@ test('the lease of accept() is over when the handler has ended the socket, whate
   t.false(caller.socket.writableEnded)
 })
 
-test('a for await loop that was left asks for nothing, and another goes on', async (t) => {
+test('a for await loop asks for no connection after break, and a new loop continues', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'break-when-told')
   t.is(await ask(port, 'go'), 'go')
   t.is(await ask(port, 'stop'), 'stop')
@@ -95,14 +95,14 @@ test('a for await loop ends when its worker is retired', async (t) => {
   t.is(reports.count('done'), 1)
 })
 
-test('a connection can be given TLS by hand', async (t) => {
+test('a worker can wrap a connection in a TLSSocket', async (t) => {
   const { port } = await serve(t, 'accept-with-tls')
   const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
-  socket.end('said in secret')
-  t.is(await within(text(socket), 'the echo'), 'said in secret')
+  socket.end('over TLS')
+  t.is(await within(text(socket), 'the echo'), 'over TLS')
 })
 
-test('a socket knows its client even when that has gone', async (t) => {
+test('a socket has the address of its client even after the client has disconnected', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const caller = call(t, port)

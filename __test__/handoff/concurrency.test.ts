@@ -16,7 +16,7 @@ test('a worker never has more leases than its concurrency', async (t) => {
   t.is(Math.max(...reports.all.map(({ leases }) => Number(leases))), 2)
 })
 
-test('raising the concurrency asks for more at once', async (t) => {
+test('raising the concurrency asks for more connections at once', async (t) => {
   const { server, pool, port } = await serve(t, 'echo-with-concurrency', { args: ['1'] })
   for (let i = 0; i < 5; i++) call(t, port)
   await until(() => server.stats().queued === 4)
@@ -27,7 +27,7 @@ test('raising the concurrency asks for more at once', async (t) => {
   await until(() => server.stats().handedOff === 5)
 })
 
-test('lowering the concurrency cuts nothing, and takes effect as leases end', async (t) => {
+test('lowering the concurrency cuts no connection and takes effect as leases end', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'echo-with-concurrency', { args: ['3'] })
   const callers = Array.from({ length: 5 }, () => call(t, port).say('a'))
   await until(() => answered(callers).length === 3)
@@ -42,7 +42,7 @@ test('lowering the concurrency cuts nothing, and takes effect as leases end', as
   t.is(reports.all.at(-1)?.['leases'], 1)
 })
 
-test('serve() takes no more than its concurrency', async (t) => {
+test('serve() takes no more connections than its concurrency', async (t) => {
   const { server, reports, port } = await serve(t, 'serve-limited')
   t.like(await reports.next('served'), { concurrency: 2 })
   const callers = Array.from({ length: 4 }, () => call(t, port).say('a'))
@@ -56,7 +56,7 @@ test('serve() takes no more than its concurrency', async (t) => {
   t.is(server.stats().handedOff, 4)
 })
 
-test('the connections of a busy worker go to one that has room', async (t) => {
+test('connections that a busy worker cannot take go to a worker with free credit', async (t) => {
   const { server, pool, port } = await serve(t, 'echo-with-concurrency', { args: ['2'], workers: 3 })
   const callers = Array.from({ length: 7 }, () => call(t, port))
   await until(() => server.stats().handedOff === 6)
@@ -68,7 +68,7 @@ test('the connections of a busy worker go to one that has room', async (t) => {
   for (const caller of callers) caller.hangUp()
 })
 
-/** Those that have heard something and have not hung up. */
+/** Returns the clients that have received something and have not disconnected. */
 function answered(callers: readonly Caller[]): Caller[] {
   return callers.filter(({ received, socket }) => received !== '' && !socket.destroyed)
 }

@@ -4,7 +4,7 @@ import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-test('connect() again gives the same client, and one for each port', async (t) => {
+test('connect() returns the same client for the same port, and another client for another port', async (t) => {
   const server = startServer(t)
   await listen(server)
   const { reports } = forkFixture(server, 'connect-twice')
@@ -14,27 +14,27 @@ test('connect() again gives the same client, and one for each port', async (t) =
 })
 
 const NO_PARENT: readonly { where: string; options: ProgramOptions; why: RegExp }[] = [
-  { where: 'a process that nobody started', options: {}, why: /no server started this process: .*server\.fork\(/ },
+  { where: 'a process that no server started', options: {}, why: /no server started this process: .*server\.fork\(/ },
   { where: 'a thread', options: { args: ['thread'] }, why: /in the main thread of a worker process/ },
   {
-    where: 'a process with a variable that is no number',
+    where: 'a process whose variable is not a number',
     options: { env: { SOCKETSERVER_CHANNEL: '3 or so' } },
     why: /SOCKETSERVER_CHANNEL is '3 or so', which is no descriptor/,
   },
   {
-    where: 'a process with a descriptor that is not open',
+    where: 'a process whose descriptor is not open',
     options: { env: { SOCKETSERVER_CHANNEL: '987' } },
     why: /SOCKETSERVER_CHANNEL is 987, but that descriptor is no channel to a server/,
   },
   {
-    where: 'a process with a descriptor that is no socket',
+    where: 'a process whose descriptor is not a socket',
     options: { env: { SOCKETSERVER_CHANNEL: '0' } },
     why: /SOCKETSERVER_CHANNEL is 0, but that descriptor is no channel to a server/,
   },
 ]
 
 for (const { where, options, why } of NO_PARENT) {
-  test(`connect() in ${where} says that there is no parent, and why`, async (t) => {
+  test(`connect() in ${where} throws ERR_SOCKETSERVER_NO_PARENT with the reason`, async (t) => {
     const program = run(t, 'connect-without-server', options)
     const told = JSON.parse(await program.line())
     t.like(told, { name: 'SocketServerError', code: 'ERR_SOCKETSERVER_NO_PARENT' })
@@ -44,7 +44,7 @@ for (const { where, options, why } of NO_PARENT) {
   })
 }
 
-test('a worker that connects when its parent has gone ends in order, by what its client tells', async (t) => {
+test('a worker that connects after its parent has exited gets ERR_SOCKETSERVER_CONNECTION_LOST and exits with 0', async (t) => {
   const parent = run(t, 'exit-parent-on-message', { args: ['connect-late'] })
   t.is(await parent.exit(), 7)
   const told = ['leases 0', 'ERR_SOCKETSERVER_CONNECTION_LOST', 'close', 'exit 0']
@@ -53,11 +53,11 @@ test('a worker that connects when its parent has gone ends in order, by what its
   t.is(parent.errors, '')
 })
 
-test('a process that a worker starts is no worker, and does not keep the channel open', async (t) => {
+test('a child process of a worker is not a worker and does not keep the channel open', async (t) => {
   const server = startServer(t)
   const { pool, reports } = forkFixture(server, 'ask-grandchild')
   const { says } = await reports.next('grandchild')
   t.is(JSON.parse(String(says)).code, 'ERR_SOCKETSERVER_NO_PARENT')
-  await within(pool.close(), 'the end of the worker')
+  await within(pool.close(), 'the exit of the worker')
   t.is(server.stats().workers, 0)
 })

@@ -4,7 +4,7 @@ import { ask, call } from '../helpers/caller.js'
 import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('connections come while there is a listener, and wait while there is none', async (t) => {
+test('connections are delivered while there is a listener and stay queued while there is none', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'listen-when-told')
   const first = call(t, port)
   await until(() => server.stats().queued === 1)
@@ -19,7 +19,7 @@ test('connections come while there is a listener, and wait while there is none',
   t.is(await second.answer(), 'answered')
 })
 
-test('a listener that is to be called once gets one connection', async (t) => {
+test('a listener that was added by once() gets one connection', async (t) => {
   const { server, pool, port } = await serve(t, 'listen-when-told')
   const callers = [call(t, port), call(t, port), call(t, port)]
   await until(() => server.stats().queued === 3)
@@ -31,7 +31,7 @@ test('a listener that is to be called once gets one connection', async (t) => {
   }
 })
 
-test('a client goes on as before after removeAllListeners()', async (t) => {
+test('a client works as before after removeAllListeners()', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'listen-when-told')
   pool.workers[0]?.process.send('on')
   t.is(await ask(port), 'answered')
@@ -48,7 +48,7 @@ test('a client goes on as before after removeAllListeners()', async (t) => {
   t.is(server.stats().handedOff, 2)
 })
 
-test('what a handler throws is an uncaught exception, and costs no other connection', async (t) => {
+test('an error thrown by a handler is an uncaught exception and affects no other connection', async (t) => {
   const { server, reports, port } = await serve(t, 'throw-in-handler')
   const answers = await Promise.all(Array.from({ length: 5 }, () => ask(port)))
   t.deepEqual(answers, Array(5).fill('answered'))
@@ -57,7 +57,7 @@ test('what a handler throws is an uncaught exception, and costs no other connect
   t.is(server.stats().handedOff, 5)
 })
 
-test('the handler is given a socket and the address and port of its client', async (t) => {
+test('the handler gets a socket and the address and port of the client', async (t) => {
   const { port } = await serve(t, 'describe-connection')
   const caller = call(t, port)
   await once(caller.socket, 'connect')

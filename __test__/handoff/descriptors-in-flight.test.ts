@@ -8,14 +8,14 @@ import { processorTime } from '../helpers/processes.js'
 import { run } from '../helpers/program.js'
 import { until } from '../helpers/until.js'
 
-// unix(7): descriptors under way are counted for each user over all processes, against the sender's limit of open files;
-// one more, and sendmsg(2) fails with ETOOMANYREFS. One program has 200 of them unreceived; then a parent of the same user,
-// whose limit is 96, can send none.
+// unix(7): descriptors in flight are counted per user over all processes, against the sender's limit of open files;
+// beyond it sendmsg(2) fails with ETOOMANYREFS. One program leaves 200 of them unreceived; then a parent of the same user,
+// whose limit is 96, cannot send any.
 
-loadSerial('a user with too many descriptors under way has its clients wait, not fail', async (t) => {
+loadSerial('clients wait without an error while the user has too many descriptors in flight', async (t) => {
   const parent = await startParent(t, { fixture: 'answer-tokens', openFiles: 96, ...ordinaryUser() })
   assertClean(t, await new Load(t, parent.port, { connections: 50, clients: 10 }).report)
-  const other = await hog(t)
+  const other = await keepInFlight(t)
 
   const clients = new Load(t, parent.port, { connections: 30, clients: 30, timeout: 30_000 })
   await until(async () => (await parent.stats()).accepted === 50 + 30)
@@ -31,8 +31,8 @@ loadSerial('a user with too many descriptors under way has its clients wait, not
   t.deepEqual(parent.errors, [])
 })
 
-loadSerial('a worker can start while its user has too many descriptors under way', async (t) => {
-  const other = await hog(t)
+loadSerial('a worker can start while its user has too many descriptors in flight', async (t) => {
+  const other = await keepInFlight(t)
   const parent = await startParent(t, { fixture: 'answer-tokens', openFiles: 96, ...ordinaryUser() })
   const answer = ask(parent.port, 'token\n')
   await until(async () => (await parent.stats()).accepted === 1)
@@ -41,8 +41,8 @@ loadSerial('a worker can start while its user has too many descriptors under way
   t.deepEqual(parent.errors, [])
 })
 
-/** Has 200 descriptors under way until `release()`. */
-async function hog(t: ExecutionContext): Promise<{ release: () => void }> {
+/** Keeps 200 descriptors in flight until `release()`. */
+async function keepInFlight(t: ExecutionContext): Promise<{ release: () => void }> {
   const program = run(t, 'leave-descriptors-in-flight', ordinaryUser())
   await program.line()
   return { release: () => void program.process.kill('SIGKILL') }

@@ -4,12 +4,12 @@ import { ask } from '../helpers/caller.js'
 import { forkFixture, serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('nobody waits for a worker whose event loop stands still while others are idle', async (t) => {
+test('no client waits for a worker with a blocked event loop while another worker is idle', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'block-when-told', { env: { ...process.env, BLOCK: '5000' } })
   forkFixture(server, 'answer-tokens', { workers: 2 })
   await until(() => server.stats().workers === 3)
-  const [stuck] = pool.workers
-  stuck?.process.send('block')
+  const [blocked] = pool.workers
+  blocked?.process.send('block')
   await reports.next('blocked')
 
   const waits: number[] = []
@@ -18,14 +18,14 @@ test('nobody waits for a worker whose event loop stands still while others are i
     const begin = performance.now()
     const line = await ask(port)
     waits.push(performance.now() - begin)
-    t.false(line.startsWith(`${stuck?.pid} `))
+    t.false(line.startsWith(`${blocked?.pid} `))
   }
-  // A burst, so that some of it goes to the one that is stuck, and then as people come.
+  // First a burst, part of which is sent to the blocked worker; then a steady stream.
   for (let index = 0; index < 60; index++) answers.push(measured())
   await Promise.all(answers)
   const { requeued } = server.stats()
   const burst = Math.max(...waits)
-  t.true(requeued > 0, 'nothing had been given to the worker that is stuck')
+  t.true(requeued > 0, 'the blocked worker was sent no connection')
   while (waits.length < 300) {
     await Promise.all([measured(), measured(), delay(20)])
   }
@@ -38,12 +38,13 @@ test('nobody waits for a worker whose event loop stands still while others are i
   t.true(worst < 1000, `one waited ${ms(worst)}`)
 
   await reports.next('unblocked')
-  await until(async () => (await ask(port)).startsWith(`${stuck?.pid} `))
+  await until(async () => (await ask(port)).startsWith(`${blocked?.pid} `))
 })
 
-test('what a worker has left untaken goes to the next that asks, in the order of arrival', async (t) => {
+test('connections that a blocked worker has not taken go to the next worker in the order of arrival', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'block-when-told', { env: { ...process.env, BLOCK: '3000' } })
-  await warm(port)
+  // An answer shows that the worker has not only connected but also asked for connections.
+  await ask(port)
   pool.workers[0]?.process.send('block')
   await reports.next('blocked')
   const order: number[] = []
@@ -61,11 +62,6 @@ test('what a worker has left untaken goes to the next that asks, in the order of
     [...order].sort((a, b) => a - b),
   )
 })
-
-/** One answer shows that a worker has asked for connections, not only connected. */
-async function warm(port: number): Promise<void> {
-  await ask(port)
-}
 
 function ms(duration: number): string {
   return `${duration.toFixed(1)} ms`

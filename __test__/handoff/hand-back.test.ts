@@ -5,13 +5,13 @@ import { forkFixture, listen, serve, startServer, startThreads } from '../helper
 import { until } from '../helpers/until.js'
 
 for (const how of ['accept', 'iterate', 'event']) {
-  test(`what a worker hands back another takes, and its client notices nothing (${how}, processes)`, async (t) => {
+  test(`a connection that a worker hands back is answered by another worker (${how}, processes)`, async (t) => {
     const { server, reports, port } = await serve(t, 'hand-back', { env: { ...process.env, HOW: how } })
-    const caller = call(t, port).say('said before anybody listened')
+    const caller = call(t, port).say('sent before any worker reads')
     t.like(await reports.next('handed back'), { id: 1, destroyed: true })
     t.like(await reports.next('closed'), { id: 1, hadError: false })
     const other = forkFixture(server, 'answer-tokens')
-    t.is(await caller.say('\n').answer(), `${other.pool.workers[0]?.pid} said before anybody listened\n`)
+    t.is(await caller.say('\n').answer(), `${other.pool.workers[0]?.pid} sent before any worker reads\n`)
     await until(() => server.stats().leases === 0)
     const { accepted, handedOff, handedBack } = server.stats()
     t.is(accepted, 1)
@@ -20,7 +20,7 @@ for (const how of ['accept', 'iterate', 'event']) {
     t.is(reports.count('error'), 0)
   })
 
-  test(`what a worker hands back another takes, and its client notices nothing (${how}, threads)`, async (t) => {
+  test(`a connection that a worker hands back is answered by another worker (${how}, threads)`, async (t) => {
     const { server, reports, port } = await startThreads(t, 'hand-back', { env: { ...process.env, HOW: how } })
     const caller = call(t, port)
     await reports.next('handed back')
@@ -30,10 +30,10 @@ for (const how of ['accept', 'iterate', 'event']) {
   })
 }
 
-test('a connection may be handed back by one worker after the other', async (t) => {
+test('a connection can be handed back by several workers in turn', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  // From the second on it is a reissued one, which is shut down before it is closed, but not when it goes back.
+  // The second worker gets a reissued connection, which is shut down before it is closed, but not when it is handed back.
   const [first, second] = [0, 1].map(() => forkFixture(server, 'hand-back'))
   const caller = call(t, port)
   await first?.reports.next('handed back')
@@ -42,14 +42,14 @@ test('a connection may be handed back by one worker after the other', async (t) 
   t.is(await caller.answer(), `${pool.workers[0]?.pid}/0`)
 })
 
-test('a worker that hands back is given the connection again if there is no other', async (t) => {
+test('a worker that hands a connection back gets it again if there is no other worker', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hand-back', { env: { ...process.env, BACK: '3' } })
   t.is(await ask(port), `${pool.workers[0]?.pid}/0`)
   t.is(reports.count('handed back'), 3)
   t.like(server.stats(), { accepted: 1, handedOff: 4, handedBack: 3 })
 })
 
-test('what was handed back comes before what came later', async (t) => {
+test('a connection that was handed back is answered before connections that arrived later', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const callers = []
@@ -76,7 +76,7 @@ const USED: Record<string, { why: RegExp; answer: string }> = {
 }
 
 for (const [how, { why, answer }] of Object.entries(USED)) {
-  test(`a connection cannot be handed back after this was done to it, and stays: ${how}`, async (t) => {
+  test(`a connection that was used cannot be handed back and stays with its worker: ${how}`, async (t) => {
     const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
     pool.workers[0]?.process.send(how)
     const caller = call(t, port)
@@ -100,7 +100,7 @@ test('a connection cannot be handed back twice', async (t) => {
   t.regex(await caller.say('word\n').answer(), /^\d+ word\n$/)
 })
 
-test('a connection whose client is silent can be handed back in a later turn, too', async (t) => {
+test('a connection whose client has sent nothing can be handed back later', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
   pool.workers[0]?.process.send('later, untouched')
   const caller = call(t, port)
@@ -109,7 +109,7 @@ test('a connection whose client is silent can be handed back in a later turn, to
   t.regex(await caller.say('word\n').answer(), /^\d+ word\n$/)
 })
 
-test('a retired worker may hand back what it holds, and leaves', async (t) => {
+test('a retired worker can hand back what it holds and then exits', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
   pool.workers[0]?.process.send('hold')
   const caller = call(t, port)
@@ -122,7 +122,7 @@ test('a retired worker may hand back what it holds, and leaves', async (t) => {
   t.is(server.stats().cut, 0)
 })
 
-test('a client closes when what it has handed back is with the server', async (t) => {
+test('a client closes after the server has received the connections that were handed back', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hand-back')
   const caller = call(t, port)
   await reports.next('handed back')

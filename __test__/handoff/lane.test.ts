@@ -1,4 +1,4 @@
-// How many connections a worker asks for: never more than its limit and never more than somebody waits for.
+// How many connections a lane asks for: never more than its concurrency, and never more than its owner demands.
 
 import { setImmediate as turn } from 'node:timers/promises'
 import test from 'ava'
@@ -10,14 +10,14 @@ import { until } from '../helpers/until.js'
 const { Lane } = library('client/channel/lane')
 const { exchangeTable, ReceivedConnection } = library('client/connection/received-connection')
 
-/** Stands for the native side: sends as much as the credit allows and the parent has. */
+/** Replaces the native side: sends as many connections as the credit allows and the parent has. */
 class FakeChannel implements LaneChannel {
   readonly phase = { phase: 'open' as const }
   supply = 0
   ended = 0
   worstCredit = 0
   exchanges = 0
-  /** Whether the parent waits to hear of a lease that ends. */
+  /** Whether the parent waits for the report of an ended lease. */
   isAwaited = false
   #credit = 0
   isStopped = false
@@ -49,13 +49,13 @@ class FakeChannel implements LaneChannel {
   }
 }
 
-interface World {
+interface Setup {
   channel: FakeChannel
   lane: InstanceType<typeof Lane>
   owner: { wanted: number; received: number; worst: number }
 }
 
-function world(): World {
+function setUp(): Setup {
   const channel = new FakeChannel()
   const owner = { wanted: 0, received: 0, worst: 0 }
   const lane: InstanceType<typeof Lane> = new Lane(0, channel, {
@@ -71,11 +71,11 @@ function world(): World {
   return { channel, lane, owner }
 }
 
-test('leases never exceed the concurrency, what is asked for is never more than is wanted, and none is forgotten', async (t) => {
+test('leases and credit never exceed the concurrency, and every demanded connection arrives', async (t) => {
   const step = fc.record({ supply: fc.nat(5), want: fc.nat(5), over: fc.nat(5) })
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 30 }), async (concurrency, steps) => {
-      const { channel, lane, owner } = world()
+      const { channel, lane, owner } = setUp()
       lane.concurrency = concurrency
       let wanted = 0
       let supplied = 0
@@ -93,7 +93,7 @@ test('leases never exceed the concurrency, what is asked for is never more than 
         await turn()
         lane.pump()
       }
-      // The native side would wake it for each that comes.
+      // The native side would wake the lane for each connection.
       for (let pumps = 0; pumps < 200; pumps++) {
         lane.pump()
         for (; lane.leases > 0; over++) lane.leaseEnded()
@@ -109,18 +109,18 @@ test('leases never exceed the concurrency, what is asked for is never more than 
   )
 })
 
-test('whoever takes connections as they come has a bounded number of them on the way, and as many as come', (t) => {
-  const { channel, lane, owner } = world()
+test('an owner with unlimited demand has a bounded credit and gets all connections', (t) => {
+  const { channel, lane, owner } = setUp()
   owner.wanted = Number.POSITIVE_INFINITY
   lane.pump()
-  t.true(channel.worstCredit >= 1 && channel.worstCredit <= 253, 'no more than descriptors fit a message')
+  t.true(channel.worstCredit >= 1 && channel.worstCredit <= 253, 'no more than the descriptors of one message')
   channel.supply = 1000
   for (let i = 0; i < 100; i++) lane.pump()
   t.is(owner.received, 1000)
 })
 
-test('many wishes of one tick are one exchange', async (t) => {
-  const { channel, lane, owner } = world()
+test('many requests in one tick are one exchange', async (t) => {
+  const { channel, lane, owner } = setUp()
   let exchanges = 0
   const exchange = channel.exchange.bind(channel)
   channel.exchange = (...args) => {
@@ -136,8 +136,8 @@ test('many wishes of one tick are one exchange', async (t) => {
   t.is(channel.worstCredit, 10)
 })
 
-test('a lease that ends is counted at once, and told soon if the parent waits for it', async (t) => {
-  const { channel, lane, owner } = world()
+test('an ended lease is counted at once, and reported soon if the parent waits for it', async (t) => {
+  const { channel, lane, owner } = setUp()
   owner.wanted = 3
   lane.pump()
   channel.supply = 3
@@ -154,8 +154,8 @@ test('a lease that ends is counted at once, and told soon if the parent waits fo
   t.is(channel.exchanges, exchanges + 1)
 })
 
-test('a lane that has stopped asks for nothing and still reports what ends', (t) => {
-  const { channel, lane, owner } = world()
+test('a stopped lane asks for nothing and still reports ended leases', (t) => {
+  const { channel, lane, owner } = setUp()
   owner.wanted = 3
   lane.pump()
   channel.supply = 2

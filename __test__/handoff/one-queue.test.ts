@@ -3,7 +3,7 @@ import { ask, type Caller, call } from '../helpers/caller.js'
 import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('a client may send before there is any worker, and is answered when there is one', async (t) => {
+test('a client can send before any worker is ready and is answered as soon as one is', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const caller = call(t, port).say('early')
@@ -14,7 +14,7 @@ test('a client may send before there is any worker, and is answered when there i
   t.like(server.stats(), { accepted: 1, handedOff: 1, queued: 0 })
 })
 
-test('all workers take from one queue, first come, first served', async (t) => {
+test('all workers take connections from one queue in the order of arrival', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const callers: Caller[] = []
@@ -24,7 +24,7 @@ test('all workers take from one queue, first come, first served', async (t) => {
   }
   const { reports } = forkFixture(server, 'one-at-a-time', { workers: 3 })
   await until(() => reports.count('connection') === 3)
-  // Whoever is answered, its worker must go on with the one that has waited longest.
+  // Each worker that has answered must continue with the connection that has waited longest.
   const ids: number[] = []
   for (const caller of [2, 0, 3, 1, 4, 5, 6, 7, 8]) {
     ids.push(Number.parseInt((await callers[caller]?.say('next').answer()) ?? '', 10))
@@ -40,7 +40,7 @@ test('all workers take from one queue, first come, first served', async (t) => {
   t.true(new Set(reports.all.map(({ pid }) => pid)).size === 3)
 })
 
-test('a worker has one connection at a time, and the next only when it asks again', async (t) => {
+test('a worker that takes one connection at a time gets the next only when it asks again', async (t) => {
   const { server, reports, port } = await serve(t, 'one-at-a-time')
   const first = call(t, port)
   await reports.next('connection')
@@ -54,7 +54,7 @@ test('a worker has one connection at a time, and the next only when it asks agai
   t.is(reports.count('connection'), 2)
 })
 
-test('a worker that does not ask again gets nothing more', async (t) => {
+test('a worker that does not ask again gets no further connection', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'accept-when-told')
   await reports.next('connected')
   const [worker] = pool.workers

@@ -3,7 +3,7 @@ import { call } from '../helpers/caller.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('with one connection at a time a worker, clients are answered in the order of their arrival', async (t) => {
+test('workers that take one connection at a time answer clients in the order of arrival', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const answers: Promise<string>[] = []
@@ -24,7 +24,7 @@ test('with one connection at a time a worker, clients are answered in the order 
   t.is(waiting.size, CLIENTS)
   for (const { id } of byTurn) {
     waiting.delete(id)
-    // All that came before have been handed over, and each other worker may still be about to begin with one.
+    // All earlier connections have been handed off, and each other worker may not have begun with its own yet.
     const overtaken = [...waiting].filter((other) => other < id).length
     t.true(overtaken < WORKERS, `connection ${id} overtook ${overtaken}`)
   }

@@ -3,7 +3,7 @@ import { ask, call } from '../helpers/caller.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('two ports have workers of their own, and one that has none holds nobody else up', async (t) => {
+test('two ports have separate workers, and a port without a worker does not delay the other', async (t) => {
   const server = startServer(t)
   const [first, second] = [await listen(server), await listen(server)]
   const waiting = call(t, first)
@@ -16,7 +16,7 @@ test('two ports have workers of their own, and one that has none holds nobody el
   t.like(JSON.parse(await ask(second)), { localPort: second, pid: two.pool.workers[0]?.pid })
 })
 
-test('one process can serve two ports, each by a client of its own', async (t) => {
+test('one process can serve two ports with one client for each', async (t) => {
   const server = startServer(t)
   const [first, second] = [await listen(server), await listen(server)]
   const { pool } = forkFixture(server, 'answer-two-ports', { args: [String(first), String(second)] })
@@ -27,7 +27,7 @@ test('one process can serve two ports, each by a client of its own', async (t) =
   }
 })
 
-test('a worker may serve any number of ports one after another, and 64 at one time', async (t) => {
+test('a worker can serve any number of ports one after another, and 64 at the same time', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const { reports } = forkFixture(server, 'serve-many-ports', { args: [String(port)] })

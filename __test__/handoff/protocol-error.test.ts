@@ -7,14 +7,17 @@ import { descriptors } from '../helpers/processes.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-const LIES: Record<string, { bytes: Buffer[]; told: RegExp; dies?: boolean }> = {
-  'what is no frame at all': { bytes: [Buffer.from('GET / HTTP/1.1\r\n\r\n')], told: /unknown frame kind 0x2f/ },
+const VIOLATIONS: Record<string, { bytes: Buffer[]; told: RegExp; exits?: boolean }> = {
+  'bytes that are no frame': { bytes: [Buffer.from('GET / HTTP/1.1\r\n\r\n')], told: /unknown frame kind 0x2f/ },
   'an ack before its hello': { bytes: [ack(1)], told: /the first frame was not a hello/ },
   'a second hello': { bytes: [hello(), hello()], told: /a second hello/ },
   'another version': { bytes: [hello(7, 9)], told: /the peer speaks versions 7 to 9, this side speaks 1/ },
-  'an ack of a connection it was never given': { bytes: [hello(), ack(999)], told: /connection 999 is not under way/ },
-  'the end of leases it does not hold': { bytes: [hello(), ended(5)], told: /5 leases ended, 0 were held/ },
-  'more credit than there can be': { bytes: [hello(), credit(2 ** 32 - 1)], told: /credit of 4294967295 is beyond/ },
+  'an ack of a connection that it was never sent': {
+    bytes: [hello(), ack(999)],
+    told: /connection 999 is not under way/,
+  },
+  'the end of leases that it does not hold': { bytes: [hello(), ended(5)], told: /5 leases ended, 0 were held/ },
+  'more credit than the limit': { bytes: [hello(), credit(2 ** 32 - 1)], told: /credit of 4294967295 is beyond/ },
   'a frame with too few records': {
     bytes: [hello(), frame(2, 2, Buffer.alloc(8))],
     told: /length 8 does not fit 2 rec/,
@@ -23,78 +26,89 @@ const LIES: Record<string, { bytes: Buffer[]; told: RegExp; dies?: boolean }> = 
     bytes: [hello(), frame(2, 65, Buffer.alloc(520))],
     told: /65 records in frame kind/,
   },
-  'a frame that only a parent may send': { bytes: [hello(), frame(0x86, 0)], told: /unknown frame kind 0x86/ },
-  'half a frame before it dies': { bytes: [hello(), ack(1).subarray(0, 11)], told: /ended within a frame/, dies: true },
+  'a frame that only the parent may send': { bytes: [hello(), frame(0x86, 0)], told: /unknown frame kind 0x86/ },
+  'half a frame before it exits': {
+    bytes: [hello(), ack(1).subarray(0, 11)],
+    told: /ended within a frame/,
+    exits: true,
+  },
 }
 
-for (const [what, { bytes, told, dies }] of Object.entries(LIES)) {
-  linuxSerial(`a worker that sends ${what} is told of and cut off, and nobody else notices`, async (t) => {
-    const { server, port, errors, honest } = await serverWithOneHonestWorker(t)
+for (const [what, { bytes, told, exits }] of Object.entries(VIOLATIONS)) {
+  linuxSerial(`a worker that sends ${what} is reported and disconnected, and other workers continue`, async (t) => {
+    const { server, port, errors, other } = await serverWithAnotherWorker(t)
     const before = descriptors()
     const { pool, reports } = forkFixture(server, 'write-frames-when-told', { restart: false })
-    // Some never connect, which is no news here.
+    // Some of these workers never connect.
     pool.ready.catch(() => {})
     await reports.next('started')
-    const [liar] = pool.workers
-    liar?.process.send(Buffer.concat(bytes).toString('hex') + (dies ? '!' : ''))
+    const [violator] = pool.workers
+    violator?.process.send(Buffer.concat(bytes).toString('hex') + (exits ? '!' : ''))
     await until(() => errors.length > 0)
 
     const [error] = errors
     t.is(error?.code, 'ERR_SOCKETSERVER_PROTOCOL')
     t.regex(error?.message ?? '', told)
-    t.is(error?.pid, liar?.pid, 'also of one that has died, whose exit may have been told first')
+    t.is(error?.pid, violator?.pid, 'also for a worker whose exit was reported first')
     t.is(server.stats().workers, 1)
-    t.is(await ask(port, 'token\n'), `${honest} token\n`)
-    liar?.process.kill('SIGKILL')
+    t.is(await ask(port, 'token\n'), `${other} token\n`)
+    violator?.process.kill('SIGKILL')
     await until(() => pool.workers.length === 0 && descriptors() <= before)
     t.is(errors.length, 1)
   })
 }
 
-linuxSerial('a worker that sends descriptors is told of and cut off, and they are closed', async (t) => {
-  const { server, port, errors, honest } = await serverWithOneHonestWorker(t)
-  const before = descriptors()
-  const { pool } = forkFixture(server, 'send-undeclared-descriptors', { restart: false })
-  const [smuggler] = pool.workers
-  await until(() => errors.length > 0)
-  t.is(errors[0]?.code, 'ERR_SOCKETSERVER_PROTOCOL')
-  t.regex(errors[0]?.message ?? '', /descriptors arrived that no frame declares/)
-  t.is(await ask(port, 'token\n'), `${honest} token\n`)
-  smuggler?.process.kill('SIGKILL')
-  await until(() => pool.workers.length === 0 && descriptors() <= before)
-})
+linuxSerial(
+  'a worker that sends descriptors is reported and disconnected, and the descriptors are closed',
+  async (t) => {
+    const { server, port, errors, other } = await serverWithAnotherWorker(t)
+    const before = descriptors()
+    const { pool } = forkFixture(server, 'send-undeclared-descriptors', { restart: false })
+    const [violator] = pool.workers
+    await until(() => errors.length > 0)
+    t.is(errors[0]?.code, 'ERR_SOCKETSERVER_PROTOCOL')
+    t.regex(errors[0]?.message ?? '', /descriptors arrived that no frame declares/)
+    t.is(await ask(port, 'token\n'), `${other} token\n`)
+    violator?.process.kill('SIGKILL')
+    await until(() => pool.workers.length === 0 && descriptors() <= before)
+  },
+)
 
-linuxSerial('what a worker had been given before it lied is answered by another', async (t) => {
-  const server = startServer(t)
-  const port = await listen(server)
-  const { pool, reports } = forkFixture(server, 'write-frames-when-told', { restart: false })
-  server.on('error', () => {})
-  await reports.next('started')
-  const [liar] = pool.workers
-  const say = (bytes: Buffer): void => void liar?.process.send(bytes.toString('hex'))
-  say(Buffer.concat([hello(), credit(10)]))
-  await pool.ready
-  const answers = Array.from({ length: 10 }, (_, index) => ask(port, `token-${index}\n`))
-  await until(() => server.stats().accepted === 10 && server.stats().queued === 0)
-  t.is(server.stats().handedOff, 0)
-  say(frame(0, 0))
-  const { pool: others } = forkFixture(server, 'answer-tokens')
-  const [other] = others.workers
-  t.deepEqual(
-    await Promise.all(answers),
-    answers.map((_, index) => `${other?.pid} token-${index}\n`),
-  )
-  t.true(server.stats().requeued >= 10)
-})
+linuxSerial(
+  'connections that were sent to a worker before its protocol violation are answered by another worker',
+  async (t) => {
+    const server = startServer(t)
+    const port = await listen(server)
+    const { pool, reports } = forkFixture(server, 'write-frames-when-told', { restart: false })
+    server.on('error', () => {})
+    await reports.next('started')
+    const [violator] = pool.workers
+    const say = (bytes: Buffer): void => void violator?.process.send(bytes.toString('hex'))
+    say(Buffer.concat([hello(), credit(10)]))
+    await pool.ready
+    const answers = Array.from({ length: 10 }, (_, index) => ask(port, `token-${index}\n`))
+    await until(() => server.stats().accepted === 10 && server.stats().queued === 0)
+    t.is(server.stats().handedOff, 0)
+    say(frame(0, 0))
+    const { pool: others } = forkFixture(server, 'answer-tokens')
+    const [successor] = others.workers
+    t.deepEqual(
+      await Promise.all(answers),
+      answers.map((_, index) => `${successor?.pid} token-${index}\n`),
+    )
+    t.true(server.stats().requeued >= 10)
+  },
+)
 
 interface Failure extends Error {
   code?: string
   pid?: number
 }
 
-async function serverWithOneHonestWorker(
+/** Starts a server with one worker that keeps to the protocol, `other`. */
+async function serverWithAnotherWorker(
   t: ExecutionContext,
-): Promise<{ server: Server; port: number; errors: Failure[]; honest: number | undefined }> {
+): Promise<{ server: Server; port: number; errors: Failure[]; other: number | undefined }> {
   const server = startServer(t)
   const errors: Failure[] = []
   server.on('error', (error) => errors.push(error))
@@ -102,7 +116,7 @@ async function serverWithOneHonestWorker(
   const { pool } = forkFixture(server, 'answer-tokens')
   await pool.ready
   await ask(port)
-  // The parent's copy of that connection has been closed, too.
+  // By then the parent has closed its copy of that connection.
   await until(() => server.stats().handedOff === 1 && server.stats().leases === 0)
-  return { server, port, errors, honest: pool.workers[0]?.pid }
+  return { server, port, errors, other: pool.workers[0]?.pid }
 }

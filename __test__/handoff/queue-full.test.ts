@@ -9,33 +9,36 @@ import { descriptors } from '../helpers/processes.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-loadSerial('a full queue pauses accepting; who waits in the backlog costs nothing and is answered later', async (t) => {
-  const server = startServer(t, { maxQueue: 8 })
-  const port = await listen(server)
-  const run = new Load(t, port, { connections: 300, clients: 300 })
-  await until(() => server.stats().paused)
-  await until(() => server.stats().queued === 8)
-  const before = { descriptors: descriptors(), rss: process.memoryUsage.rss() }
-  // An observed interval: nothing is accepted in it, and nothing grows.
-  for (let look = 0; look < 10; look++) {
-    await delay(30)
-    const { accepted, queued, paused } = server.stats()
-    t.deepEqual({ accepted, queued, paused }, { accepted: 8, queued: 8, paused: true })
-    t.is(descriptors(), before.descriptors)
-  }
-  t.true(process.memoryUsage.rss() - before.rss < 8 * 1024 * 1024)
+loadSerial(
+  'a full queue pauses accepting, and clients in the backlog cost nothing and are answered later',
+  async (t) => {
+    const server = startServer(t, { maxQueue: 8 })
+    const port = await listen(server)
+    const run = new Load(t, port, { connections: 300, clients: 300 })
+    await until(() => server.stats().paused)
+    await until(() => server.stats().queued === 8)
+    const before = { descriptors: descriptors(), rss: process.memoryUsage.rss() }
+    // During this interval nothing is accepted and nothing grows.
+    for (let look = 0; look < 10; look++) {
+      await delay(30)
+      const { accepted, queued, paused } = server.stats()
+      t.deepEqual({ accepted, queued, paused }, { accepted: 8, queued: 8, paused: true })
+      t.is(descriptors(), before.descriptors)
+    }
+    t.true(process.memoryUsage.rss() - before.rss < 8 * 1024 * 1024)
 
-  forkFixture(server, 'answer-tokens', { workers: 2, env: { ...process.env, CONCURRENCY: '1' } })
-  const report = await run.report
-  assertClean(t, report)
-  t.is(report.outcomes.ok, 300)
-  const { accepted, maxQueued, requeued, shed, paused } = server.stats()
-  t.deepEqual({ accepted, shed, paused }, { accepted: 300, shed: 0, paused: false })
-  // What comes back from a worker keeps its place, though another has been accepted meanwhile.
-  t.true(maxQueued >= 8 && maxQueued <= 8 + requeued)
-})
+    forkFixture(server, 'answer-tokens', { workers: 2, env: { ...process.env, CONCURRENCY: '1' } })
+    const report = await run.report
+    assertClean(t, report)
+    t.is(report.outcomes.ok, 300)
+    const { accepted, maxQueued, requeued, shed, paused } = server.stats()
+    t.deepEqual({ accepted, shed, paused }, { accepted: 300, shed: 0, paused: false })
+    // A recalled connection returns to the queue even if another has been accepted meanwhile.
+    t.true(maxQueued >= 8 && maxQueued <= 8 + requeued)
+  },
+)
 
-test.serial('who waits for longer than queueTimeout is reset, counted and told', async (t) => {
+test.serial('connections that wait longer than queueTimeout are reset, counted and reported', async (t) => {
   const server = startServer(t, { queueTimeout: 100 })
   const port = await listen(server)
   const shed: { id: number; reason: string; waited: number; localPort: number | undefined }[] = []
@@ -58,7 +61,7 @@ test.serial('who waits for longer than queueTimeout is reset, counted and told',
 })
 
 loadSerial(
-  'with a full queue and a time limit, each client is either answered or reset, and all are counted',
+  'with a full queue and a queueTimeout, each client is either answered or reset, and all are counted',
   async (t) => {
     const server = startServer(t, { maxQueue: 16, queueTimeout: 20 })
     const port = await listen(server)
@@ -83,7 +86,7 @@ loadSerial(
   },
 )
 
-test('a connection that waits for longer than queueTimeout is reset, counted and told of', async (t) => {
+test("the shed event has the client's address and how long the connection waited", async (t) => {
   const server = startServer(t, { queueTimeout: 500 })
   const port = await listen(server)
   const told = once(server, 'shed')

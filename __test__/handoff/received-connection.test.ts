@@ -1,4 +1,4 @@
-// The rows in which connections cross from Rust, and the addresses in them as text.
+// The table rows that the native side writes connections to, and their addresses as text.
 
 import { SocketAddress } from 'node:net'
 import test from 'ava'
@@ -7,7 +7,7 @@ import { library } from '../helpers/library.js'
 
 const { ReceivedConnection, exchangeTable } = library('client/connection/received-connection')
 
-test('a row is read in its place', (t) => {
+test('a connection is read from its own row', (t) => {
   const table = exchangeTable()
   table.set([7, 20, 1.5, 8888, 5000, 4, 0, 0x7f000001], 0)
   table.set([2 ** 40, 21, 0, 0, 0, 0, 1], 12)
@@ -43,7 +43,7 @@ test('a row is read in its place', (t) => {
   })
 })
 
-test('a keeper owns the descriptor until a handle or the caller does', (t) => {
+test('a keeper owns the descriptor until a handle or the caller owns it', (t) => {
   const table = exchangeTable()
   table.set([1, 20, 0, 80, 5000, 4, 0, 0x7f000001], 0)
   const calls: unknown[] = []
@@ -68,7 +68,7 @@ test('a keeper owns the descriptor until a handle or the caller does', (t) => {
   ])
 })
 
-test('what has been read from a row outlives the row', (t) => {
+test('a connection does not change when its row is overwritten', (t) => {
   const table = exchangeTable()
   table.set([1, 20, 0, 80, 5000, 6, 0, 0x20010db8, 0, 0, 1, 0], 0)
   const connection = new ReceivedConnection(table, 0)
@@ -76,7 +76,7 @@ test('what has been read from a row outlives the row', (t) => {
   t.is(connection.address, '2001:db8::1')
 })
 
-test('an address is the text that Node has for it', (t) => {
+test('an address has the same text as in Node', (t) => {
   const word = fc.oneof(fc.constant(0), fc.nat(0xffff), fc.integer({ min: 0, max: 0xffffffff }))
   const table = exchangeTable()
   fc.assert(
@@ -87,7 +87,7 @@ test('an address is the text that Node has for it', (t) => {
     }),
   )
   fc.assert(
-    // Without ::/32, where the deprecated IPv4-compatible addresses are, which are written in two ways.
+    // Without ::/32: the deprecated IPv4-compatible addresses in it have two notations.
     fc.property(fc.tuple(fc.integer({ min: 1, max: 0xffffffff }), word, word, word), (words) => {
       table.set([1, 20, 0, 80, 5000, 6, 0, ...words, 0], 0)
       const groups = words.flatMap((bits) => [bits >>> 16, bits & 0xffff].map((group) => group.toString(16)))
@@ -97,7 +97,7 @@ test('an address is the text that Node has for it', (t) => {
   )
 })
 
-test('an IPv4 client of a dual-stack listener is shown as in Node', (t) => {
+test('an IPv4 client of a dual-stack listener has the same address as in Node', (t) => {
   const table = exchangeTable()
   table.set([1, 20, 0, 80, 5000, 6, 0, 0, 0, 0xffff, 0x7f000001, 0], 0)
   t.is(new ReceivedConnection(table, 0).address, '::ffff:127.0.0.1')

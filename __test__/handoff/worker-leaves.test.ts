@@ -4,13 +4,13 @@ import { forkFixture, serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-linuxTest('what waits in a worker that leaves goes to the others', async (t) => {
+linuxTest('connections that a leaving worker has not taken go to other workers', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'block-when-told', {
     restart: false,
     env: { ...process.env, BLOCK: '1500' },
   })
   const [leaver] = pool.workers
-  // A client that says nothing yet keeps it from leaving altogether.
+  // A client that has sent nothing yet keeps the worker from exiting.
   const silent = call(t, port)
   await until(() => server.stats().leases === 1)
   leaver?.process.send('leave')
@@ -37,7 +37,7 @@ for (const [how, code] of [
   ['exit', 3],
   ['throw', 1],
 ] as const) {
-  linuxTest(`a worker that ends itself with connections in its hands takes nobody else along (${how})`, async (t) => {
+  linuxTest(`a worker that ends itself loses the connections that it holds and no others (${how})`, async (t) => {
     const { server, pool, reports, port } = await serve(t, 'hold-until-told', {
       workers: 2,
       restart: false,

@@ -8,10 +8,10 @@ for (const [signal, end] of [
   ['SIGCONT', 'continues'],
   ['SIGKILL', 'is killed'],
 ] as const) {
-  linuxTest(`a stopped worker holds nobody up, and nobody is answered twice when it ${end}`, async (t) => {
+  linuxTest(`a stopped worker delays no client, and no client is answered twice when it ${end}`, async (t) => {
     const parent = await startParent(t, { fixture: 'answer-tokens', workers: 2 })
     const [stopped = 0, running = 0] = parent.workers
-    // Both have asked for more.
+    // An answer shows that a worker has asked for connections.
     await until(async () => (await askedBy(parent.port)) === stopped)
     await until(async () => (await askedBy(parent.port)) === running)
     const before = await parent.stats()
@@ -22,7 +22,7 @@ for (const [signal, end] of [
     for (const [index, caller] of callers.entries()) t.is(await caller.answer(), `${running} token-${index}\n`)
     t.log(`all answered after ${(performance.now() - begin).toFixed(1)} ms`)
     const { requeued } = await parent.stats()
-    t.true(requeued > before.requeued, 'nothing had been given to the stopped worker')
+    t.true(requeued > before.requeued, 'the stopped worker was sent no connection')
 
     process.kill(stopped, signal)
     if (signal === 'SIGCONT') await until(async () => (await askedBy(parent.port)) === stopped)
@@ -32,7 +32,7 @@ for (const [signal, end] of [
   })
 }
 
-/** The process id of whoever answers one more client. */
+/** Returns the process id of the worker that answers one more client. */
 async function askedBy(port: number): Promise<number> {
   return Number((await ask(port, 'hello\n')).split(' ')[0])
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { firstWords } from './first-words.js'
 
-/** In a fixture: answers one line as socketserver-load expects it, `<worker> <token>`, after a delay in milliseconds. */
+/** In a fixture: answers one line as socketserver-load expects, `<worker> <token>`, after a delay in milliseconds. */
 export async function answerToken(socket: Socket, delay = 0): Promise<void> {
   const token = await firstWords(socket)
   if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay))

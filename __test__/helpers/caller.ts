@@ -3,13 +3,13 @@ import type { ExecutionContext } from 'ava'
 import { until } from './until.js'
 import { within } from './within.js'
 
-/** Where to call: a port on 127.0.0.1, the path of a Unix socket, or anything `net.connect` takes. */
+/** What a client connects to: a port on 127.0.0.1, the path of a Unix socket, or options of `net.connect`. */
 export type Target = number | string | NetConnectOpts
 
-/** One client, in the test's own process. What it says before it is connected waits, as with any socket. */
+/** A client in the process of the test. Data written before it is connected is buffered, as with any socket. */
 export class Caller {
   readonly socket: Socket
-  /** All it has heard so far. */
+  /** All data received so far. */
   received = ''
   #error: Error | undefined
   readonly #over: Promise<void>
@@ -33,7 +33,7 @@ export class Caller {
     return this
   }
 
-  /** Waits until the kernel has connected it, to a backlog at least. */
+  /** Waits until the kernel has connected the socket; the connection may still be in a backlog. */
   async connected(): Promise<void> {
     await until(() => {
       if (this.#error !== undefined) throw this.#error
@@ -41,7 +41,7 @@ export class Caller {
     })
   }
 
-  /** Waits until it has heard this. */
+  /** Waits until this text has been received. */
   async heard(text: string): Promise<void> {
     await until(() => {
       if (this.#error !== undefined) throw this.#error
@@ -49,7 +49,7 @@ export class Caller {
     })
   }
 
-  /** Waits for the end of the connection and gives all it has heard; rejects if it was reset. */
+  /** Waits for the end of the connection and returns all received data; rejects if the connection was reset. */
   async answer(): Promise<string> {
     await within(this.#over, 'the end of a connection')
     if (this.#error !== undefined) throw this.#error
@@ -61,14 +61,14 @@ export class Caller {
   }
 }
 
-/** Calls, and hangs up when the test is over. */
+/** Connects a client, which is disconnected at the end of the test. */
 export function call(t: ExecutionContext, target: Target): Caller {
   const caller = new Caller(target)
   t.teardown(() => caller.hangUp())
   return caller
 }
 
-/** Calls, says `text`, and gives the answer when the other side has ended the connection. */
+/** Connects, sends `text` and returns the answer when the other side has ended the connection. */
 export async function ask(target: Target, text = '\n'): Promise<string> {
   const caller = new Caller(target)
   try {
@@ -78,7 +78,7 @@ export async function ask(target: Target, text = '\n'): Promise<string> {
   }
 }
 
-/** Whether nobody listens there any more. */
+/** Returns whether a connection is refused. */
 export async function refuses(target: Target): Promise<boolean> {
   const socket = connect(connectOptions(target))
   return await new Promise((resolve) => {

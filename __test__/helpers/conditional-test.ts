@@ -1,10 +1,10 @@
-// Tests that need more than Node: Linux's proc(5), to look at processes from outside, a second user, or the load generator as well.
+// Tests that need more than Node: Linux's proc(5) to inspect processes, a second user, or the load generator.
 
 import test from 'ava'
 import { hasLoad } from './load.js'
 
 const isLinux = process.platform === 'linux'
-if (!isLinux) console.warn('There is no proc(5) here: tests that look at processes from outside are skipped.')
+if (!isLinux) console.warn('This system has no proc(5): tests that inspect processes are skipped.')
 
 const isRoot = isLinux && process.getuid?.() === 0
 if (isLinux && !isRoot) console.warn('Not root: tests that need a second user are skipped.')

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 
-/** In a fixture: what a client says first; nothing if it leaves without a word. */
+/** In a fixture: returns the first data of a client; empty if the client disconnects without sending. */
 export function firstWords(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
     socket.on('error', () => {})

@@ -19,5 +19,5 @@ export function fixture(name: string): string {
       if (existsSync(path)) return path
     }
   }
-  throw new Error(`There is no fixture ${name}`)
+  throw new Error(`The fixture ${name} does not exist`)
 }

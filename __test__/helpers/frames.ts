@@ -1,6 +1,6 @@
-// Frames as a worker writes them, byte by byte; see crates/core/PROTOCOL.md.
+// Encodes frames as a worker sends them; see crates/core/PROTOCOL.md.
 
-/** A frame of a kind with so many records. */
+/** Returns a frame of this kind with `count` records. */
 export function frame(kind: number, count: number, records: Buffer = Buffer.alloc(0)): Buffer {
   const header = Buffer.alloc(8)
   header.writeUInt32LE(records.length, 0)
@@ -13,7 +13,7 @@ export function hello(oldest = 1, newest = oldest): Buffer {
   return frame(1, 1, Buffer.concat([Buffer.from('SSRV'), u16(oldest), u16(newest), u32(process.pid), u32(0)]))
 }
 
-/** Of one connection. */
+/** Returns an ACK of one connection. */
 export function ack(id: number): Buffer {
   return frame(2, 1, Buffer.concat([u32(id), u32(0)]))
 }
@@ -22,7 +22,7 @@ export function ended(leases: number): Buffer {
   return frame(4, 1, u32(leases))
 }
 
-/** For every port. */
+/** Returns a CREDIT for all ports. */
 export function credit(count: number): Buffer {
   return frame(5, 1, Buffer.concat([u32(count), u32(0)]))
 }

@@ -10,7 +10,7 @@ export interface Answer {
   body: string
 }
 
-/** One HTTP/1 request to a port of 127.0.0.1, on a connection of its own unless the options name an agent. */
+/** Sends one HTTP/1 request to a port of 127.0.0.1, on its own connection unless the options name an agent. */
 export async function fetchOnce(
   port: number,
   { secure = false, body, ...options }: RequestOptions & { secure?: boolean; body?: string } = {},
@@ -19,11 +19,11 @@ export async function fetchOnce(
   const request = secure ? httpsRequest(where) : httpRequest(where)
   request.end(body)
   const [response]: IncomingMessage[] = await within(once(request, 'response'), 'an answer')
-  if (response === undefined) throw new Error('There is no answer')
+  if (response === undefined) throw new Error('The request has no response')
   return { status: response.statusCode, headers: response.headers, body: await text(response) }
 }
 
-/** An HTTP/1.1 request as text. */
+/** Returns an HTTP/1.1 request as text. */
 export function requestText(path: string, headers: Record<string, string> = {}, method = 'GET'): string {
   const lines = Object.entries({ Host: 'localhost', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
   return `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 
-/** The modules that the package keeps to itself, by their path below lib/. */
+/** The internal modules of the package that have unit tests, by their path in lib/. */
 interface Library {
   errors: typeof import('../../dist/lib/errors.js')
   validate: typeof import('../../dist/lib/validate.js')
@@ -32,7 +32,7 @@ interface Library {
   'server/server-options': typeof import('../../dist/lib/server/server-options.js')
 }
 
-/** One of them, as compiled: for a unit test. */
+/** Loads a compiled internal module. */
 export function library<Path extends keyof Library>(path: Path): Library[Path] {
   return require(join(__dirname, '..', '..', '..', 'dist', 'lib', path))
 }

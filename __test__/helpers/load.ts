@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 
-/** What socketserver-load reports; see crates/load/README.md. */
+/** The report of socketserver-load; see crates/load/README.md. */
 export interface LoadReport {
   clean: boolean
   total: number
@@ -15,14 +15,14 @@ export interface LoadReport {
   connections_per_second: number
   latency_us: { p50: number; p99: number; max: number }
   failures: string[]
-  /** By the wall clock. */
+  /** Microseconds since 1970. */
   started_unix_us: number
 }
 
-/** A test, or whatever else cleans up at its end. */
+/** A test, or anything else that runs teardown functions. */
 export type Teardown = Pick<ExecutionContext, 'teardown'>
 
-/** A run of the load generator against a port, ended with the test. */
+/** A run of the load generator against a port, killed at the end of the test. */
 export class Load {
   readonly report: Promise<LoadReport>
 
@@ -41,17 +41,17 @@ export class Load {
       const report: LoadReport = JSON.parse(output)
       return report
     })
-    // One that nobody waits for any more, as its test has failed, is no failure of its own.
+    // A test that has failed no longer awaits the report, which must not become an unhandled rejection.
     this.report.catch(() => {})
   }
 }
 
-/** Connects, asks and reads to the end, `clients` at a time, and gives the report. */
+/** Runs the load generator in closed mode and returns its report. */
 export function load(t: ExecutionContext, port: number, options: Record<string, string | number>): Promise<LoadReport> {
   return new Load(t, port, options).report
 }
 
-/** The same again and again until `isOver`, without pause. */
+/** Repeats a run without pause until `isOver` and returns all reports. */
 export async function loadUntil(
   t: ExecutionContext,
   port: number,
@@ -64,7 +64,7 @@ export async function loadUntil(
   return reports
 }
 
-/** All connections were answered once, by whoever was asked; the report says otherwise. */
+/** Asserts that each connection was answered exactly once. */
 export function assertClean(t: ExecutionContext, report: LoadReport): void {
   t.true(report.clean, JSON.stringify({ ...report.outcomes, twice: report.answered_twice, failures: report.failures }))
 }
@@ -72,7 +72,7 @@ export function assertClean(t: ExecutionContext, report: LoadReport): void {
 const ROOT = join(__dirname, '..', '..', '..')
 const LOAD = join(ROOT, 'target', 'release', 'socketserver-load')
 
-/** Whether there is a load generator, which is built if need be. Without Rust there is none. */
+/** Whether the load generator exists. It is built if it is missing, unless Rust is not installed. */
 export const hasLoad = existsSync(LOAD) || build()
 
 function build(): boolean {
@@ -81,7 +81,7 @@ function build(): boolean {
     return true
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
-    console.warn('There is no cargo, so there is no socketserver-load: tests under load are skipped.')
+    console.warn('cargo is not installed, so socketserver-load is missing: tests under load are skipped.')
     return false
   }
 }

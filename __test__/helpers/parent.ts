@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava'
 import { type Program, type ProgramOptions, run } from './program.js'
 import { until } from './until.js'
 
-/** A parent in a process of its own, the fixture `parent-of-fixture`, with workers of another fixture, all connected. */
+/** A parent in its own process, the fixture `parent-of-fixture`, with workers of another fixture, all connected. */
 export class Parent {
   readonly program: Program
   readonly port: number
@@ -20,25 +20,25 @@ export class Parent {
     return this.program.process.pid ?? 0
   }
 
-  /** What its server's `error` events have said. */
+  /** The messages of the `error` events of its server. */
   get errors(): string[] {
-    return this.#said('error').map(String)
+    return this.#printed('error').map(String)
   }
 
-  /** Tells the workers `go`. */
+  /** Sends `go` to the workers. */
   go(): void {
     process.kill(this.pid, 'SIGUSR1')
   }
 
-  /** Asks how things stand. */
+  /** Returns the current stats of the server. */
   async stats(): Promise<ServerStats> {
-    const before = this.#said('stats').length
+    const before = this.#printed('stats').length
     process.kill(this.pid, 'SIGUSR2')
-    await until(() => this.#said('stats').length > before)
-    return JSON.parse(JSON.stringify(this.#said('stats').at(-1)))
+    await until(() => this.#printed('stats').length > before)
+    return JSON.parse(JSON.stringify(this.#printed('stats').at(-1)))
   }
 
-  #said(key: string): unknown[] {
+  #printed(key: string): unknown[] {
     const lines = this.program.lines.filter((line) => line.startsWith(`{"${key}":`))
     return lines.map((line) => Reflect.get(JSON.parse(line), key))
   }
@@ -52,7 +52,7 @@ export async function startParent(
   return new Parent(program, JSON.parse(await program.line()))
 }
 
-/** Root is exempt from many a limit: then a program is run as nobody. */
+/** Root is exempt from many limits: as root a program runs as the user nobody. */
 export function ordinaryUser(): { uid?: number; gid?: number } {
   return process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 }

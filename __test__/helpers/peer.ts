@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava'
 import { until } from './until.js'
 import { within } from './within.js'
 
-/** What connects to a shared path and says what it likes there, in the test's own process. */
+/** A client of a shared path in the process of the test that sends arbitrary bytes. */
 export class Peer {
   readonly socket: Socket
   readonly #closed: Promise<void>
@@ -14,7 +14,7 @@ export class Peer {
     this.socket.on('data', (bytes: Buffer) => {
       this.#received = Buffer.concat([this.#received, bytes])
     })
-    // A server that has had enough resets.
+    // The server may reset the connection.
     this.socket.on('error', () => {})
     this.#closed = new Promise((resolve) => this.socket.once('close', () => resolve()))
   }
@@ -24,7 +24,7 @@ export class Peer {
     return this
   }
 
-  /** The frames it has been sent so far: each its kind and its records. */
+  /** The frames received so far: the kind and the records of each. */
   get frames(): [kind: number, records: Buffer][] {
     const frames: [number, Buffer][] = []
     for (let at = 0; at + 8 <= this.#received.length; ) {
@@ -36,7 +36,7 @@ export class Peer {
     return frames
   }
 
-  /** Waits for a frame of this kind and gives its records. */
+  /** Waits for a frame of this kind and returns its records. */
   async heard(kind: number): Promise<Buffer> {
     let found: Buffer | undefined
     await until(() => {
@@ -46,15 +46,15 @@ export class Peer {
     return found ?? Buffer.alloc(0)
   }
 
-  /** Waits for the end, and gives the reason and the detail of the CLOSE before it. */
-  async farewell(): Promise<{ reason: number; detail: number } | undefined> {
+  /** Waits for the end of the channel and returns the reason and the detail of the CLOSE before it. */
+  async closed(): Promise<{ reason: number; detail: number } | undefined> {
     await within(this.#closed, 'the end of a channel')
     const close = this.frames.find(([kind]) => kind === CLOSE)?.[1]
     return close && { reason: close.readUInt32LE(0), detail: close.readUInt32LE(4) }
   }
 }
 
-/** Connects, and goes when the test is over. */
+/** Connects a peer, which is disconnected at the end of the test. */
 export function peer(t: ExecutionContext, path: string): Peer {
   const one = new Peer(path)
   t.teardown(() => one.socket.destroy())

@@ -11,20 +11,20 @@ export interface ProgramOptions {
   args?: readonly string[]
   env?: NodeJS.ProcessEnv
   execArgv?: readonly string[]
-  /** Its working directory. */
+  /** The working directory. */
   cwd?: string
   uid?: number
   gid?: number
-  /** What it inherits as descriptors 3 and on. */
+  /** The descriptors that the program inherits, from 3 on. */
   descriptors?: readonly number[]
-  /** The most descriptors that it, and what it starts, may have open. */
+  /** The limit of open files of the program and its children. */
   openFiles?: number
 }
 
-/** A fixture that runs as a process of its own, killed when the test is over. */
+/** A fixture that runs as its own process. */
 export class Program {
   readonly process: ChildProcess
-  /** The lines it has written to its standard output, and those of its workers. */
+  /** The lines that the program and its workers have written to standard output. */
   readonly lines: string[] = []
   errors = ''
   readonly #exit: Promise<unknown[]>
@@ -46,30 +46,30 @@ export class Program {
     })
   }
 
-  /** Waits for the next line of its output that was not taken before. */
+  /** Waits for the next line of output that was not returned before. */
   async line(): Promise<string> {
     const index = this.#next++
     try {
       await until(() => this.lines.length > index)
     } catch (cause) {
-      throw new Error(`The program says no more than ${JSON.stringify(this.lines)} and ${this.errors}`, { cause })
+      throw new Error(`The program has printed only ${JSON.stringify(this.lines)} and ${this.errors}`, { cause })
     }
     return this.lines[index] ?? ''
   }
 
-  /** The same, as the JSON it is. */
+  /** Waits for the next line like `line()` and parses it as JSON. */
   async json(): Promise<unknown> {
     return JSON.parse(await this.line())
   }
 
-  /** Waits for its end and gives its exit code, or the signal's name. */
+  /** Waits for the exit and returns the exit code or the name of the signal. */
   async exit(): Promise<unknown> {
     const [code, signal] = await within(this.#exit, `the exit of ${this.process.spawnargs.join(' ')}`, 30_000)
     return code ?? signal
   }
 }
 
-/** Runs a fixture by itself. */
+/** Runs a fixture as its own process, which is killed at the end of the test. */
 export function run(t: ExecutionContext, name: string, options?: ProgramOptions): Program {
   const program = new Program(name, options)
   t.teardown(() => program.process.kill('SIGKILL'))

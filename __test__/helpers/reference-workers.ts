@@ -1,4 +1,4 @@
-// The workers of examples/workers, one for each language, built if need be.
+// Builds and runs the workers of examples/workers, one for each language.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,17 +10,17 @@ import { within } from './within.js'
 
 export type Language = 'node' | 'python' | 'c' | 'go' | 'rust'
 
-/** How a worker is started: the program, and its arguments before the shared path. */
+/** The command of a worker: the program, and its arguments before the shared path. */
 export type Command = readonly [program: string, ...args: string[]]
 
 const ROOT = join(__dirname, '..', '..', '..')
 const WORKERS = join(ROOT, 'examples', 'workers')
-// Kept from run to run: Go's standard library takes longer to compile than everything else together.
+// Kept between runs: Go's standard library takes longer to compile than everything else together.
 const BUILT = join(ROOT, 'build', 'workers')
 
 const run = promisify(execFile)
 
-/** Builds all whose compiler or interpreter is here; says why one is left out. Fails if one cannot be built. */
+/** Builds all workers whose compiler or interpreter is installed, and warns about the others. Rejects if a build fails. */
 export async function buildWorkers(): Promise<Map<Language, Command>> {
   mkdirSync(BUILT, { recursive: true })
   const builders: [Language, () => Promise<Command>][] = [
@@ -36,7 +36,7 @@ export async function buildWorkers(): Promise<Map<Language, Command>> {
         return [[language, await build()]]
       } catch (error) {
         if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT' && 'path' in error)) throw error
-        console.warn(`There is no ${error.path}: the worker in ${language} is left out.`)
+        console.warn(`${error.path} is not installed: the worker in ${language} is skipped.`)
         return []
       }
     }),
@@ -44,10 +44,10 @@ export async function buildWorkers(): Promise<Map<Language, Command>> {
   return new Map(built.flat())
 }
 
-/** One of them that runs, killed when the test is over. */
+/** A running worker, killed at the end of the test. */
 export class ReferenceWorker {
   readonly process: ChildProcess
-  /** What its answers begin with. */
+  /** The first word of its answers. */
   readonly name: string
   errors = ''
   readonly #exit: Promise<unknown[]>
@@ -67,7 +67,7 @@ export class ReferenceWorker {
     return this.process.pid ?? 0
   }
 
-  /** Its exit code, or the signal's name. */
+  /** Waits for the exit and returns the exit code or the name of the signal. */
   async exit(): Promise<unknown> {
     const [code, signal] = await within(this.#exit, `the exit of ${this.name}`)
     return code ?? signal
@@ -79,7 +79,7 @@ async function node(): Promise<Command> {
 }
 
 async function python(): Promise<Command> {
-  // 3.9 is the first with recv_fds.
+  // recv_fds exists since 3.9.
   await run('python3', ['-c', 'import socket; socket.recv_fds'])
   return ['python3', join(WORKERS, 'python', 'worker.py')]
 }

@@ -1,14 +1,14 @@
 import type { WorkerHandle } from '@socketserver/node'
 import { until } from './until.js'
 
-/** What a fixture says: the name of what happened, and what goes with it. */
+/** A report of a worker: the name of the event and its details. */
 export interface Report {
   event: string
   pid: number
   [detail: string]: unknown
 }
 
-/** What workers say to their parent with `process.send()`, in the order in which it arrives. */
+/** The reports of workers, in the order of arrival. */
 export class Reports {
   readonly all: Report[] = []
   #taken = new Set<Report>()
@@ -23,7 +23,7 @@ export class Reports {
     worker.thread?.on('message', hear)
   }
 
-  /** Waits for the first report of this event that was not taken before, and takes it. */
+  /** Waits for the first report of this event that was not returned before. */
   async next(event: string): Promise<Report> {
     const find = (): Report | undefined => this.all.find((report) => report.event === event && !this.#taken.has(report))
     try {
@@ -32,7 +32,7 @@ export class Reports {
       throw new Error(`No worker has reported '${event}', only ${JSON.stringify(this.all)}`, { cause })
     }
     const report = find()
-    if (report === undefined) throw new Error(`'${event}' is gone`)
+    if (report === undefined) throw new Error(`No report of '${event}'`)
     this.#taken.add(report)
     return report
   }

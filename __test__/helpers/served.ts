@@ -12,7 +12,7 @@ import type { ExecutionContext } from 'ava'
 import { fixture } from './fixture.js'
 import { Reports } from './reports.js'
 
-/** A server that is destroyed when the test is over. An `error` that the test does not expect fails it. */
+/** Creates a server that is destroyed at the end of the test. */
 export function startServer(t: ExecutionContext, options?: ServerOptions): Server {
   const server = createServer(options)
   t.teardown(async () => {
@@ -22,7 +22,7 @@ export function startServer(t: ExecutionContext, options?: ServerOptions): Serve
   return server
 }
 
-/** Starts workers of a fixture; by default one. What they say with `process.send()` is in `reports`. */
+/** Starts workers of a fixture, by default one, and collects their reports. */
 export function forkFixture(server: Server, name: string, options: ForkOptions = {}): { pool: Pool; reports: Reports } {
   const pool = server.fork(fixture(name), { workers: 1, execArgv: [], ...options })
   const reports = new Reports()
@@ -39,7 +39,7 @@ export interface Served {
   port: number
 }
 
-/** A server on a free port of 127.0.0.1 with workers of a fixture, all connected. */
+/** Starts a server on a free port of 127.0.0.1 with worker processes of a fixture, and waits until they are ready. */
 export async function serve(
   t: ExecutionContext,
   name: string,
@@ -52,7 +52,7 @@ export async function serve(
   return { server, pool, reports, port }
 }
 
-/** The same with worker threads. */
+/** Starts a server like `serve()`, with worker threads. */
 export async function startThreads(
   t: ExecutionContext,
   name: string,
@@ -73,8 +73,8 @@ export async function listen(server: Server): Promise<number> {
   return port
 }
 
-/** The port of an address that must have one. */
+/** Returns the port of a TCP address. */
 export function portOf(address: ListenAddress | undefined): number {
-  if (address === undefined || !('port' in address)) throw new Error('This address has no port')
+  if (address === undefined || !('port' in address)) throw new Error('The address has no port')
   return address.port
 }

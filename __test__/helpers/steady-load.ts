@@ -1,13 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ask } from './caller.js'
 
-/** Clients that ask again and again, each with a word of its own, and keep account of who has answered. */
+/** Clients that send unique requests in a loop and count the answers of each worker. */
 export class SteadyLoad {
-  /** Right answers, by who has given them: `<language>-<pid>`. */
+  /** Correct answers by worker, `<language>-<pid>`. */
   readonly answers = new Map<string, number>()
-  /** Answers that are not a worker's name and the client's own word, once. */
+  /** Answers that are not the name of a worker and the client's own request. */
   readonly wrong: string[] = []
-  /** Clients that got no answer, by what they met instead. */
+  /** The errors of requests without an answer. */
   readonly lost: string[] = []
   readonly #over: Promise<unknown>
   #stopping = false
@@ -17,13 +17,13 @@ export class SteadyLoad {
     this.#over = Promise.all(all)
   }
 
-  /** How many right answers there are, of one worker or of all. */
+  /** Returns the number of correct answers of one worker or of all. */
   count(worker?: string): number {
     if (worker !== undefined) return this.answers.get(worker) ?? 0
     return Array.from(this.answers.values()).reduce((sum, count) => sum + count, 0)
   }
 
-  /** Lets those who wait have their answers, and asks no more. */
+  /** Waits for pending answers and sends no more requests. */
   async stop(): Promise<void> {
     this.#stopping = true
     await this.#over
@@ -32,7 +32,7 @@ export class SteadyLoad {
   async #run(port: number, client: number): Promise<void> {
     for (let serial = 0; !this.#stopping; serial++) {
       await this.#ask(port, `client ${client} asks ${serial}\n`)
-      // A pause, or the ports of this machine run out.
+      // Without a pause the ephemeral ports run out.
       await delay(2)
     }
   }

@@ -2,7 +2,7 @@ import { DescriptorStream, type Received } from '@socketserver/node'
 import type { ExecutionContext } from 'ava'
 import { within } from './within.js'
 
-/** Both ends of a stream, gone when the test is over. */
+/** Returns both ends of a stream, destroyed at the end of the test. */
 export function streamPair(t: ExecutionContext): [DescriptorStream, DescriptorStream] {
   const ends = DescriptorStream.pair()
   t.teardown(() => {
@@ -11,14 +11,14 @@ export function streamPair(t: ExecutionContext): [DescriptorStream, DescriptorSt
   return ends
 }
 
-/** What comes next, which must not be the end. */
+/** Receives the next data; throws at the end of the stream. */
 export async function next(stream: DescriptorStream): Promise<Received> {
-  const received = await within(stream.receive(), 'something to be received')
+  const received = await within(stream.receive(), 'data to receive')
   if (received === null) throw new Error('The stream has ended')
   return received
 }
 
-/** Receives until so many bytes have come, and gives all of them. */
+/** Receives until `length` bytes have arrived and returns all of them. */
 export async function bytes(stream: DescriptorStream, length: number): Promise<{ data: Buffer; count: number }> {
   const parts: Buffer[] = []
   let [size, count] = [0, 0]
@@ -31,14 +31,14 @@ export async function bytes(stream: DescriptorStream, length: number): Promise<{
   return { data: Buffer.concat(parts), count }
 }
 
-/** Sends until the kernel takes no more; gives what was sent so far and the call that waits. */
+/** Sends more than the kernel buffers. Returns the size and the pending call. */
 export function fill(stream: DescriptorStream): { size: number; waits: Promise<void> } {
-  // More than any default buffer of a socket, net.core.wmem_default or net.local.stream.sendspace, holds.
+  // More than any default socket buffer, net.core.wmem_default or net.local.stream.sendspace, holds.
   const size = 2 ** 22
   return { size, waits: stream.send(Buffer.alloc(size, '.')) }
 }
 
-/** Whether a promise has settled by the time that everything that is ready has been done. */
+/** Returns whether a promise settles within a few turns of the event loop. */
 export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false
   const settle = (): void => {

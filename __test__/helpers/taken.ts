@@ -2,7 +2,7 @@ import type { Pool } from '@socketserver/node'
 import type { Reports } from './reports.js'
 import { until } from './until.js'
 
-/** How many connections the workers of a pool have taken, by their own counting. */
+/** Asks the workers of a pool how many connections they have taken and returns the sum. */
 export async function countTaken(pool: Pool, reports: Reports): Promise<number> {
   const before = reports.count('count')
   const workers = pool.workers

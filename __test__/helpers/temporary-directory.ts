@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 
-/** A directory of the test's own, gone when the test is over. Its path is short enough for a Unix socket in it. */
+/** Makes a directory that is removed at the end of the test. Its path is short enough for a Unix socket in it. */
 export function temporaryDirectory(t: Pick<ExecutionContext, 'teardown'>): string {
   const directory = mkdtempSync(join(tmpdir(), 'ss-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))

@@ -1,8 +1,8 @@
-/** Settles as `promise` does; rejects when it has not after `timeout` milliseconds. Default 30000. */
+/** Settles like `promise`; rejects if it has not settled after `timeout` milliseconds, by default 30000. */
 export async function within<T>(promise: Promise<T>, what: string, timeout = 30_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Not within ${timeout} ms: ${what}`)), timeout)
+    timer = setTimeout(() => reject(new Error(`Timed out after ${timeout} ms: ${what}`)), timeout)
   })
   try {
     return await Promise.race([promise, late])

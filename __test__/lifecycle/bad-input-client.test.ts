@@ -1,4 +1,4 @@
-// What a client must not be given; the worker tries it all, and tells how each went.
+// Invalid arguments of the worker's side. The worker passes each and reports the error.
 
 import test from 'ava'
 import { serve } from '../helpers/served.js'
@@ -69,7 +69,7 @@ const EXPECTED: Readonly<Record<string, readonly [code: string, message: string]
   ],
 }
 
-test('a client says of all it must not be given what is wrong with it, and lives', async (t) => {
+test('each invalid argument of a client is an error that names it, and the worker continues', async (t) => {
   const { reports } = await serve(t, 'pass-bad-input')
   t.like(await reports.next('done'), { concurrency: true })
   const tried = reports.all.filter(({ event }) => event !== 'done')

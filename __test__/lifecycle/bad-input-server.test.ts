@@ -1,4 +1,4 @@
-// Every option of the parent's side, out of range or of the wrong type: Node's code, the option's name, the value.
+// Every option of the parent's side, out of range or of the wrong type: the error has Node's code, the name and the value.
 
 import { createServer, type Server } from '@socketserver/node'
 import test from 'ava'
@@ -55,14 +55,14 @@ const NOT_AN_OBJECT: readonly Row[] = [
   [[], 'ERR_INVALID_ARG_TYPE', 'an instance of Array'],
 ]
 
-/** Gives each value of a table to one option of a call; `name` is what the message must call it. */
+/** Tests a call with each invalid value of a table; `name` is the name that the message must have. */
 function rejects(
   call: string,
   name: string,
   rows: readonly Row[],
   attempt: (server: Server, value: unknown) => unknown,
 ): void {
-  test(`${call} tells at once, by name and value, what ${name} cannot be`, async (t) => {
+  test(`${call} refuses invalid values of ${name} with an error that has the name and the value`, async (t) => {
     const server = startServer(t)
     for (const [value, code, quoted] of rows) {
       const error = await t.throwsAsync(async () => void (await attempt(server, value)), undefined, quoted)
@@ -167,7 +167,7 @@ rejects(
 rejects('share()', 'options.helloTimeout', [...NOT_A_NUMBER, tooLarge(2 ** 31)], share('helloTimeout'))
 rejects('share()', 'options.drainTimeout', [...NOT_A_NUMBER, tooLarge(2 ** 31)], share('drainTimeout'))
 
-test('a mode is for a path, as a name without a file has none', async (t) => {
+test('share() refuses a mode for an abstract name, which has no file', async (t) => {
   const server = startServer(t)
   const error = await t.throwsAsync(server.share('\0socketserver', { mode: 0o600 }), { instanceOf: TypeError })
   t.like(error, { code: 'ERR_INVALID_ARG_VALUE' })
@@ -175,7 +175,7 @@ test('a mode is for a path, as a name without a file has none', async (t) => {
   t.regex(error?.message ?? '', isLinux ? /^The "options.mode" property is for a path/ : /Linux only/)
 })
 
-test('listen() without port, path and fd says what is missing', async (t) => {
+test('listen() without port, path and fd names the missing options', async (t) => {
   const server = startServer(t)
   for (const options of [{}, { host: '127.0.0.1' }, { port: undefined }]) {
     const error = await t.throwsAsync(Promise.resolve(Reflect.apply(server.listen, server, [options])), {

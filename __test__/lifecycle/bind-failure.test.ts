@@ -8,7 +8,7 @@ import { type ProgramOptions, run } from '../helpers/program.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
-test('a port in use is a promise rejected with EADDRINUSE, as net puts it, and the server lives', async (t) => {
+test('listen() on a port in use rejects with the EADDRINUSE of net, and the server continues', async (t) => {
   const taken = await listen(startServer(t))
   const server = startServer(t)
   const error = await t.throwsAsync(server.listen(taken, '127.0.0.1'), { instanceOf: SocketServerError })
@@ -22,7 +22,7 @@ test('a port in use is a promise rejected with EADDRINUSE, as net puts it, and t
   t.like(JSON.parse(await ask(other)), { localPort: other })
 })
 
-test('a server cannot listen twice on a port of its own, and goes on listening there', async (t) => {
+test('a server that listens twice on one port gets EADDRINUSE and continues to listen', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   await t.throwsAsync(server.listen(port, '127.0.0.1'), { code: 'EADDRINUSE' })
@@ -31,7 +31,7 @@ test('a server cannot listen twice on a port of its own, and goes on listening t
   t.like(JSON.parse(await ask(port)), { localPort: port })
 })
 
-test('a path in use is EADDRINUSE and names the path', async (t) => {
+test('listen() on a path in use rejects with EADDRINUSE and the path', async (t) => {
   const path = join(temporaryDirectory(t), 'app.sock')
   await startServer(t).listen({ path })
   const error = await t.throwsAsync(startServer(t).listen({ path }), { code: 'EADDRINUSE' })
@@ -39,13 +39,13 @@ test('a path in use is EADDRINUSE and names the path', async (t) => {
   t.is(error?.message, `listen EADDRINUSE: address already in use ${path}`)
 })
 
-test('a path in a directory that does not exist is ENOENT, which libuv would have called EACCES', async (t) => {
+test('listen() in a directory that does not exist rejects with ENOENT, where libuv reports EACCES', async (t) => {
   const path = join(temporaryDirectory(t), 'none', 'app.sock')
   const error = await t.throwsAsync(startServer(t).listen(path), { code: 'ENOENT' })
   t.like(error, { syscall: 'listen', address: path, message: `listen ENOENT: no such file or directory ${path}` })
 })
 
-test('a path that an ordinary user may not write to is EACCES, and the process lives', async (t) => {
+test('listen() in a directory without write permission rejects with EACCES, and the process continues', async (t) => {
   const directory = join(temporaryDirectory(t), 'closed')
   mkdirSync(directory)
   chmodSync(join(directory, '..'), 0o755)
@@ -53,35 +53,38 @@ test('a path that an ordinary user may not write to is EACCES, and the process l
   const path = join(directory, 'app.sock')
   const program = run(t, 'listen-and-tell', { args: [JSON.stringify({ path })], ...ordinaryUser() })
   t.like(await program.json(), { code: 'EACCES', syscall: 'listen', address: path, name: 'SocketServerError' })
-  await lives(t, program)
+  await continues(t, program)
 })
 
 const privileged = firstUnprivilegedPort() > 1023 ? test : test.skip
 
-privileged('a privileged port is EACCES for an ordinary user, and the process lives', async (t) => {
-  const options = JSON.stringify({ port: 1023, host: '127.0.0.1' })
-  const program = run(t, 'listen-and-tell', { args: [options], ...ordinaryUser() })
-  t.like(await program.json(), {
-    code: 'EACCES',
-    syscall: 'listen',
-    address: '127.0.0.1',
-    port: 1023,
-    message: 'listen EACCES: permission denied 127.0.0.1:1023',
-  })
-  await lives(t, program)
-})
+privileged(
+  'listen() on a privileged port rejects with EACCES for an ordinary user, and the process continues',
+  async (t) => {
+    const options = JSON.stringify({ port: 1023, host: '127.0.0.1' })
+    const program = run(t, 'listen-and-tell', { args: [options], ...ordinaryUser() })
+    t.like(await program.json(), {
+      code: 'EACCES',
+      syscall: 'listen',
+      address: '127.0.0.1',
+      port: 1023,
+      message: 'listen EACCES: permission denied 127.0.0.1:1023',
+    })
+    await continues(t, program)
+  },
+)
 
-async function lives(t: ExecutionContext, program: ReturnType<typeof run>): Promise<void> {
+async function continues(t: ExecutionContext, program: ReturnType<typeof run>): Promise<void> {
   t.deepEqual(await program.json(), { alive: true })
   t.is(await program.exit(), 0)
 }
 
-/** Root may do everything: then the program is run as nobody. */
+/** Root ignores permissions: as root the program runs as the user nobody. */
 function ordinaryUser(): ProgramOptions {
   return process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 }
 
-/** 0 on systems that have no such thing as a privileged port, macOS among them. */
+/** Returns 0 on systems without privileged ports, such as macOS. */
 function firstUnprivilegedPort(): number {
   if (process.platform !== 'linux') return 0
   return Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'))
@@ -98,27 +101,27 @@ function errorOfNet(
   })
 }
 
-test('a path too long for a Unix socket is rejected, not cut short', async (t) => {
+test('listen() rejects a path that is too long for a Unix socket instead of truncating it', async (t) => {
   const path = join(temporaryDirectory(t), 'a'.repeat(120))
   const error = await t.throwsAsync(startServer(t).listen({ path }), { instanceOf: SocketServerError })
   t.like(error, { code: 'ENAMETOOLONG', syscall: 'listen', address: path })
   t.regex(error?.message ?? '', /^listen ENAMETOOLONG: /)
 })
 
-test('a host that does not exist is rejected as getaddrinfo has it', async (t) => {
+test('listen() on a host that does not exist rejects with the error of getaddrinfo', async (t) => {
   const error = await t.throwsAsync(startServer(t).listen(0, 'no-such-host.invalid'))
   t.true(error instanceof SocketServerError)
   t.like(error, { syscall: 'getaddrinfo', hostname: 'no-such-host.invalid' })
   t.regex(error?.message ?? '', /^getaddrinfo (ENOTFOUND|EAI_AGAIN) no-such-host\.invalid$/)
 })
 
-test('an address that is not of this machine is EADDRNOTAVAIL', async (t) => {
-  // From TEST-NET-1 (RFC 5737), which nobody has.
+test('listen() on an address of another machine rejects with EADDRNOTAVAIL', async (t) => {
+  // In TEST-NET-1 (RFC 5737), which no machine has.
   const error = await t.throwsAsync(startServer(t).listen(0, '192.0.2.1'))
   t.like(error, { code: 'EADDRNOTAVAIL', syscall: 'listen', address: '192.0.2.1' })
 })
 
-test('a descriptor that cannot listen is rejected, with the reason of the system', async (t) => {
+test('listen() on a descriptor that cannot listen rejects with the system error', async (t) => {
   const server = startServer(t)
   const file = openSync(__filename, 'r')
   t.like(await t.throwsAsync(server.listen({ fd: file })), { code: 'ENOTSOCK', syscall: 'listen' })

@@ -9,7 +9,7 @@ import { listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-test('close() drains, has the workers exit, and tells once', async (t) => {
+test('close() drains, waits until the workers have exited, and emits close once', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'one-at-a-time', { workers: 2 })
   const held = call(t, port)
   await reports.next('connection')
@@ -34,7 +34,7 @@ test('close() drains, has the workers exit, and tells once', async (t) => {
   t.like(server.stats(), { workers: 0, leases: 0, queued: 0 })
 })
 
-test('close() ends a worker that does not finish in time', async (t) => {
+test('close() kills a worker that does not finish in time', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'one-at-a-time', { server: { killTimeout: 50 } })
   const held = call(t, port)
   await reports.next('connection')
@@ -44,7 +44,7 @@ test('close() ends a worker that does not finish in time', async (t) => {
   t.is(await held.answer().catch(({ code }) => (code === 'ECONNRESET' ? '' : code)), '')
 })
 
-test('destroy() ends what waits and what is held, and kills the workers, now', async (t) => {
+test('destroy() ends queued and leased connections and kills the workers at once', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'one-at-a-time')
   const held = call(t, port)
   await reports.next('connection')
@@ -62,7 +62,7 @@ test('destroy() ends what waits and what is held, and kills the workers, now', a
   await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
 })
 
-test('destroy() resets what waits, counts it and tells of it', async (t) => {
+test('destroy() resets, counts and reports queued connections', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const callers = [call(t, port), call(t, port), call(t, port)]
@@ -78,7 +78,7 @@ test('destroy() resets what waits, counts it and tells of it', async (t) => {
   t.like(server.stats(), { accepted: 3, shed: 3, queued: 0 })
 })
 
-test('destroy() overtakes a close() that waits', async (t) => {
+test('destroy() ends a pending close()', async (t) => {
   const { server, reports, port } = await serve(t, 'one-at-a-time')
   call(t, port)
   await reports.next('connection')

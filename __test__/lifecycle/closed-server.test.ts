@@ -8,7 +8,7 @@ import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
 for (const state of ['closed', 'destroyed'] as const) {
-  test(`listen(), fork() and resize() come too late once the server is ${state}`, async (t) => {
+  test(`listen(), fork() and resize() fail once the server is ${state}`, async (t) => {
     const server = startServer(t)
     const { pool } = forkFixture(server, 'describe-connection', { workers: 0 })
     if (state === 'closed') await server.close()
@@ -23,7 +23,7 @@ for (const state of ['closed', 'destroyed'] as const) {
   })
 }
 
-test('a server that drains takes no listener and no pool, but its pools may still grow to finish the queue', async (t) => {
+test('a draining server refuses listen() and fork(), but its pools can still grow to finish the queue', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const { pool } = forkFixture(server, 'describe-connection', { workers: 0 })

@@ -1,4 +1,4 @@
-// Descriptors that nobody closes, processes that are at their limit, and environments that end in the middle.
+// Descriptors that are never closed, processes at their limit of open files, and threads and processes that end early.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-linuxTest('what nobody has any more is closed when it is collected; what somebody waits for is not', async (t) => {
+linuxTest('unreachable streams are closed when they are collected, unless a call is pending', async (t) => {
   const program = run(t, 'leave-descriptors-to-gc', { execArgv: ['--expose-gc'], args: [temporaryDirectory(t)] })
   const { before, most } = JSON.parse(await program.line())
   t.log({ before, most })
@@ -22,7 +22,7 @@ linuxTest('what nobody has any more is closed when it is collected; what somebod
   t.is(program.errors, '')
 })
 
-linuxSerial('many descriptors, sent and received, closed and given up, leave none behind', async (t) => {
+linuxSerial('sending, receiving, closing and abandoning many descriptors leaks none', async (t) => {
   const use = async (): Promise<void> => {
     const [left, right] = streamPair(t)
     for (let i = 0; i < 20; i++) await left.send('.', new Array(50).fill(0))
@@ -42,31 +42,34 @@ linuxSerial('many descriptors, sent and received, closed and given up, leave non
   t.pass()
 })
 
-linuxTest('a process at its limit of open files is told of everything that fails, and nothing leaks', async (t) => {
-  const program = run(t, 'use-streams-at-limit', { openFiles: 80, args: [temporaryDirectory(t)] })
-  t.deepEqual(await program.json(), { what: 'begun' })
-  const emfile = 'too many open files'
-  t.like(await program.json(), {
-    what: 'receive',
-    code: 'ERR_SOCKETSERVER_DESCRIPTORS_LOST',
-    data: 'lost',
-    cause: `recvmsg EMFILE: ${emfile}`,
-  })
-  t.deepEqual(await program.json(), { what: 'again', data: 'whole', count: 2 })
-  t.like(await program.json(), { what: 'accept', code: 'EMFILE', message: `accept EMFILE: ${emfile}` })
-  t.like(await program.json(), { what: 'pair', code: 'EMFILE', message: `socketpair EMFILE: ${emfile}` })
-  t.like(await program.json(), { what: 'copy', code: 'EMFILE', message: `dup EMFILE: ${emfile} (descriptor 0)` })
-  t.deepEqual(await program.json(), { what: 'send' })
-  t.like(await program.json(), { what: 'queue', code: 'EMFILE' })
-  t.deepEqual(await program.json(), { leaked: 0 })
-  t.like(await program.json(), { data: 'borrowed', descriptors: 1 })
-  t.is(await program.exit(), 0)
-  t.is(program.errors, '')
-})
+linuxTest(
+  'a process at its limit of open files gets an error for each failed call and leaks no descriptor',
+  async (t) => {
+    const program = run(t, 'use-streams-at-limit', { openFiles: 80, args: [temporaryDirectory(t)] })
+    t.deepEqual(await program.json(), { what: 'begun' })
+    const emfile = 'too many open files'
+    t.like(await program.json(), {
+      what: 'receive',
+      code: 'ERR_SOCKETSERVER_DESCRIPTORS_LOST',
+      data: 'lost',
+      cause: `recvmsg EMFILE: ${emfile}`,
+    })
+    t.deepEqual(await program.json(), { what: 'again', data: 'whole', count: 2 })
+    t.like(await program.json(), { what: 'accept', code: 'EMFILE', message: `accept EMFILE: ${emfile}` })
+    t.like(await program.json(), { what: 'pair', code: 'EMFILE', message: `socketpair EMFILE: ${emfile}` })
+    t.like(await program.json(), { what: 'copy', code: 'EMFILE', message: `dup EMFILE: ${emfile} (descriptor 0)` })
+    t.deepEqual(await program.json(), { what: 'send' })
+    t.like(await program.json(), { what: 'queue', code: 'EMFILE' })
+    t.deepEqual(await program.json(), { leaked: 0 })
+    t.like(await program.json(), { data: 'borrowed', descriptors: 1 })
+    t.is(await program.exit(), 0)
+    t.is(program.errors, '')
+  },
+)
 
 for (const how of ['terminated', 'exits'] as const) {
   linuxSerial(
-    `a thread that ${how === 'exits' ? how : `is ${how}`} with streams of every kind leaves none`,
+    `a thread that ${how === 'exits' ? how : `is ${how}`} with open streams of every kind leaks none`,
     async (t) => {
       const path = join(temporaryDirectory(t), 'socket')
       const once = async (): Promise<void> => {
@@ -76,7 +79,7 @@ for (const how of ['terminated', 'exits'] as const) {
         const thread = new Worker(fixture('open-streams-in-thread'), { workerData: { fd, path }, execArgv: [] })
         const ready = new Promise((resolve) => thread.once('message', resolve))
         const exited = new Promise((resolve) => thread.once('exit', resolve))
-        // At the same time and in the same process, with the same copy of the binding.
+        // In the same process and with the same copy of the binding as the test.
         await ours.send('asked', [0])
         using received = await next(ours)
         t.is(received.data.toString(), 'thread asked')
@@ -85,7 +88,7 @@ for (const how of ['terminated', 'exits'] as const) {
         if (how === 'exits') thread.postMessage('exit')
         else void thread.terminate()
         t.is(await within(exited, 'the exit'), how === 'exits' ? 0 : 1)
-        // Its end is seen at once, not when somebody collects something.
+        // The stream ends at once, not at the next garbage collection.
         t.is(await within(ours.receive(), 'the end'), null)
         t.false(existsSync(path))
         ours.destroy()
@@ -98,7 +101,7 @@ for (const how of ['terminated', 'exits'] as const) {
   )
 }
 
-linuxTest('a process ends in the middle of everything, without a word', async (t) => {
+linuxTest('a process with pending calls exits without an error', async (t) => {
   const [left, right] = streamPair(t)
   const program = run(t, 'exit-with-pending-streams', { descriptors: [right.fd] })
   right.destroy()

@@ -9,7 +9,7 @@ import { run } from '../helpers/program.js'
 import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-loadTest('a parent that is out of descriptors says so once, waits without spinning, and recovers', async (t) => {
+loadTest('a parent without free descriptors reports it once, waits without spinning, and recovers', async (t) => {
   const parent = await startParent(t, { fixture: 'answer-tokens-on-go', openFiles: 64, env: { CONCURRENCY: '4' } })
   const clients = new Load(t, parent.port, { connections: 200, clients: 200, timeout: 30_000 })
   await until(() => parent.errors.length > 0)
@@ -28,7 +28,7 @@ loadTest('a parent that is out of descriptors says so once, waits without spinni
   t.is(await parent.program.exit(), 0)
 })
 
-loadTest('a worker that is out of descriptors is told of once, waits without spinning, and recovers', async (t) => {
+loadTest('a worker without free descriptors is reported once, waits without spinning, and recovers', async (t) => {
   const { command, args } = limitedNode(64)
   const { server, pool, reports, port } = await serve(t, 'hold-until-told', { execPath: command, execArgv: args })
   const errors: string[] = []
@@ -49,7 +49,7 @@ loadTest('a worker that is out of descriptors is told of once, waits without spi
   t.deepEqual(errors, [`recvmsg EMFILE: too many open files in worker 1 (pid ${pid}): it cannot take connections`])
 })
 
-loadTest('what a worker without descriptors cannot take goes to one that has some', async (t) => {
+loadTest('connections that a worker without free descriptors cannot take go to another worker', async (t) => {
   const { command, args } = limitedNode(64)
   const { server, pool, port } = await serve(t, 'hold-until-told', { execPath: command, execArgv: args })
   server.on('error', () => {})
@@ -57,7 +57,7 @@ loadTest('what a worker without descriptors cannot take goes to one that has som
   await until(() => server.stats().accepted === 200)
   await until(() => descriptors(pool.workers[0]?.pid ?? 0) >= 63)
   server.fork(require.resolve('../fixtures/answer-tokens.js'), { workers: 1 })
-  // Not merely that none is queued: for a moment that is so of those on their way to the one that cannot take them.
+  // `queued` is 0 also while connections are in flight to the worker that cannot take them.
   await until(() => server.stats().handedOff === 200)
   pool.workers[0]?.process.send('release')
   const report = await clients.report
@@ -68,8 +68,8 @@ loadTest('what a worker without descriptors cannot take goes to one that has som
   )
 })
 
-// Before a process is started it needs 2 for its channel, then 4 for itself: with 4 left it is Node that says so.
-linuxTest('a parent that cannot start a worker for want of descriptors says so, and goes on', async (t) => {
+// A start needs 2 descriptors for the channel and 4 for the process: with 4 left, Node reports the failure.
+linuxTest('a parent that cannot start a worker without free descriptors reports it and continues', async (t) => {
   const parent = run(t, 'reload-at-descriptor-limit', { args: ['0', '4'], openFiles: 128 })
   const emfile = { name: 'SocketServerError', code: 'EMFILE', errno: -24 }
   t.like(await parent.json(), { ...emfile, syscall: 'epoll_create1' })
@@ -80,7 +80,10 @@ linuxTest('a parent that cannot start a worker for want of descriptors says so, 
   t.is(await parent.exit(), 0)
 })
 
-/** Looks on for a while: a process that spins would use all of it, one that tries again ten times a second next to nothing. */
+/**
+ * Measures processor time for a while. A process that spins uses all of it; one that retries ten times a second uses almost
+ * none.
+ */
 async function assertIdle(t: ExecutionContext, pids: number[]): Promise<void> {
   const before = pids.map(processorTime)
   await delay(OBSERVED)

@@ -5,7 +5,7 @@ import { library } from '../helpers/library.js'
 
 const { AbortError, hasCode, invalidType, invalidValue, outOfRange, systemError } = library('errors')
 
-test('an error carries its code, its cause and what it is about, and nothing that is not known', (t) => {
+test('an error has its code, its cause and the known details, and no undefined property', (t) => {
   const cause = new Error('cause')
   const error = new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'too late', { cause, pid: 7, address: undefined })
   t.true(error instanceof Error)
@@ -16,14 +16,14 @@ test('an error carries its code, its cause and what it is about, and nothing tha
   t.is('cause' in new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'too late'), false)
 })
 
-test('an error is shown by its name, message and code, as those of Node are', (t) => {
+test('an error is inspected with name, message and code, as in Node', (t) => {
   const shown = inspect(new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'too late'))
   t.regex(shown, /^SocketServerError: too late\n {4}at /)
   t.regex(shown, /code: 'ERR_SOCKETSERVER_CLOSED'/)
   t.notRegex(shown, /name:/)
 })
 
-test('a system error has the words of net', (t) => {
+test('a system error has the same message as in net', (t) => {
   const failure = { code: 'EADDRINUSE', errno: -98, message: 'address already in use' }
   const table = [
     [{ address: '127.0.0.1', port: 80 }, 'listen EADDRINUSE: address already in use 127.0.0.1:80'],
@@ -38,7 +38,7 @@ test('a system error has the words of net', (t) => {
   }
 })
 
-test('errors about arguments are shown as Node shows its own', (t) => {
+test('errors about arguments are inspected as in Node', (t) => {
   const error = invalidType('size', 'of type number', null)
   t.regex(inspect(error), /^TypeError \[ERR_INVALID_ARG_TYPE\]: The "size" argument must be .*\n {4}at .*errors\.test/)
   t.is(error.name, 'TypeError')
@@ -46,7 +46,7 @@ test('errors about arguments are shown as Node shows its own', (t) => {
   t.regex(inspect(outOfRange('size', '>= 1', 0)), /^RangeError \[ERR_OUT_OF_RANGE\]: /)
 })
 
-test('errors about arguments say what Node says', (t) => {
+test('errors about arguments have the same messages as in Node', (t) => {
   const table = [
     [
       invalidType('size', 'of type number', '5'),
@@ -76,13 +76,13 @@ test('errors about arguments say what Node says', (t) => {
   for (const [error, message] of table) t.is(error.message.slice(0, message.length), message)
 })
 
-test('a value that is long is cut short', (t) => {
+test('a long value is truncated in the message', (t) => {
   const { message } = invalidValue('path', 'a'.repeat(1000))
   t.true(message.length < 200)
   t.true(message.endsWith('aaa...'))
 })
 
-test('an aborted operation is told as Node tells it', (t) => {
+test('an AbortError has the same name, code and message as in Node', (t) => {
   const reason = new Error('reason')
   t.like(new AbortError(reason), {
     name: 'AbortError',
@@ -92,7 +92,7 @@ test('an aborted operation is told as Node tells it', (t) => {
   })
 })
 
-test('hasCode() looks at anything', (t) => {
+test('hasCode() accepts any value', (t) => {
   t.true(hasCode({ code: 'A' }, 'A'))
   for (const value of [undefined, null, 'A', 5, {}, { code: 'B' }]) t.false(hasCode(value, 'A'))
 })

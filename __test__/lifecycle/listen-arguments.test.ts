@@ -1,4 +1,4 @@
-// listen() takes what it says, and nothing of what else net's listen() takes: it tells what to write instead.
+// listen() refuses the forms of net's listen() that it does not support, and says what to write instead.
 
 import { randomUUID } from 'node:crypto'
 import { DescriptorStream, type Server } from '@socketserver/node'
@@ -20,7 +20,7 @@ async function refused(t: ExecutionContext, given: readonly unknown[], code: str
   t.deepEqual(server.addresses(), [])
 }
 
-test('listen(undefined) says that a port is missing, as the mistake is mostly an unset variable', async (t) => {
+test('listen(undefined) reports a missing port, because the usual cause is an unset variable', async (t) => {
   for (const given of [[], [undefined], [undefined, '127.0.0.1']]) {
     await refused(t, given, 'ERR_INVALID_ARG_TYPE', /^The "port" argument must be .* Received undefined$/)
   }
@@ -52,7 +52,7 @@ for (const [form, argument] of [
     t.deepEqual(await listen(server, [argument(name)]), { path: name })
     const { pool } = forkFixture(server, 'say-pid-and-hold')
     await pool.ready
-    // Not by `net`, which pads the name in Node 20.
+    // Not through net, which pads the name in Node 20.
     using client = await DescriptorStream.connect(name)
     t.is((await next(client)).data.toString().trim(), String(pool.workers[0]?.pid))
     await t.throwsAsync(listen(startServer(t), [argument(name)]), { code: 'EADDRINUSE' })
@@ -62,9 +62,12 @@ for (const [form, argument] of [
   })
 }
 
-linuxTest('an abstract socket has no permissions, so an option that would give some is refused', async (t) => {
-  for (const option of ['readableAll', 'writableAll']) {
-    const message = new RegExp(`^The "options.${option}" property is for a path: an abstract name has none`)
-    await refused(t, [{ path: '\0socketserver', [option]: true }], 'ERR_INVALID_ARG_VALUE', message)
-  }
-})
+linuxTest(
+  'listen() refuses readableAll and writableAll for an abstract socket, which has no permissions',
+  async (t) => {
+    for (const option of ['readableAll', 'writableAll']) {
+      const message = new RegExp(`^The "options.${option}" property is for a path: an abstract name has none`)
+      await refused(t, [{ path: '\0socketserver', [option]: true }], 'ERR_INVALID_ARG_VALUE', message)
+    }
+  },
+)

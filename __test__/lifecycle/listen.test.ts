@@ -13,7 +13,7 @@ import { within } from '../helpers/within.js'
 const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ family }) => family === 'IPv6'))
 const withIPv6 = hasIPv6 ? test : test.skip
 
-test('listens on an object with a port, a host and a backlog', async (t) => {
+test('listen() takes an object with a port, a host and a backlog', async (t) => {
   const server = startServer(t)
   for (const host of ['127.0.0.1', '0.0.0.0']) {
     const { port, ...rest } = await server.listen({ port: 0, host, backlog: 4096 })
@@ -23,12 +23,12 @@ test('listens on an object with a port, a host and a backlog', async (t) => {
   }
 })
 
-test('listens on a host by its name', async (t) => {
+test('listen() takes a host name', async (t) => {
   const { address } = await startServer(t).listen({ port: 0, host: 'localhost' })
   t.true(['127.0.0.1', '::1'].includes(address))
 })
 
-test('listens on a port and a host', async (t) => {
+test('listen() takes a port and a host', async (t) => {
   const server = startServer(t)
   const { port, ...rest } = await server.listen(0, '127.0.0.1')
   t.deepEqual(rest, { address: '127.0.0.1', family: 'IPv4' })
@@ -37,17 +37,17 @@ test('listens on a port and a host', async (t) => {
   t.like(JSON.parse(await ask(port)), { localPort: port })
 })
 
-withIPv6('listens on a port alone: everywhere, on IPv6 and IPv4', async (t) => {
+withIPv6('listen() with only a port listens on all IPv6 and IPv4 addresses', async (t) => {
   const server = startServer(t)
   const { port, ...rest } = await server.listen(0)
   t.deepEqual(rest, { address: '::', family: 'IPv6' })
   forkFixture(server, 'describe-connection')
   t.like(JSON.parse(await ask({ port, host: '::1' })), { remoteAddress: '::1' })
-  // A client of IPv4 has the address that net gives it on such a listener.
+  // net gives an IPv4 client the same address on such a listener.
   t.like(JSON.parse(await ask({ port, host: '127.0.0.1' })), { remoteAddress: '::ffff:127.0.0.1' })
 })
 
-withIPv6("listens on '::' with IPv4 included, or without, as ipv6Only says", async (t) => {
+withIPv6("listen() on '::' includes IPv4 unless ipv6Only is set", async (t) => {
   const server = startServer(t)
   const both = await server.listen({ port: 0, host: '::' })
   const only = await server.listen({ port: 0, host: '::', ipv6Only: true })
@@ -57,7 +57,7 @@ withIPv6("listens on '::' with IPv4 included, or without, as ipv6Only says", asy
   await t.throwsAsync(ask({ port: only.port, host: '127.0.0.1' }), { code: 'ECONNREFUSED' })
 })
 
-withIPv6('an address of IPv6 is given as net gives it', async (t) => {
+withIPv6('an IPv6 address has the same form as in net', async (t) => {
   const server = startServer(t)
   const { port, ...rest } = await server.listen(0, '::1')
   t.deepEqual(rest, { address: '::1', family: 'IPv6' })
@@ -67,7 +67,7 @@ withIPv6('an address of IPv6 is given as net gives it', async (t) => {
 })
 
 for (const form of ['string', 'object'] as const) {
-  test(`listens on a Unix path, as ${form}, and removes it at the end`, async (t) => {
+  test(`listen() takes a Unix path as ${form}, and close() removes the socket file`, async (t) => {
     const path = join(temporaryDirectory(t), 'app.sock')
     const server = startServer(t)
     t.deepEqual(await (form === 'string' ? server.listen(path) : server.listen({ path })), { path })
@@ -81,7 +81,7 @@ for (const form of ['string', 'object'] as const) {
   })
 }
 
-test('destroy() removes a Unix path, too', async (t) => {
+test('destroy() removes the socket file', async (t) => {
   const path = join(temporaryDirectory(t), 'app.sock')
   const server = startServer(t)
   await server.listen({ path })
@@ -90,7 +90,7 @@ test('destroy() removes a Unix path, too', async (t) => {
   t.false(existsSync(path))
 })
 
-test('a Unix path that somebody else has put there since is left alone', async (t) => {
+test('close() leaves a path alone that has been replaced since', async (t) => {
   const path = join(temporaryDirectory(t), 'app.sock')
   const server = startServer(t)
   await server.listen({ path })
@@ -100,7 +100,7 @@ test('a Unix path that somebody else has put there since is left alone', async (
   t.true(statSync(path).isDirectory())
 })
 
-test('a Unix socket is for those whom readableAll and writableAll name', async (t) => {
+test('readableAll and writableAll set the permissions of a Unix socket', async (t) => {
   const directory = temporaryDirectory(t)
   const server = startServer(t)
   const mode = async (name: string, options: object): Promise<string> => {
@@ -120,12 +120,12 @@ test('a string of digits is a port, as in net', async (t) => {
   t.true(portOf(address) > 0)
 })
 
-test('adopts a descriptor that listens already, inherited from a parent', async (t) => {
+test('listen() adopts an inherited listening socket', async (t) => {
   const owner = createNetServer()
   await once(owner.listen(0, '127.0.0.1'), 'listening')
   const address = owner.address()
   const program = run(t, 'listen-on-inherited-socket', { descriptors: [descriptorOf(owner)] })
-  // From here on only that program has it.
+  // From here on only the program has the socket.
   owner.close()
   t.deepEqual(await program.json(), address)
   const port = Number(typeof address === 'object' && address?.port)
@@ -135,12 +135,12 @@ test('adopts a descriptor that listens already, inherited from a parent', async 
   await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
 })
 
-test('adopts a Unix socket, and leaves its path to whoever made it', async (t) => {
+test('listen() adopts a Unix socket and does not remove its path', async (t) => {
   const path = join(temporaryDirectory(t), 'app.sock')
   const owner = createNetServer()
   await once(owner.listen(path), 'listening')
   const program = run(t, 'listen-on-inherited-socket', { descriptors: [descriptorOf(owner)] })
-  // Its owner would remove it when it closes.
+  // The owner would remove the path on close.
   renameSync(path, `${path}.kept`)
   owner.close()
   t.deepEqual(await program.json(), { path })
@@ -151,7 +151,7 @@ test('adopts a Unix socket, and leaves its path to whoever made it', async (t) =
   t.true(existsSync(path))
 })
 
-test('a server listens in several slots, and tells of each in order', async (t) => {
+test('a server can listen on several addresses and emits listening for each in order', async (t) => {
   const path = join(temporaryDirectory(t), 'app.sock')
   const server = startServer(t)
   const told: unknown[] = []
@@ -167,7 +167,7 @@ test('a server listens in several slots, and tells of each in order', async (t) 
   for (const address of addresses) t.regex(await ask('port' in address ? address.port : address.path), /"pid"/)
 })
 
-test('connections are taken from all listeners while no worker is there', async (t) => {
+test('connections of all listeners are queued while there is no worker', async (t) => {
   const server = startServer(t)
   const ports = [await server.listen(0, '127.0.0.1'), await server.listen(0, '127.0.0.1')].map(portOf)
   const callers = ports.map((port) => call(t, port))
@@ -179,7 +179,7 @@ test('connections are taken from all listeners while no worker is there', async 
   )
 })
 
-test('a signal gives up a listen(), and closes the server later, as in net', async (t) => {
+test('a signal aborts listen() and later closes the server, as in net', async (t) => {
   const given = await t.throwsAsync(startServer(t).listen({ port: 0, signal: AbortSignal.abort('no') }))
   t.like(given, { name: 'AbortError', code: 'ABORT_ERR', cause: 'no' })
 

@@ -27,7 +27,7 @@ for (const [how, end] of Object.entries(ENDS)) {
     const before = { descriptors: descriptors(), threads: threads() }
     for (let round = 0; round < 3; round++) await runOnce(t, end)
     await until(() => descriptors() === before.descriptors)
-    // Threads that close descriptors end when nothing has come for a while.
+    // The threads that close descriptors end after some idle time.
     await until(() => threads() <= before.threads)
     t.pass()
   })
@@ -42,7 +42,7 @@ async function runOnce(t: ExecutionContext, end: (server: Server) => Promise<voi
   await pool.ready
   const pids = pool.workers.map(({ pid }) => pid ?? 0)
   await Promise.all([ask(port, 'a\n'), ask(path, 'b\n'), ask(port, 'c\n')])
-  // One that has left, and one that the worker holds when the end comes.
+  // The worker may still hold this connection, whose client has disconnected, when the server ends.
   new Caller(port).hangUp()
   await until(() => server.stats().leases <= 1)
   await end(server)

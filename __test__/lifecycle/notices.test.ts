@@ -1,11 +1,11 @@
-// What the native side reports becomes an event or an error.
+// How notices of the native side become events and errors.
 
 import test from 'ava'
 import { library } from '../helpers/library.js'
 
 const { readNotice } = library('server/notices')
 
-test('a panic of the thread that accepts is reported as an error, and then closes the server', (t) => {
+test('a panic of the native thread is reported as an error and then closes the server', (t) => {
   const calls: string[] = []
   readNotice(
     { kind: 'failed', message: 'index out of bounds' },

@@ -7,7 +7,7 @@ const { parseListenTarget } = library('server/listen/listen-target')
 const { parsePoolOptions } = library('server/pool/pool-options')
 const { parseDrainOptions, parseServerOptions } = library('server/server-options')
 
-test('a server that is told nothing has the documented settings', (t) => {
+test('a server without options has the documented defaults', (t) => {
   t.deepEqual(parseServerOptions({}), {
     maxQueue: 1024,
     queueTimeoutMs: 0,
@@ -24,7 +24,7 @@ test('a server that is told nothing has the documented settings', (t) => {
   t.is(parseDrainOptions({ timeout: 0 }), 0)
 })
 
-test('a listener that is told only where has the defaults of net', (t) => {
+test('a listener without further options has the defaults of net', (t) => {
   const port = { kind: 'port', port: 80, host: undefined, ipv6Only: false, backlog: 511, signal: undefined }
   t.deepEqual(parseListenTarget(80, undefined), port)
   t.deepEqual(parseListenTarget('80', undefined), port)
@@ -36,12 +36,12 @@ test('a listener that is told only where has the defaults of net', (t) => {
   t.deepEqual(parseListenTarget({ fd: 3 }, undefined), { kind: 'fd', fd: 3, descriptor: undefined, signal: undefined })
 })
 
-test('of several slots, a descriptor comes before a port, and a port before a path, as in net', (t) => {
+test('a descriptor takes precedence over a port, and a port over a path, as in net', (t) => {
   t.is(parseListenTarget({ fd: 3, port: 80, path: '/a' }, undefined).kind, 'fd')
   t.is(parseListenTarget({ port: 80, path: '/a' }, undefined).kind, 'port')
 })
 
-test('any string is a port or a path, and never both', (t) => {
+test('every string is either a port or a path', (t) => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.stringMatching(/^\s*\d{1,4}\s*$/)), (text) => {
       const isPort = /^\s*[0-9]+\s*$/.test(text)
@@ -54,10 +54,10 @@ test('any string is a port or a path, and never both', (t) => {
   )
 })
 
-const NO_OTHERS = { known: [] }
+const NO_OTHER_OPTIONS = { known: [] }
 
-test('a pool that is told nothing is as large as the machine, and takes what it is not told from the server', (t) => {
-  const { workers, settings, rest } = parsePoolOptions({}, 1234, NO_OTHERS)
+test("a pool without options has one worker per available CPU, the documented defaults and the server's killTimeout", (t) => {
+  const { workers, settings, rest } = parsePoolOptions({}, 1234, NO_OTHER_OPTIONS)
   t.is(workers, availableParallelism())
   t.like(settings, {
     isReadyManual: false,
@@ -67,10 +67,10 @@ test('a pool that is told nothing is as large as the machine, and takes what it 
     stallTimeout: 0,
   })
   t.deepEqual(rest, {})
-  t.is(parsePoolOptions({ killTimeout: 5 }, 1234, NO_OTHERS).settings.killTimeout, 5)
+  t.is(parsePoolOptions({ killTimeout: 5 }, 1234, NO_OTHER_OPTIONS).settings.killTimeout, 5)
 })
 
-test("what is not a pool's is left for whoever starts its workers", (t) => {
+test('options that are not of the pool are left for the start of its workers', (t) => {
   const { rest } = parsePoolOptions(Object.assign({ workers: 1, restart: false }, { cwd: '/', env: {} }), 0, {
     known: ['cwd', 'env'],
   })

@@ -15,7 +15,7 @@ async function listening(t: ExecutionContext, where: ListenOptions): Promise<Ser
   return server
 }
 
-linuxTest('the ports and the paths on which a process listens are found, and only those', async (t) => {
+linuxTest('listenersOf() finds the ports and paths on which a process listens, and no others', async (t) => {
   const path = join(temporaryDirectory(t), 'own')
   const servers = [await listening(t, { port: 0, host: '127.0.0.1' }), await listening(t, { port: 0, host: '::1' })]
   await listening(t, { path })
@@ -29,7 +29,7 @@ linuxTest('the ports and the paths on which a process listens are found, and onl
   t.false((await listenersOf(process.pid)).includes(`port ${port}`))
 })
 
-test('nothing is found for a process that is gone, and for a thread', async (t) => {
+test('listenersOf() finds nothing for a process that has exited or a thread', async (t) => {
   t.deepEqual(await listenersOf(2 ** 22 + 1), [])
   t.deepEqual(await listenersOf(undefined), [])
 })

@@ -7,7 +7,7 @@ import { run } from '../helpers/program.js'
 import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
-linuxTest('when the parent is killed, what is being answered is finished, then workers close and exit', async (t) => {
+linuxTest('workers of a killed parent finish their answers, close and exit', async (t) => {
   const parent = await startParent(t, { fixture: 'answer-in-halves', workers: 3, env: { DELAY: '500' } })
   const callers = Array.from({ length: 12 }, (_, index) => call(t, parent.port).say(`line ${index}\n`))
   await Promise.all(callers.map((caller) => caller.heard('first half')))
@@ -22,7 +22,7 @@ linuxTest('when the parent is killed, what is being answered is finished, then w
   t.deepEqual(parent.program.lines.slice(1).sort(), parent.workers.map((pid) => `close ${pid}`).sort())
 })
 
-linuxTest('what a worker had received when the parent was killed, and not taken, is answered by it', async (t) => {
+linuxTest('a worker of a killed parent answers the connections that it had received but not taken', async (t) => {
   const parent = await startParent(t, { fixture: 'answer-in-halves', env: { DELAY: '1500' } })
   const [worker = 0] = parent.workers
   const blocker = call(t, parent.port).say('block\n')
@@ -39,25 +39,28 @@ linuxTest('what a worker had received when the parent was killed, and not taken,
   await until(() => !isRunning(worker))
 })
 
-// The parent dies with something of the worker's unread, which the worker sees as an error of the channel (POLLERR), while
-// there is more to read than is read at a time.
-linuxTest('a worker that is far behind when its parent is killed answers all it was sent, and exits', async (t) => {
-  const parent = await startParent(t, { fixture: 'block-at-second', env: { BLOCK: '300' } })
-  const [worker = 0] = parent.workers
-  await call(t, parent.port).say('warm\n').answer()
-  await stop(t, worker)
-  const callers = []
-  for (let index = 0; index < 30; index++) {
-    callers.push(call(t, parent.port).say(`token-${index}\n`))
-    await until(async () => (await parent.stats()).accepted === 1 + callers.length)
-  }
-  await stop(t, parent.pid)
-  process.kill(worker, 'SIGCONT')
-  await until(() => parent.program.lines.includes('blocked'))
-  parent.program.process.kill('SIGKILL')
-  for (const [index, caller] of callers.entries()) t.is(await caller.answer(), `${worker} token-${index}\n`)
-  await until(() => !isRunning(worker))
-})
+// The parent dies with unread data from the worker, which the worker sees as an error of the channel (POLLERR), while
+// there is more to read than one read returns.
+linuxTest(
+  'a worker that is far behind when its parent is killed answers everything it was sent and exits',
+  async (t) => {
+    const parent = await startParent(t, { fixture: 'block-at-second', env: { BLOCK: '300' } })
+    const [worker = 0] = parent.workers
+    await call(t, parent.port).say('warm\n').answer()
+    await stop(t, worker)
+    const callers = []
+    for (let index = 0; index < 30; index++) {
+      callers.push(call(t, parent.port).say(`token-${index}\n`))
+      await until(async () => (await parent.stats()).accepted === 1 + callers.length)
+    }
+    await stop(t, parent.pid)
+    process.kill(worker, 'SIGCONT')
+    await until(() => parent.program.lines.includes('blocked'))
+    parent.program.process.kill('SIGKILL')
+    for (const [index, caller] of callers.entries()) t.is(await caller.answer(), `${worker} token-${index}\n`)
+    await until(() => !isRunning(worker))
+  },
+)
 
 linuxTest('idle workers exit at once when the parent is killed', async (t) => {
   const parent = await startParent(t, { fixture: 'answer-in-halves', workers: 2, env: { DELAY: '0' } })
@@ -69,7 +72,7 @@ linuxTest('idle workers exit at once when the parent is killed', async (t) => {
   t.pass()
 })
 
-test('when the parent has exited, its workers finish what they hold, are told, and end', async (t) => {
+test('workers of a parent that has exited finish their leases, get an error and exit', async (t) => {
   const parent = run(t, 'exit-parent-on-message')
   const port = Number(await parent.line())
   const caller = call(t, port).say('exit')
@@ -79,7 +82,7 @@ test('when the parent has exited, its workers finish what they hold, are told, a
   caller.say('question')
   t.is(await caller.answer(), 'answer to question')
   await until(() => parent.lines.includes('close'))
-  // The worker holds the writing end of this pipe: its end is the worker's.
+  // The worker holds the writing end of this pipe, which ends when the worker exits.
   await until(() => parent.process.stdout?.readableEnded ?? false)
   await t.throwsAsync(ask(port), { code: 'ECONNREFUSED' })
 })

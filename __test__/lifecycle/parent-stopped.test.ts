@@ -5,7 +5,7 @@ import { isRunning, isStopped, threads } from '../helpers/processes.js'
 import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
-linuxTest('workers go on while their parent is stopped, and nothing is lost when it continues', async (t) => {
+linuxTest('workers continue while their parent is stopped, and no connection is lost', async (t) => {
   const parent = await startParent(t, { fixture: 'end-one-by-one' })
   const [worker = 0] = parent.workers
   const callers = Array.from({ length: HELD }, () => call(t, parent.port))
@@ -15,7 +15,7 @@ linuxTest('workers go on while their parent is stopped, and nothing is lost when
   // In the kernel's backlog until the parent continues.
   const late = Array.from({ length: 20 }, () => call(t, parent.port).say('release\n'))
 
-  // More is said than the channel holds: 278 messages (unix(7), measured).
+  // The worker sends more than the channel holds: 278 messages (unix(7), measured).
   callers[0]?.say('release\n')
   const longest = (await Promise.all(callers.map((caller) => caller.answer()))).map(Number)
   t.true(Math.max(...longest) < 1000, `the event loop stood still for ${Math.max(...longest)} ms`)
@@ -26,18 +26,18 @@ linuxTest('workers go on while their parent is stopped, and nothing is lost when
   for (const caller of late) t.true((await caller.answer()).length > 0)
   await until(async () => (await parent.stats()).leases === 0)
   t.is((await parent.stats()).handedOff, HELD + late.length)
-  // Threads that close descriptors come and go.
+  // The threads that close descriptors end after some idle time.
   await until(() => threads(worker) <= before)
   t.log(`the worker's event loop stood still for ${Math.max(...longest).toFixed(1)} ms at most`)
 })
 
-linuxTest('a worker can leave while its parent is stopped', async (t) => {
+linuxTest('a worker can exit while its parent is stopped', async (t) => {
   const parent = await startParent(t, { fixture: 'end-one-by-one', env: { LEAVE: '1' } })
   const callers = Array.from({ length: HELD }, () => call(t, parent.port))
   await until(async () => (await parent.stats()).leases === HELD)
   await stop(t, parent.pid)
   callers[0]?.say('release\n')
-  // The last answer is given in the turn after the worker has said, to a channel that is full, that it leaves.
+  // The last answer is sent in the turn after the worker has written to a full channel that it leaves.
   for (const caller of callers) await caller.answer()
   t.true(isStopped(parent.pid))
 

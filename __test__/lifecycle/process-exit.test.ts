@@ -5,13 +5,13 @@ import test from 'ava'
 import { run } from '../helpers/program.js'
 
 const IDLE: readonly { does: string[]; exits: boolean; what: string }[] = [
-  { does: [], exits: true, what: 'has a server that does nothing yet exits' },
-  { does: ['listen'], exits: false, what: 'listens stays' },
-  { does: ['fork'], exits: false, what: 'has a worker stays' },
-  { does: ['listen', 'unref'], exits: true, what: 'listens without a reference exits' },
-  { does: ['listen', 'fork', 'unref'], exits: true, what: 'has nothing but what is not referenced exits' },
-  { does: ['unref first', 'listen'], exits: true, what: 'was not referenced before it listened exits' },
-  { does: ['listen', 'fork', 'unref', 'ref'], exits: false, what: 'is referenced again stays' },
+  { does: [], exits: true, what: 'has an idle server exits' },
+  { does: ['listen'], exits: false, what: 'listens stays alive' },
+  { does: ['fork'], exits: false, what: 'has a worker stays alive' },
+  { does: ['listen', 'unref'], exits: true, what: 'listens unreferenced exits' },
+  { does: ['listen', 'fork', 'unref'], exits: true, what: 'has only unreferenced resources exits' },
+  { does: ['unref first', 'listen'], exits: true, what: 'was unreferenced before it listened exits' },
+  { does: ['listen', 'fork', 'unref', 'ref'], exits: false, what: 'is referenced again stays alive' },
   { does: ['listen', 'fork', 'close'], exits: true, what: 'has closed its server exits' },
 ]
 

@@ -1,4 +1,4 @@
-// A server that can serve nobody is told of once, by a process warning, when somebody waits for it.
+// A server without workers or listeners emits one process warning.
 
 import test from 'ava'
 import { call } from '../helpers/caller.js'
@@ -10,14 +10,14 @@ async function warning(program: Program): Promise<object> {
   return JSON.parse(program.lines.find((line) => line.includes('warning')) ?? '{}').warning
 }
 
-/** Ends the program, which must not have warned more than that often. */
+/** Ends the program and returns how many warnings it has printed beyond `warnings`. */
 async function end(program: Program, warnings: number): Promise<number> {
   program.process.kill('SIGTERM')
   await program.exit()
   return program.lines.filter((line) => line.includes('warning')).length - warnings
 }
 
-test('a listener without workers is told of once, after a connection has waited for 5 s', async (t) => {
+test('a listener without workers is reported once, after a connection has waited for 5 s', async (t) => {
   const program = run(t, 'parent-missing-a-part', { args: ['workers'] })
   const { port } = JSON.parse(await program.line())
   for (let index = 0; index < 2; index++) await call(t, port).connected()
@@ -29,7 +29,7 @@ test('a listener without workers is told of once, after a connection has waited 
   t.is(await end(program, 1), 0)
 })
 
-test('ready workers without a listener are told of once, after 5 s', async (t) => {
+test('ready workers without a listener are reported once, after 5 s', async (t) => {
   const program = run(t, 'parent-missing-a-part', { args: ['listener'] })
   t.deepEqual(await warning(program), {
     name: 'SocketServerWarning',

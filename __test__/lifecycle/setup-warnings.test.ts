@@ -1,4 +1,4 @@
-// When a server that lacks listeners or workers is worth a warning, with the clock of the test.
+// When a server without listeners or workers emits a warning, on mocked timers.
 
 import { mock } from 'node:test'
 import test from 'ava'
@@ -6,24 +6,24 @@ import { library } from '../helpers/library.js'
 
 const { SetupWarnings } = library('server/setup-warnings')
 
-interface World {
+interface Setup {
   state: { hasListener: boolean; hasWorkers: boolean; isReady: boolean; queued: number }
   warnings: InstanceType<typeof SetupWarnings>
-  told: string[]
+  warned: string[]
 }
 
-function world(): World {
+function setUp(): Setup {
   const state = { hasListener: false, hasWorkers: false, isReady: false, queued: 0 }
-  const told: string[] = []
+  const warned: string[] = []
   mock.timers.enable({ apis: ['setInterval'] })
-  mock.method(process, 'emitWarning', (_message: string, { code }: { code: string }) => told.push(code))
+  mock.method(process, 'emitWarning', (_message: string, { code }: { code: string }) => warned.push(code))
   const warnings = new SetupWarnings({
     hasListener: () => state.hasListener,
     hasWorkers: () => state.hasWorkers,
     isReady: () => state.isReady,
     queued: () => state.queued,
   })
-  return { state, warnings, told }
+  return { state, warnings, warned }
 }
 
 test.afterEach.always(() => {
@@ -31,34 +31,34 @@ test.afterEach.always(() => {
   mock.restoreAll()
 })
 
-test.serial('a listener without workers is fine while nobody has connected', (t) => {
-  const { state, warnings, told } = world()
+test.serial('a listener without workers is reported only after a client has connected', (t) => {
+  const { state, warnings, warned } = setUp()
   state.hasListener = true
   warnings.update()
   mock.timers.tick(60_000)
-  t.deepEqual(told, [])
+  t.deepEqual(warned, [])
   state.queued = 1
   mock.timers.tick(4000)
-  t.deepEqual(told, [])
+  t.deepEqual(warned, [])
   mock.timers.tick(60_000)
   warnings.update()
   mock.timers.tick(60_000)
-  t.deepEqual(told, ['SOCKETSERVER_NO_WORKERS'])
+  t.deepEqual(warned, ['SOCKETSERVER_NO_WORKERS'])
 })
 
-test.serial('workers that still start may take their time, and those that are ready wait for a listener', (t) => {
-  const { state, warnings, told } = world()
+test.serial('missing listeners are reported only after the workers are ready', (t) => {
+  const { state, warnings, warned } = setUp()
   state.hasWorkers = true
   warnings.update()
   mock.timers.tick(60_000)
-  t.deepEqual(told, [])
+  t.deepEqual(warned, [])
   state.isReady = true
   mock.timers.tick(60_000)
-  t.deepEqual(told, ['SOCKETSERVER_NO_LISTENER'])
+  t.deepEqual(warned, ['SOCKETSERVER_NO_LISTENER'])
 })
 
-test.serial('a server that has both, or is closed, is not looked at any more', (t) => {
-  const { state, warnings, told } = world()
+test.serial('a server that has both, or is closed, is no longer checked', (t) => {
+  const { state, warnings, warned } = setUp()
   state.hasWorkers = true
   state.isReady = true
   warnings.update()
@@ -67,10 +67,10 @@ test.serial('a server that has both, or is closed, is not looked at any more', (
   warnings.update()
   state.queued = 5
   mock.timers.tick(60_000)
-  t.deepEqual(told, [])
+  t.deepEqual(warned, [])
   state.hasListener = false
   warnings.update()
   warnings.stop()
   mock.timers.tick(60_000)
-  t.deepEqual(told, [])
+  t.deepEqual(warned, [])
 })

@@ -4,7 +4,7 @@ import { call } from '../helpers/caller.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('stats() is a snapshot of counters that only grow, and of what is held', async (t) => {
+test('stats() is a snapshot of growing counters and of what is queued and leased', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const first = server.stats()
@@ -30,7 +30,7 @@ test('stats() is a snapshot of counters that only grow, and of what is held', as
   t.like(second, { accepted: 2, handedOff: 2, queued: 0, maxQueued: 2, leases: 2, workers: 1, requeued: 0, shed: 0 })
   const { p50, p99, max } = second.waitMs
   t.true(p50 >= 20 && p99 >= p50 && max >= p99, JSON.stringify(second.waitMs))
-  t.like(first, { accepted: 0, queued: 0 }, 'a snapshot stays as it was')
+  t.like(first, { accepted: 0, queued: 0 }, 'an earlier snapshot does not change')
   for (const caller of callers) caller.hangUp()
   await until(() => server.stats().leases === 0)
   t.like(server.stats(), { accepted: 2, handedOff: 2, maxQueued: 2 })

@@ -1,4 +1,4 @@
-// An option that a call does not have is a mistake of the caller, mostly a mistyped name: it is refused, never ignored.
+// An unknown option is usually a mistyped name: it is refused, never ignored.
 
 import { getEventListeners } from 'node:events'
 import { createServer, Descriptor, DescriptorListener, DescriptorStream, type Server } from '@socketserver/node'
@@ -44,7 +44,7 @@ const UNKNOWN: readonly [title: string, call: Call, options: object, option: str
 ]
 
 for (const [title, call, options, option, nearest] of UNKNOWN) {
-  test(`${title} refuses ${option}, which is unknown, and names ${nearest}`, async (t) => {
+  test(`${title} refuses the unknown option ${option} and suggests ${nearest}`, async (t) => {
     const message = `The "options.${option}" property is unknown; did you mean '${nearest}'`
     await refuses(t, call, options, message)
   })
@@ -65,7 +65,7 @@ const FOREIGN: readonly [title: string, call: Call, options: object, message: st
 ]
 
 for (const [title, call, options, message] of FOREIGN) {
-  test(`${title} refuses the options of other calls and says why: ${message}`, async (t) => {
+  test(`${title} refuses options of other calls with a reason: ${message}`, async (t) => {
     await refuses(t, call, options, message)
   })
 }
@@ -78,7 +78,7 @@ async function refuses(t: ExecutionContext, call: Call, options: object, message
   t.deepEqual(server.addresses(), [])
 }
 
-test('an option that is undefined counts as absent', (t) => {
+test('an undefined option is ignored', (t) => {
   const server = startServer(t)
   t.notThrows(() => Reflect.apply(createServer, undefined, [{ maxQueu: undefined }]))
   t.notThrows(() => fork(server, { workers: 0, timeout: undefined }))
@@ -114,7 +114,7 @@ test('fork() and threads() take the options of child_process.fork() and of Worke
   await t.notThrowsAsync(threadPool.ready)
 })
 
-test('aborting the signal of fork() ends the pool, and no worker is restarted', async (t) => {
+test('aborting the signal of fork() ends the pool without restarting a worker', async (t) => {
   const server = startServer(t)
   const { signal, abort } = aborter()
   const pool = server.fork(fixture('describe-connection'), { workers: 2, signal })
@@ -135,7 +135,7 @@ test('aborting the signal of fork() ends the pool, and no worker is restarted', 
   t.false(pids.some(isRunning))
 })
 
-test('fork() starts nothing for an aborted signal, and a closed pool no longer listens to its signal', async (t) => {
+test('fork() starts no worker for an aborted signal, and a closed pool removes its abort listener', async (t) => {
   const server = startServer(t)
   const started: number[] = []
   server.on('start', ({ id }) => started.push(id))

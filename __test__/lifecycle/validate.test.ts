@@ -9,7 +9,7 @@ const OUT_OF_RANGE = { code: 'ERR_OUT_OF_RANGE', instanceOf: RangeError }
 const INVALID_TYPE = { code: 'ERR_INVALID_ARG_TYPE', instanceOf: TypeError }
 const INVALID_VALUE = { code: 'ERR_INVALID_ARG_VALUE', instanceOf: TypeError }
 
-test('an integer is taken exactly if it is a whole number within its bounds', (t) => {
+test('an integer is accepted if it is a whole number within its bounds', (t) => {
   fc.assert(
     fc.property(fc.integer(), fc.nat(), fc.oneof(fc.integer(), fc.double()), (min, span, value) => {
       const max = min + span
@@ -22,7 +22,7 @@ test('an integer is taken exactly if it is a whole number within its bounds', (t
   )
 })
 
-test('an integer is nothing but a number', (t) => {
+test('an integer is refused if it is not of type number', (t) => {
   fc.assert(
     fc.property(
       fc.anything().filter((value) => typeof value !== 'number'),
@@ -31,7 +31,7 @@ test('an integer is nothing but a number', (t) => {
   )
 })
 
-test('a port may be a number or its digits', (t) => {
+test('a port is a number or a string of its digits', (t) => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 65535 }), (value) => {
       t.is(port('port', value), value)
@@ -44,12 +44,12 @@ test('a port may be a number or its digits', (t) => {
   for (const value of ['', 'http', '0x50', '-1', '8e1', '80.0']) t.throws(() => port('port', value), INVALID_VALUE)
 })
 
-test('a string is a port only if it is digits, so that any other may be a path', (t) => {
+test('a string is a port only if it consists of digits', (t) => {
   for (const value of ['80', ' 80', '080']) t.true(isPortNumber(value), value)
   for (const value of ['', ' ', './80', '80.sock', '٨٠', 80, null]) t.false(isPortNumber(value), String(value))
 })
 
-test('milliseconds fit a timer, and have a default', (t) => {
+test('milliseconds must fit a timer and have a default', (t) => {
   t.is(milliseconds('a', undefined, 7), 7)
   t.is(milliseconds('a', 0, 7), 0)
   t.is(milliseconds('a', 2 ** 31 - 1, 7), 2 ** 31 - 1)
@@ -57,13 +57,13 @@ test('milliseconds fit a timer, and have a default', (t) => {
   t.throws(() => milliseconds('a', null, 7), INVALID_TYPE)
 })
 
-test('a boolean is no number, and has a default', (t) => {
+test('a boolean must be of type boolean and has a default', (t) => {
   t.true(boolean('a', undefined, true))
   t.false(boolean('a', false, true))
   for (const value of [0, 1, 'true', null]) t.throws(() => boolean('a', value, true), INVALID_TYPE)
 })
 
-test('a path is a string that the kernel can take whole', (t) => {
+test('a path is a string that is not empty and has no null byte', (t) => {
   fc.assert(
     fc.property(fc.string(), (value) => {
       if (value === '' || value.includes('\0')) t.throws(() => path('a', value), INVALID_VALUE)
@@ -72,7 +72,7 @@ test('a path is a string that the kernel can take whole', (t) => {
   )
 })
 
-test('a list of strings is a copy, and names the member that is none', (t) => {
+test('a list of strings is copied, and the error names the member that is not a string', (t) => {
   const list = ['a', 'b']
   t.deepEqual(strings('a', list), list)
   t.not(strings('a', list), list)
@@ -81,28 +81,28 @@ test('a list of strings is a copy, and names the member that is none', (t) => {
   t.throws(() => strings('a', 'ab'), INVALID_TYPE)
 })
 
-test('one of several words is taken, and all are named when it is none of them', (t) => {
+test('one of several words is accepted, and the error lists all of them', (t) => {
   t.is(oneOf('a', undefined, ['x', 'y'], 'y'), 'y')
   t.is(oneOf('a', 'x', ['x', 'y'], 'y'), 'x')
   t.throws(() => oneOf('a', 'z', ['x', 'y'], 'y'), { ...INVALID_VALUE, message: /must be one of: 'x', 'y'/ })
   t.throws(() => oneOf('a', 'toString', ['x', 'y'], 'y'), INVALID_VALUE)
 })
 
-test('a signal is an AbortSignal', (t) => {
+test('a signal must be an AbortSignal', (t) => {
   const given = AbortSignal.abort()
   t.is(signal('a', given), given)
   t.is(signal('a', undefined), undefined)
   for (const value of [null, {}, { aborted: false }]) t.throws(() => signal('a', value), INVALID_TYPE)
 })
 
-test('options are an object', (t) => {
+test('options must be an object', (t) => {
   t.deepEqual(optionsObject('a', { b: 1 }, ['b']), { b: 1 })
   t.deepEqual(optionsObject('a', { c: undefined }, ['b']), { c: undefined })
   for (const value of [null, undefined, 5, 'a', [], () => {}])
     t.throws(() => optionsObject('a', value, []), INVALID_TYPE)
 })
 
-test('an unknown option is an error that names the nearest one', (t) => {
+test('the error of an unknown option names the nearest one', (t) => {
   const unknown = (options: object, known: string[]): Error =>
     t.throws(() => optionsObject('options', options, known), { code: 'ERR_INVALID_ARG_VALUE' })
   t.regex(

@@ -3,7 +3,7 @@ import { ask } from '../helpers/caller.js'
 import { run } from '../helpers/program.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 
-test('import and require share one copy, with the same names', async (t) => {
+test('import and require load the same module instance with the same exports', async (t) => {
   const program = run(t, 'import-and-require')
   t.deepEqual(await program.json(), {
     names: [
@@ -26,14 +26,14 @@ test('import and require share one copy, with the same names', async (t) => {
   t.is(await program.exit(), 0)
 })
 
-test('a parent by require has workers by import and by require', async (t) => {
+test('a CommonJS parent can start ES module workers and CommonJS workers', async (t) => {
   const program = run(t, 'parent-with-both-module-systems')
   t.like(await program.json(), { answeredBy: 'import' })
   t.like(await program.json(), { remoteAddress: '127.0.0.1' })
   t.is(await program.exit(), 0)
 })
 
-test('without a binary for the platform, loading fails with one sentence that says what to do', async (t) => {
+test('without a binary for the platform, loading fails with an error that says what to do', async (t) => {
   const program = run(t, 'load-on-unsupported-platform')
   const { code, message, hasCause } = JSON.parse(await program.line())
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM')
@@ -45,7 +45,7 @@ test('without a binary for the platform, loading fails with one sentence that sa
   t.is(await program.exit(), 0)
 })
 
-test('a binary that exists and cannot be loaded is reported with its own error first', async (t) => {
+test('a binary that exists but cannot be loaded is reported with its own error first', async (t) => {
   const program = run(t, 'report-load-error', { execArgv: ['--no-addons'] })
   const { code, message, cause } = JSON.parse(await program.line())
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM')
@@ -58,7 +58,7 @@ test('a binary that exists and cannot be loaded is reported with its own error f
   t.is(await program.exit(), 0)
 })
 
-test('a worker loads neither OpenSSL nor http unless it uses them', async (t) => {
+test('a worker does not load crypto or http modules that it does not use', async (t) => {
   const server = startServer(t)
   forkFixture(server, 'report-loaded-modules')
   const loaded = JSON.parse(await ask(await listen(server)))

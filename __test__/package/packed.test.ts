@@ -1,4 +1,4 @@
-// What a user installs: the tarballs, in an empty folder, on a machine without Rust.
+// The packed tarballs, installed in an empty folder without Rust.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,13 +11,13 @@ import test, { type ExecutionContext } from 'ava'
 
 const ROOT = resolve(__dirname, '..', '..', '..')
 
-/** Nothing but Node and what a shell script needs: neither cargo nor rustc. */
+/** Node and shell commands, without cargo and rustc. */
 const WITHOUT_RUST = {
   ...process.env,
   PATH: [dirname(process.execPath), '/usr/bin', '/bin'].join(delimiter),
 }
 
-/** Empty but for the package and the binary of this platform, which are installed. */
+/** A folder with only the package and the binary of this platform installed. */
 const directory = mkdtempSync(join(tmpdir(), 'ss-packed-'))
 
 test.before('pack and install', () => {
@@ -31,12 +31,12 @@ test.before('pack and install', () => {
 
 test.after.always('remove it all', () => rmSync(directory, { recursive: true, force: true }))
 
-test('the echo example runs from an installed package, by import', async (t) => {
+test('the echo example runs with the installed package through import', async (t) => {
   cpSync(join(ROOT, 'examples', 'echo'), join(directory, 'echo'), { recursive: true })
   t.is(await talk(t, [join(directory, 'echo', 'server.mjs'), '0'], /^Echoing on \S+:(\d+)/), 'hello\n')
 })
 
-test('the same runs by require', async (t) => {
+test('an echo server runs with the installed package through require', async (t) => {
   writeFileSync(
     join(directory, 'server.cjs'),
     `const { createServer } = require('@socketserver/node')
@@ -53,13 +53,13 @@ test('the same runs by require', async (t) => {
   t.is(await talk(t, [join(directory, 'server.cjs')], /^Echoing on \S+:(\d+)/), 'hello\n')
 })
 
-test('the package declares no dependency and brings its types', (t) => {
+test('the package has no dependencies and contains its types', (t) => {
   const listed = execFileSync('npm', ['ls', '--all', '--parseable'], { cwd: directory, encoding: 'utf8' })
   t.is(listed.trim().split('\n').length, 3)
   t.true(readdirSync(join(directory, 'node_modules', '@socketserver', 'node', 'dist')).includes('index.d.ts'))
 })
 
-/** Starts a server, waits for the port that it prints, and gives what it echoes. */
+/** Starts a server, waits for the port that it prints, and returns its echo. */
 async function talk(t: ExecutionContext, args: readonly string[], announcement: RegExp): Promise<string> {
   const server: ChildProcess = spawn(process.execPath, args, {
     env: WITHOUT_RUST,
@@ -68,12 +68,12 @@ async function talk(t: ExecutionContext, args: readonly string[], announcement: 
   t.teardown(async () => {
     if (server.exitCode === null && server.kill('SIGTERM')) await once(server, 'exit')
   })
-  if (server.stdout === null) throw new Error('its output is a pipe')
+  if (server.stdout === null) throw new Error('The output of the server is not a pipe')
   for await (const line of createInterface({ input: server.stdout })) {
     const port = announcement.exec(line)?.[1]
     if (port !== undefined) return echo(Number(port))
   }
-  throw new Error('the server ended without saying where it listens')
+  throw new Error('The server exited without printing its port')
 }
 
 async function echo(port: number): Promise<string> {

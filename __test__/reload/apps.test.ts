@@ -1,4 +1,4 @@
-// An Express application, a Fastify application and a WebSocket echo, reloaded under load: nothing is lost.
+// An Express application, a Fastify application and a WebSocket server lose no request when reloaded under load.
 
 import test from 'ava'
 import { WebSocket } from 'ws'
@@ -8,7 +8,7 @@ import { serve } from '../helpers/served.js'
 
 const RELOADS = Number(process.env['SOCKETSERVER_TEST_APP_RELOADS'] ?? 4)
 for (const app of ['express', 'fastify']) {
-  loadSerial(`an application of ${app} is reloaded ${RELOADS} times under load without a loss`, async (t) => {
+  loadSerial(`${RELOADS} reloads of an ${app} application under load lose no request`, async (t) => {
     const { pool, port } = await serve(t, `app-${app}`, { workers: 2 })
     let isOver = false
     const load = loadUntil(t, port, { connections: 1000, clients: 16, body: 500 }, 'http', () => isOver)
@@ -22,7 +22,7 @@ for (const app of ['express', 'fastify']) {
   })
 }
 
-/** Says numbers and waits for each to come back; comes back when told to by 1012. How many came back. */
+/** Sends numbers and waits for each echo; reconnects when closed with 1012. Returns the number of echoes. */
 async function converse(port: number, isOver: () => boolean, lost: string[]): Promise<number> {
   let echoes = 0
   while (!isOver()) {
@@ -50,7 +50,7 @@ async function converse(port: number, isOver: () => boolean, lost: string[]): Pr
 }
 
 test.serial(
-  `a WebSocket server is reloaded ${RELOADS} times under load, and every client is told to come back`,
+  `${RELOADS} reloads of a WebSocket server under load close every client with 1012 and lose no message`,
   async (t) => {
     const { pool, port } = await serve(t, 'app-ws', { workers: 2 })
     let isOver = false

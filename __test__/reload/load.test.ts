@@ -1,4 +1,4 @@
-// Reloads and resizes under load, as fast as it comes: nothing is lost. With kills among them: soak.test.ts.
+// Reloads and resizes under full load lose nothing. With kills as well: soak.test.ts.
 
 import type { Pool, Server, WorkerHandle } from '@socketserver/node'
 import type { ExecutionContext } from 'ava'
@@ -9,8 +9,8 @@ import { until } from '../helpers/until.js'
 
 const REQUESTS = Number(process.env['SOCKETSERVER_TEST_REQUESTS'] ?? 5000)
 
-/** Reloads and resizes without pause until the load is over; how often it has reloaded. */
-async function shake(pool: Pool<WorkerHandle>, over: Promise<unknown>): Promise<number> {
+/** Reloads and resizes without pause until the load is over. Returns the number of reloads. */
+async function reloadAndResize(pool: Pool<WorkerHandle>, over: Promise<unknown>): Promise<number> {
   let isOver = false
   void over.finally(() => {
     isOver = true
@@ -24,7 +24,7 @@ async function shake(pool: Pool<WorkerHandle>, over: Promise<unknown>): Promise<
   return reloads
 }
 
-function settled(t: ExecutionContext, server: Server): void {
+function assertNothingLost(t: ExecutionContext, server: Server): void {
   const { cut, shed, leases, queued } = server.stats()
   t.deepEqual({ cut, shed, leases, queued }, { cut: 0, shed: 0, leases: 0, queued: 0 })
 }
@@ -35,24 +35,24 @@ for (const kind of ['processes', 'threads'] as const) {
   loadSerial(`no connection is lost while ${kind} are reloaded and resized`, async (t) => {
     const { server, pool, port } = await start(t, 'answer-tokens', { workers: 3 })
     const load = new Load(t, port, { connections: REQUESTS, clients: 16 })
-    const reloads = await shake(pool, load.report)
+    const reloads = await reloadAndResize(pool, load.report)
     assertClean(t, await load.report)
     t.true(reloads > 0)
     t.log(`${reloads} reloads`)
     await until(() => server.stats().leases === 0)
-    settled(t, server)
+    assertNothingLost(t, server)
   })
 
   loadSerial(`no request on a kept connection is lost while ${kind} are reloaded and resized`, async (t) => {
     const { server, pool, port } = await start(t, 'serve-http-tokens', { workers: 3 })
     const fast = new Load(t, port, { connections: REQUESTS, clients: 16, body: 2000 }, 'http')
     const slow = new Load(t, port, { connections: 200, clients: 20, rate: 50, body: 50_000 }, 'http')
-    const reloads = await shake(pool, Promise.all([fast.report, slow.report]))
+    const reloads = await reloadAndResize(pool, Promise.all([fast.report, slow.report]))
     assertClean(t, await fast.report)
     assertClean(t, await slow.report)
     t.true(reloads > 0)
     t.log(`${reloads} reloads`)
     await until(() => server.stats().leases === 0)
-    settled(t, server)
+    assertNothingLost(t, server)
   })
 }

@@ -9,16 +9,16 @@ import { until } from '../helpers/until.js'
 setFlagsFromString('--expose-gc')
 const collectGarbage: () => void = runInNewContext('gc')
 
-// 500 is an hour's worth: SOCKETSERVER_TEST_RELOADS=500 npm test -- reload/many
+// 500 reloads take a while: SOCKETSERVER_TEST_RELOADS=500 npm test -- reload/many
 const RELOADS = Number(process.env['SOCKETSERVER_TEST_RELOADS'] ?? 12)
 
 for (const [kind, start, mebibytes] of [
   ['processes', serve, 8],
-  // 1000 bare `new Worker` grew a process by 7 MiB (Node 20), these threads by -2 to 4.
+  // 1000 plain `new Worker` grew a process by 7 MiB (Node 20), these threads by -2 to 4.
   ['threads', startThreads, 16],
 ] as const) {
   linuxSerial(
-    `${RELOADS} reloads of ${kind} leave descriptors, processes, threads and memory of the parent as they were`,
+    `${RELOADS} reloads of ${kind} leak no descriptors, processes, threads or memory of the parent`,
     async (t) => {
       t.timeout(60_000 + RELOADS * 2000)
       const { pool, port } = await start(t, 'answer-tokens', { workers: 2 })
@@ -30,7 +30,7 @@ for (const [kind, start, mebibytes] of [
         }
         collectGarbage()
       }
-      // The first ones fill pools and caches that stay.
+      // The first reloads fill pools and caches that stay.
       await reload(Math.max(3, Math.floor(RELOADS / 10)))
       const [before, memory] = [look(), residentKilobytes()]
       await reload(RELOADS)

@@ -8,7 +8,7 @@ import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
-test('reload() replaces every worker: the new are ready before an old one is retired, a few at a time', async (t) => {
+test('reload() starts all new workers before it retires the old ones, a few at a time', async (t) => {
   const { server, pool } = await serve(t, 'answer-tokens', { workers: 4 })
   const old = pool.workers
   let ready = 0
@@ -32,7 +32,7 @@ test('reload() replaces every worker: the new are ready before an old one is ret
   t.is(server.stats().reloads, 1)
 })
 
-test('an old worker finishes what it holds, and the new have the new connections', async (t) => {
+test('an old worker finishes its connections, and new workers get new connections', async (t) => {
   const { pool, port, reports } = await serve(t, 'hold-until-told')
   const held = call(t, port).say('held\n')
   await reports.next('held')
@@ -48,7 +48,7 @@ test('an old worker finishes what it holds, and the new have the new connections
   t.is(await later.answer(), `${pool.workers[0]?.pid} later\n`)
 })
 
-test('code that fails to start leaves the old generation serving, and reload() rejects with the reason', async (t) => {
+test('reload() rejects if a new worker fails to start, and the old generation continues to serve', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const broken = join(temporaryDirectory(t), 'broken')
@@ -69,7 +69,7 @@ test('code that fails to start leaves the old generation serving, and reload() r
   t.true(pool.workers.every(({ id }) => !before.includes(id)))
 })
 
-test('a new worker that is ready while another of its generation fails finishes what it has taken', async (t) => {
+test('a ready worker of a failed generation finishes the connections that it has taken', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const { pool, reports } = forkFixture(server, 'ready-when-told', { workers: 2, ready: 'manual' })
@@ -99,7 +99,7 @@ test('a new worker that is ready while another of its generation fails finishes 
   )
 })
 
-test('reloads that are asked for while one runs are one more after it', async (t) => {
+test('calls of reload() during a reload are one more reload after it', async (t) => {
   const { server, pool } = await serve(t, 'answer-tokens')
   const first = pool.reload()
   const others = [pool.reload(), pool.reload(), pool.reload()]
@@ -113,7 +113,7 @@ test('reloads that are asked for while one runs are one more after it', async (t
   t.is(pool.workers[0]?.generation, 4)
 })
 
-test('a worker that dies during a reload has its successor already', async (t) => {
+test('a worker that dies during a reload is replaced by its successor', async (t) => {
   const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 2 })
   const [victim] = pool.workers
   const reloaded = pool.reload()
@@ -125,7 +125,7 @@ test('a worker that dies during a reload has its successor already', async (t) =
   t.regex(await ask(port, 'token\n'), /token/)
 })
 
-test('resize() during a reload has the size it says', async (t) => {
+test('resize() during a reload results in the given size', async (t) => {
   const { pool } = await serve(t, 'answer-tokens', { workers: 4 })
   const reloaded = pool.reload()
   await Promise.all([pool.resize(2), reloaded])
@@ -135,7 +135,7 @@ test('resize() during a reload has the size it says', async (t) => {
   t.is(pool.workers.filter(({ state }) => state === 'ready').length, 3)
 })
 
-test('reload() refuses nonsense, and comes too late for a pool that is closed', async (t) => {
+test('reload() refuses a bad atOnce and rejects for a closed pool', async (t) => {
   const { pool } = await serve(t, 'answer-tokens')
   await t.throwsAsync(pool.reload({ atOnce: 0 }), { code: 'ERR_OUT_OF_RANGE' })
   const reloaded = pool.reload()
@@ -146,7 +146,7 @@ test('reload() refuses nonsense, and comes too late for a pool that is closed', 
   await t.throwsAsync(pool.reload(), { code: 'ERR_SOCKETSERVER_CLOSED' })
 })
 
-test('a parent that was started through a link to the current release reloads into the release that the link names now', async (t) => {
+test('a parent in a symlinked release folder reloads into the release that the link points to now', async (t) => {
   const directory = temporaryDirectory(t)
   const current = join(directory, 'current')
   const release = (name: string): string => {
@@ -170,7 +170,7 @@ test('a parent that was started through a link to the current release reloads in
   switchTo(two)
   program.process.kill('SIGUSR2')
   t.deepEqual(JSON.parse(await program.line()), { code: 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND' })
-  t.is(await ask(port), 'one', 'the old release serves on')
+  t.is(await ask(port), 'one', 'the old release continues to serve')
 
   writeFileSync(join(two, 'worker.js'), worker('two'))
   program.process.kill('SIGUSR2')

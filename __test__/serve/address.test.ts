@@ -5,7 +5,7 @@ import { fetchOnce, requestText } from '../helpers/http.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
-test("a served server's address() is the listener's as soon as it listens", async (t) => {
+test("address() of a served server is the listener's as soon as the server listens", async (t) => {
   const server = startServer(t)
   const { address, family, port } = await server.listen(0, '127.0.0.1')
   const { reports } = forkFixture(server, 'tell-address')
@@ -13,7 +13,7 @@ test("a served server's address() is the listener's as soon as it listens", asyn
   t.deepEqual(JSON.parse((await fetchOnce(port)).body), { address, family, port })
 })
 
-test("a served server's address() is the listener's of the port that it serves", async (t) => {
+test('address() of a served server is that of the port that it serves', async (t) => {
   const server = startServer(t)
   await listen(server)
   const { address, family, port } = await server.listen(0, '127.0.0.1')
@@ -22,7 +22,7 @@ test("a served server's address() is the listener's of the port that it serves",
   t.deepEqual((await reports.next('listening'))['address'], { address, family, port })
 })
 
-test("a served server's address() is the path of a Unix listener", async (t) => {
+test('address() of a served server is the path of a Unix listener', async (t) => {
   const server = startServer(t)
   const path = join(temporaryDirectory(t), 'socket')
   await server.listen({ path })

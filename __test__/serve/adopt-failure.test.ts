@@ -6,7 +6,7 @@ import { forkFixture, listen, serve, startServer, startThreads } from '../helper
 import { until } from '../helpers/until.js'
 
 for (const how of ['serve', 'event']) {
-  test(`a connection that a worker cannot adopt goes back, and the worker tells of it (${how})`, async (t) => {
+  test(`a connection that a worker cannot adopt is handed back, and the client emits an error (${how})`, async (t) => {
     const env = { ...process.env, FAILURES: '1', HOW: how }
     const { server, reports, port } = await serve(t, 'cannot-adopt', { env })
     t.is(await ask(port), 'served')
@@ -16,7 +16,7 @@ for (const how of ['serve', 'event']) {
   })
 }
 
-test('a connection that a thread cannot adopt goes back, and the worker tells of it', async (t) => {
+test('a connection that a thread cannot adopt is handed back, and the client emits an error', async (t) => {
   const env = { ...process.env, FAILURES: '1', HOW: 'serve' }
   const { server, reports, port } = await startThreads(t, 'cannot-adopt', { env })
   t.is(await ask(port), 'served')
@@ -24,7 +24,7 @@ test('a connection that a thread cannot adopt goes back, and the worker tells of
   t.like(server.stats(), { accepted: 1, handedBack: 1, cut: 0 })
 })
 
-test('a worker that can adopt nothing is not ready, and is told why', async (t) => {
+test('connect() throws in a process that cannot adopt any descriptor', async (t) => {
   const server = startServer(t)
   await listen(server)
   const env = { ...process.env, FAILURES: '1000', HOW: 'connect' }
@@ -33,7 +33,7 @@ test('a worker that can adopt nothing is not ready, and is told why', async (t) 
   t.like(await reports.next('connected'), { code: 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME' })
 })
 
-test("where Node's servers do not listen on handles, serve() throws one clear error", async (t) => {
+test("serve() throws a clear error where Node's servers cannot listen on handles", async (t) => {
   const { reports } = await serve(t, 'refuse-handles')
   const { code, message } = await reports.next('served')
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME')

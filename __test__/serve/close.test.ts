@@ -1,4 +1,4 @@
-// How a served server ends: by its own close(), with its client, when the parent drains, and when it is gone.
+// How a served server ends: by its own close(), with its client, and when the parent drains.
 
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
@@ -6,7 +6,7 @@ import { fetchOnce, requestText } from '../helpers/http.js'
 import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('a server that has closed may be served again at once, by another client', async (t) => {
+test('a closed server can be served again at once by another client', async (t) => {
   const server = startServer(t)
   const [port, other] = [await listen(server), await listen(server)]
   for (const next of [other, port]) {
@@ -17,7 +17,7 @@ test('a server that has closed may be served again at once, by another client', 
   }
 })
 
-test('a client that closes takes no connections from one of the same port that came later', async (t) => {
+test('a closing client takes no connections from a later client of the same port', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const { reports } = forkFixture(server, 'close-and-connect-again', { args: [String(port)] })
@@ -29,7 +29,7 @@ test('a client that closes takes no connections from one of the same port that c
   await reports.next('closed')
 })
 
-test('server.close() ends what idles, waits for what does not, then calls back', async (t) => {
+test('server.close() ends idle connections, waits for the others, then calls back', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'serve-http')
   const idle = call(t, port).say(requestText('/'))
   await idle.heard('"pid"')
@@ -42,7 +42,7 @@ test('server.close() ends what idles, waits for what does not, then calls back',
   t.true((await busy.answer()).endsWith('slow'))
   t.is((await reports.next('closed'))['error'], undefined)
   t.like(await reports.next('close'), { now: false })
-  // Nothing waits for connections in that worker any more, so it has left, and what comes now waits for another.
+  // The worker has disconnected, so a new connection waits for another worker.
   await reports.next('client closed')
   const late = fetchOnce(port)
   await until(() => server.stats().queued === 1)
@@ -50,7 +50,7 @@ test('server.close() ends what idles, waits for what does not, then calls back',
   t.is(JSON.parse((await late).body).pid, other.pool.workers[0]?.pid)
 })
 
-test('a second close() of a server is called back with ERR_SERVER_NOT_RUNNING', async (t) => {
+test('a second close() of a server calls back with ERR_SERVER_NOT_RUNNING', async (t) => {
   const { pool, reports, port } = await serve(t, 'serve-http')
   const busy = call(t, port).say(requestText('/slow', { Connection: 'close' }))
   await reports.next('request')
@@ -61,7 +61,7 @@ test('a second close() of a server is called back with ERR_SERVER_NOT_RUNNING', 
   t.is(reports.count('close'), 1)
 })
 
-test('client.close() finishes the answers under way and closes the server', async (t) => {
+test('client.close() finishes pending answers and closes the served server', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'serve-http')
   const busy = call(t, port).say(requestText('/slow'))
   await reports.next('request')
@@ -73,11 +73,11 @@ test('client.close() finishes the answers under way and closes the server', asyn
   t.like(await reports.next('left'), { listening: false })
   t.like(await reports.next('close'), { now: false })
   await until(() => server.stats().workers === 0)
-  // Its process is kept alive by its IPC channel.
+  // The IPC channel keeps the process alive.
   await until(() => pool.workers[0]?.state === 'draining')
 })
 
-test('a drain says Connection: close and cuts no request that is on its way', async (t) => {
+test('a drain answers with Connection: close and cuts no request in flight', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'serve-http')
   const idle = call(t, port).say(requestText('/'))
   await idle.heard('"pid"')
@@ -85,7 +85,7 @@ test('a drain says Connection: close and cuts no request that is on its way', as
   await until(() => reports.count('request') === 2)
   const drained = server.drain()
   await reports.next('client drains')
-  // It idled when the drain began, and its client does not know of it yet.
+  // This connection was idle when the drain began, and its client does not know about the drain yet.
   idle.say(requestText('/slow'))
   await until(() => reports.count('request') === 3)
   pool.workers[0]?.process.send('answer')
@@ -94,7 +94,7 @@ test('a drain says Connection: close and cuts no request that is on its way', as
   t.deepEqual(await drained, { complete: true, queued: 0, leases: 0 })
 })
 
-test('a drain closes what stays idle, and the workers of a closed server exit', async (t) => {
+test('a drain closes idle connections, and the workers of a closed server exit', async (t) => {
   const { server, pool, port } = await serve(t, 'serve-http')
   const idle = call(t, port).say(requestText('/'))
   await idle.heard('"pid"')
@@ -105,7 +105,7 @@ test('a drain closes what stays idle, and the workers of a closed server exit', 
   t.is(worker?.process.exitCode, 0)
 })
 
-test('a worker that is retired answers what it holds, and exits', async (t) => {
+test('a retired worker answers what it holds and exits', async (t) => {
   const { pool, reports, port } = await serve(t, 'serve-http')
   const busy = call(t, port).say(requestText('/slow'))
   await reports.next('request')

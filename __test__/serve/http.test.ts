@@ -1,4 +1,4 @@
-// HTTP under serve() is Node's HTTP: what Node enforces, counts and keeps is as it would be on a port of its own.
+// HTTP limits, counters and options of Node work under serve() as on a port of their own.
 
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
@@ -6,20 +6,20 @@ import { fetchOnce, requestText } from '../helpers/http.js'
 import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('headersTimeout ends a request whose headers do not come', async (t) => {
+test('headersTimeout ends a request with incomplete headers', async (t) => {
   const { server, port } = await serve(t, 'serve-http-limits', { args: ['headersTimeout'] })
   t.regex(await ask(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n'), /^HTTP\/1\.1 408 Request Timeout\r\n/)
   await until(() => server.stats().leases === 0)
 })
 
-test('requestTimeout ends a request whose body does not come', async (t) => {
+test('requestTimeout ends a request with an incomplete body', async (t) => {
   const { server, port } = await serve(t, 'serve-http-limits', { args: ['requestTimeout'] })
   const beginning = `${requestText('/', { 'Content-Length': '10' }, 'POST')}half`
   t.regex(await ask(port, beginning), /^HTTP\/1\.1 408 Request Timeout\r\n/)
   await until(() => server.stats().leases === 0)
 })
 
-test('keepAliveTimeout ends a connection that idles after an answer', async (t) => {
+test('keepAliveTimeout ends a connection that is idle after an answer', async (t) => {
   const { server, port } = await serve(t, 'serve-http-limits', { args: ['keepAliveTimeout'] })
   const text = await ask(port, requestText('/'))
   t.regex(text, /^HTTP\/1\.1 200 OK\r\n/)
@@ -28,12 +28,12 @@ test('keepAliveTimeout ends a connection that idles after an answer', async (t) 
   await until(() => server.stats().leases === 0)
 })
 
-test('what is no request is answered 400', async (t) => {
+test('a malformed request is answered with 400', async (t) => {
   const { port } = await serve(t, 'serve-http')
   t.regex(await ask(port, 'no request\r\n\r\n'), /^HTTP\/1\.1 400 Bad Request\r\n/)
 })
 
-test('keep-alive: requests that follow stay on one connection and one lease', async (t) => {
+test('keep-alive requests stay on one connection and one lease', async (t) => {
   const { server, reports, port } = await serve(t, 'serve-http')
   const caller = call(t, port)
   for (let i = 1; i <= 3; i++) {
@@ -48,7 +48,7 @@ test('keep-alive: requests that follow stay on one connection and one lease', as
   await until(() => server.stats().leases === 0)
 })
 
-test('requests that come at once are answered in order', async (t) => {
+test('pipelined requests are answered in order', async (t) => {
   const { pool, reports, port } = await serve(t, 'serve-http')
   const caller = call(t, port).say(requestText('/slow') + requestText('/', { Connection: 'close' }))
   await until(() => reports.count('request') === 2)
@@ -56,7 +56,7 @@ test('requests that come at once are answered in order', async (t) => {
   t.regex(await caller.answer(), /slow.*HTTP\/1\.1 200 OK.*"pid"/s)
 })
 
-test('Upgrade hands the socket over, with what was said along', async (t) => {
+test('upgrade gets the socket with the bytes that followed the request', async (t) => {
   const { server, port } = await serve(t, 'serve-http-upgrade')
   const caller = call(t, port).say(`${requestText('/', { Connection: 'Upgrade', Upgrade: 'echo' })}early `)
   await caller.heard('early')
@@ -69,9 +69,9 @@ test('Upgrade hands the socket over, with what was said along', async (t) => {
   await until(() => server.stats().leases === 0)
 })
 
-test('listening, address() and getConnections() tell what they tell in Node', async (t) => {
+test('listening, address() and getConnections() have the same values as in Node', async (t) => {
   const { reports, port, pool } = await serve(t, 'serve-http')
-  // As after listen(): it listens at once, and says so a little later.
+  // As with listen(): the server listens at once and emits listening later.
   t.like(await reports.next('served'), { listening: true })
   await reports.next('listening')
   t.deepEqual(
@@ -90,7 +90,7 @@ test('listening, address() and getConnections() tell what they tell in Node', as
   t.is(reports.count('listening'), 1)
 })
 
-test('a served server cannot listen as well', async (t) => {
+test('a served server refuses listen()', async (t) => {
   const { pool, reports, port } = await serve(t, 'serve-http')
   await reports.next('listening')
   pool.workers[0]?.process.send('listen')
@@ -98,7 +98,7 @@ test('a served server cannot listen as well', async (t) => {
   t.is((await fetchOnce(port)).status, 200)
 })
 
-test("maxConnections drops what is too much, 'drop' tells of it, and its lease is over", async (t) => {
+test('maxConnections drops further connections with a drop event and ends their leases', async (t) => {
   const { server, reports, port } = await serve(t, 'serve-net-limited')
   const first = call(t, port).say('first')
   await first.heard('first')
@@ -115,7 +115,7 @@ test("maxConnections drops what is too much, 'drop' tells of it, and its lease i
   t.is(server.stats().handedOff, 3)
 })
 
-test('pauseOnConnect and allowHalfOpen are kept', async (t) => {
+test('pauseOnConnect and allowHalfOpen apply', async (t) => {
   const { reports, port } = await serve(t, 'serve-net-paused')
   const caller = call(t, port)
   caller.socket.end('all')

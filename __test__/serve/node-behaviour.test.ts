@@ -5,7 +5,7 @@ import { ask, call } from '../helpers/caller.js'
 import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('a closed server lets its process go although a connection stays unread, as in Node', async (t) => {
+test('a closed server does not keep its process alive for an unread connection, as in Node', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const { pool } = forkFixture(server, 'serve-net-unread', { restart: false })
@@ -16,7 +16,7 @@ test('a closed server lets its process go although a connection stays unread, as
 })
 
 for (const [kind, listeners] of [
-  // Node's http adds its own to a socket and takes it off when that is upgraded.
+  // Node's http removes its own listener when the socket is upgraded.
   ['net', 0],
   ['http', 0],
 ] as const) {
@@ -28,17 +28,17 @@ for (const [kind, listeners] of [
   })
 }
 
-test('net.Socket.prototype.connect is not called by a worker that serves', async (t) => {
+test('serve() does not call net.Socket.prototype.connect', async (t) => {
   const { reports, port } = await serve(t, 'count-connect-calls')
   t.is(await ask(port), 'served')
   t.like(await reports.next('connection'), { calls: 0 })
 })
 
 for (const how of ['serve', 'event']) {
-  test(`what a handler enters with AsyncLocalStorage is not seen by other connections (${how})`, async (t) => {
+  test(`an AsyncLocalStorage context that a handler enters does not leak to other connections (${how})`, async (t) => {
     const server = startServer(t)
     const port = await listen(server)
-    // They wait first, so that many come in one turn.
+    // Queued first, so that many arrive in one turn.
     const callers = Array.from({ length: 40 }, () => call(t, port).say('hello'))
     await until(() => server.stats().queued === 40)
     const { reports } = forkFixture(server, 'enter-async-context', { env: { ...process.env, HOW: how } })

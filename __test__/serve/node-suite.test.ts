@@ -1,4 +1,4 @@
-// The command that runs Node's own tests through serve(), on tests in their style that are kept here.
+// The command that runs Node's own tests through serve(), tried on tests in the same style.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ function nodeSuite(...args: string[]): { status: number | null; output: string }
   return { status, output: stdout + stderr }
 }
 
-test('tests in the style of Node pass through serve() as they do without', (t) => {
+test('tests that pass without serve() pass through serve()', (t) => {
   const { status, output } = nodeSuite(join(ROOT, '__test__', 'node-suite'))
   t.regex(
     output,
@@ -21,13 +21,13 @@ test('tests in the style of Node pass through serve() as they do without', (t) =
   t.is(status, 0)
 })
 
-test('a test that fails only through serve() is named and fails the command', (t) => {
+test('a test that fails only through serve() is reported and fails the command', (t) => {
   const { status, output } = nodeSuite(join(ROOT, '__test__', 'node-suite', 'failing'))
   t.regex(output, /^test-net-own-descriptor\.js: exit code 1\n1 tests listen: .*\n1 fail only through serve\(\)$/m)
   t.is(status, 1)
 })
 
-test('a folder without tests is refused', (t) => {
+test('a folder without tests is an error', (t) => {
   const { status, output } = nodeSuite(join(ROOT, 'lib'))
   t.regex(output, /There are no tests of Node's in /)
   t.is(status, 1)

@@ -1,4 +1,4 @@
-// Every kind of server takes connections from a client as if it had accepted them.
+// Every kind of Node server works under serve().
 
 import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
@@ -12,7 +12,7 @@ import { forkFixture, listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
-test('net: its sockets know their client', async (t) => {
+test('net: sockets have the address of their client', async (t) => {
   const { pool, server, port } = await serve(t, 'serve-net')
   const told = JSON.parse(await ask(port))
   t.like(told, { pid: pool.workers[0]?.pid, remoteAddress: '127.0.0.1', localPort: port })
@@ -20,7 +20,7 @@ test('net: its sockets know their client', async (t) => {
   await until(() => server.stats().leases === 0)
 })
 
-test('net: its sockets know their client even when that has gone', async (t) => {
+test('net: sockets have the address of their client even after the client has disconnected', async (t) => {
   const server = startServer(t)
   const caller = call(t, await listen(server))
   await until(() => server.stats().queued === 1)
@@ -31,7 +31,7 @@ test('net: its sockets know their client even when that has gone', async (t) => 
   await until(() => server.stats().leases === 0)
 })
 
-test('http: a request is answered, and its body arrives', async (t) => {
+test('http: requests with and without a body are answered', async (t) => {
   const { server, port } = await serve(t, 'serve-http')
   const body = 'a'.repeat(200_000)
   t.like(await fetchOnce(port, { method: 'POST', body }), { status: 200, body })
@@ -46,11 +46,11 @@ test('https: a request is answered', async (t) => {
   await until(() => server.stats().leases === 0)
 })
 
-test('tls: what is said comes back', async (t) => {
+test('tls: data is echoed', async (t) => {
   const { server, port } = await serve(t, 'serve-tls')
   const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
-  socket.end('said in secret')
-  t.is(await within(text(socket), 'the echo'), 'said in secret')
+  socket.end('over TLS')
+  t.is(await within(text(socket), 'the echo'), 'over TLS')
   await until(() => server.stats().leases === 0)
 })
 
@@ -65,7 +65,7 @@ test('http2 without TLS: streams of one session are answered', async (t) => {
   await until(() => server.stats().leases === 0)
 })
 
-test('http2 with TLS: serves HTTP/2 and HTTP/1', async (t) => {
+test('http2 with TLS: HTTP/2 and HTTP/1 requests are answered', async (t) => {
   const { server, port } = await serve(t, 'serve-http2-secure')
   const session = connectHttp2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false })
   t.teardown(() => session.destroy())
@@ -89,7 +89,7 @@ for (const framework of ['express', 'fastify']) {
   })
 }
 
-test("Fastify's onReady hooks run, and its onListen hooks do not, as the README says", async (t) => {
+test('Fastify runs onReady hooks and no onListen hooks, as documented', async (t) => {
   const { port } = await serve(t, 'report-fastify-hooks')
   t.is((await fetchOnce(port, { path: '/' })).body, '["onReady"]')
 })

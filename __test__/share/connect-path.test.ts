@@ -1,4 +1,4 @@
-// connect(path): a process joins whichever server shares the path, and the next one when that has gone.
+// connect(path): a process joins the server that shares the path, and later the next server at that path.
 
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
@@ -13,11 +13,11 @@ import { listen, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
-function somewhere(t: ExecutionContext): string {
+function sharedPath(t: ExecutionContext): string {
   return join(temporaryDirectory(t), 'ctl')
 }
 
-/** A server of this package that shares the path and listens. */
+/** Starts a server that shares the path and listens. */
 async function shareAt(t: ExecutionContext, path: string): Promise<{ server: Server; port: number }> {
   const server = startServer(t, { killTimeout: 300 })
   const port = await listen(server)
@@ -25,7 +25,7 @@ async function shareAt(t: ExecutionContext, path: string): Promise<{ server: Ser
   return { server, port }
 }
 
-/** What answers at a path in place of a server of this package, and does to each that connects what the test says. */
+/** Listens at a path in place of a server of this package and calls `treat` for each connection. */
 async function impostor(t: ExecutionContext, path: string, treat: (socket: Socket) => void): Promise<NetServer> {
   const server = createNetServer((socket) => treat(socket.on('error', () => {})))
   t.teardown(() => server.close())
@@ -34,7 +34,7 @@ async function impostor(t: ExecutionContext, path: string, treat: (socket: Socke
   return server
 }
 
-/** CLOSE, with a reason and its detail. */
+/** Returns a CLOSE frame with a reason and its detail. */
 function close(reason: number, detail = 0): Buffer {
   const record = Buffer.alloc(8)
   record.writeUInt32LE(reason, 0)
@@ -42,8 +42,8 @@ function close(reason: number, detail = 0): Buffer {
   return frame(0x87, 1, record)
 }
 
-test('a worker that is there before its server joins when that comes, and again when it comes back', async (t) => {
-  const path = somewhere(t)
+test('a worker that starts before its server joins as soon as the server starts, and again after each restart', async (t) => {
+  const path = sharedPath(t)
   const member = run(t, 'join', { args: [path] })
   t.is(await member.line(), 'lost ENOENT')
   for (const round of [0, 1, 2]) {
@@ -55,7 +55,7 @@ test('a worker that is there before its server joins when that comes, and again 
   }
   await until(() => member.lines.filter((line) => line === 'lost ERR_SOCKETSERVER_CLOSED').length === 2)
   t.true(member.lines.includes('lost ERR_SOCKETSERVER_CONNECTION_LOST'))
-  // Both words of a server that closes may come in one read; then the second is what there is to say.
+  // DRAIN and RETIRE of a closing server may arrive in one read; then only the second is an event.
   const drained = member.lines.filter((line) => line.startsWith('drain'))
   t.is(drained.filter((line) => line === 'drain server' || line === 'drain retired').length, 2)
   member.process.kill('SIGTERM')
@@ -63,8 +63,8 @@ test('a worker that is there before its server joins when that comes, and again 
   t.is(member.lines.at(-1), 'close')
 })
 
-test('a connection that is being answered goes on when the server is killed, and beside the next server', async (t) => {
-  const path = somewhere(t)
+test('a connection continues when its server is killed, also while the worker serves the next server', async (t) => {
+  const path = sharedPath(t)
   const first = run(t, 'share-path', { args: [path] })
   const port = Number(await first.line())
   const member = run(t, 'join', { args: [path, '{"port":0}'] })
@@ -82,15 +82,15 @@ test('a connection that is being answered goes on when the server is killed, and
   t.is(await holding.answer(), `${member.process.pid} holds, and says the old`)
   beside.say('the new')
   t.is(await beside.answer(), `${member.process.pid} holds, and says the new`)
-  // The end of the first was not told to the second, which would have ended the channel for it.
+  // The worker does not report the end of a lease of the first server to the second, which would end the channel.
   t.is(await ask(port, 'x'), `${member.process.pid} holds, and says x`)
   t.false(member.lines.some((line) => line.startsWith('error')))
   second.process.kill('SIGTERM')
   t.is(await second.exit(), 0)
 })
 
-test('calls of accept() wait on across a restart', async (t) => {
-  const path = somewhere(t)
+test('pending accept() calls wait across a restart of the server', async (t) => {
+  const path = sharedPath(t)
   const { server, port } = await shareAt(t, path)
   const member = run(t, 'join-and-accept', { args: [path, '3'] })
   t.is(await member.line(), 'joined')
@@ -105,8 +105,8 @@ test('calls of accept() wait on across a restart', async (t) => {
   t.false(member.lines.some((line) => line.startsWith('rejected')))
 })
 
-test('what serves HTTP goes on at the next server, keeps connections alive there, and ended those of the old that idled', async (t) => {
-  const path = somewhere(t)
+test('a served HTTP server ends idle connections of a closed server and keeps connections of the next server alive', async (t) => {
+  const path = sharedPath(t)
   const agent = new Agent({ keepAlive: true })
   t.teardown(() => agent.destroy())
   const get = (port: number): Promise<{ text: string; connection: string | undefined; isReused: boolean }> =>
@@ -127,7 +127,7 @@ test('what serves HTTP goes on at the next server, keeps connections alive there
   t.is(await member.line(), 'joined')
   t.like(await get(port), { text, connection: 'keep-alive' })
   const closed = performance.now()
-  // Its connection idles, and would for a minute.
+  // The connection is idle and has a keepAliveTimeout of a minute.
   await server.close()
   t.true(performance.now() - closed < 10_000)
   const next = await shareAt(t, path)
@@ -136,8 +136,8 @@ test('what serves HTTP goes on at the next server, keeps connections alive there
   t.like(await get(next.port), { text, connection: 'keep-alive', isReused: true })
 })
 
-test('of two clients of one path each has its port, and they are one worker', async (t) => {
-  const path = somewhere(t)
+test('two clients of one path serve two ports and are one worker', async (t) => {
+  const path = sharedPath(t)
   const server = startServer(t)
   const [one, other] = [await listen(server), await listen(server)]
   const share = await server.share(path)
@@ -149,15 +149,11 @@ test('of two clients of one path each has its port, and they are one worker', as
 })
 
 for (const [what, reason, words] of [
-  [
-    'a version that does not fit',
-    close(4, 9),
-    'it speaks version 9 of the protocol at the most, this side speaks 1 to 2',
-  ],
-  ['a user that may not join', close(5), 'this user may not join there'],
+  ['an unsupported version', close(4, 9), 'it speaks version 9 of the protocol at the most, this side speaks 1 to 2'],
+  ['a user that is not allowed to join', close(5), 'this user may not join there'],
 ] as const) {
-  test(`${what} is an error that names it, ends the client, and is not tried again`, async (t) => {
-    const path = somewhere(t)
+  test(`${what} is an error that ends the client without a retry`, async (t) => {
+    const path = sharedPath(t)
     let tries = 0
     await impostor(t, path, (socket) => {
       tries += 1
@@ -176,8 +172,8 @@ for (const [what, reason, words] of [
   })
 }
 
-test('a server that is full, is busy or breaks off is tried again, with longer and longer pauses', async (t) => {
-  const path = somewhere(t)
+test('a client retries a server that is full or disconnects, with exponential backoff', async (t) => {
+  const path = sharedPath(t)
   const times: number[] = []
   await impostor(t, path, (socket) => {
     times.push(performance.now())
@@ -193,8 +189,8 @@ test('a server that is full, is busy or breaks off is tried again, with longer a
   t.true(last - first >= 390, `${last - first} ms`)
 })
 
-test('what speaks another protocol there is an error, and tried again', async (t) => {
-  const path = somewhere(t)
+test('a listener that speaks another protocol is an error, and the client retries', async (t) => {
+  const path = sharedPath(t)
   await impostor(t, path, (socket) => socket.write('220 mail.example.com ESMTP\r\n'))
   const member = run(t, 'join', { args: [path] })
   t.regex(await member.line(), /^error ERR_SOCKETSERVER_PROTOCOL .*broke the protocol: unknown frame kind/)
@@ -202,8 +198,8 @@ test('what speaks another protocol there is an error, and tried again', async (t
   await until(() => member.lines.length >= 4)
 })
 
-test('without reconnecting, a server that is not there is the end, and so is one that goes', async (t) => {
-  const path = somewhere(t)
+test('with reconnect: false, a missing server and a lost connection end the client', async (t) => {
+  const path = sharedPath(t)
   const options = { args: [path, '{"reconnect":false}'] }
   const early = run(t, 'join', options)
   t.is(await early.line(), `error ENOENT connect ENOENT: no such file or directory ${path}`)
@@ -218,7 +214,7 @@ test('without reconnecting, a server that is not there is the end, and so is one
   t.is(await member.exit(), 0)
 })
 
-test('a path that can never be joined is told of at once', async (t) => {
+test('a path that can never be joined is an error at once', async (t) => {
   const directory = temporaryDirectory(t)
   const member = run(t, 'join', { args: [join(directory, 'x'.repeat(120))] })
   t.regex(await member.line(), /^error ENAMETOOLONG connect ENAMETOOLONG/)
@@ -226,8 +222,8 @@ test('a path that can never be joined is told of at once', async (t) => {
 })
 
 for (const state of ['joined', 'lost']) {
-  test(`a client without a reference does not keep its process, ${state}`, async (t) => {
-    const path = somewhere(t)
+  test(`an unreferenced client does not keep its process alive, ${state}`, async (t) => {
+    const path = sharedPath(t)
     if (state === 'joined') await shareAt(t, path)
     const member = run(t, 'join-unreferenced', { args: [path, state] })
     t.is(await member.exit(), 0)

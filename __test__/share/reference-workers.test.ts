@@ -1,4 +1,4 @@
-// The workers of examples/workers: programs in any language serve one port together.
+// The workers of examples/workers: programs in several languages serve one port together.
 
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -23,27 +23,27 @@ const LANGUAGES: readonly Language[] = ['node', 'python', 'c', 'go', 'rust']
 let commands: Map<Language, Command> = new Map()
 
 test.before(async (t) => {
-  // With nothing compiled yet, beside other tests.
+  // Compiling everything while other tests run takes minutes.
   t.timeout(300_000)
   commands = await buildWorkers()
 })
 
 function start(t: ExecutionContext, language: Language, path: string): ReferenceWorker {
   const command = commands.get(language)
-  if (command === undefined) throw new Error(`There is no worker in ${language}`)
+  if (command === undefined) throw new Error(`No worker was built for ${language}`)
   return new ReferenceWorker(t, language, command, path)
 }
 
-/** Whether there is nothing to test, as this language is not here. */
-function isLeftOut(t: ExecutionContext, language: Language): boolean {
+/** Returns whether the compiler or interpreter of this language is missing. */
+function isMissing(t: ExecutionContext, language: Language): boolean {
   if (commands.has(language)) return false
   t.pass()
-  t.log(`There is no ${language} here.`)
+  t.log(`${language} is not installed.`)
   return true
 }
 
-/** A server, and one worker in each language that has joined it. */
-async function together(
+/** Starts a server and one worker in each language, and waits until all have joined. */
+async function serverWithWorkers(
   t: ExecutionContext,
 ): Promise<{ server: Server; port: number; path: string; workers: Map<Language, ReferenceWorker> }> {
   const path = join(temporaryDirectory(t), 'ctl')
@@ -56,10 +56,10 @@ async function together(
 }
 
 test.serial(
-  'workers in five languages serve one port, and one that is killed takes nothing along but what it held',
+  'workers in five languages serve one port, and a killed worker loses only the connections that it held',
   async (t) => {
     t.timeout(180_000)
-    const { server, port, path, workers } = await together(t)
+    const { server, port, path, workers } = await serverWithWorkers(t)
     let held = 0
     server.on('cut', (_worker, { connections }) => {
       held += connections
@@ -68,7 +68,7 @@ test.serial(
     const answers = (worker: ReferenceWorker): Promise<void> => until(() => load.count(worker.name) >= 3)
     for (const worker of workers.values()) await answers(worker)
     for (const [language, worker] of workers) {
-      // Stopped first, so that it dies with something on its way to it that it has not taken.
+      // Stopped first, so that connections that it has not taken are in flight to it when it dies.
       worker.process.kill('SIGSTOP')
       const before = load.count()
       await until(() => load.count() >= before + 30)
@@ -83,12 +83,12 @@ test.serial(
   },
 )
 
-test.serial('one that is told to end finishes what it holds, leaves, and nothing is lost', async (t) => {
+test.serial('a worker that gets SIGTERM finishes its connections and exits, and none is lost', async (t) => {
   t.timeout(120_000)
-  const { server, port, workers, path } = await together(t)
+  const { server, port, workers, path } = await serverWithWorkers(t)
   server.on('cut', (worker, info) => t.fail(`${worker.pid} was cut: ${JSON.stringify(info)}`))
   const load = new SteadyLoad(port, 8)
-  // It is there throughout.
+  // This worker runs throughout.
   const last = start(t, 'node', path)
   await until(() => load.count(last.name) >= 3)
   for (const worker of workers.values()) {
@@ -101,19 +101,19 @@ test.serial('one that is told to end finishes what it holds, leaves, and nothing
   t.is(server.stats().leases, 0)
 })
 
-test.serial('when the server closes, all end with it', async (t) => {
-  const { server, workers } = await together(t)
+test.serial('workers in every language exit when the server closes', async (t) => {
+  const { server, workers } = await serverWithWorkers(t)
   await server.close()
-  // A client in Node waits for the next server.
+  // The Node worker would wait for the next server.
   workers.get('node')?.process.kill('SIGTERM')
   for (const worker of workers.values()) t.is(await worker.exit(), 0, `${worker.name}: ${worker.errors}`)
 })
 
 for (const language of LANGUAGES) {
   test.serial(
-    `${language}: acks before it reads, finishes that when it is told to end, and loses no more when it is killed`,
+    `${language}: acks before it reads, finishes its connection at SIGTERM, and loses only its connections when killed`,
     async (t) => {
-      if (isLeftOut(t, language)) return
+      if (isMissing(t, language)) return
       const path = join(temporaryDirectory(t), 'ctl')
       const server = startServer(t)
       const port = await listen(server)
@@ -122,7 +122,7 @@ for (const language of LANGUAGES) {
       const silent = call(t, port)
       await until(() => server.stats().leases === 1)
       first.process.kill('SIGTERM')
-      // It may still take this one, or leave it to the next.
+      // The first worker may still take this connection or leave it to the next worker.
       const beside = ask(port, 'beside\n')
       silent.say('at last\n')
       t.is(await silent.answer(), `${first.name} at last\n`)
@@ -140,11 +140,14 @@ for (const language of LANGUAGES) {
   )
 }
 
-// The worker in Node is connect(), which has tests of its own and joins again.
+// Without the Node worker: it uses connect(), which has its own tests and reconnects.
 const OTHERS = LANGUAGES.filter((language) => language !== 'node')
 
-/** What one worker does when a server says this, a byte at a time, and then ends the stream unless the worker is to go first. */
-async function told(
+/**
+ * Sends bytes to a worker, one at a time, and returns how the worker exits. Ends the stream afterwards, unless the worker is to
+ * exit first.
+ */
+async function sendBytes(
   t: ExecutionContext,
   language: Language,
   words: Buffer,
@@ -161,11 +164,11 @@ async function told(
   socket.on('data', (bytes: Buffer) => {
     said = Buffer.concat([said, bytes])
   })
-  // Hello, and a first credit or more.
+  // HELLO and the first credit.
   await until(() => said.length >= 24)
   for (const byte of words) {
     socket.write(Buffer.of(byte))
-    // One turn of the event loop each, so that most arrive alone.
+    // One turn of the event loop per byte, so that most bytes arrive alone.
     await new Promise((resolve) => setImmediate(resolve))
   }
   if (ends) socket.end()
@@ -184,8 +187,8 @@ const MISCOUNTED = frame(0x83, 2, Buffer.alloc(8))
 const FROM_WORKER = frame(0x07, 0)
 
 for (const language of OTHERS) {
-  test.serial(`${language}: a client that it serves has its answer even if the server is killed`, async (t) => {
-    if (isLeftOut(t, language)) return
+  test.serial(`${language}: finishes a connection even if the server is killed`, async (t) => {
+    if (isMissing(t, language)) return
     const path = join(temporaryDirectory(t), 'ctl')
     const parent = run(t, 'share-path', { args: [path] })
     const port = Number(await parent.line())
@@ -204,24 +207,21 @@ for (const language of OTHERS) {
     t.regex(worker.errors, /gone|Gone/)
   })
 
-  test.serial(
-    `${language}: reads frames byte by byte, lives with each of them, and goes when it is retired`,
-    async (t) => {
-      if (isLeftOut(t, language)) return
-      const words = Buffer.concat([WELCOME, CANCELLED, RECALL, DRAIN, RETIRE])
-      const { code, errors, said } = await told(t, language, words, { ends: false })
-      t.is(code, 0, errors)
-      t.deepEqual(said.subarray(0, 8), frame(1, 1, Buffer.alloc(16)).subarray(0, 8))
-      t.is(said.subarray(8, 12).toString(), 'SSRV')
-    },
-  )
+  test.serial(`${language}: accepts frames byte by byte and exits when it is retired`, async (t) => {
+    if (isMissing(t, language)) return
+    const words = Buffer.concat([WELCOME, CANCELLED, RECALL, DRAIN, RETIRE])
+    const { code, errors, said } = await sendBytes(t, language, words, { ends: false })
+    t.is(code, 0, errors)
+    t.deepEqual(said.subarray(0, 8), frame(1, 1, Buffer.alloc(16)).subarray(0, 8))
+    t.is(said.subarray(8, 12).toString(), 'SSRV')
+  })
 
   test.serial(
-    `${language}: a refusal, the server's death and what is not the protocol end it with a message`,
+    `${language}: exits with a message at a refusal, at the death of the server and at a protocol violation`,
     async (t) => {
-      if (isLeftOut(t, language)) return
+      if (isMissing(t, language)) return
       for (const words of [FULL, WELCOME, WELCOME.subarray(0, 9), UNKNOWN, MISCOUNTED, FROM_WORKER]) {
-        const { code, errors } = await told(t, language, words)
+        const { code, errors } = await sendBytes(t, language, words)
         t.is(code, 1, words.toString('hex'))
         t.regex(errors, words === FULL ? /6.*9|Full\(9\)/ : /\S/)
         t.notRegex(errors, /Traceback|panic|goroutine/)
@@ -229,23 +229,26 @@ for (const language of OTHERS) {
     },
   )
 
-  linuxSerial(`${language}: at its limit of open files it refuses, and the client gets its answer later`, async (t) => {
-    if (isLeftOut(t, language)) return
-    const path = join(temporaryDirectory(t), 'ctl')
-    const server = startServer(t)
-    server.on('error', () => {})
-    const port = await listen(server)
-    await server.share(path)
-    const worker = start(t, language, path)
-    t.is(await ask(port, 'first\n'), `${worker.name} first\n`)
-    await until(() => server.stats().leases === 0)
-    const limitTo = (count: number): void => {
-      execFileSync('prlimit', ['--pid', String(worker.pid), `--nofile=${count}:4096`])
-    }
-    limitTo(lowestFree(worker.pid))
-    const answer = ask(port, 'second\n')
-    await until(() => server.stats().requeued >= 2)
-    limitTo(1024)
-    t.is(await answer, `${worker.name} second\n`)
-  })
+  linuxSerial(
+    `${language}: refuses a connection at its limit of open files, and the client is answered later`,
+    async (t) => {
+      if (isMissing(t, language)) return
+      const path = join(temporaryDirectory(t), 'ctl')
+      const server = startServer(t)
+      server.on('error', () => {})
+      const port = await listen(server)
+      await server.share(path)
+      const worker = start(t, language, path)
+      t.is(await ask(port, 'first\n'), `${worker.name} first\n`)
+      await until(() => server.stats().leases === 0)
+      const limitTo = (count: number): void => {
+        execFileSync('prlimit', ['--pid', String(worker.pid), `--nofile=${count}:4096`])
+      }
+      limitTo(lowestFree(worker.pid))
+      const answer = ask(port, 'second\n')
+      await until(() => server.stats().requeued >= 2)
+      limitTo(1024)
+      t.is(await answer, `${worker.name} second\n`)
+    },
+  )
 }

@@ -1,4 +1,4 @@
-// server.share(): who joins is a worker like any other.
+// server.share(): programs that join are workers like any other.
 
 import { once } from 'node:events'
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { listen, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
-test('a process that nobody here started joins, answers, is shown as a worker, and leaves when the server closes', async (t) => {
+test('a process that the server did not start joins, answers, has a handle, and leaves when the server closes', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
   const server = startServer(t)
   const states: string[] = []
@@ -48,7 +48,7 @@ test('a process that nobody here started joins, answers, is shown as a worker, a
   t.false(existsSync(path))
 })
 
-test('a path has the rights that were asked for, only its user may use it by default, and nothing else is left beside it', async (t) => {
+test('a shared path has the given mode, by default 0600, and no other file is left beside it', async (t) => {
   const directory = temporaryDirectory(t)
   const server = startServer(t)
   await server.share(join(directory, 'default'))
@@ -59,7 +59,7 @@ test('a path has the rights that were asked for, only its user may use it by def
   t.deepEqual(readdirSync(directory), ['default', 'group'])
 })
 
-test('a path on which somebody answers is in use, and so is one that is no socket', async (t) => {
+test('share() rejects with EADDRINUSE for a path that a server listens on or that is not a socket', async (t) => {
   const directory = temporaryDirectory(t)
   const [path, file] = [join(directory, 'ctl'), join(directory, 'file')]
   writeFileSync(file, 'precious')
@@ -72,7 +72,7 @@ test('a path on which somebody answers is in use, and so is one that is no socke
   t.like(await t.throwsAsync(server.share(join(directory, 'no', 'ctl'))), { code: 'ENOENT' })
 })
 
-test('what a killed server has left is replaced', async (t) => {
+test('share() replaces the socket file of a killed server', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
   const parent = run(t, 'share-path', { args: [path] })
   await parent.line()
@@ -86,7 +86,7 @@ test('what a killed server has left is replaced', async (t) => {
   t.pass()
 })
 
-test('a share that is closed retires its workers, and no others', async (t) => {
+test('closing a share retires its workers and no others', async (t) => {
   const directory = temporaryDirectory(t)
   const [one, other] = [join(directory, 'one'), join(directory, 'other')]
   const server = startServer(t)
@@ -111,14 +111,14 @@ test('a share that is closed retires its workers, and no others', async (t) => {
   t.is(await holding.answer(), `${first.process.pid} holds, and says last`)
   await closed
   t.is(staying.workers.length, 1)
-  // And the path is free again.
+  // The path can be shared again.
   const again = await server.share(one)
   await until(() => again.workers.length === 1)
   await again[Symbol.asyncDispose]()
   t.deepEqual(again.workers, [])
 })
 
-test('a worker that does not finish in time loses its channel and keeps its connections', async (t) => {
+test('a joined worker that does not finish in time loses its channel and keeps its connections', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
   const server = startServer(t)
   const port = await listen(server)
@@ -135,7 +135,7 @@ test('a worker that does not finish in time loses its channel and keeps its conn
   t.is(await holding.answer(), `${program.process.pid} holds, and says still`)
 })
 
-test('a worker that joined and closes its client is draining at once, while it still holds a connection', async (t) => {
+test('a joined worker that closes its client is draining at once, while it still holds a connection', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
   const server = startServer(t)
   const port = await listen(server)
@@ -153,7 +153,7 @@ test('a worker that joined and closes its client is draining at once, while it s
   await until(() => worker?.state === 'exited')
 })
 
-test('refusals are told to the peer, counted, and an event each', async (t) => {
+test('a refused peer gets the reason, is counted and emits refused', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
   const server = startServer(t)
   const refused: RefusedInfo[] = []
@@ -161,13 +161,13 @@ test('refusals are told to the peer, counted, and an event each', async (t) => {
   server.on('refused', (info) => refused.push(info))
   server.on('error', (error) => errors.push(error))
   await server.share(`${path}-soon`, { helloTimeout: 50 })
-  t.deepEqual(await peer(t, `${path}-soon`).farewell(), { reason: 7, detail: 50 })
+  t.deepEqual(await peer(t, `${path}-soon`).closed(), { reason: 7, detail: 50 })
   await server.share(path, { maxWorkers: 1 })
-  for (const _ of [1, 2]) t.deepEqual(await peer(t, path).say(hello(8, 9)).farewell(), { reason: 4, detail: 2 })
-  t.deepEqual(await peer(t, path).say(Buffer.from('GET / HTTP/1.1\r\n\r\n')).farewell(), { reason: 3, detail: 0 })
+  for (const _ of [1, 2]) t.deepEqual(await peer(t, path).say(hello(8, 9)).closed(), { reason: 4, detail: 2 })
+  t.deepEqual(await peer(t, path).say(Buffer.from('GET / HTTP/1.1\r\n\r\n')).closed(), { reason: 3, detail: 0 })
   const member = peer(t, path).say(hello())
   await member.heard(0x81)
-  t.deepEqual(await peer(t, path).say(hello()).farewell(), { reason: 6, detail: 1 })
+  t.deepEqual(await peer(t, path).say(hello()).closed(), { reason: 6, detail: 1 })
   await until(() => refused.length === 5)
   t.deepEqual(
     refused.map(({ reason }) => reason),
@@ -177,19 +177,19 @@ test('refusals are told to the peer, counted, and an event each', async (t) => {
   for (const info of refused) t.like(info, { path, uid: process.getuid?.(), gid: process.getgid?.() })
   t.is(refused[0]?.message, 'the peer speaks versions 8 to 9, this side speaks 1 to 2')
   t.is(server.stats().refused, 5)
-  // Two programs that do not fit each other are an error, once.
+  // An unsupported version is reported once.
   t.is(errors.length, 1)
   t.like(errors[0], { code: 'ERR_SOCKETSERVER_PROTOCOL', address: path })
   t.regex(errors[0]?.message ?? '', /versions 8 to 9, this side speaks 1 to 2$/)
 })
 
-rootTest('another user is not let in unless it is allowed, even where the path is open to it', async (t) => {
+rootTest('a process of another user is refused unless it is allowed, even if it can open the path', async (t) => {
   const directory = temporaryDirectory(t)
   const nobody = { uid: 65_534, gid: 65_534 }
   const server = startServer(t)
   const refused: RefusedInfo[] = []
   server.on('refused', (info) => refused.push(info))
-  // In the abstract namespace there is no mode and no directory in the way.
+  // An abstract name has no mode and no directory that could refuse the user.
   const name = `\0socketserver-${process.pid}-${directory}`
   const closed = await server.share(name)
   const stranger = run(t, 'join', { args: [`@${name.slice(1)}`], ...nobody })
@@ -224,7 +224,7 @@ linuxTest('an abstract name has no file and no mode', async (t) => {
   await other.share(name)
 })
 
-test('a server that drains shares nothing new, and one that is destroyed ends those that have joined', async (t) => {
+test('a draining server refuses share(), and destroy() ends joined workers', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
   const server = startServer(t)
   await server.share(path)

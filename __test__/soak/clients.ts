@@ -1,17 +1,17 @@
-// The load: 26 clients of four kinds at once, who check every answer.
+// The load: 26 clients of four kinds that check every answer.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Load, type LoadReport, type Teardown } from '../helpers/load.js'
 
-/** A request as its client saw it. Times are milliseconds since 1970. */
+/** A request as observed by its client. Times are milliseconds since 1970. */
 export interface Asked {
   kind: string
-  /** `ok`, or what was wrong. */
+  /** `ok`, or the kind of failure. */
   outcome: string
   begun: number
   ended: number
-  /** The client's; undefined if it could not even connect. */
+  /** The port of the client; undefined if it could not connect. */
   port: number | undefined
 }
 
@@ -21,13 +21,13 @@ export interface Clients {
   options: Record<string, number>
 }
 
-/** All clients of a run, with some 660 requests a second, and 32,600 in all if `scale` is 1. */
+/** Returns the clients of a run: about 660 requests per second, and 32,600 in total if `scale` is 1. */
 export function clientsOf(scale: number): Clients[] {
   const kinds: Clients[] = [
     { kind: 'a connection for each request', requests: 12_000, options: { clients: 8, rate: 250, requests: 1 } },
     { kind: 'kept connections', requests: 18_000, options: { clients: 8, rate: 375, body: 2000 } },
-    { kind: 'slow ones', requests: 2400, options: { clients: 6, requests: 5, dribble: 20, body: 4000 } },
-    { kind: 'kept ones that idle', requests: 200, options: { clients: 4, rate: 4, body: 100 } },
+    { kind: 'slow requests', requests: 2400, options: { clients: 6, requests: 5, dribble: 20, body: 4000 } },
+    { kind: 'idle kept connections', requests: 200, options: { clients: 4, rate: 4, body: 100 } },
   ]
   return kinds.map((clients) => ({ ...clients, requests: Math.ceil(clients.requests * scale) }))
 }
@@ -52,7 +52,7 @@ function readLog(kind: string, log: string, { started_unix_us }: LoadReport): As
   })
 }
 
-/** Answers that came where none was due, which no line of the log is about. */
+/** Returns unexpected answers, which have no line in the log. */
 function strays(kind: string, { answered_twice, outcomes }: LoadReport): Asked[] {
   const stray = { kind, outcome: 'doubled', begun: 0, ended: 0, port: undefined }
   return Array.from({ length: answered_twice + outcomes.doubled }, () => stray)

@@ -1,5 +1,5 @@
-// Node's cluster under the same disturbances. A worker is replaced as its documentation has it: another is forked, and when
-// that listens the old one is disconnected, which closes its servers and lets it exit when its connections are over.
+// Node's cluster under the same disturbances. A worker is replaced as its documentation recommends: a new one is forked, and when
+// it listens the old one is disconnected, which closes its servers and lets it exit after its last connection.
 
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
@@ -17,7 +17,7 @@ const serving = new Set<Worker>()
 const done = { reloads: 0, failedReloads: 0, resizes: 0 }
 const kills: (Omit<Kill, 'ports'> & { ports: number[] })[] = []
 
-/** Not `events.once`, which an `error` rejects: of a message to a worker that has just been killed there is one. */
+/** Not `events.once`, which rejects on `error`: a message to a worker that has just been killed emits one. */
 function happens(worker: Worker, event: 'exit' | 'listening'): Promise<void> {
   return new Promise((resolve) => {
     worker.once(event, () => resolve())
@@ -26,10 +26,10 @@ function happens(worker: Worker, event: 'exit' | 'listening'): Promise<void> {
 
 async function start(): Promise<void> {
   const worker = cluster.fork({ SOAK_PORT: String(port) })
-  // Unheard, one would end this process.
+  // An error event without a listener would end this process.
   worker.on('error', () => {})
   worker.once('exit', () => {
-    // One that was killed is replaced; one that was disconnected has been.
+    // A killed worker is replaced; a disconnected one has been replaced already.
     if (serving.delete(worker) && !isOver) void start()
   })
   await Promise.race([happens(worker, 'listening'), happens(worker, 'exit')])
@@ -80,14 +80,14 @@ async function kill(): Promise<void> {
   }
 }
 
-/** A port that is free: with port 0 workers that come later would listen on another. */
+/** Returns a free port: with port 0, later workers would listen on another port. */
 async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1')
   await once(probe, 'listening')
   const address = probe.address()
   probe.close()
   await once(probe, 'close')
-  if (address === null || typeof address === 'string') throw new Error('There is no port')
+  if (address === null || typeof address === 'string') throw new Error('The server has no port')
   return address.port
 }
 

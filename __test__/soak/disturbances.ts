@@ -1,4 +1,4 @@
-// What happens to a pool without pause while it is asked: reloads, resizes, and a worker killed at random.
+// Disturbs a pool without pause while clients send requests: reloads, resizes, and kills of random workers.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Pool, Server, WorkerHandle } from '@socketserver/node'
@@ -8,13 +8,13 @@ import { readHoldings, workerName } from './witness.js'
 
 export interface Disturbances {
   reloads: number
-  /** Reloads that were given up as a worker of the new generation was killed. */
+  /** Reloads that failed because a worker of the new generation was killed. */
   failedReloads: number
   resizes: number
   kills: Kill[]
 }
 
-/** Disturbs a pool until `over` settles, by kills as well if they are wanted. Then it closes the server, so that all that was cut has been told. */
+/** Disturbs a pool until `over` settles. Then closes the server, so that all cut connections have been reported. */
 export async function disturb(
   server: Server,
   pool: Pool<WorkerHandle>,
@@ -42,7 +42,7 @@ export async function disturb(
   const resize = async (): Promise<void> => {
     for (const size of alternately(6, 3)) {
       if (isOver) return
-      // Upwards it waits for workers that may be killed before they are ready.
+      // resize() to a larger size rejects if a new worker is killed before it is ready.
       await pool.resize(size).catch(() => {})
       done.resizes += 1
     }
@@ -67,11 +67,11 @@ export async function disturb(
   await server.close()
   for (const entry of done.kills) entry.cut = cuts.get(entry.cut ?? 0) ?? 0
   const others = [...cuts].filter(([id]) => !killed.has(id))
-  if (others.length > 0) throw new Error(`Workers that nobody killed have cut connections: ${JSON.stringify(others)}`)
+  if (others.length > 0) throw new Error(`Workers that were not killed have cut connections: ${JSON.stringify(others)}`)
   return done
 }
 
-/** Ends a worker at once: a process by SIGKILL, a thread from outside and from within by turns. */
+/** Ends a worker at once: a process by SIGKILL, a thread by terminate() and by process.exit() in turn. */
 function end({ process: child, thread }: WorkerHandle, index: number): void {
   child?.kill('SIGKILL')
   if (index % 2 === 0) void thread?.terminate()

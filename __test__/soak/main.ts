@@ -1,4 +1,4 @@
-// The command behind `npm run soak`: runs each way that is named, by default all, and prints what each has lost.
+// The command of `npm run soak`: runs the given ways, by default all, and prints what each has lost.
 
 import { parseArgs } from 'node:util'
 import { type Soaked, soak, type Way } from './run.js'

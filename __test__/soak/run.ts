@@ -1,4 +1,4 @@
-// One run: a way to have workers, the load, the disturbances, and the verdict.
+// One run: a kind of workers, the load, the disturbances and the verdict.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -25,7 +25,7 @@ export interface Plan {
   withKills: boolean
 }
 
-/** Asks while workers are reloaded, resized and killed. */
+/** Sends requests while workers are reloaded, resized and killed. */
 export async function soak(t: Teardown, plan: Plan): Promise<Soaked> {
   const { way } = plan
   const directory = temporaryDirectory(t)
@@ -43,14 +43,14 @@ interface Run {
 async function ofPool(t: Teardown, { way, scale, withKills }: Plan, directory: string): Promise<Run> {
   const server = createServer()
   t.teardown(() => server.destroy())
-  // Of a reload that fails its promise tells, and threads that are ended from within are told of as well.
+  // Failed reloads reject their promise; threads that call process.exit() emit errors too.
   server.on('error', () => {})
   const { port } = await server.listen(0, '127.0.0.1')
   const options = {
     workers: 4,
     execArgv: [],
     env: { ...process.env, SOAK_NOTES: directory },
-    // One that is killed soon after its start is no sign of a crash loop here.
+    // Workers are killed soon after their start, which must not count as a crash loop.
     restart: { minUptime: 0, minDelay: 50 },
   }
   const pool = way === 'threads' ? server.threads(WORKER, options) : server.fork(WORKER, options)
@@ -72,7 +72,7 @@ async function ofCluster(t: Teardown, { scale, withKills }: Plan, directory: str
   primary.send('stop')
   const [disturbances] = await told
   const { kills, ...counts } = disturbances
-  // Sets do not survive the way here.
+  // IPC messages cannot contain sets.
   const withPorts = kills.map((kill: { ports: number[] }) => ({ ...kill, ports: new Set(kill.ports) }))
   return { asked, disturbances: { ...counts, kills: withPorts } }
 }

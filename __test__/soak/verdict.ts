@@ -1,33 +1,33 @@
-// Which requests were lost, and whether exactly those were that a killed worker held. Pure.
+// Decides which requests were lost, and whether a killed worker held each of them. Pure.
 
 import type { Asked } from './clients.js'
 import type { Holdings } from './witness.js'
 
-/** A worker that was killed. Times are milliseconds since 1970. */
+/** A killed worker. Times are milliseconds since 1970. */
 export interface Kill extends Holdings {
   worker: string
-  /** When it was about to be killed, ... */
+  /** Before the kill. */
   from: number
-  /** ... and when it was gone. */
+  /** After its exit. */
   until: number
-  /** Connections that the parent says it took along; undefined where nobody says so. */
+  /** Connections that the parent reported as cut; undefined if it does not report them. */
   cut: number | undefined
 }
 
 export interface Verdict {
   requests: number
   kills: number
-  /** Connections that the killed had taken when they died. */
+  /** Connections that killed workers held when they died. */
   held: number
-  /** Of these, those on which a request was under way, and was lost. The others were answered, or idle. */
+  /** Connections of `held` on which a request was pending and was lost. The others were answered or idle. */
   lost: number
-  /** Lost requests whose connection no killed worker held, by what became of them. */
+  /** Lost requests whose connection no killed worker held, by outcome. */
   elsewhere: Record<string, number>
-  /** Of these, how many ended while a worker was being killed, or just after. */
+  /** Requests of `elsewhere` that ended while a worker was being killed, or just after. */
   elsewhereAtKills: number
-  /** Kills of which the parent has told another number of connections than were held. */
+  /** Kills for which the parent reported a different number of connections than the worker held. */
   miscounted: string[]
-  /** Connections held that no client knows of. */
+  /** Held connections that no client knows. */
   unknown: number
 }
 
@@ -42,7 +42,7 @@ export function judge(asked: readonly Asked[], kills: readonly Kill[]): Verdict 
       lost += 1
       continue
     }
-    // Taken, but killed before it could note so: the parent has counted one more, then.
+    // The worker was killed before it could note this connection: then the parent has counted one more.
     const taker = near.find((kill) => (kill.cut ?? 0) > kill.ports.size + (unnoted.get(kill) ?? 0))
     if (taker === undefined || request.outcome === 'refused') elsewhere.push(request)
     else {
@@ -74,19 +74,19 @@ function unknownOf(asked: readonly Asked[], kills: readonly Kill[]): number {
   return kills.reduce((sum, kill) => sum + [...kill.ports].filter((port) => isUnknown(port, kill)).length, 0)
 }
 
-/** The parent's count may be one above only if the worker's last note, that a connection is over, was its last act. */
+/** The parent may count one more only if the worker's last note was the end of a connection. */
 function miscount({ worker, cut, isLastOver }: Kill, held: number): string[] {
   if (cut === undefined || cut === held || (isLastOver && cut === held + 1)) return []
-  return [`${worker} held ${held}, and ${cut} were told`]
+  return [`${worker} held ${held}, and ${cut} were reported`]
 }
 
-/** Whether a request had begun when a worker died, and ended by that at the earliest. */
+/** Returns whether a request was pending when a worker died. */
 function wasUnderWay({ begun, ended }: Asked, { from, until }: Kill): boolean {
   return begun <= until + CLOCKS && ended >= from - CLOCKS && ended <= until + REACTION
 }
 
-/** Milliseconds by which the clocks of two processes may be apart: both read the same one, and round. */
+/** Milliseconds by which two processes may differ in the time: they read the same clock and round. */
 const CLOCKS = 2
 
-/** Milliseconds in which a client sees that its connection has ended. */
+/** Milliseconds within which a client notices the end of its connection. */
 const REACTION = 2000

@@ -1,4 +1,4 @@
-// What a worker holds, noted in a file as it happens, so that it is known of one that was killed.
+// Notes in a file which connections a worker holds, so that they are known after it was killed.
 
 import cluster from 'node:cluster'
 import { subscribe } from 'node:diagnostics_channel'
@@ -7,16 +7,16 @@ import type { Server } from 'node:http'
 import { join } from 'node:path'
 import { isMainThread, threadId } from 'node:worker_threads'
 
-/** What a worker is called in its answers, and its file of notes. */
+/** Returns the name of a worker in its answers and of its notes file. */
 export function workerName(worker: { pid?: number | undefined; threadId?: number | undefined }): string {
   return worker.threadId === undefined ? `p${worker.pid}` : `t${worker.threadId}`
 }
 
 export const MY_NAME = workerName(isMainThread ? { pid: process.pid } : { threadId })
 
-/** In a worker: notes each connection that it takes, with its client's port, and each that is over. */
+/** In a worker: notes each connection that it takes, with the port of the client, and the end of each. */
 export function noteConnections(directory: string, server: Server): void {
-  // A note is one write(2), done before anything else happens to the connection: a kill cannot take it back.
+  // A note is one write(2) before anything else happens to the connection, so a kill cannot lose it.
   const file = openSync(join(directory, MY_NAME), 'a')
   const note = (sign: '+' | '-', id: unknown, port: unknown): void => {
     writeSync(file, `${sign} ${id} ${port}\n`)
@@ -26,7 +26,7 @@ export function noteConnections(directory: string, server: Server): void {
     subscribe('socketserver:connection:over', (message) => note('-', Object(message).id, 0))
     return
   }
-  // Of cluster there is no more to see than what its worker's server sees.
+  // With cluster only the events of the worker's server are visible.
   let next = 0
   server.prependListener('connection', (socket) => {
     const id = ++next
@@ -35,11 +35,11 @@ export function noteConnections(directory: string, server: Server): void {
   })
 }
 
-/** What a worker held when its notes end. */
+/** The connections that a worker held at the end of its notes. */
 export interface Holdings {
-  /** Its clients' ports. */
+  /** The ports of the clients. */
   ports: ReadonlySet<number>
-  /** The last note was that a connection is over, which may not have been counted any more. */
+  /** Whether the last note was the end of a connection, which the parent may not have counted. */
   isLastOver: boolean
 }
 

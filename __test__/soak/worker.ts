@@ -1,4 +1,4 @@
-// The worker that all ways run: an HTTP server that says its name and the body back. As a thread it exits when told to.
+// The worker of every way: an HTTP server that answers with its name and the body. A thread exits on command.
 
 import cluster from 'node:cluster'
 import { createServer } from 'node:http'
@@ -10,11 +10,11 @@ import { MY_NAME, noteConnections } from './witness.js'
 const server = createServer((request, response) => {
   text(request).then(
     (body) => response.end(`${MY_NAME} ${body}`),
-    // Cut in its midst: there is nobody to answer.
+    // The request was cut, so it cannot be answered.
     () => {},
   )
 })
-// No idle connection ends but by a drain, so that every end has one reason.
+// Idle connections end only by a drain, so that every end has one reason.
 server.keepAliveTimeout = 0
 noteConnections(process.env['SOAK_NOTES'] ?? '.', server)
 if (cluster.isWorker) server.listen(Number(process.env['SOAK_PORT']), '127.0.0.1')

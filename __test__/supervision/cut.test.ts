@@ -18,7 +18,7 @@ async function isCut(caller: Caller): Promise<boolean> {
   return (await caller.answer().catch(() => '')) === ''
 }
 
-test('a worker that is killed takes along exactly the connections it held, which is told', async (t) => {
+test('the cut event of a killed worker counts exactly the connections that it held', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hold-until-told', { workers: 2 })
   const cuts = cutsOf(server)
   const callers = Array.from({ length: 9 }, () => call(t, port).say('token\n'))
@@ -36,7 +36,7 @@ test('a worker that is killed takes along exactly the connections it held, which
   t.is(victim?.handled, held)
 })
 
-test('what a retired worker does not finish by drainTimeout is ended and told; it exits by itself', async (t) => {
+test('connections that a retired worker does not finish by drainTimeout are cut and reported, and the worker exits by itself', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hold-until-told', { drainTimeout: 300 })
   const cuts = cutsOf(server)
   const callers = [1, 2, 3].map(() => call(t, port).say('token\n'))
@@ -54,12 +54,12 @@ test('what a retired worker does not finish by drainTimeout is ended and told; i
   await until(() => cuts.length > 0)
   t.deepEqual(cuts, [{ worker: 1, connections: 3, reason: 'timeout' }])
   for (const caller of callers) t.true(await isCut(caller))
-  // On a machine that gives it no turn for a quarter of a second it gets its SIGTERM, as documented.
-  const hadNoTurn = exitedAt - cutAt >= 240
-  t.deepEqual(exits, [hadNoTurn && exits[0] === 'SIGTERM' ? 'SIGTERM' : 0])
+  // A worker that gets no CPU time for a quarter of a second gets SIGTERM, as documented.
+  const hadNoTime = exitedAt - cutAt >= 240
+  t.deepEqual(exits, [hadNoTime && exits[0] === 'SIGTERM' ? 'SIGTERM' : 0])
 })
 
-test('a worker that does not leave gets SIGTERM after drainTimeout, and SIGKILL after killTimeout', async (t) => {
+test('a worker that does not exit gets SIGTERM after drainTimeout, and SIGKILL after killTimeout', async (t) => {
   const options = { drainTimeout: 100, killTimeout: 1000 }
   const { server, pool, reports, port } = await serve(t, 'block-when-told', {
     ...options,
@@ -75,13 +75,13 @@ test('a worker that does not leave gets SIGTERM after drainTimeout, and SIGKILL 
   t.deepEqual(exits, ['SIGTERM'])
   t.true(await isCut(caller))
 
-  const deaf = server.fork(require.resolve('./fixtures/ignore-sigterm'), { workers: 1, ...options })
-  await deaf.ready
-  await deaf.close()
+  const ignoring = server.fork(require.resolve('./fixtures/ignore-sigterm'), { workers: 1, ...options })
+  await ignoring.ready
+  await ignoring.close()
   t.deepEqual(exits, ['SIGTERM', 'SIGKILL'])
 })
 
-test('what a thread holds when it is retired is ended after drainTimeout as well', async (t) => {
+test('connections that a retired thread does not finish by drainTimeout are cut', async (t) => {
   const { server, pool, reports, port } = await startThreads(t, 'hold-until-told', { drainTimeout: 300 })
   const cuts = cutsOf(server)
   const caller = call(t, port).say('token\n')

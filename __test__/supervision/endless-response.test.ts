@@ -1,4 +1,4 @@
-// A response that never ends, such as a stream of events, when its server stops.
+// How a server that closes ends a response that never ends by itself, such as a stream of events.
 
 import test from 'ava'
 import { call } from '../helpers/caller.js'
@@ -8,14 +8,14 @@ import { isRunning } from '../helpers/processes.js'
 import { run } from '../helpers/program.js'
 import { serve, startThreads } from '../helpers/served.js'
 
-/** No test waits for so long. */
+/** Longer than any test. */
 const NEVER = 120_000
 
 for (const [where, start] of [
   ['process', serve],
   ['thread', startThreads],
 ] as const) {
-  test(`close() ends an endless response of a ${where} after its timeout, and not killTimeout later`, async (t) => {
+  test(`close() ends an endless response of a ${where} after its timeout, without waiting for killTimeout`, async (t) => {
     const { server, port } = await start(t, 'stream-endless-events', {
       drainTimeout: NEVER,
       server: { killTimeout: NEVER },
@@ -30,7 +30,7 @@ for (const [where, start] of [
   })
 }
 
-test('close() waits for closeTimeout of its server', async (t) => {
+test('close() has the closeTimeout of its server by default', async (t) => {
   const options = { closeTimeout: 200, killTimeout: NEVER }
   const { server, port } = await serve(t, 'stream-endless-events', { drainTimeout: NEVER, server: options })
   const caller = call(t, port).say(requestText('/events'))

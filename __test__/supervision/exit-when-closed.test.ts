@@ -1,4 +1,4 @@
-// PM2's idiom: `server.close(() => process.exit(0))`. What has been answered and closed by then is not cut.
+// PM2's idiom: `server.close(() => process.exit(0))`. Connections that were answered and closed by then are not cut.
 
 import { once } from 'node:events'
 import { connect } from 'node:http2'

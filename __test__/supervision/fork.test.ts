@@ -1,4 +1,4 @@
-// fork() takes what child_process.fork() takes, and does with it what that does.
+// fork() has the options of child_process.fork(), with the same meaning.
 
 import { realpathSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -12,7 +12,7 @@ import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { within } from '../helpers/within.js'
 
-test('workers get the arguments, the options of Node and the environment that they are given', async (t) => {
+test('workers get the given arguments, Node options and environment', async (t) => {
   const server = startServer(t)
   const { reports } = forkFixture(server, 'report-environment', {
     args: ['first', '--second=2', ''],
@@ -37,7 +37,7 @@ test("workers inherit the parent's environment, but no other worker's channel", 
   t.is(process.env['SOCKETSERVER_CHANNEL'], undefined)
 })
 
-test('workers run in cwd, and their entry is found there', async (t) => {
+test('workers run in cwd, and their entry is resolved there', async (t) => {
   const directory = realpathSync(temporaryDirectory(t))
   writeFileSync(join(directory, 'worker.js'), `require(${JSON.stringify(fixture('report-environment'))})`)
   const server = startServer(t)
@@ -53,7 +53,7 @@ test('workers run in cwd, and their entry is found there', async (t) => {
   }
 })
 
-test('an entry may be a path or a file URL', async (t) => {
+test('an entry can be a path or a file URL', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   for (const entry of [
@@ -68,7 +68,7 @@ test('an entry may be a path or a file URL', async (t) => {
   }
 })
 
-test('silent, and stdio by words and by lists, have the meaning they have in child_process', async (t) => {
+test('silent and stdio have the same meaning as in child_process', async (t) => {
   const server = startServer(t)
   const cases: readonly ForkOptions[] = [
     { silent: true },
@@ -86,7 +86,7 @@ test('silent, and stdio by words and by lists, have the meaning they have in chi
   }
 })
 
-test("a worker's messages are between it and whoever listens, and do not keep a retired worker alive", async (t) => {
+test('a listener for IPC messages does not keep a retired worker alive', async (t) => {
   const server = startServer(t, { killTimeout: 60_000 })
   const { pool, reports } = forkFixture(server, 'accept-when-told')
   await reports.next('connected')
@@ -95,7 +95,7 @@ test("a worker's messages are between it and whoever listens, and do not keep a 
   t.is(worker?.process.exitCode, 0)
 })
 
-test('a pool has as many workers as the machine runs at once, if nobody says how many', async (t) => {
+test('a pool has as many workers as available CPUs by default', async (t) => {
   const { availableParallelism } = await import('node:os')
   const server = startServer(t)
   const pool = server.fork(fixture('describe-connection'))

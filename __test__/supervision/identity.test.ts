@@ -1,4 +1,4 @@
-// A worker knows that a server started it, and as which worker.
+// A worker knows that a server started it, and its id, slot and generation.
 
 import { get } from 'node:http'
 import type { ForkOptions } from '@socketserver/node'
@@ -31,7 +31,7 @@ test('a worker process knows its id, slot and generation before and after it con
   }
 })
 
-test('a worker thread knows its slot, and its handle has the same', async (t) => {
+test('a worker thread knows its id, slot and generation', async (t) => {
   const { pool, port } = await startThreads(t, 'tell-identity', { workers: 2, server: { policy: 'round-robin' } })
   const found = await identities(port, [0, 1])
   t.deepEqual(
@@ -61,14 +61,14 @@ test('a restart and a reload keep the slot, and resize() leaves slots 0 to n-1',
   t.like((await identities(port, [0])).get(0), { worker: { slot: 0, generation: 2 } })
 })
 
-test('a program that no server started is no worker, nor is the child of one', (t) => {
+test('a program that no server started is not a worker', (t) => {
   const { isWorker, worker } = require('@socketserver/node')
   t.is(isWorker, false)
   t.is(worker, undefined)
 })
 
 for (const kind of ['processes', 'threads']) {
-  test(`one file can be parent and worker: ${kind}`, async (t) => {
+  test(`one file can be both parent and worker: ${kind}`, async (t) => {
     const program = run(t, 'parent-and-worker', { args: [kind] })
     const { port } = JSON.parse(await program.line())
     t.regex(await ask(port), /^slot [01]$/)
@@ -78,7 +78,7 @@ for (const kind of ['processes', 'threads']) {
 }
 
 for (const kind of ['processes', 'processes without extension', 'threads']) {
-  test(`a worker that starts its own file is stopped at once and told how one file can be both: ${kind}`, async (t) => {
+  test(`a worker that starts its own file fails at once, and the error says how one file can be both: ${kind}`, async (t) => {
     const program = run(t, 'fork-itself', { args: [kind] })
     t.is(await program.exit(), 0)
     const lines = program.lines.map((line) => JSON.parse(line))
@@ -93,13 +93,10 @@ for (const [where, options] of [
   ['execArgv with a port', { execArgv: ['--inspect-port=9300', '--inspect'] }],
   ['NODE_OPTIONS', { env: { ...process.env, NODE_OPTIONS: '--inspect' } }],
 ] satisfies [string, ForkOptions][]) {
-  // One at a time: they share the ports of this process.
-  test.serial(
-    `with --inspect in ${where} each worker process has a port of its own, which its slot keeps`,
-    async (t) => {
-      await eachHasAPort(t, options)
-    },
-  )
+  // Serial: these tests share the debugger ports of this process.
+  test.serial(`with --inspect in ${where} each slot has its own debugger port and keeps it`, async (t) => {
+    await eachHasAPort(t, options)
+  })
 }
 
 async function eachHasAPort(t: ExecutionContext, options: ForkOptions): Promise<void> {

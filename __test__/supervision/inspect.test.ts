@@ -1,4 +1,4 @@
-// console.log() of a server, a pool and a worker prints what one wants to know, in one short object.
+// console.log() of a server, a pool and a worker prints a short object.
 
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -10,10 +10,10 @@ import { serve, startThreads } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
-/** Without a limit to the length of its lines, so that the text is one line. */
+/** Inspects a value as one line, without a limit on its length. */
 const shown = (value: unknown): string => inspect(value, { breakLength: Number.POSITIVE_INFINITY, depth: 4 })
 
-test('a server prints its state, where it listens, its workers by state and its counters', async (t) => {
+test('a server prints its state, its addresses, its workers by state and its counters', async (t) => {
   const { server, port } = await serve(t, 'echo', { workers: 2 })
   const caller = call(t, port).say('a')
   await caller.heard('a')
@@ -36,7 +36,7 @@ test('a pool prints its entry, its size, its generation and its workers', async 
   t.is(shown({ pool: [pool.workers[0]] }), `{ pool: [ ${workers[0]} ] }`)
 })
 
-test('a thread prints its thread id, and a worker that has joined its path', async (t) => {
+test('a thread prints its thread id, and a joined worker prints its path', async (t) => {
   const { server, pool } = await startThreads(t, 'echo')
   const [thread] = pool.workers
   t.true(
@@ -51,7 +51,7 @@ test('a thread prints its thread id, and a worker that has joined its path', asy
   t.true(text.startsWith(`Worker { id: 2, path: '${path}', pid: ${process.pid}, uid: ${process.getuid?.()}, `), text)
 })
 
-test('console.log() of an object that holds a server deep inside prints its name alone', async (t) => {
+test('a server nested beyond the inspection depth prints only its name', async (t) => {
   const { server, pool } = await serve(t, 'echo')
   t.is(
     inspect({ server, pool, worker: pool.workers[0] }, { depth: 0 }),

@@ -1,4 +1,4 @@
-// A worker that cannot become ready is told why in the error, and not only that it is late.
+// The error of a worker that does not become ready says what it lacks.
 
 import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,26 +16,26 @@ async function lateMessage(t: ExecutionContext, name: string, options: ForkOptio
   return error?.message ?? ''
 }
 
-test('a worker that never calls connect() is told so', async (t) => {
+test('the error of a worker that never calls connect() says so', async (t) => {
   t.regex(await lateMessage(t, 'never-connect'), /was not ready within 1500 ms: it has not called connect\(\)$/)
 })
 
-test('a worker that connects and never says that it is ready is told so', async (t) => {
+test('the error of a worker that never calls client.ready() says so', async (t) => {
   const message = await lateMessage(t, 'ready-when-told', { ready: 'manual' })
   t.regex(message, /was not ready within 1500 ms: it has not called connect\(\) and client\.ready\(\)$/)
 })
 
-test('a thread that never calls connect() is told so', async (t) => {
+test('the error of a thread that never calls connect() says so', async (t) => {
   const server = startServer(t)
   const pool = server.threads(fixture('never-connect'), { workers: 1, restart: false, readyTimeout: 1500 })
   await t.throwsAsync(pool.ready, { message: /was not ready within 1500 ms: it has not called connect\(\)$/ })
 })
 
-linuxTest('a worker that listens by itself is told so, where, and what to write instead', async (t) => {
+linuxTest('the error of a worker that listens by itself says where, and what to write instead', async (t) => {
   const path = join(temporaryDirectory(t), 'own')
   const advice =
     /and has not called connect\(\): replace server\.listen\(\) by connect\(\)\.serve\(server\)\. Its last lines:\nlistening$/
-  // Long enough for it to start on a machine that is busy.
+  // Long enough for a start on a busy machine.
   const readyTimeout = 8000
   const messages = await Promise.all([
     lateMessage(t, 'listen-by-itself', { readyTimeout }),
@@ -46,7 +46,7 @@ linuxTest('a worker that listens by itself is told so, where, and what to write 
   for (const message of messages) t.regex(message, advice)
 })
 
-test('serve() of a server that listens by itself throws at once, in whatever form it was told to', async (t) => {
+test('serve() of a server that listens by itself throws at once, for every form of listen()', async (t) => {
   const { reports } = await serve(t, 'serve-listening-servers', { args: [temporaryDirectory(t)] })
   await reports.next('done')
   const tried = reports.all.filter(({ event }) => event !== 'done')
@@ -55,7 +55,7 @@ test('serve() of a server that listens by itself throws at once, in whatever for
     t.is(code, event.startsWith('after') ? 'none' : 'ERR_SERVER_ALREADY_LISTEN', event)
 })
 
-test('a cwd that is no directory is named, when workers are started and when one is restarted', async (t) => {
+test('a cwd that is not a directory is an error, both at fork() and at a restart', async (t) => {
   const folder = temporaryDirectory(t)
   const missing = join(folder, 'missing')
   const file = join(folder, 'file')

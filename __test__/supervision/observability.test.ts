@@ -7,35 +7,35 @@ import { run } from '../helpers/program.js'
 import { listen, serve, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('every change of state is an event and a message, and handles tell since when', async (t) => {
+test('every change of state emits transition and a diagnostics message', async (t) => {
   const server = startServer(t)
   await listen(server)
-  const seen: string[] = []
-  const said: string[] = []
+  const events: string[] = []
+  const messages: string[] = []
   const hear = (message: unknown): void => {
     const { worker, from, to }: { worker: WorkerHandle; from: string; to: string } = Object(message)
-    if (worker.process?.spawnfile && server.stats() && mine.has(worker)) said.push(`${worker.id} ${from} ${to}`)
+    if (worker.process?.spawnfile && server.stats() && mine.has(worker)) messages.push(`${worker.id} ${from} ${to}`)
   }
   const mine = new Set<WorkerHandle>()
   subscribe('socketserver:worker:state', hear)
   t.teardown(() => unsubscribe('socketserver:worker:state', hear))
   server.on('start', (worker) => {
     mine.add(worker)
-    seen.push(`${worker.id} start`)
+    events.push(`${worker.id} start`)
     t.is(worker.state, 'starting')
   })
   server.on('transition', ({ id, state, since }, from) => {
-    seen.push(`${id} ${from} ${state}`)
+    events.push(`${id} ${from} ${state}`)
     t.true(Math.abs(since.getTime() - Date.now()) < 1000)
   })
   const pool = server.fork(fixture('answer-tokens'), { workers: 1, execArgv: [] })
   await pool.ready
   await pool.resize(0)
-  t.deepEqual(seen, ['1 start', '1 starting ready', '1 ready draining', '1 draining exited'])
-  t.deepEqual(said, seen.slice(1))
+  t.deepEqual(events, ['1 start', '1 starting ready', '1 ready draining', '1 draining exited'])
+  t.deepEqual(messages, events.slice(1))
 })
 
-test('handles count what they hold and have handled, and stats() adds workers up', async (t) => {
+test('handles count leases and handled connections, and stats() counts workers by state', async (t) => {
   const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 2 })
   for (let i = 0; i < 10; i++) await ask(port, 'token\n')
   await until(() => pool.workers.reduce((sum, { handled }) => sum + handled, 0) === 10)
@@ -43,11 +43,11 @@ test('handles count what they hold and have handled, and stats() adds workers up
   const [first] = pool.workers
   const { handled = 0 } = first ?? {}
   await pool.resize(0)
-  t.is(first?.handled, handled, 'it stays what it was')
+  t.is(first?.handled, handled, 'the count of an exited worker does not change')
   t.is(first?.leases, 0)
 })
 
-async function story(t: ExecutionContext, debug: string): Promise<string> {
+async function debugOutput(t: ExecutionContext, debug: string): Promise<string> {
   const parent = run(t, 'parent-of-fixture', { args: ['answer-tokens', '1'], env: { NODE_DEBUG: debug } })
   const { port }: { port: number } = JSON.parse(await parent.line())
   await ask(port, 'token\n')
@@ -56,8 +56,8 @@ async function story(t: ExecutionContext, debug: string): Promise<string> {
   return parent.errors
 }
 
-test('NODE_DEBUG=socketserver tells the story of a connection and of its worker', async (t) => {
-  const text = await story(t, 'socketserver')
+test('NODE_DEBUG=socketserver logs each step of a connection and of its worker', async (t) => {
+  const text = await debugOutput(t, 'socketserver')
   for (const words of [
     /worker 1 \(pid \d+\) of .*tokens\.js starts, generation 1/,
     /worker 1 \(pid \d+\) is ready, was starting/,
@@ -71,5 +71,5 @@ test('NODE_DEBUG=socketserver tells the story of a connection and of its worker'
   ]) {
     t.regex(text, words)
   }
-  t.is(await story(t, 'net-something'), '')
+  t.is(await debugOutput(t, 'net-something'), '')
 })

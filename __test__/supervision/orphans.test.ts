@@ -1,4 +1,4 @@
-// What workers do when the parent is killed and nobody is left to see to it that they end.
+// Workers end by themselves when their parent has been killed.
 
 import { call } from '../helpers/caller.js'
 import { linuxTest } from '../helpers/conditional-test.js'
@@ -7,7 +7,7 @@ import { run } from '../helpers/program.js'
 import { until } from '../helpers/until.js'
 
 linuxTest(
-  'orphans end what they have not finished by drainTimeout, and themselves if something else holds them',
+  'orphans end their connections after drainTimeout, and exit even if something else keeps them alive',
   async (t) => {
     const parent = run(t, 'parent-with-timeouts', { args: ['keep-connections'], env: { DRAIN: '700', KILL: '200' } })
     const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
@@ -19,12 +19,12 @@ linuxTest(
     t.true(performance.now() - killed >= 690)
     await until(() => !pids.some(isRunning))
     const gone = performance.now() - killed
-    t.true(gone >= 2090, 'they had twice killTimeout and a second to exit by themselves')
+    t.true(gone >= 2090, 'they had a second and twice killTimeout to exit by themselves')
     t.log(`gone after ${gone.toFixed(0)} ms`)
   },
 )
 
-linuxTest('an orphan that is stopped by a signal ends by it, although its parent took signals for it', async (t) => {
+linuxTest('an orphan ends by SIGTERM, although it left signals to its parent before', async (t) => {
   const parent = run(t, 'parent-with-signals-option', { args: ['keep-connections'], env: { DRAIN: '20000' } })
   const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
   const caller = call(t, port)
@@ -38,7 +38,7 @@ linuxTest('an orphan that is stopped by a signal ends by it, although its parent
       for (const pid of pids) if (isRunning(pid)) process.kill(pid, 'SIGTERM')
       return !pids.some(isRunning)
     },
-    // After drainTimeout they would end without a signal.
+    // After drainTimeout the workers would end without a signal.
     { timeout: 10_000 },
   )
 })

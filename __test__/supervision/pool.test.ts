@@ -10,7 +10,7 @@ import { until } from '../helpers/until.js'
 // Descriptors are counted in proc(5).
 const onLinux = process.platform === 'linux' ? test : test.skip
 
-test('pool.ready resolves when every worker has connected, and each is told of', async (t) => {
+test('pool.ready resolves when every worker has connected, and each emits worker', async (t) => {
   const server = startServer(t)
   const told: WorkerHandle[] = []
   server.on('worker', (worker) => told.push(worker))
@@ -25,7 +25,7 @@ test('pool.ready resolves when every worker has connected, and each is told of',
   t.true(told.every((worker) => pool.workers.some((other) => other === worker)))
 })
 
-test('handles tell id, pid, generation, state and leases', async (t) => {
+test('handles have id, pid, generation, state and leases', async (t) => {
   const { server, pool, port } = await serve(t, 'echo', { workers: 2 })
   const [first, second] = pool.workers
   t.like(first, { id: 1, generation: 1, state: 'ready', leases: 0 })
@@ -40,7 +40,7 @@ test('handles tell id, pid, generation, state and leases', async (t) => {
   await until(() => busy?.leases === 0)
 })
 
-test('resize() upwards resolves when the new workers have connected', async (t) => {
+test('resize() to a larger size resolves when the new workers have connected', async (t) => {
   const { server, pool } = await serve(t, 'describe-connection')
   await pool.resize(3)
   t.is(pool.size, 3)
@@ -55,7 +55,7 @@ test('resize() upwards resolves when the new workers have connected', async (t) 
   t.is(server.stats().workers, 3)
 })
 
-test('resize() downwards retires the highest slots, waits until they have exited, and cuts nothing', async (t) => {
+test('resize() to a smaller size retires the highest slots, waits for their exit and cuts nothing', async (t) => {
   const { server, pool, port } = await serve(t, 'echo')
   const held = call(t, port).say('held')
   await held.heard('held')
@@ -78,7 +78,7 @@ test('resize() downwards retires the highest slots, waits until they have exited
   await held.heard('held on')
 })
 
-test('a worker that is retired while it holds a connection gets no more, and exits after it', async (t) => {
+test('a worker that is retired while it holds a connection gets no more and exits after that connection', async (t) => {
   const { server, pool, port } = await serve(t, 'echo')
   const held = call(t, port).say('held')
   await held.heard('held')
@@ -98,7 +98,7 @@ test('a worker that is retired while it holds a connection gets no more, and exi
   await waiting.heard('waiting')
 })
 
-test('a pool of none is a pool: connections wait until it is larger', async (t) => {
+test('connections of an empty pool wait until it is resized', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const { pool } = forkFixture(server, 'describe-connection', { workers: 0 })
@@ -124,8 +124,8 @@ test('pools of one server share its queue', async (t) => {
 })
 
 for (const [policy, does, spread] of [
-  ['least-busy', 'gives to whoever holds fewest', [3, 3]],
-  ['round-robin', 'gives to each in turn, whatever it holds', [2, 4]],
+  ['least-busy', 'gives a connection to the worker with the fewest leases', [3, 3]],
+  ['round-robin', 'gives connections to workers in turn, whatever their leases', [2, 4]],
 ] as const) {
   test(`${policy} ${does}`, async (t) => {
     const { server, pool, port } = await serve(t, 'say-pid-and-hold', { workers: 2, server: { policy } })
@@ -134,8 +134,8 @@ for (const [policy, does, spread] of [
       await caller.heard('\n')
       return caller
     }
-    // It may come out differently once in a while: a worker that has only just connected may not have asked for anything
-    // yet, and what it has not taken within milliseconds is given to another.
+    // A single round may differ: a worker that has only just connected may not have asked for connections yet, and a
+    // connection that it has not taken within milliseconds is given to another worker.
     let inARow = 0
     await until(async () => {
       const callers = [await hold(), await hold(), await hold(), await hold()]
@@ -154,14 +154,14 @@ for (const [policy, does, spread] of [
   })
 }
 
-test('first fills one worker before the next gets any, and goes back to it', async (t) => {
+test('first fills one worker before the next gets a connection, and returns to it', async (t) => {
   const { server, pool, port } = await serve(t, 'echo-with-concurrency', {
     workers: 3,
     args: ['2'],
     server: { policy: 'first' },
   })
   const fullest: number[] = []
-  // As above, it may come out differently once in a while.
+  // As above, a single round may differ.
   await until(async () => {
     const callers = ['a', 'b', 'c'].map((word) => call(t, port).say(word))
     for (const [index, word] of ['a', 'b', 'c'].entries()) await callers[index]?.heard(word)
@@ -177,7 +177,7 @@ test('first fills one worker before the next gets any, and goes back to it', asy
   t.is(pool.workers.length, 3)
 })
 
-onLinux('workers that come and go leave no descriptor behind', async (t) => {
+onLinux('starting and retiring workers leaks no descriptor', async (t) => {
   const server = startServer(t)
   await listen(server)
   const { pool } = forkFixture(server, 'describe-connection')
@@ -192,7 +192,7 @@ onLinux('workers that come and go leave no descriptor behind', async (t) => {
   t.pass()
 })
 
-test("a worker's end is told by 'exit', with how it ended", async (t) => {
+test('the exit event has the exit code or the signal of the worker', async (t) => {
   const { server, pool } = await serve(t, 'describe-connection', { restart: false })
   const [worker] = pool.workers
   const exited = once(server, 'exit')
@@ -203,7 +203,7 @@ test("a worker's end is told by 'exit', with how it ended", async (t) => {
   await until(() => server.stats().workers === 0)
 })
 
-test('SIGUSR1 starts one more worker where the parent says so', async (t) => {
+test('a parent can start one more worker on SIGUSR1', async (t) => {
   const parent = run(t, 'resize-on-sigusr1')
   const port = Number(await parent.line())
   parent.process.kill('SIGUSR1')

@@ -6,7 +6,7 @@ import { isRunning } from '../helpers/processes.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('with ready: manual, a worker is ready and gets connections only when it says so', async (t) => {
+test('with ready: manual, a worker is ready and gets connections only after client.ready()', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const { pool, reports } = forkFixture(server, 'ready-when-told', { ready: 'manual' })
@@ -22,7 +22,7 @@ test('with ready: manual, a worker is ready and gets connections only when it sa
   t.regex(await answer, /early/)
 })
 
-test('a worker that closes its client before it is ready leaves, and another is started', async (t) => {
+test('a worker that closes its client before it is ready is replaced', async (t) => {
   const server = startServer(t)
   server.on('error', () => {})
   await listen(server)
@@ -35,7 +35,7 @@ test('a worker that closes its client before it is ready leaves, and another is 
   t.is(pool.workers[0]?.restarts, 1)
 })
 
-test('a worker that is not ready in time is ended, told of, and replaced', async (t) => {
+test('a worker that is not ready in time is ended, reported and replaced', async (t) => {
   const server = startServer(t)
   const errors: Error[] = []
   server.on('error', (error) => errors.push(error))
@@ -51,7 +51,7 @@ test('a worker that is not ready in time is ended, told of, and replaced', async
   t.like(errors[0], { code: 'ERR_SOCKETSERVER_READY_TIMEOUT' })
 })
 
-test('client.ready() does nothing where connecting says so already', async (t) => {
+test('client.ready() has no effect without ready: manual', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const { pool } = forkFixture(server, 'ready-when-told')

@@ -7,13 +7,13 @@ const { isShortage } = library('server/pool/shortage')
 const { SocketServerError } = library('errors')
 const SETTINGS = { minDelay: 200, maxDelay: 30_000, minUptime: 2000, crashLoop: 5 }
 
-test('a worker that has lived for long enough is replaced at once', (t) => {
+test('a worker that has run for minUptime is replaced at once', (t) => {
   const policy = new RestartPolicy(SETTINGS)
   t.deepEqual(policy.exited(2000, 0.5), { delay: 0, failures: 0, isCrashLoop: false })
   t.deepEqual(policy.exited(1e9, 0.5), { delay: 0, failures: 0, isCrashLoop: false })
 })
 
-test('each quick exit in a row doubles the delay, until they are a crash loop, which has the longest', (t) => {
+test('each quick exit in a row doubles the delay, and a crash loop has the longest delay', (t) => {
   const policy = new RestartPolicy(SETTINGS)
   const delays = [undefined, 0, 1999, undefined, 5, 5, undefined].map((uptime) => policy.exited(uptime, 0))
   t.deepEqual(
@@ -30,26 +30,26 @@ test('each quick exit in a row doubles the delay, until they are a crash loop, w
   )
 })
 
-test('an exit that was not quick begins the row anew', (t) => {
+test('an exit after minUptime resets the count of quick exits', (t) => {
   const policy = new RestartPolicy(SETTINGS)
   for (let i = 0; i < 6; i++) policy.exited(undefined, 0)
   t.is(policy.exited(2001, 0).delay, 0)
   t.deepEqual(policy.exited(undefined, 0), { delay: 200, failures: 1, isCrashLoop: false })
 })
 
-test('a shortage of the system is no crash loop, and is tried again after a second however long it lasts', (t) => {
+test('a shortage of system resources is not a crash loop and is retried every second', (t) => {
   const policy = new RestartPolicy(SETTINGS)
   for (let i = 0; i < 40; i++) t.deepEqual(policy.lackedResources(0), { delay: 1000, failures: 0, isCrashLoop: false })
   t.deepEqual(policy.exited(undefined, 0), { delay: 200, failures: 1, isCrashLoop: false })
   t.is(policy.lackedResources(0.999999).delay, 750)
 })
 
-test('the tries during a shortage keep to the limits of the delay', (t) => {
+test('retries during a shortage respect minDelay and maxDelay', (t) => {
   t.is(new RestartPolicy({ ...SETTINGS, maxDelay: 300 }).lackedResources(0).delay, 300)
   t.is(new RestartPolicy({ ...SETTINGS, minDelay: 5000 }).lackedResources(0).delay, 5000)
 })
 
-test('only a start that failed for want of descriptors, processes or memory is a shortage', (t) => {
+test('only a start that failed for lack of descriptors, processes or memory is a shortage', (t) => {
   const failed = (code: string): Error => Object.assign(new Error(code), { code })
   const exited = (cause: Error, exitCode?: number): Error =>
     new SocketServerError('ERR_SOCKETSERVER_WORKER_EXITED', 'exited', { cause, exitCode })
@@ -63,15 +63,15 @@ test('only a start that failed for want of descriptors, processes or memory is a
   t.false(isShortage(exited(failed('EMFILE'), 1)), 'a worker that ran')
 })
 
-test('chance takes off up to a quarter, and no delay is ever above the longest', (t) => {
+test('jitter shortens a delay by up to a quarter, and no delay exceeds maxDelay', (t) => {
   const uptimes = fc.array(fc.option(fc.nat({ max: 4000 }), { nil: undefined }), { maxLength: 40 })
-  const chance = fc.double({ min: 0, max: 0.999999, noNaN: true })
+  const jitter = fc.double({ min: 0, max: 0.999999, noNaN: true })
   fc.assert(
-    fc.property(uptimes, chance, (exits, luck) => {
-      const [lucky, unlucky] = [new RestartPolicy(SETTINGS), new RestartPolicy(SETTINGS)]
+    fc.property(uptimes, jitter, (exits, random) => {
+      const [jittered, full] = [new RestartPolicy(SETTINGS), new RestartPolicy(SETTINGS)]
       for (const uptime of exits) {
-        const { delay } = lucky.exited(uptime, luck)
-        const { delay: longest } = unlucky.exited(uptime, 0)
+        const { delay } = jittered.exited(uptime, random)
+        const { delay: longest } = full.exited(uptime, 0)
         if (delay > longest || delay < Math.floor(longest * 0.75) || longest > SETTINGS.maxDelay) return false
       }
       return true

@@ -14,7 +14,7 @@ function errorsOf(server: Server): Error[] {
   return errors
 }
 
-test('a worker that is killed is replaced, in its place, and the client of then is answered', async (t) => {
+test('a killed worker is replaced in its slot, and clients are answered', async (t) => {
   const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 2 })
   const [victim, other] = pool.workers
   const exits: unknown[][] = []
@@ -34,7 +34,7 @@ test('a worker that is killed is replaced, in its place, and the client of then 
   t.like(server.stats(), { restarts: 1, states: { starting: 0, ready: 2, draining: 0 } })
 })
 
-test('a pool with restart: false leaves the place empty, and resize() fills it', async (t) => {
+test('a pool with restart: false leaves the slot empty until resize() fills it', async (t) => {
   const { server, pool } = await serve(t, 'answer-tokens', { workers: 2, restart: false })
   pool.workers[0]?.process.kill('SIGKILL')
   await until(() => pool.workers.length === 1)
@@ -44,7 +44,7 @@ test('a pool with restart: false leaves the place empty, and resize() fills it',
   t.is(server.stats().restarts, 0)
 })
 
-test('a worker that cannot start is reported at once, with its exit code and last lines, and tried again', async (t) => {
+test('a worker that cannot start is reported at once with its exit code and last lines, and restarted', async (t) => {
   const server = startServer(t)
   const errors = errorsOf(server)
   const broken = join(temporaryDirectory(t), 'broken')
@@ -60,14 +60,14 @@ test('a worker that cannot start is reported at once, with its exit code and las
   t.like(error, { exitCode: 7, stderr: 'the configuration is wrong' })
   t.regex(error.message, /exited with code 7 before it had connected.*\nthe configuration is wrong$/s)
   await until(() => errors.length === 1)
-  t.like(errors[0], { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7 }, 'the second try')
+  t.like(errors[0], { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7 }, 'the second start')
   const answer = ask(port, 'early\n')
   await until(() => server.stats().queued === 1)
   rmSync(broken)
   t.regex(await answer, /early/)
 })
 
-test('after as many quick exits as a crash loop takes the pool says so, once, and connections wait for the end', async (t) => {
+test('a crash loop is reported once, and connections stay queued until it ends', async (t) => {
   const server = startServer(t)
   const errors = errorsOf(server)
   const broken = join(temporaryDirectory(t), 'broken')
@@ -90,7 +90,7 @@ test('after as many quick exits as a crash loop takes the pool says so, once, an
   t.regex(await answer, /early/)
 })
 
-test('close() ends a pool that waits to start a worker again', async (t) => {
+test('close() ends a pool that waits for a restart', async (t) => {
   const server = startServer(t)
   errorsOf(server)
   await listen(server)

@@ -1,4 +1,4 @@
-// The application's own shutdown handlers in a worker: they run after the drain, though only the parent is signalled.
+// The application's shutdown handlers in a worker run after the drain, even if only the parent gets a signal.
 
 import { once } from 'node:events'
 import test from 'ava'
@@ -12,7 +12,7 @@ import { run } from '../helpers/program.js'
 import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-/** No test waits for so long: what happens without it is not this deadline's doing. */
+/** Longer than any test, so that no step is caused by this timeout. */
 const NEVER = 120_000
 
 const APPLICATIONS = {
@@ -30,7 +30,7 @@ for (const [name, hooks] of Object.entries(APPLICATIONS)) {
     await until(() => parent.lines.some((line) => line.endsWith(' is asked')))
     parent.process.kill('SIGTERM')
     t.like(await slow, { status: 200, body: 'slow' })
-    // 1 would say that connections were cut.
+    // The exit code 1 would mean that connections were cut.
     t.is(await parent.exit(), 0)
     t.false(pids.some(isRunning))
     for (const pid of pids) {
@@ -41,12 +41,12 @@ for (const [name, hooks] of Object.entries(APPLICATIONS)) {
     t.is(parent.lines.filter((line) => line.endsWith(' answers')).length, 1)
     const { outcomes, total } = await load.report
     t.true(outcomes.ok > 0, JSON.stringify(outcomes))
-    // What reaches the listener between its last accept and its close is reset by the kernel.
+    // The kernel resets connections that reach the listener between its last accept and its close.
     t.is(outcomes.ok + outcomes.refused + outcomes.reset, total, JSON.stringify(outcomes))
   })
 }
 
-test('a worker that keeps a database open closes it by its own handler of SIGTERM, after its last connection', async (t) => {
+test('a worker with an open database closes it in its SIGTERM handler, after its last connection', async (t) => {
   const { pool, reports, port } = await serve(t, 'close-database', { killTimeout: NEVER, drainTimeout: NEVER })
   const [worker] = pool.workers
   const held = call(t, port).say('held')
@@ -63,13 +63,13 @@ test('a worker that keeps a database open closes it by its own handler of SIGTER
   t.is(reports.count('closes'), 1)
 })
 
-test('a thread that keeps a database open closes it when its client has closed', async (t) => {
+test('a thread with an open database closes it when its client has closed', async (t) => {
   const { pool, reports } = await startThreads(t, 'close-database', { killTimeout: NEVER, drainTimeout: NEVER })
   await pool.reload()
   t.like(await reports.next('closes'), { leases: 0 })
 })
 
-test('a worker whose time is up gets SIGTERM for its own handler, after what it held has been cut', async (t) => {
+test('a worker that exceeds drainTimeout gets SIGTERM for its handler after its connections have been cut', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'close-database', { killTimeout: NEVER, drainTimeout: 100 })
   const cut = once(server, 'cut')
   const [worker] = pool.workers
@@ -102,7 +102,7 @@ test('a worker with clients of two ports gets SIGTERM after the last connection 
   t.like(await reports.next('closes'), { leases: 0 })
 })
 
-test('a worker without a handler of SIGTERM is left to finish its work, and exits by itself', async (t) => {
+test('a worker without a SIGTERM handler finishes its work and exits by itself', async (t) => {
   const { pool, reports } = await serve(t, 'work-after-close', { killTimeout: NEVER })
   const [worker] = pool.workers
   await pool.close()
@@ -110,7 +110,7 @@ test('a worker without a handler of SIGTERM is left to finish its work, and exit
   t.is(worker?.process.exitCode, 0)
 })
 
-linuxTest('a worker whose parent has died runs its own handler of SIGTERM, after its last connection', async (t) => {
+linuxTest('a worker whose parent has died runs its SIGTERM handler after its last connection', async (t) => {
   const parent = await startParent(t, { fixture: 'close-database' })
   const held = call(t, parent.port).say('held')
   await held.heard('held')

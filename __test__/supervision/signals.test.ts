@@ -19,7 +19,7 @@ async function start(t: ExecutionContext, delay: number, ...more: string[]): Pro
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  linuxTest(`${signal} to parent and workers alike drains, closes, and ends with 0`, async (t) => {
+  linuxTest(`${signal} to parent and workers drains and closes the server, and the parent exits with 0`, async (t) => {
     const { parent, port, pids } = await start(t, 300)
     const caller = call(t, port).say('words')
     await caller.heard('first half')
@@ -31,7 +31,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
-linuxTest('the second signal ends at once, with 128 and its number', async (t) => {
+linuxTest('the second signal ends the parent at once with 128 plus the number of the signal', async (t) => {
   const { parent, port, pids } = await start(t, 60_000)
   const caller = call(t, port).say('words')
   await caller.heard('first half')
@@ -42,13 +42,13 @@ linuxTest('the second signal ends at once, with 128 and its number', async (t) =
   await until(() => !pids.some(isRunning))
 })
 
-linuxTest('a process that something else keeps alive is ended all the same', async (t) => {
+linuxTest('a parent that something else keeps alive exits too', async (t) => {
   const { parent } = await start(t, 0, 'lively')
   parent.process.kill('SIGTERM')
   t.is(await parent.exit(), 0)
 })
 
-linuxTest('without the option signals do what they do', async (t) => {
+linuxTest('without the signals option, signals have their default effect', async (t) => {
   const parent = run(t, 'parent-of-fixture', { args: ['answer-tokens', '1'] })
   const { pids }: { pids: number[] } = JSON.parse(await parent.line())
   process.kill(pids[0] ?? 0, 'SIGINT')
@@ -57,7 +57,7 @@ linuxTest('without the option signals do what they do', async (t) => {
   t.is(await parent.exit(), 'SIGINT')
 })
 
-linuxTest('what closing cuts at its deadlines makes the exit code 1', async (t) => {
+linuxTest('the exit code is 1 if closing cut connections', async (t) => {
   const { parent, port, pids } = await start(t, 60_000)
   const caller = call(t, port).say('words')
   await caller.heard('first half')

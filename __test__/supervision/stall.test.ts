@@ -14,7 +14,7 @@ for (const [kind, start] of [
   ['process', serve],
   ['thread', startThreads],
 ] as const) {
-  test(`a ${kind} whose event loop does not turn is told of once, with what it holds`, async (t) => {
+  test(`a ${kind} with a blocked event loop emits stall once, with its leases`, async (t) => {
     const options = { workers: 2, stallTimeout: 300, env: { ...process.env, BLOCK: '1500' } }
     const { server, pool, reports, port } = await start(t, 'block-when-told', options)
     const stalls = stallsOf(server)
@@ -39,11 +39,11 @@ for (const [kind, start] of [
     for (const caller of held) t.regex(await caller.say('late\n').answer(), /late/)
     t.is(stalls.length, 1)
     t.is(server.stats().stalls, 1)
-    t.is(stuck?.state, 'ready', 'it was not to be replaced')
+    t.is(stuck?.state, 'ready', 'the worker is not replaced')
   })
 }
 
-test('with replaceStalled, a stuck worker is replaced, and ends by its deadlines', async (t) => {
+test('with replaceStalled, a worker with a blocked event loop is replaced and ended by its timeouts', async (t) => {
   const times = { stallTimeout: 200, drainTimeout: 200, killTimeout: 100 }
   const env = { ...process.env, BLOCK: '60000' }
   const { server, pool, port } = await serve(t, 'block-when-told', { workers: 1, replaceStalled: true, ...times, env })
@@ -58,7 +58,7 @@ test('with replaceStalled, a stuck worker is replaced, and ends by its deadlines
   t.is(pool.workers.length, 1)
 })
 
-test('a worker that is busy but turns is not stalled, nor is one while its parent is stuck', async (t) => {
+test('neither a busy worker nor a worker of a blocked parent counts as stalled', async (t) => {
   const { server, pool, port } = await serve(t, 'answer-tokens', { workers: 1, stallTimeout: 200 })
   const stalls = stallsOf(server)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600)

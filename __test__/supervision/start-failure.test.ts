@@ -12,7 +12,7 @@ import { until } from '../helpers/until.js'
 // Descriptors are counted in proc(5).
 const onLinux = process.platform === 'linux' ? test : test.skip
 
-test('a missing entry file is told by fork() itself, which starts nothing', async (t) => {
+test('fork() throws for a missing entry file', async (t) => {
   const server = startServer(t)
   const error = t.throws(() => server.fork('./no/such/worker.js'), { instanceOf: SocketServerError })
   t.is(error?.['code'], 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND')
@@ -42,7 +42,7 @@ for (const [how, told] of [
   })
 }
 
-test('a worker that exits before it has connected is an error of the server if nobody waits for ready', async (t) => {
+test('a worker that exits before it has connected is reported by the error event if pool.ready is not awaited', async (t) => {
   const server = startServer(t)
   const told = once(server, 'error')
   forkFixture(server, 'exit-at-once', { args: ['3'], restart: false })
@@ -50,7 +50,7 @@ test('a worker that exits before it has connected is an error of the server if n
   t.is(error.code, 'ERR_SOCKETSERVER_WORKER_EXITED')
 })
 
-test('a program for workers that cannot be run rejects pool.ready with the cause', async (t) => {
+test('an execPath that cannot be run rejects pool.ready with the cause', async (t) => {
   const server = startServer(t)
   const exited = once(server, 'exit')
   const { pool } = forkFixture(server, 'describe-connection', { execPath: '/no/such/node', restart: false })
@@ -61,7 +61,7 @@ test('a program for workers that cannot be run rejects pool.ready with the cause
   t.deepEqual((await exited).slice(1), [null, null])
 })
 
-onLinux('what child_process.fork() throws is thrown, and no channel is left behind', async (t) => {
+onLinux('fork() throws the errors of child_process.fork() and leaks no channel', async (t) => {
   const server = startServer(t)
   await listen(server)
   const before = descriptors()
@@ -77,7 +77,7 @@ onLinux('what child_process.fork() throws is thrown, and no channel is left behi
   t.is(server.stats().workers, 0)
 })
 
-test('workers that are told to leave before they have connected reject pool.ready, and are ended', async (t) => {
+test('closing a pool before its workers have connected rejects pool.ready and ends the workers', async (t) => {
   const server = startServer(t, { killTimeout: 100 })
   const { pool } = forkFixture(server, 'never-connect', { workers: 2 })
   const [worker] = pool.workers

@@ -1,4 +1,4 @@
-// What a worker that cannot start had to say, in the error, although its standard error is its parent's.
+// The last lines of a worker that cannot start are in its error, although it inherits the standard error of its parent.
 
 import { readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import { until } from '../helpers/until.js'
 
 const WORDS = 'the configuration is wrong'
 
-/** What a descriptor of a process is open on; nothing if it has just been closed. */
+/** Returns the target of a process's descriptor; empty if it has just been closed. */
 function openOn(pid: number, fd: number | string): string {
   try {
     return readlinkSync(`/proc/${pid}/fd/${fd}`)
@@ -22,32 +22,29 @@ function openOn(pid: number, fd: number | string): string {
   }
 }
 
-linuxTest(
-  'from its second try on, the last lines of a worker that cannot start are in the error as well',
-  async (t) => {
-    const broken = join(temporaryDirectory(t), 'broken')
-    writeFileSync(broken, '')
-    const parent = run(t, 'parent-of-failing-worker', { args: [broken] })
-    const [first, second, loop] = [await parent.json(), await parent.json(), await parent.json()].map(Object)
-    t.like(first, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7 })
-    t.is(first.stderr, undefined, 'it had written to the standard error of its parent')
-    t.like(second, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7, stderr: WORDS })
-    t.like(loop, { code: 'ERR_SOCKETSERVER_CRASH_LOOP', cause: WORDS })
-    t.regex(loop.message, new RegExp(`exited 3 times in a row .*\\. Its last lines:\n${WORDS}$`, 's'))
-    await until(() => parent.errors.split(`${WORDS}\n`).length > 3)
+linuxTest('from the second start on, the last lines of a worker that cannot start are in the error', async (t) => {
+  const broken = join(temporaryDirectory(t), 'broken')
+  writeFileSync(broken, '')
+  const parent = run(t, 'parent-of-failing-worker', { args: [broken] })
+  const [first, second, loop] = [await parent.json(), await parent.json(), await parent.json()].map(Object)
+  t.like(first, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7 })
+  t.is(first.stderr, undefined, 'the first start writes to the standard error of its parent')
+  t.like(second, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', exitCode: 7, stderr: WORDS })
+  t.like(loop, { code: 'ERR_SOCKETSERVER_CRASH_LOOP', cause: WORDS })
+  t.regex(loop.message, new RegExp(`exited 3 times in a row .*\\. Its last lines:\n${WORDS}$`, 's'))
+  await until(() => parent.errors.split(`${WORDS}\n`).length > 3)
 
-    rmSync(broken)
-    const { pid, restarts } = Object(await parent.json())
-    t.true(restarts >= 3)
-    const own = openOn(parent.process.pid ?? 0, 2)
-    // Right after its hello, by which the parent knows that it is ready.
-    await until(() => openOn(pid, 2) === own)
-    await until(() => readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length === 1)
-    t.true(isRunning(pid))
-  },
-)
+  rmSync(broken)
+  const { pid, restarts } = Object(await parent.json())
+  t.true(restarts >= 3)
+  const own = openOn(parent.process.pid ?? 0, 2)
+  // The worker restores its standard error right after its HELLO, which makes it ready.
+  await until(() => openOn(pid, 2) === own)
+  await until(() => readdirSync(`/proc/${pid}/fd`).filter((fd) => openOn(pid, fd) === own).length === 1)
+  t.true(isRunning(pid))
+})
 
-linuxTest('a worker that starts at once has the standard error of its parent from the start', async (t) => {
+linuxTest('a worker that starts at the first attempt inherits the standard error of its parent', async (t) => {
   const parent = run(t, 'parent-of-failing-worker', { args: ['/no/such/file'] })
   const { pid, restarts } = Object(await parent.json())
   t.is(restarts, 0)

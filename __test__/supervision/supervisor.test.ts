@@ -1,4 +1,4 @@
-// When a server may say that it has closed: not before all that its workers took along has been told.
+// A server has closed only after all connections that its workers lost have been reported.
 
 import { EventEmitter } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -9,13 +9,13 @@ import { library } from '../helpers/library.js'
 const { Supervisor } = library('server/pool/supervisor')
 const { parsePoolOptions } = library('server/pool/pool-options')
 
-interface World {
+interface Setup {
   supervisor: InstanceType<typeof Supervisor>
   exit: () => void
 }
 
-/** A supervisor of one worker, whose native side says nothing by itself. */
-function world(): World {
+/** Makes a supervisor of one worker whose native side sends no notices. */
+function supervisorOfOneWorker(): Setup {
   const native = { retire: () => {}, endChannel: () => {}, closeWorkerEnd: () => {}, channelStats: () => null }
   const supervisor = new Supervisor({ events: new EventEmitter(), native, addresses: () => [], ignoreSignals: false })
   let exit = (): void => {}
@@ -47,8 +47,8 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   return settled
 }
 
-test('stop() waits for the end of the channel of a worker whose exit is told first', async (t) => {
-  const { supervisor, exit } = world()
+test('stop() waits for the end of the channel of a worker that has exited first', async (t) => {
+  const { supervisor, exit } = supervisorOfOneWorker()
   const stopped = supervisor.stop(() => 1000)
   exit()
   t.false(await isSettled(stopped))
@@ -57,7 +57,7 @@ test('stop() waits for the end of the channel of a worker whose exit is told fir
 })
 
 test('stop() waits for the exit of a worker whose channel has ended first', async (t) => {
-  const { supervisor, exit } = world()
+  const { supervisor, exit } = supervisorOfOneWorker()
   const stopped = supervisor.stop(() => 1000)
   supervisor.worker(7)?.channelEnded(3)
   t.false(await isSettled(stopped))
@@ -66,7 +66,7 @@ test('stop() waits for the exit of a worker whose channel has ended first', asyn
 })
 
 test('stop() waits for no channel once the native side has ended', async (t) => {
-  const { supervisor, exit } = world()
+  const { supervisor, exit } = supervisorOfOneWorker()
   const stopped = supervisor.stop(() => 1000)
   exit()
   t.false(await isSettled(stopped))

@@ -9,7 +9,7 @@ import { listen, serve, startServer, startThreads } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { until } from '../helpers/until.js'
 
-test('threads are workers: connect() works in them, and handles tell of them', async (t) => {
+test('connect() works in worker threads, and their handles have thread ids', async (t) => {
   const { server, pool, port } = await startThreads(t, 'answer-tokens', { workers: 2 })
   t.regex(await ask(port, 'token\n'), new RegExp(`^${process.pid} token`))
   t.deepEqual(
@@ -29,7 +29,7 @@ test('threads are workers: connect() works in them, and handles tell of them', a
   t.like(server.stats(), { handedOff: 2, workers: 1 })
 })
 
-test('worker data, arguments and environment reach a thread as they reach any', async (t) => {
+test('a worker thread gets its workerData, arguments and environment', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const options = { workers: 1, workerData: 'data', argv: ['argument'], env: { OWN: 'environment' } }
@@ -55,7 +55,7 @@ const ENDS = [
 ] as const
 for (const [name, word, exitCode] of ENDS) {
   linuxSerial(
-    `${name} ends its thread alone: what was not taken is answered by the next, and no descriptor is left`,
+    `${name} ends only its thread: connections that it had not taken are answered by the next, and no descriptor leaks`,
     async (t) => {
       const { server, pool, port, reports } = await startThreads(t, 'end-as-client-asks')
       const errors: Error[] = []
@@ -70,7 +70,7 @@ for (const [name, word, exitCode] of ENDS) {
         const ending = call(t, port).say(`${word}\n`)
         const early = Array.from({ length: 5 }, () => call(t, port))
         await until(() => exits.length === round)
-        // These had been taken: their clients see the end of the connection, not a silence.
+        // The thread had taken these: their clients see the end of the connection.
         for (const caller of [held, ending]) await caller.answer().catch(() => '')
         for (const caller of early) caller.hangUp()
         t.is(await ask(port, 'late\n'), 'late\n')
@@ -89,7 +89,7 @@ for (const [name, word, exitCode] of ENDS) {
 }
 
 linuxSerial(
-  'a thread that is ended with a connection in its hands that is no socket yet takes that along',
+  'a thread that ends between receiving a connection and adopting its socket loses only that connection',
   async (t) => {
     const { server, pool, port } = await startThreads(t, 'exit-before-adopting', { restart: { minDelay: 1 } })
     server.on('error', () => {})
@@ -106,28 +106,31 @@ linuxSerial(
   },
 )
 
-linuxSerial('the same of a thread that has joined by a path', async (t) => {
-  const server = startServer(t)
-  const port = await listen(server)
-  const path = join(temporaryDirectory(t), 'ctl')
-  await server.share(path)
-  let before = Number.POSITIVE_INFINITY
-  // The first round opens what stays open.
-  for (let round = 1; round <= 3; round++) {
-    const thread = new Thread(fixture('exit-before-adopting'), { workerData: { path } })
-    t.teardown(() => thread.terminate())
-    await until(() => server.stats().workers === 1)
-    t.regex(await ask(port, 'warm\n'), /warm/)
-    t.is(await ask(port, 'taken\n').catch(() => ''), '')
-    await until(() => server.stats().workers === 0 && server.stats().leases === 0 && descriptors() <= before)
-    before = descriptors()
-  }
-})
+linuxSerial(
+  'a joined thread that ends between receiving a connection and adopting its socket loses only that connection',
+  async (t) => {
+    const server = startServer(t)
+    const port = await listen(server)
+    const path = join(temporaryDirectory(t), 'ctl')
+    await server.share(path)
+    let before = Number.POSITIVE_INFINITY
+    // The first round opens descriptors that stay open.
+    for (let round = 1; round <= 3; round++) {
+      const thread = new Thread(fixture('exit-before-adopting'), { workerData: { path } })
+      t.teardown(() => thread.terminate())
+      await until(() => server.stats().workers === 1)
+      t.regex(await ask(port, 'warm\n'), /warm/)
+      t.is(await ask(port, 'taken\n').catch(() => ''), '')
+      await until(() => server.stats().workers === 0 && server.stats().leases === 0 && descriptors() <= before)
+      before = descriptors()
+    }
+  },
+)
 
-linuxSerial('terminate() on a thread loses what it held and nothing else', async (t) => {
+linuxSerial('terminate() of a thread loses the connections that it held and no others', async (t) => {
   const { server, pool, port, reports } = await startThreads(t, 'end-as-client-asks', { workers: 2 })
   let before = Number.POSITIVE_INFINITY
-  // The first round opens what stays open.
+  // The first round opens descriptors that stay open.
   for (let round = 1; round <= 3; round++) {
     const held = call(t, port).say('hold\n')
     await reports.next('held')
@@ -146,7 +149,7 @@ linuxSerial('terminate() on a thread loses what it held and nothing else', async
   }
 })
 
-test('a thread that cannot start is reported with its error', async (t) => {
+test('a thread that cannot start rejects pool.ready with its error', async (t) => {
   const server = startServer(t)
   server.on('error', () => {})
   const pool = server.threads(fixture('throw-at-start'), { workers: 1 })
@@ -155,7 +158,7 @@ test('a thread that cannot start is reported with its error', async (t) => {
   t.like(error.cause, { message: 'broken on purpose' })
 })
 
-test('threads() refuses what a pool of threads cannot have', (t) => {
+test('threads() refuses options that a pool of threads does not support', (t) => {
   const server = startServer(t)
   const bad = [{ env: SHARE_ENV }, { eval: true }, { transferList: [] }, { maxMemory: 2 ** 30 }]
   for (const options of bad) {

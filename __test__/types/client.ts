@@ -1,4 +1,4 @@
-// The types of the worker's side, and of errors, as they are promised. Compiled with the tests; there is nothing to run.
+// The public types of the worker's side and of errors. Compiled with the tests and not run.
 
 import type { EventEmitter } from 'node:events'
 import type { Server as HttpServer } from 'node:http'
@@ -75,7 +75,7 @@ client.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())
 declare const servers: NetServer | HttpServer | HttpsServer | TlsServer | Http2Server | Http2SecureServer
 expectTypeOf(client.serve(servers)).toEqualTypeOf<Client>()
 expectTypeOf(client.serve(servers, { concurrency: 100 })).toEqualTypeOf<Client>()
-// @ts-expect-error A handler of requests is no server.
+// @ts-expect-error A request handler is not a server.
 client.serve((_request: unknown, response: { end(): void }) => response.end())
 
 const error = new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'too late', { cause: new Error('why') })
@@ -87,5 +87,5 @@ expectTypeOf<'EADDRINUSE'>().not.toExtend<SocketServerErrorCode>()
 expectTypeOf<'EADDRINUSE'>().toExtend<SocketServerError['code']>()
 expectTypeOf(error.errno).toEqualTypeOf<number | undefined>()
 expectTypeOf(error.syscall).toEqualTypeOf<string | undefined>()
-// @ts-expect-error What an error says does not change.
+// @ts-expect-error The properties of an error are read-only.
 error.code = 'ERR_SOCKETSERVER_NO_PARENT'

@@ -1,4 +1,4 @@
-// The types of streams of bytes and descriptors, as they are promised. Compiled with the tests; there is nothing to run.
+// The public types of streams of bytes and descriptors. Compiled with the tests and not run.
 
 import type { FileHandle } from 'node:fs/promises'
 import type { Server as NetServer, Socket } from 'node:net'
@@ -35,14 +35,14 @@ expectTypeOf(stream.ref().unref()).toEqualTypeOf<DescriptorStream>()
 void stream.send(Buffer.alloc(1), [])
 void stream.send(new DataView(new ArrayBuffer(1)))
 
-// Whatever has a descriptor open lends it.
+// Every object with an open descriptor is a source.
 expectTypeOf<number | Descriptor | DescriptorStream | DescriptorListener | FileHandle>().toExtend<DescriptorSource>()
 expectTypeOf<Socket | NetServer>().toExtend<DescriptorSource>()
-// @ts-expect-error A path is none.
+// @ts-expect-error A path is not a descriptor.
 void stream.send('.', ['/etc/hosts'])
-// @ts-expect-error Several are given as a list.
+// @ts-expect-error Descriptors are given as a list.
 void stream.send('.', 5)
-// @ts-expect-error Bytes are bytes.
+// @ts-expect-error Data is bytes or a string.
 void stream.send({ json: true })
 // @ts-expect-error A stream comes from pair(), connect(), accept() or from().
 new DescriptorStream()
@@ -66,9 +66,9 @@ expectTypeOf(descriptor.close()).toEqualTypeOf<void>()
 expectTypeOf(descriptor).toExtend<Disposable>()
 expectTypeOf(Descriptor.copyOf(5)).toEqualTypeOf<Descriptor>()
 expectTypeOf(Descriptor.from({ fd: 5 })).toEqualTypeOf<Descriptor>()
-// @ts-expect-error What it takes over is named.
+// @ts-expect-error from() takes an object with the descriptor.
 Descriptor.from(5)
-// @ts-expect-error Its number is not for changing.
+// @ts-expect-error The descriptor is read-only.
 descriptor.fd = 5
 
 declare const server: Server

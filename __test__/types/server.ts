@@ -1,4 +1,4 @@
-// The types of the parent's side, as they are promised. Compiled with the tests; there is nothing to run.
+// The public types of the parent's side. Compiled with the tests and not run.
 
 import type { ChildProcess, ForkOptions as ChildProcessForkOptions } from 'node:child_process'
 import type { EventEmitter } from 'node:events'
@@ -50,20 +50,20 @@ expectTypeOf<TcpAddress>().toEqualTypeOf<{ address: string; family: 'IPv4' | 'IP
 expectTypeOf<{ port: number; signal: AbortSignal }>().toExtend<ListenOptions>()
 expectTypeOf(server.addresses()).toEqualTypeOf<ListenAddress[]>()
 
-// @ts-expect-error A place to listen is not optional.
+// @ts-expect-error An address is required.
 server.listen()
-// @ts-expect-error Nor is it a boolean.
+// @ts-expect-error An address is not a boolean.
 server.listen(true)
-// @ts-expect-error A port is a number here; only what comes from elsewhere may be digits.
+// @ts-expect-error A port is a number here, although digits are accepted at run time.
 server.listen({ port: '80' })
-// @ts-expect-error There are two policies.
+// @ts-expect-error The policies are least-busy, round-robin and first.
 createServer({ policy: 'random' })
 
 // fork() takes all that child_process.fork() takes.
 expectTypeOf<ChildProcessForkOptions>().toExtend<ForkOptions>()
 expectTypeOf(server.fork('./worker.js')).toEqualTypeOf<Pool<ProcessHandle>>()
 expectTypeOf(server.fork(new URL('file:///worker.js'), { workers: 4, args: ['a'], silent: true })).toExtend<Pool>()
-// @ts-expect-error An entry is not optional.
+// @ts-expect-error An entry is required.
 server.fork()
 // @ts-expect-error Arguments are strings.
 server.fork('./worker.js', { args: [5] })
@@ -75,9 +75,9 @@ expectTypeOf(pool.resize).parameters.toEqualTypeOf<[size: number]>()
 expectTypeOf(pool.resize(8)).toEqualTypeOf<Promise<void>>()
 expectTypeOf(pool.close()).toEqualTypeOf<Promise<void>>()
 expectTypeOf(pool.workers).toEqualTypeOf<readonly ProcessHandle[]>()
-// @ts-expect-error How many there are is changed by resize().
+// @ts-expect-error The size is changed by resize().
 pool.size = 5
-// @ts-expect-error And the list is not for writing.
+// @ts-expect-error The list is read-only.
 pool.workers.pop()
 
 declare const worker: ProcessHandle
@@ -92,7 +92,7 @@ expectTypeOf(worker.process).toEqualTypeOf<ChildProcess>()
 
 expectTypeOf(server.share).parameters.toEqualTypeOf<[path: string, options?: ShareOptions | undefined]>()
 expectTypeOf(server.share('/run/app.ctl', { mode: 0o660, allow: { gids: [33] } })).toEqualTypeOf<Promise<Share>>()
-// @ts-expect-error Users go by number.
+// @ts-expect-error Users are given by their number.
 server.share('/run/app.ctl', { allow: { uids: ['www-data'] } })
 // @ts-expect-error A mode is a number.
 server.share('/run/app.ctl', { mode: '600' })
@@ -143,13 +143,13 @@ server.once('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>())
 server.on('close', (...args) => expectTypeOf(args).toEqualTypeOf<[]>())
 
 expectTypeOf<ForkOptions['signal']>().toEqualTypeOf<AbortSignal | undefined>()
-// @ts-expect-error A pool would restart what `timeout` ends.
+// @ts-expect-error A pool would restart a worker that `timeout` ends.
 server.fork('./worker.js', { timeout: 5000 })
-// @ts-expect-error It is `workers`.
+// @ts-expect-error The option is `workers`.
 server.fork('./worker.js', { worker: 4 })
-// @ts-expect-error Kernels do not know who is busy.
+// @ts-expect-error The kernel would not know which worker is busy.
 void server.listen({ port: 80, reusePort: true })
-// @ts-expect-error A promise needs no callback.
+// @ts-expect-error listen() returns a promise and takes no callback.
 void server.listen(80, '127.0.0.1', () => {})
 
 expectTypeOf(isWorker).toEqualTypeOf<boolean>()
