@@ -54,7 +54,7 @@ test.serial('connections that wait longer than queueTimeout are reset, counted a
   )
   for (const { reason, waited, localPort } of shed) {
     t.deepEqual({ reason, localPort }, { reason: 'timeout', localPort: port })
-    t.true(waited >= 100 && waited < 2000, `${waited} ms`)
+    t.true(waited >= 100 && waited < 60_000, `${waited} ms`)
   }
   t.is(server.stats().shed, 10)
   t.is(server.stats().queued, 0)

@@ -9,10 +9,7 @@ import { within } from '../helpers/within.js'
 linuxTest(
   'connections that a killed worker had received but not taken are answered once by other workers',
   async (t) => {
-    const { server, pool, reports, port } = await serve(t, 'block-when-told', {
-      restart: false,
-      env: { ...process.env, BLOCK: '60000' },
-    })
+    const { server, pool, reports, port } = await serve(t, 'block-when-told', { restart: false })
     const [victim] = pool.workers
     victim?.process.send('block')
     await reports.next('blocked')

@@ -1,13 +1,15 @@
 import { ask, call } from '../helpers/caller.js'
 import { linuxTest } from '../helpers/conditional-test.js'
 import { forkFixture, serve } from '../helpers/served.js'
+import { blocking } from '../helpers/unblock.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
 linuxTest('connections that a leaving worker has not taken go to other workers', async (t) => {
+  const { env, unblock } = blocking(t)
   const { server, pool, reports, port } = await serve(t, 'block-when-told', {
     restart: false,
-    env: { ...process.env, BLOCK: '1500' },
+    env: { ...process.env, ...env },
   })
   const [leaver] = pool.workers
   // A client that has sent nothing yet keeps the worker from exiting.
@@ -17,6 +19,7 @@ linuxTest('connections that a leaving worker has not taken go to other workers',
   await reports.next('blocked')
   const answers = Array.from({ length: CLIENTS }, (_, index) => ask(port, `token-${index}\n`))
   await until(() => server.stats().accepted === 1 + CLIENTS && server.stats().queued === 0)
+  unblock()
   const { pid, taken } = await reports.next('unblocked')
   t.is(pid, leaver?.pid ?? 0)
   t.is(taken, 1)

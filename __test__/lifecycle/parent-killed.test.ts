@@ -5,6 +5,7 @@ import { startParent } from '../helpers/parent.js'
 import { isRunning } from '../helpers/processes.js'
 import { run } from '../helpers/program.js'
 import { stop } from '../helpers/stop.js'
+import { blocking } from '../helpers/unblock.js'
 import { until } from '../helpers/until.js'
 
 linuxTest('workers of a killed parent finish their answers, close and exit', async (t) => {
@@ -23,7 +24,8 @@ linuxTest('workers of a killed parent finish their answers, close and exit', asy
 })
 
 linuxTest('a worker of a killed parent answers the connections that it had received but not taken', async (t) => {
-  const parent = await startParent(t, { fixture: 'answer-in-halves', env: { DELAY: '1500' } })
+  const { env, unblock } = blocking(t)
+  const parent = await startParent(t, { fixture: 'answer-in-halves', env: { ...env, DELAY: '50' } })
   const [worker = 0] = parent.workers
   const blocker = call(t, parent.port).say('block\n')
   await blocker.heard('first half')
@@ -32,6 +34,8 @@ linuxTest('a worker of a killed parent answers the connections that it had recei
   const { queued, handedOff } = await parent.stats()
   t.deepEqual({ queued, handedOff }, { queued: 0, handedOff: 1 })
   parent.program.process.kill('SIGKILL')
+  await parent.program.exit()
+  unblock()
   for (const [index, caller] of callers.entries()) {
     t.is(await caller.answer(), `first half, second half of line ${index}`)
   }
@@ -44,7 +48,8 @@ linuxTest('a worker of a killed parent answers the connections that it had recei
 linuxTest(
   'a worker that is far behind when its parent is killed answers everything it was sent and exits',
   async (t) => {
-    const parent = await startParent(t, { fixture: 'block-at-second', env: { BLOCK: '300' } })
+    const { env, unblock } = blocking(t)
+    const parent = await startParent(t, { fixture: 'block-at-second', env })
     const [worker = 0] = parent.workers
     await call(t, parent.port).say('warm\n').answer()
     await stop(t, worker)
@@ -57,6 +62,8 @@ linuxTest(
     process.kill(worker, 'SIGCONT')
     await until(() => parent.program.lines.includes('blocked'))
     parent.program.process.kill('SIGKILL')
+    await parent.program.exit()
+    unblock()
     for (const [index, caller] of callers.entries()) t.is(await caller.answer(), `${worker} token-${index}\n`)
     await until(() => !isRunning(worker))
   },
@@ -66,7 +73,8 @@ linuxTest('idle workers exit at once when the parent is killed', async (t) => {
   const parent = await startParent(t, { fixture: 'answer-in-halves', workers: 2, env: { DELAY: '0' } })
   const killed = performance.now()
   parent.program.process.kill('SIGKILL')
-  await until(() => parent.workers.every((pid) => !isRunning(pid)), { timeout: 5000 })
+  // Less than drainTimeout.
+  await until(() => parent.workers.every((pid) => !isRunning(pid)), { timeout: 20_000 })
   t.log(`gone after ${(performance.now() - killed).toFixed(0)} ms`)
   await until(() => parent.program.lines.filter((line) => line.startsWith('close')).length === 2)
   t.pass()

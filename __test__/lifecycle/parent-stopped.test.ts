@@ -18,7 +18,8 @@ linuxTest('workers continue while their parent is stopped, and no connection is 
   // The worker sends more than the channel holds: 278 messages (unix(7), measured).
   callers[0]?.say('release\n')
   const longest = (await Promise.all(callers.map((caller) => caller.answer()))).map(Number)
-  t.true(Math.max(...longest) < 1000, `the event loop stood still for ${Math.max(...longest)} ms`)
+  // A worker that waited for the full channel would do so until the parent continues.
+  t.true(Math.max(...longest) < 20_000, `the event loop stood still for ${Math.max(...longest)} ms`)
   t.true(threads(worker) <= before + 1, `${threads(worker)} threads instead of ${before}`)
   t.true(isStopped(parent.pid))
 

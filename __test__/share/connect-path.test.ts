@@ -126,10 +126,10 @@ test('a served HTTP server ends idle connections of a closed server and keeps co
   const text = `from ${member.process.pid}`
   t.is(await member.line(), 'joined')
   t.like(await get(port), { text, connection: 'keep-alive' })
-  const closed = performance.now()
+  const closing = performance.now()
   // The connection is idle and has a keepAliveTimeout of a minute.
   await server.close()
-  t.true(performance.now() - closed < 10_000)
+  t.true(performance.now() - closing < 50_000)
   const next = await shareAt(t, path)
   t.is(await member.line(), 'joined')
   t.like(await get(next.port), { text, connection: 'keep-alive', isReused: false })

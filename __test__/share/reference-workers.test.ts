@@ -98,7 +98,7 @@ test.serial('a worker that gets SIGTERM finishes its connections and exits, and 
   }
   await load.stop()
   t.deepEqual([load.wrong, load.lost], [[], []])
-  t.is(server.stats().leases, 0)
+  await until(() => server.stats().leases === 0)
 })
 
 test.serial('workers in every language exit when the server closes', async (t) => {

@@ -61,10 +61,7 @@ test('connections that a retired worker does not finish by drainTimeout are cut 
 
 test('a worker that does not exit gets SIGTERM after drainTimeout, and SIGKILL after killTimeout', async (t) => {
   const options = { drainTimeout: 100, killTimeout: 1000 }
-  const { server, pool, reports, port } = await serve(t, 'block-when-told', {
-    ...options,
-    env: { ...process.env, BLOCK: '60000' },
-  })
+  const { server, pool, reports, port } = await serve(t, 'block-when-told', options)
   const exits: unknown[] = []
   server.on('exit', (_worker, code, signal) => exits.push(code ?? signal))
   const caller = call(t, port)

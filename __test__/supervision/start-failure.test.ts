@@ -78,7 +78,7 @@ onLinux('fork() throws the errors of child_process.fork() and leaks no channel',
 })
 
 test('closing a pool before its workers have connected rejects pool.ready and ends the workers', async (t) => {
-  const server = startServer(t, { killTimeout: 100 })
+  const server = startServer(t, { killTimeout: 1000 })
   const { pool } = forkFixture(server, 'never-connect', { workers: 2 })
   const [worker] = pool.workers
   const ready = t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_CLOSED' })
