@@ -12,8 +12,6 @@ use crate::ids::ChannelId;
 pub struct Counts {
     /// Connections that entered the queue.
     pub accepted: u64,
-    /// Acks.
-    pub handed_off: u64,
     /// Times that a connection went back to the queue.
     pub requeued: u64,
     /// Connections that a worker had taken and handed back.
@@ -24,14 +22,14 @@ pub struct Counts {
     pub max_queued: u64,
 }
 
-/// How a channel stands.
+/// The counters of one channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChannelCounters {
-    /// Leases that its worker holds.
+    /// Leases that the worker holds.
     pub leases: u32,
-    /// Its acks.
-    pub handed_off: u64,
-    /// What it has handed back of these.
+    /// Connections that the worker has taken.
+    pub taken: u64,
+    /// Connections that the worker has taken and handed back.
     pub handed_back: u64,
 }
 
@@ -66,24 +64,24 @@ pub struct Stats {
 #[derive(Debug, Default)]
 struct Channels {
     open: BTreeMap<ChannelId, Arc<ChannelStats>>,
-    handed_off_before: u64,
+    taken_before: u64,
 }
 
 /// What is counted of one channel.
 #[derive(Debug, Default)]
 pub struct ChannelStats {
     leases: AtomicU32,
-    handed_off: AtomicU64,
+    taken: AtomicU64,
     handed_back: AtomicU64,
     page: OnceLock<Arc<dyn LiveCounters>>,
 }
 
 impl ChannelStats {
     /// What the dispatcher knows.
-    pub fn publish(&self, standing: ChannelCounters) {
-        self.leases.store(standing.leases, Relaxed);
-        self.handed_off.store(standing.handed_off, Relaxed);
-        self.handed_back.store(standing.handed_back, Relaxed);
+    pub fn publish(&self, counters: ChannelCounters) {
+        self.leases.store(counters.leases, Relaxed);
+        self.taken.store(counters.taken, Relaxed);
+        self.handed_back.store(counters.handed_back, Relaxed);
     }
 
     /// The page on which the worker itself counts, as the dispatcher looks only when it has a reason.
@@ -100,7 +98,7 @@ impl ChannelStats {
             Some(page) => {
                 let ended = page.ended();
                 let over = ended.saturating_add(self.handed_back.load(Relaxed));
-                self.handed_off().saturating_sub(over)
+                self.taken().saturating_sub(over)
             }
             None => self.leases.load(Relaxed).into(),
         }
@@ -108,8 +106,8 @@ impl ChannelStats {
 
     /// Connections taken so far.
     #[must_use]
-    pub fn handed_off(&self) -> u64 {
-        let seen = self.handed_off.load(Relaxed);
+    pub fn taken(&self) -> u64 {
+        let seen = self.taken.load(Relaxed);
         // What the dispatcher has not looked at is counted by the worker, who might lie: no more than a few windows.
         self.page
             .get()
@@ -206,12 +204,12 @@ impl Stats {
         stats
     }
 
-    /// Forgets a channel and adds `handed_off`, the handoffs that the dispatcher has seen, to the total. The worker's own
+    /// Forgets a channel and adds `taken`, the acks that the dispatcher has seen, to the total. The worker's own
     /// counter adds nothing here: a worker that lies and joins again and again would inflate the total each time.
-    pub fn close_channel(&self, channel: ChannelId, handed_off: u64) {
+    pub fn close_channel(&self, channel: ChannelId, taken: u64) {
         let mut channels = self.channels();
         if channels.open.remove(&channel).is_some() {
-            channels.handed_off_before += handed_off;
+            channels.taken_before += taken;
         }
     }
 
@@ -227,7 +225,7 @@ impl Stats {
         let channels = self.channels();
         let open = channels.open.values();
         let leases = open.clone().map(|channel| channel.leases()).sum();
-        let handed_off = channels.handed_off_before + open.map(|channel| channel.handed_off()).sum::<u64>();
+        let handed_off = channels.taken_before + open.map(|channel| channel.taken()).sum::<u64>();
         drop(channels);
         Snapshot {
             accepted: self.accepted.load(Relaxed),

@@ -96,7 +96,7 @@ impl From<CoreNotice> for Notice {
                 channel,
                 reason,
                 leases,
-                handed_off,
+                taken,
             } => {
                 let (word, message) = end_parts(&reason);
                 Self {
@@ -105,7 +105,7 @@ impl From<CoreNotice> for Notice {
                     reason: Some(word.to_owned()),
                     message,
                     leases: Some(leases),
-                    handed_off: Some(count(handed_off)),
+                    handed_off: Some(count(taken)),
                     ..none
                 }
             }

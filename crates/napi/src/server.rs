@@ -251,7 +251,7 @@ impl NativeServer {
         let stats = self.server.channel_stats(channel)?;
         Some(ChannelStats {
             leases: count(stats.leases()),
-            handed_off: count(stats.handed_off()),
+            handed_off: count(stats.taken()),
             beats: count(stats.beats()),
         })
     }

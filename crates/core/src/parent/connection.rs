@@ -1,6 +1,5 @@
 //! One accepted connection: moved by value through the pipeline, closed by its drop.
 
-use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -24,11 +23,20 @@ pub struct Connection {
     remote: Option<SocketAddr>,
     local_port: u16,
     accepted_at: Instant,
-    slot: Option<Permit>,
+    permit: Option<Permit>,
     reissued: bool,
+    /// Boxed, because few connections have one and every connection is moved several times. Moves of more than 128 bytes are calls
+    /// of memcpy(3), which made a tenth of the instructions of a handoff.
+    history: Option<Box<History>>,
+}
+
+/// What is known of a connection that a worker of another user has had, or that a worker has handed back.
+#[derive(Debug, Default)]
+struct History {
     hand_back: Option<HandBack>,
-    times_given: u32,
-    identity: OnceCell<u64>,
+    times_handed_back: u32,
+    /// SO_COOKIE, see [`Metadata`].
+    identity: Option<u64>,
 }
 
 /// What is remembered of a connection that a worker has taken, for it may hand it back.
@@ -38,7 +46,7 @@ pub struct Metadata {
     remote: Option<SocketAddr>,
     local_port: u16,
     accepted_at: Instant,
-    times_given: u32,
+    times_handed_back: u32,
     /// SO_COOKIE, which the kernel gives to one socket only; `None` where it is not read.
     identity: Option<u64>,
 }
@@ -114,7 +122,7 @@ fn is_named(name: &UnixAddr) -> bool {
 }
 
 impl Connection {
-    /// A connection that has just been accepted. `local_port` is 0 for a Unix socket; `slot` is its place in the queue.
+    /// A connection that has just been accepted. `local_port` is 0 for a Unix socket.
     #[must_use]
     pub fn new(
         id: ConnectionId,
@@ -122,7 +130,7 @@ impl Connection {
         remote: Option<SocketAddr>,
         local_port: u16,
         accepted_at: Instant,
-        slot: Permit,
+        permit: Permit,
     ) -> Self {
         Self {
             id,
@@ -130,11 +138,9 @@ impl Connection {
             remote,
             local_port,
             accepted_at,
-            slot: Some(slot),
+            permit: Some(permit),
             reissued: false,
-            hand_back: None,
-            times_given: 0,
-            identity: OnceCell::new(),
+            history: None,
         }
     }
 
@@ -158,19 +164,20 @@ impl Connection {
             remote,
             local_port: past.local_port,
             accepted_at: past.accepted_at,
-            slot: None,
+            permit: None,
             reissued: true,
-            hand_back: None,
-            times_given: past.times_given,
-            identity: OnceCell::new(),
+            history: Some(Box::new(History {
+                times_handed_back: past.times_handed_back,
+                ..History::default()
+            })),
         }
     }
 
     /// Remembers which socket it is, so that nothing else is taken back for it.
-    pub fn identify(&self) {
-        if let (None, Some(inode)) = (self.identity.get(), identity(self.fd.as_fd())) {
-            // It is empty.
-            let _ = self.identity.set(inode);
+    pub fn identify(&mut self) {
+        if self.history.as_ref().is_none_or(|history| history.identity.is_none()) {
+            let identity = identity(self.fd.as_fd());
+            self.history.get_or_insert_default().identity = identity;
         }
     }
 
@@ -255,7 +262,7 @@ impl Waiting for Connection {
     }
 
     fn leave_queue(&mut self) {
-        self.slot = None;
+        self.permit = None;
     }
 
     fn mark_reissued(&mut self) {
@@ -268,21 +275,22 @@ impl Waiting for Connection {
             remote: self.remote,
             local_port: self.local_port,
             accepted_at: self.accepted_at,
-            times_given: self.times_given,
-            identity: self.identity.get().copied(),
+            times_handed_back: self.history.as_ref().map_or(0, |history| history.times_handed_back),
+            identity: self.history.as_ref().and_then(|history| history.identity),
         }
     }
 
     fn hand_back(&self) -> Option<HandBack> {
-        self.hand_back
+        self.history.as_ref()?.hand_back
     }
 
     fn handed_back(&mut self, by: ChannelId, at: Instant) {
-        self.times_given = self.times_given.saturating_add(1);
-        self.hand_back = Some(HandBack {
+        let history = self.history.get_or_insert_default();
+        history.times_handed_back = history.times_handed_back.saturating_add(1);
+        history.hand_back = Some(HandBack {
             channel: by,
             at,
-            times: self.times_given,
+            times: history.times_handed_back,
         });
     }
 }

@@ -59,8 +59,8 @@ pub enum Notice {
         reason: EndReason,
         /// Leases that its worker held then: what they are worth to their clients now is the worker's own end to tell.
         leases: u32,
-        /// Connections that it had taken.
-        handed_off: u64,
+        /// Connections that its worker had taken.
+        taken: u64,
     },
     /// A connection that no worker had was reset.
     Shed {

@@ -164,28 +164,24 @@ impl<C: Waiting> Queue<C> {
         self.length += 1;
     }
 
-    /// Returns the FIFO whose head has the lowest id among the heads that are `served`.
-    pub fn first(&self, mut served: impl FnMut(&C) -> bool) -> Option<FifoKey> {
-        let mut first: Option<(ConnectionId, FifoKey)> = None;
+    /// Returns the FIFO whose head has the lowest id among those for which `find` finds something, with what it finds.
+    pub fn find_first<T>(&self, mut find: impl FnMut(&C) -> Option<T>) -> Option<(FifoKey, T)> {
+        let mut first: Option<(ConnectionId, FifoKey, T)> = None;
         for fifo in &self.fifos {
             let Some(head) = fifo.waiting.front() else {
                 continue;
             };
-            if first.is_none_or(|(id, _)| head.id() < id) && served(head) {
-                first = Some((head.id(), fifo.key));
+            if first.as_ref().is_none_or(|(id, ..)| head.id() < *id)
+                && let Some(found) = find(head)
+            {
+                first = Some((head.id(), fifo.key, found));
             }
         }
-        first.map(|(_, key)| key)
-    }
-
-    /// Returns the head of a FIFO.
-    #[must_use]
-    pub fn head(&self, key: FifoKey) -> Option<&C> {
-        self.fifos.iter().find(|fifo| fifo.key == key)?.waiting.front()
+        first.map(|(_, key, found)| (key, found))
     }
 
     /// Returns the heads of the FIFOs of handed-back connections.
-    pub fn given_back(&self) -> impl Iterator<Item = &C> {
+    pub fn handed_back(&self) -> impl Iterator<Item = &C> {
         let fifos = self.fifos.iter().filter(|fifo| fifo.key.hand_back.is_some());
         fifos.filter_map(|fifo| fifo.waiting.front())
     }

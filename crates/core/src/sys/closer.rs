@@ -21,8 +21,16 @@ use super::socket::disconnect;
 pub struct ForeignFd {
     /// `None` only while it is dropped or given away.
     fd: Option<OwnedFd>,
-    /// `None` for a descriptor that is closed where it is dropped.
-    closer: Option<&'static Closer>,
+    closed_by: ClosedBy,
+}
+
+/// Which thread closes a descriptor. One byte, because an accepted connection is moved several times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClosedBy {
+    /// The thread that drops the descriptor.
+    Dropper,
+    Connections,
+    Others,
 }
 
 /// Threads that close, as many as there are closes that sleep and one more, up to [`MAX_THREADS`].
@@ -71,7 +79,7 @@ impl ForeignFd {
     pub fn own(fd: OwnedFd) -> Self {
         Self {
             fd: Some(fd),
-            closer: None,
+            closed_by: ClosedBy::Dropper,
         }
     }
 
@@ -80,7 +88,7 @@ impl ForeignFd {
     pub fn connection(fd: OwnedFd) -> Self {
         Self {
             fd: Some(fd),
-            closer: Some(&CONNECTIONS),
+            closed_by: ClosedBy::Connections,
         }
     }
 
@@ -97,9 +105,10 @@ impl ForeignFd {
     }
 
     fn close(&self, fd: OwnedFd, manner: Manner) {
-        match self.closer {
-            Some(closer) => closer.close(fd, manner),
-            None => close_now(fd, manner),
+        match self.closed_by {
+            ClosedBy::Dropper => close_now(fd, manner),
+            ClosedBy::Connections => CONNECTIONS.close(fd, manner),
+            ClosedBy::Others => OTHERS.close(fd, manner),
         }
     }
 
@@ -116,7 +125,7 @@ impl From<OwnedFd> for ForeignFd {
     fn from(fd: OwnedFd) -> Self {
         Self {
             fd: Some(fd),
-            closer: Some(&OTHERS),
+            closed_by: ClosedBy::Others,
         }
     }
 }

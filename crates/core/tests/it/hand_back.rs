@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use socketserver_core::channel::scoreboard::Claim;
-use socketserver_core::parent::dispatcher::rules::ledger::NOT_AGAIN;
+use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
 use socketserver_core::parent::notice::EndReason;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::FrameError;

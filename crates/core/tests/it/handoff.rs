@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use socketserver_core::parent::dispatcher::rules::ledger::REST;
+use socketserver_core::parent::dispatcher::rules::requeue::EXHAUSTED_PAUSE;
 use socketserver_core::parent::notice::EndReason;
 use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
 use socketserver_core::worker::{End, Phase};
@@ -340,7 +340,7 @@ fn leases_and_handoffs_are_counted_for_each_channel() {
     worker.done(2);
     world.stats("one lease is left", |stats| stats.leases == 1 && stats.handed_off == 3);
     let stats = world.server.channel_stats(worker.channel).unwrap();
-    assert_eq!((stats.leases(), stats.handed_off()), (1, 3));
+    assert_eq!((stats.leases(), stats.taken()), (1, 3));
     let channel = worker.channel;
     drop(worker);
     world.end_of(channel);
@@ -350,7 +350,7 @@ fn leases_and_handoffs_are_counted_for_each_channel() {
 #[test]
 fn a_server_that_is_slow_still_wakes_for_a_worker_that_has_rested() {
     // More time passes between two looks at the clock than a worker without descriptors rests.
-    let world = World::on(Faulty::default().slow(REST * 3 / 2), &queue_of(64));
+    let world = World::on(Faulty::default().slow(EXHAUSTED_PAUSE * 3 / 2), &queue_of(64));
     let client = client(world.listen());
     let mut peer = world.peer().join();
     let (head, fd) = peer.one();

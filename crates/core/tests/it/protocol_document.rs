@@ -5,7 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
-use socketserver_core::parent::dispatcher::rules::ledger::{ANSWER_WITHIN, NOT_AGAIN};
+use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
+use socketserver_core::parent::dispatcher::rules::timeouts::ANSWER_WITHIN;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{MAX_FRAME, OLDEST_VERSION, RETURNS_SINCE, VERSION};
 use socketserver_core::protocol::limits::MAX_RECORDS;

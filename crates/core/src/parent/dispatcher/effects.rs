@@ -1,4 +1,4 @@
-//! Performs what the rules decide: sends, releases, resets and tells.
+//! Performs the actions of the rules: sends, releases, resets and reports.
 
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -6,28 +6,30 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use crate::channel::scoreboard::NO_SLOT;
-use crate::ids::ChannelId;
-use crate::ids::ConnectionId;
+use crate::ids::{ChannelId, ConnectionId};
 use crate::parent::connection::Connection;
 use crate::parent::dispatcher::Dispatcher;
 use crate::parent::dispatcher::message::{Action, Event, SendFailure};
+use crate::parent::dispatcher::rules::channel::Channel;
 use crate::parent::notice::{EndReason, Notice, Step};
 use crate::parent::queue::Waiting;
-use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
-use crate::protocol::records::CloseReason;
 use crate::sys::Sys;
 
 impl<S: Sys> Dispatcher<S> {
-    /// Does what the rules call for, and again if some of it failed, until nothing is left.
+    /// Lets the rules advance and performs their actions, until there are none.
     pub(super) fn perform(&mut self, now: Instant) {
+        let mut actions = Vec::new();
         loop {
-            self.again = false;
+            self.advance_again = false;
             self.state.advance(now, &mut self.actions);
-            for action in std::mem::take(&mut self.actions) {
+            std::mem::swap(&mut actions, &mut self.actions);
+            for action in actions.drain(..) {
                 self.perform_one(action, now);
             }
-            if !self.again && self.actions.is_empty() {
+            if !self.advance_again && self.actions.is_empty() {
+                // Keeps the buffer that has grown.
+                self.actions = actions;
                 return;
             }
         }
@@ -40,10 +42,11 @@ impl<S: Sys> Dispatcher<S> {
             Action::Cancelled(channel, credit) => self.tell(channel, |frames| frames.cancelled([credit])),
             Action::Release(channel, connection, waited) => {
                 self.stats.waited(waited);
-                self.step(connection.id(), Step::Taken, None);
-                let line = self.channels.get(channel);
+                self.report_step(connection.id(), Step::Taken, None);
+                let channel = self.state.channels.get(channel);
                 // A worker that the server started and that maps the scoreboard is Node, which cannot set SO_LINGER with a time.
-                let is_ours = line.is_some_and(|line| line.scoreboard.is_some() && !line.writer.is_of_joined());
+                let is_ours =
+                    channel.is_some_and(|channel| channel.io.scoreboard.is_some() && !channel.io.writer.is_of_joined());
                 connection.release(is_ours);
             }
             Action::Shed(connection, reason) => {
@@ -56,81 +59,84 @@ impl<S: Sys> Dispatcher<S> {
                 });
                 connection.reset();
             }
-            Action::OutOfDescriptors(channel) => self.outbox.push(Notice::WorkerLimit { channel }),
-            Action::Unanswered(channel) => {
-                let reason = EndReason::Protocol(ProtocolError::Unanswered);
-                self.finish(channel, reason, Some(CloseReason::Protocol), now);
-            }
-            Action::TakesNothing(channel) => {
-                let reason = EndReason::Protocol(ProtocolError::TakesNothing);
-                self.finish(channel, reason, Some(CloseReason::Protocol), now);
-            }
-            Action::AskWhetherRead(channel) => {
-                let line = self.channels.get(channel);
-                if line.is_some_and(|line| line.writer.is_all_read(&self.sys)) {
-                    let _ = self.state.apply(Event::Read(channel), now, &mut self.actions);
-                    self.again = true;
+            Action::ReportNoDescriptors(channel) => self.outbox.push(Notice::WorkerLimit { channel }),
+            Action::Close(channel, reason) => self.shut(channel, Some(reason), now),
+            Action::CheckRead(channel) => {
+                let open = self.state.channels.get(channel);
+                if open.is_some_and(|open| open.io.writer.is_all_read(&self.sys)) {
+                    self.state.apply(Event::AllRead(channel), now, &mut self.actions);
+                    self.advance_again = true;
                 }
             }
-            Action::Drained => self.outbox.push(Notice::Drained),
+            Action::ReportDrained => self.outbox.push(Notice::Drained),
         }
     }
 
-    /// Sends connections to a worker; those that cannot be sent go back.
+    /// Sends the connections that were added last to a channel's connections in flight. Connections that cannot be sent return
+    /// to the queue.
     fn hand_off(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
-        let Some(line) = self.channels.get_mut(channel) else {
+        let Some(open) = self.state.channels.get_mut(channel) else {
             return;
         };
+        let Channel { io, in_flight, .. } = open;
         let (mut heads, mut descriptors) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
-        for &id in &ids {
-            let Some((connection, lane)) = self.state.in_flight(channel, id) else {
-                continue;
-            };
-            let slot = line
+        let first = in_flight.len().saturating_sub(ids.len());
+        if io.writer.is_of_joined() {
+            in_flight.range_mut(first..).for_each(|sent| sent.connection.identify());
+        }
+        for sent in in_flight.range(first..) {
+            let connection = &sent.connection;
+            debug_assert!(
+                ids.contains(&connection.id()),
+                "the connections in flight were added last"
+            );
+            let slot = io
                 .scoreboard
                 .as_mut()
-                .map_or(Some(NO_SLOT), |scoreboard| scoreboard.offer(id, now));
+                .map_or(Some(NO_SLOT), |scoreboard| scoreboard.offer(connection.id(), now));
             let Some(slot) = slot else { continue };
-            if line.writer.is_of_joined() {
-                connection.identify();
-            }
-            heads.push(connection.head(lane, slot, now));
+            heads.push(connection.head(sent.lane, slot, now));
             descriptors.push(connection.as_fd());
         }
         self.frames.clear();
         self.frames.connection(heads);
-        let sent = line.writer.hand_off(&self.sys, self.frames.bytes(), &descriptors);
-        let trouble = match sent {
-            Ok(()) => return ids.iter().for_each(|&id| self.step(id, Step::HandedOff, Some(channel))),
+        let failure = match io.writer.hand_off(&self.sys, self.frames.bytes(), &descriptors) {
+            Ok(()) => return self.report_handoffs(channel, &ids),
             Err(Errno::EAGAIN) => SendFailure::Full,
-            // Of a kernel that is short of memory nobody says when that is over, as a socket does that has room again.
+            // Like ETOOMANYREFS, a shortage of kernel memory ends without an event.
             Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => SendFailure::TooManyInFlight,
-            Err(_) => return self.finish(channel, EndReason::Lost, None, now),
+            Err(_) => return self.close(channel, EndReason::Lost, None, now),
         };
-        if let Some(scoreboard) = self.scoreboard(channel) {
+        if let Some(scoreboard) = &mut io.scoreboard {
             scoreboard.take_back(&ids);
         }
-        let _ = self
-            .state
-            .apply(Event::NotSent(channel, ids, trouble), now, &mut self.actions);
-        self.again = true;
+        let event = Event::NotSent(channel, ids, failure);
+        self.state.apply(event, now, &mut self.actions);
+        self.advance_again = true;
     }
 
-    pub(super) fn step(&mut self, id: ConnectionId, step: Step, channel: Option<ChannelId>) {
-        if self.tells_steps {
+    fn report_handoffs(&mut self, channel: ChannelId, ids: &[ConnectionId]) {
+        for &id in ids {
+            self.report_step(id, Step::HandedOff, Some(channel));
+        }
+    }
+
+    pub(super) fn report_step(&mut self, id: ConnectionId, step: Step, channel: Option<ChannelId>) {
+        if self.reports_steps {
             self.outbox.push(Notice::Step { id, step, channel });
         }
     }
 
-    /// Sends what carries no connection; a worker that does not read it ends.
+    /// Sends frames without descriptors to a welcomed worker. A channel whose worker does not read them is closed.
     pub(super) fn tell(&mut self, channel: ChannelId, write: impl FnOnce(&mut Encoder)) {
-        let Some(line) = self.channels.get_mut(channel).filter(|line| line.greeted) else {
+        let open = self.state.channels.get_mut(channel);
+        let Some(open) = open.filter(|open| open.lifecycle.is_welcomed()) else {
             return;
         };
         self.frames.clear();
         write(&mut self.frames);
-        if line.writer.tell(&self.sys, self.frames.bytes()).is_err() {
-            self.finish(channel, EndReason::Lost, None, self.sys.now());
+        if open.io.writer.tell(&self.sys, self.frames.bytes()).is_err() {
+            self.close(channel, EndReason::Lost, None, self.sys.now());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the dispatcher is told, what its rules are told, and what the rules call for.
+//! The dispatcher's vocabulary: the messages in its inbox, the events that its rules receive, and the actions that its rules
+//! return.
 
 use std::time::Duration;
 
@@ -9,79 +10,84 @@ use crate::parent::connection::Connection;
 use crate::parent::dispatcher::io::writer::ChannelWriter;
 use crate::parent::notice::ShedReason;
 use crate::protocol::ProtocolError;
-use crate::protocol::records::{Credit, Hello, Refusal};
+use crate::protocol::records::{CloseReason, Credit, Hello, Refusal};
 use crate::sys::ForeignFd;
 
-/// What the dispatcher is told.
+/// A message in the dispatcher's inbox.
 #[derive(Debug)]
 pub enum Message {
-    /// Something that the rules know.
+    /// An event that the rules handle without the help of the driver.
     Event(Event<Connection>),
     /// A new channel, with the task that reads it.
     Open(ChannelId, Box<ChannelWriter>, AbortHandle),
-    /// A worker introduces itself.
+    /// A worker has sent HELLO.
     Hello(ChannelId, Hello),
-    /// A worker has news on its scoreboard.
+    /// A worker has written to its scoreboard.
     Nudge(ChannelId),
-    /// A worker returns a connection; without its descriptor if that did not arrive.
-    Returned(ChannelId, ConnectionId, Option<ForeignFd>),
-    /// A worker's frames, all of one read.
-    Frames(ChannelId, Vec<Event<Connection>>),
-    /// What reads a channel has panicked.
+    /// A worker hands a connection back. The descriptor is missing if it did not arrive.
+    HandBack(ChannelId, ConnectionId, Option<ForeignFd>),
+    /// The other frames of a worker, all from one read.
+    Frames(ChannelId, Vec<WorkerEvent<Connection>>),
+    /// The task that reads a channel has panicked.
     Panicked(String),
-    /// A channel's stream has ended.
+    /// The stream of a channel has ended.
     End(ChannelId, Result<(), ProtocolError>),
-    /// A channel's socket has room again.
+    /// The socket of a channel has room again.
     Writable(ChannelId),
-    /// The owner wants a worker to finish and leave.
+    /// The owner retires a worker.
     Retire(ChannelId),
-    /// The owner wants a channel to end now.
+    /// The owner closes a channel at once.
     Dismiss(ChannelId),
-    /// The owner wants everything to end now. Nothing is accepted any more.
+    /// The owner ends the server at once. Nothing is accepted any more.
     Destroy,
 }
 
-/// What has happened.
+/// An event in the server. None of these can be wrong.
 #[derive(Debug)]
 pub enum Event<C> {
-    /// The acceptor has accepted one.
+    /// The acceptor has accepted a connection.
     Accepted(C),
-    /// A channel exists; its worker has not said hello yet.
-    Opened(ChannelId),
-    /// Its worker has said hello.
-    Joined(ChannelId),
-    /// A worker grants credit.
-    Credit(ChannelId, Credit),
-    /// A worker takes unused credit back.
-    Cancel(ChannelId, Credit),
-    /// A worker has taken a connection.
-    Acked(ChannelId, ConnectionId),
-    /// A worker gives one back.
-    Refused(ChannelId, Refusal),
-    /// A worker hands back one that it had taken.
-    HandedBack(ChannelId, C),
-    /// Taken back from a worker by the scoreboard, before it was taken.
+    /// The worker of a channel has been welcomed.
+    Welcomed(ChannelId),
+    /// The scoreboard took a connection back before its worker claimed it.
     TakenBack(ChannelId, ConnectionId),
     /// A worker has read everything that was sent to it.
-    Read(ChannelId),
-    /// A worker's event loop turns.
-    Alive(ChannelId),
-    /// So many leases of a worker are over.
-    Ended(ChannelId, u32),
-    /// A worker wants no more, or is to be given no more.
+    AllRead(ChannelId),
+    /// A worker gets no more connections.
     Retired(ChannelId),
-    /// The channel is over: nothing can be sent or received on it any more.
+    /// Nothing can be sent or received on a channel any more.
     Lost(ChannelId),
-    /// A channel's socket has room again.
+    /// The socket of a channel has room again.
     Writable(ChannelId),
-    /// These could not be sent.
+    /// A handoff of these connections failed. Nothing was sent.
     NotSent(ChannelId, Vec<ConnectionId>, SendFailure),
-    /// All listeners are closed and their backlogs empty.
-    ListenersClosed,
-    /// Finish what there is, then say so.
+    /// The server stops accepting, and finishes the queue and the leases.
     Drain,
-    /// Give up what waits.
+    /// All listeners are closed, and their backlogs are empty.
+    ListenersClosed,
+    /// The server sheds everything that waits.
     Destroyed,
+}
+
+/// What a worker tells, by a frame or on its scoreboard. A worker can be wrong: see [`ProtocolError`].
+#[derive(Debug)]
+pub enum WorkerEvent<C> {
+    /// The worker grants credit.
+    Credit(Credit),
+    /// The worker cancels unused credit.
+    Cancel(Credit),
+    /// The worker has taken a connection.
+    Acked(ConnectionId),
+    /// The worker refuses a connection in flight.
+    Refused(Refusal),
+    /// The worker hands back a connection that it had taken.
+    HandedBack(Box<C>),
+    /// The event loop of the worker has turned.
+    Alive,
+    /// This many leases of the worker have ended.
+    Ended(u32),
+    /// The worker leaves: it wants no more connections.
+    Leaves,
 }
 
 /// Why a handoff was not sent.
@@ -89,31 +95,29 @@ pub enum Event<C> {
 pub enum SendFailure {
     /// The socket is full.
     Full,
-    /// ETOOMANYREFS: too many descriptors of this user are under way.
+    /// ETOOMANYREFS: too many descriptors of this user are in flight.
     TooManyInFlight,
 }
 
-/// What is to be done, in this order.
+/// What the rules ask the driver to do, in this order.
 #[derive(Debug)]
 pub enum Action<C> {
-    /// Send these, which are under way from now on, in one frame.
+    /// Send these connections, which are in flight from now on, in one frame.
     HandOff(ChannelId, Vec<ConnectionId>),
-    /// Ask for these back.
+    /// Recall these connections.
     Recall(ChannelId, Vec<ConnectionId>),
-    /// Answer a cancel.
+    /// Answer a cancel with the credit that was left.
     Cancelled(ChannelId, Credit),
-    /// It is this channel's now: close our copy. It had waited so long.
+    /// Close this copy of a connection: the worker has taken it, after the connection had waited this long.
     Release(ChannelId, C, Duration),
-    /// Reset it.
+    /// Reset a connection.
     Shed(C, ShedReason),
-    /// A worker has just run out of descriptors.
-    OutOfDescriptors(ChannelId),
-    /// A worker has left a recall unanswered: end its channel.
-    Unanswered(ChannelId),
-    /// A worker that takes nothing shows life: see whether it has read what was sent, and say [`Event::Read`] if it has.
-    AskWhetherRead(ChannelId),
-    /// A worker has left too much unread although it lives: end its channel.
-    TakesNothing(ChannelId),
-    /// Everything is finished.
-    Drained,
+    /// Report that a worker is out of descriptors.
+    ReportNoDescriptors(ChannelId),
+    /// Close the channel, which is [`Lifecycle::Closing`](super::rules::channel::Lifecycle::Closing) already.
+    Close(ChannelId, CloseReason),
+    /// Find out whether the worker has read everything that was sent; if so, answer with [`Event::AllRead`].
+    CheckRead(ChannelId),
+    /// Report that the drain is complete.
+    ReportDrained,
 }

@@ -1,10 +1,9 @@
-//! Pairs the next connection with a channel that has credit. This is the thin driver around the pure [`state`]: the
-//! one owner of all state, spoken to by a closed set of [`Message`]s.
+//! Pairs the next connection with a channel that has credit. The dispatcher owns all state of the server: [`Message`]s come in,
+//! the pure [`rules`] decide, and the driver in this module performs the [`Action`]s.
 
 mod channel_map;
 mod effects;
 pub mod io;
-mod line;
 pub mod message;
 pub mod rules;
 
@@ -16,10 +15,8 @@ use tokio::sync::mpsc;
 use crate::ids::ChannelId;
 use crate::parent::config::Config;
 use crate::parent::connection::Connection;
-use crate::parent::dispatcher::channel_map::ChannelMap;
-use crate::parent::dispatcher::line::Line;
-use crate::parent::dispatcher::message::Message;
-use crate::parent::dispatcher::message::{Action, Event};
+use crate::parent::dispatcher::io::channel_io::ChannelIo;
+use crate::parent::dispatcher::message::{Action, Event, Message, WorkerEvent};
 use crate::parent::dispatcher::rules::State;
 use crate::parent::notice::{EndReason, Notice, Notices, Step};
 use crate::parent::queue::Waiting;
@@ -32,39 +29,42 @@ use crate::sys::Sys;
 use crate::sys::alarm::Alarm;
 use crate::sys::scheduling::AcceptRate;
 
-/// The driver: performs what the rules decide.
+/// The driver of the rules.
 #[derive(Debug)]
 pub struct Dispatcher<S> {
     sys: S,
-    state: State<Connection>,
-    /// Whether each step of a connection is to be told.
-    tells_steps: bool,
-    channels: ChannelMap<Line>,
+    state: State<Connection, ChannelIo>,
+    /// Whether each step of a connection is reported.
+    reports_steps: bool,
     inbox: mpsc::Receiver<Message>,
     alarm: Alarm,
-    rush: AcceptRate,
+    accept_rate: AcceptRate,
     actions: Vec<Action<Connection>>,
-    events: Vec<Event<Connection>>,
+    /// A buffer for the events of the scoreboards.
+    events: Vec<(ChannelId, WorkerEvent<Connection>)>,
     frames: Encoder,
-    again: bool,
-    /// It ends, by this time at the latest.
+    /// Whether the rules have to advance again in this turn.
+    advance_again: bool,
+    /// When a channel needs the driver's attention next, as of the last turn.
+    io_deadline: Option<Instant>,
+    /// When a server that was destroyed ends, at the latest.
     ends_by: Option<Instant>,
-    /// Told at the end of the turn, when the counters say the same.
+    /// Posted at the end of the turn, after the counters are published.
     outbox: Vec<Notice>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
 }
 
-/// Messages taken in one turn: what comes in a burst is decided together, so that one frame carries several
-/// connections, while a lone one is never delayed.
+/// The limit of messages in one turn. The messages of a burst are decided together, so that one frame carries several
+/// connections; a lone message is never delayed.
 const TURN: usize = 64;
 
-/// How long a server that ends at once waits for the ends of its channels, to know what their workers had taken. On Linux
-/// they are there at once; on macOS when the workers close.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long a destroyed server waits for the ends of its channels, to learn what the workers had taken. On Linux these come at
+/// once, on macOS when the workers close.
+const LAST_FRAMES: Duration = Duration::from_millis(100);
 
 impl<S: Sys> Dispatcher<S> {
-    /// A dispatcher that listens to `inbox`, without channels and connections.
+    /// Creates a dispatcher without channels and connections.
     pub fn new(
         sys: S,
         config: &Config,
@@ -73,19 +73,18 @@ impl<S: Sys> Dispatcher<S> {
         stats: Arc<Stats>,
         notices: Arc<Notices>,
     ) -> Self {
-        let (channels, actions, events, frames) = (ChannelMap::new(), Vec::new(), Vec::new(), Encoder::new());
         Self {
             sys,
             state: State::new(config),
-            tells_steps: config.tells_steps(),
-            channels,
+            reports_steps: config.tells_steps(),
             inbox,
             alarm,
-            rush: AcceptRate::default(),
-            actions,
-            events,
-            frames,
-            again: false,
+            accept_rate: AcceptRate::default(),
+            actions: Vec::new(),
+            events: Vec::new(),
+            frames: Encoder::new(),
+            advance_again: false,
+            io_deadline: None,
             ends_by: None,
             outbox: Vec::new(),
             stats,
@@ -93,12 +92,12 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    /// Works until it is destroyed, or all senders of its inbox are gone.
+    /// Runs until the server is destroyed, or until all senders of the inbox are gone.
     pub async fn run(mut self) {
         let mut turn = Vec::with_capacity(TURN);
         let mut now = self.sys.now();
         loop {
-            // By the time of the last turn: what has become due since then has not been looked at.
+            // By the time of the last turn: nothing has looked at what has become due since.
             let deadline = self.deadline(now);
             tokio::select! {
                 biased;
@@ -106,22 +105,26 @@ impl<S: Sys> Dispatcher<S> {
                 () = self.alarm.wait(deadline) => {}
             }
             now = self.sys.now();
-            // Before the messages: what a worker has written before it sent a frame is true before that frame.
-            self.read_boards(now);
-            self.ask_again(now);
-            for message in turn.drain(..) {
-                self.take(message, now);
+            // Before the messages: what a worker writes to its scoreboard precedes the frames that it sends afterwards.
+            self.read_scoreboards(now);
+            if self.io_deadline.is_some_and(|due| due <= now) {
+                self.request_missed(now);
+                self.shut_overdue(now);
             }
-            self.rush.look(now, &self.sys);
-            self.shut_overdue(now);
+            for message in turn.drain(..) {
+                self.handle(message, now);
+            }
+            self.accept_rate.look(now, &self.sys);
             loop {
                 self.perform(now);
                 if !self.ask_for_news(now) {
                     break;
                 }
-                self.read_boards(now);
+                self.read_scoreboards(now);
             }
-            let is_over = self.ends_by.is_some_and(|by| self.channels.is_empty() || now >= by);
+            let is_over = self
+                .ends_by
+                .is_some_and(|by| self.state.channels.is_empty() || now >= by);
             if is_over {
                 self.give_up(now);
             }
@@ -132,78 +135,54 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    fn deadline(&self, now: Instant) -> Option<Instant> {
-        let looks = self
-            .channels
-            .values()
-            .filter_map(|line| line.scoreboard.as_ref()?.look_at(now));
-        let due = self.state.deadline(now).into_iter().chain(looks);
-        let due = due.chain(self.channels.values().filter_map(|line| line.read_until));
-        let due = due.chain(self.next_to_ask_again()).chain(self.rush.over_at());
-        due.chain(self.ends_by).min()
+    fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        let channels = self.state.channels.values();
+        self.io_deadline = channels.filter_map(|channel| channel.io_deadline(now)).min();
+        let due = self.io_deadline.into_iter().chain(self.state.deadline(now));
+        due.chain(self.accept_rate.over_at()).chain(self.ends_by).min()
     }
 
-    fn take(&mut self, message: Message, now: Instant) {
+    fn handle(&mut self, message: Message, now: Instant) {
         match message {
             Message::Event(event) => {
                 let draining = matches!(event, Event::Drain);
                 if let Event::Accepted(connection) = &event {
-                    self.rush.saw(connection.id(), &self.sys);
-                    self.step(connection.id(), Step::Accepted, None);
+                    self.accept_rate.saw(connection.id(), &self.sys);
+                    self.report_step(connection.id(), Step::Accepted, None);
                 }
-                // Only what a worker says can be wrong, and that comes as `Frames`.
-                let _ = self.state.apply(event, now, &mut self.actions);
+                self.state.apply(event, now, &mut self.actions);
                 if draining {
-                    let all = self.channels.channels();
-                    for channel in all {
+                    for channel in self.state.channels.ids() {
                         self.tell(channel, Encoder::drain);
                     }
                 }
             }
             Message::Open(channel, writer, reader) => {
                 let stats = self.stats.open_channel(channel);
-                self.channels.insert(channel, Line::new(writer, reader, stats));
-                let _ = self.state.apply(Event::Opened(channel), now, &mut self.actions);
+                self.state.open(channel, ChannelIo::new(writer, reader, stats));
             }
-            Message::Hello(channel, hello) => self.greet(channel, hello, now),
+            Message::Hello(channel, hello) => self.welcome(channel, hello, now),
             Message::Nudge(channel) => {
-                if let Some(scoreboard) = self.scoreboard(channel) {
-                    scoreboard.nudged();
-                }
+                self.mark_nudged(channel);
             }
             Message::Frames(channel, events) => {
-                let by_frame = self.scoreboard(channel).is_none();
-                if let Some(scoreboard) = self.scoreboard(channel) {
-                    // A bell that did not fit the socket is lost, and the wish with it; then there were other frames.
-                    scoreboard.nudged();
-                }
+                let has_scoreboard = self.mark_nudged(channel);
                 for event in events {
-                    match event {
-                        Event::Retired(_) if self.mark_leaving(channel) => {
-                            self.outbox.push(Notice::Leaving { channel });
-                        }
-                        Event::Acked(..) | Event::Refused(..) | Event::Ended(..) if !by_frame => {
-                            let reason = EndReason::Protocol(ProtocolError::NotByFrame);
-                            return self.end(channel, reason, Some(CloseReason::Protocol), now);
-                        }
-                        _ => {}
-                    }
-                    if let Err(error) = self.state.apply(event, now, &mut self.actions) {
+                    if let Err(error) = self.handle_frame(channel, has_scoreboard, event, now) {
                         return self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now);
                     }
                 }
             }
-            Message::Returned(channel, id, fd) => self.take_returned(channel, id, fd, now),
+            Message::HandBack(channel, id, fd) => self.take_handed_back(channel, id, fd, now),
             // One task cannot go on without the other.
             Message::Panicked(message) => std::panic::resume_unwind(Box::new(message)),
             Message::End(channel, Ok(())) => {
-                let leaving = self.channels.get(channel).is_some_and(|line| line.leaving);
-                self.end(
-                    channel,
-                    if leaving { EndReason::Left } else { EndReason::Lost },
-                    None,
-                    now,
-                );
+                let channels = &self.state.channels;
+                let is_retired = channels
+                    .get(channel)
+                    .is_some_and(|channel| channel.lifecycle.is_retired());
+                let reason = if is_retired { EndReason::Left } else { EndReason::Lost };
+                self.end(channel, reason, None, now);
             }
             Message::End(channel, Err(error)) => {
                 let reason = match error {
@@ -213,47 +192,57 @@ impl<S: Sys> Dispatcher<S> {
                 self.end(channel, EndReason::Protocol(error), Some(reason), now);
             }
             Message::Writable(channel) => {
-                let Some(line) = self.channels.get_mut(channel) else {
+                let Some(open) = self.state.channels.get_mut(channel) else {
                     return;
                 };
-                if line.writer.resume(&self.sys).is_err() {
-                    return self.finish(channel, EndReason::Lost, None, now);
+                if open.io.writer.resume(&self.sys).is_err() {
+                    return self.close(channel, EndReason::Lost, None, now);
                 }
-                let _ = self.state.apply(Event::Writable(channel), now, &mut self.actions);
+                self.state.apply(Event::Writable(channel), now, &mut self.actions);
             }
             Message::Retire(channel) => {
-                self.mark_leaving(channel);
-                let _ = self.state.apply(Event::Retired(channel), now, &mut self.actions);
+                self.state.apply(Event::Retired(channel), now, &mut self.actions);
                 self.tell(channel, Encoder::retire);
             }
             Message::Destroy => {
-                self.ends_by = Some(now + LAST_WORDS);
-                let all = self.channels.channels();
-                for channel in all {
-                    self.finish(channel, EndReason::Dismissed, Some(CloseReason::Ended), now);
+                self.ends_by = Some(now + LAST_FRAMES);
+                for channel in self.state.channels.ids() {
+                    self.close(channel, EndReason::Dismissed, Some(CloseReason::Ended), now);
                 }
             }
             Message::Dismiss(channel) => {
-                self.finish(channel, EndReason::Dismissed, Some(CloseReason::Dismissed), now);
+                self.close(channel, EndReason::Dismissed, Some(CloseReason::Dismissed), now);
             }
         }
     }
 
-    /// Marks a channel whose end is expected from now on. Returns whether that is new.
-    fn mark_leaving(&mut self, channel: ChannelId) -> bool {
-        self.channels
-            .get_mut(channel)
-            .is_some_and(|line| !std::mem::replace(&mut line.leaving, true))
+    fn handle_frame(
+        &mut self,
+        channel: ChannelId,
+        has_scoreboard: bool,
+        event: WorkerEvent<Connection>,
+        now: Instant,
+    ) -> Result<(), ProtocolError> {
+        match event {
+            WorkerEvent::Leaves => {
+                if self.state.retire(channel) {
+                    self.outbox.push(Notice::Leaving { channel });
+                }
+                Ok(())
+            }
+            WorkerEvent::Acked(..) | WorkerEvent::Refused(..) | WorkerEvent::Ended(..) if has_scoreboard => {
+                Err(ProtocolError::NotByFrame)
+            }
+            event => self.state.apply_worker(channel, event, now, &mut self.actions),
+        }
     }
 
     fn publish(&mut self) {
-        for (channel, standing) in self.state.changes() {
-            if let Some(line) = self.channels.get(channel) {
-                line.stats.publish(standing);
-            }
+        for (io, counters) in self.state.changed_counters() {
+            io.stats.publish(counters);
         }
-        self.stats
-            .publish(self.state.counts(), self.state.queued(), self.state.workers());
+        let (counts, queued, workers) = (self.state.counts(), self.state.queued(), self.state.workers());
+        self.stats.publish(counts, queued, workers);
         for notice in self.outbox.drain(..) {
             self.notices.post(notice);
         }

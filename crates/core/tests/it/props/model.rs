@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketserver_core::ids::ChannelId;
-use socketserver_core::parent::dispatcher::message::{Action, Event, SendFailure};
-use socketserver_core::parent::dispatcher::rules::ledger::{ANSWER_WITHIN, NOT_AGAIN, REST, TRY_STALLED_AFTER};
-use socketserver_core::parent::dispatcher::rules::timeouts::RECALL_AFTER;
-use socketserver_core::parent::dispatcher::rules::unread::LONGEST_TRY;
-use socketserver_core::parent::dispatcher::rules::{HOLD, State};
+use socketserver_core::parent::dispatcher::message::{Action, Event, SendFailure, WorkerEvent};
+use socketserver_core::parent::dispatcher::rules::State;
+use socketserver_core::parent::dispatcher::rules::recall::{PROBE_AFTER as TRY_STALLED_AFTER, RECALL_AFTER};
+use socketserver_core::parent::dispatcher::rules::requeue::{EXHAUSTED_PAUSE as REST, SEND_PAUSE as HOLD};
+use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
+use socketserver_core::parent::dispatcher::rules::timeouts::ANSWER_WITHIN;
+use socketserver_core::parent::dispatcher::rules::unread::LONGEST_PROBE_PAUSE as LONGEST_TRY;
 use socketserver_core::parent::notice::ShedReason;
 use socketserver_core::parent::queue::{HandBack, Waiting};
 use socketserver_core::protocol::limits::{MAX_IGNORED_ROUNDS, WINDOW};
-use socketserver_core::protocol::records::{Credit, Refusal, RefusalReason};
+use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
 use socketserver_core::{Config, PolicyName};
 
 /// What stands in for a connection. Its token is dropped with it.
@@ -267,7 +269,8 @@ impl Model {
 
     pub fn open(&mut self, channel: ChannelId) {
         self.channels.insert(channel, Channel::default());
-        self.tell(Event::Opened(channel));
+        self.state.open(channel, ());
+        self.perform();
     }
 
     pub fn join(&mut self, channel: ChannelId) {
@@ -275,7 +278,7 @@ impl Model {
         if one.phase == Phase::Joining {
             one.phase = Phase::Open;
         }
-        self.tell(Event::Joined(channel));
+        self.tell(Event::Welcomed(channel));
     }
 
     pub fn grant(&mut self, channel: ChannelId, credit: Credit) {
@@ -284,7 +287,7 @@ impl Model {
             *one.credit.entry(credit.lane).or_default() += credit.count;
             one.lives();
         }
-        self.tell_life(channel, Event::Credit(channel, credit));
+        self.tell_life(channel, WorkerEvent::Credit(credit));
     }
 
     pub fn cancel(&mut self, channel: ChannelId, credit: Credit) {
@@ -294,7 +297,7 @@ impl Model {
             *held -= expected;
             expected
         });
-        let actions = self.apply(Event::Cancel(channel, credit));
+        let actions = self.apply_worker(channel, WorkerEvent::Cancel(credit));
         let [Action::Cancelled(to, answer)] = actions[..] else {
             panic!("{actions:?} answers a cancel");
         };
@@ -315,7 +318,7 @@ impl Model {
             one.rests_until = None;
         }
         self.held_until = None;
-        let mut actions = self.apply(Event::Acked(channel, id));
+        let mut actions = self.apply_worker(channel, WorkerEvent::Acked(id));
         let Some(Action::Release(_, connection, waited)) = actions.pop() else {
             panic!("an ack releases nothing");
         };
@@ -345,8 +348,8 @@ impl Model {
             one.stalled_until = None;
         }
         self.waiting.insert(id, sent.known);
-        let actions = self.apply(Event::Refused(channel, Refusal { id, reason }));
-        let told = matches!(actions[..], [Action::OutOfDescriptors(of)] if of == channel);
+        let actions = self.apply_worker(channel, WorkerEvent::Refused(Refusal { id, reason }));
+        let told = matches!(actions[..], [Action::ReportNoDescriptors(of)] if of == channel);
         assert_eq!((told, actions.len()), (news, usize::from(news)));
         self.perform();
     }
@@ -358,7 +361,7 @@ impl Model {
         if one.rests_until.is_some() {
             one.rests_until = Some(now);
         }
-        self.tell(Event::Ended(channel, leases));
+        self.tell_worker(channel, WorkerEvent::Ended(leases));
     }
 
     pub fn hand_back(&mut self, channel: ChannelId, id: u64) {
@@ -390,7 +393,7 @@ impl Model {
         });
         self.gone.remove(&id);
         self.waiting.insert(id, known);
-        self.tell(Event::HandedBack(channel, connection));
+        self.tell_worker(channel, WorkerEvent::HandedBack(Box::new(connection)));
         self.channels
             .values()
             .for_each(|one| assert!(!one.taken.contains_key(&id)));
@@ -398,21 +401,21 @@ impl Model {
 
     pub fn beat(&mut self, channel: ChannelId) {
         self.channel(channel).lives();
-        self.tell_life(channel, Event::Alive(channel));
+        self.tell_life(channel, WorkerEvent::Alive);
     }
 
     /// A sign of life: the driver is asked whether the worker has read what was taken back from it.
-    fn tell_life(&mut self, channel: ChannelId, event: Event<Conn>) {
+    fn tell_life(&mut self, channel: ChannelId, event: WorkerEvent<Conn>) {
         let is_asked = !self.channels[&channel].unread.is_empty();
-        let actions = self.apply(event);
-        let asks = matches!(actions[..], [Action::AskWhetherRead(of)] if of == channel);
+        let actions = self.apply_worker(channel, event);
+        let asks = matches!(actions[..], [Action::CheckRead(of)] if of == channel);
         assert_eq!((asks, actions.len()), (is_asked, usize::from(is_asked)));
         if is_asked && self.recall != Recall::TakesBackUnread {
             let one = self.channel(channel);
             one.unread.clear();
             one.end_rounds();
             one.lives();
-            assert!(self.apply(Event::Read(channel)).is_empty());
+            assert!(self.apply(Event::AllRead(channel)).is_empty());
         }
         self.perform();
     }
@@ -472,30 +475,28 @@ impl Model {
     pub fn lie(&mut self, channel: ChannelId) {
         let one = &self.channels[&channel];
         let lies = [
-            Event::Acked(channel, 0),
-            Event::Refused(
-                channel,
-                Refusal {
-                    id: 0,
-                    reason: RefusalReason::NoDescriptor,
-                },
-            ),
-            Event::Ended(channel, one.leases + 1),
-            Event::HandedBack(
-                channel,
-                Conn {
-                    id: 0,
-                    lane: 80,
-                    since: self.now,
-                    waits: true,
-                    hand_back: None,
-                    times_given: 0,
-                    _token: Arc::clone(&self.token),
-                },
-            ),
+            WorkerEvent::Acked(0),
+            WorkerEvent::Refused(Refusal {
+                id: 0,
+                reason: RefusalReason::NoDescriptor,
+            }),
+            WorkerEvent::Ended(one.leases + 1),
+            WorkerEvent::HandedBack(Box::new(Conn {
+                id: 0,
+                lane: 80,
+                since: self.now,
+                waits: true,
+                hand_back: None,
+                times_given: 0,
+                _token: Arc::clone(&self.token),
+            })),
         ];
         for lie in lies {
-            assert!(self.state.apply(lie, self.now, &mut Vec::new()).is_err());
+            assert!(
+                self.state
+                    .apply_worker(channel, lie, self.now, &mut Vec::new())
+                    .is_err()
+            );
         }
         self.lose(channel);
     }
@@ -511,7 +512,18 @@ impl Model {
 
     fn apply(&mut self, event: Event<Conn>) -> Vec<Action<Conn>> {
         let mut actions = Vec::new();
-        self.state.apply(event, self.now, &mut actions).unwrap();
+        self.state.apply(event, self.now, &mut actions);
+        actions
+    }
+
+    fn tell_worker(&mut self, channel: ChannelId, event: WorkerEvent<Conn>) {
+        assert!(self.apply_worker(channel, event).is_empty());
+        self.perform();
+    }
+
+    fn apply_worker(&mut self, channel: ChannelId, event: WorkerEvent<Conn>) -> Vec<Action<Conn>> {
+        let mut actions = Vec::new();
+        self.state.apply_worker(channel, event, self.now, &mut actions).unwrap();
         actions
     }
 
@@ -542,21 +554,16 @@ impl Model {
                     recalled.extend(ids.into_iter().map(|id| (id, channel)));
                 }
                 Action::Shed(connection, ShedReason::Timeout) => self.check_shed(&connection),
-                Action::Unanswered(channel) => {
+                Action::Close(channel, CloseReason::Protocol) => {
                     let now = self.now;
                     let one = self.channel(channel);
-                    assert!(one.answer_due().is_some_and(|due| due <= now), "{channel} has time");
-                    one.phase = Phase::Condemned;
-                }
-                Action::TakesNothing(channel) => {
-                    let one = self.channel(channel);
                     assert!(
-                        one.ignored >= MAX_IGNORED_ROUNDS,
-                        "{channel} has not been tried often enough"
+                        one.answer_due().is_some_and(|due| due <= now) || one.ignored >= MAX_IGNORED_ROUNDS,
+                        "{channel} has time"
                     );
                     one.phase = Phase::Condemned;
                 }
-                Action::Drained => {
+                Action::ReportDrained => {
                     assert!(!self.drained, "drained twice");
                     self.drained = true;
                 }

@@ -6,9 +6,11 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::parent::dispatcher::message::SendFailure;
-use socketserver_core::parent::dispatcher::rules::HOLD;
-use socketserver_core::parent::dispatcher::rules::ledger::{DOUBT, NOT_AGAIN, REST, TRY_STALLED_AFTER};
-use socketserver_core::parent::dispatcher::rules::timeouts::RECALL_AFTER;
+use socketserver_core::parent::dispatcher::rules::recall::{
+    PROBE_AFTER as TRY_STALLED_AFTER, RECALL_AFTER, SUSPECT_FACTOR as DOUBT,
+};
+use socketserver_core::parent::dispatcher::rules::requeue::{EXHAUSTED_PAUSE as REST, SEND_PAUSE as HOLD};
+use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
 use socketserver_core::protocol::limits::WINDOW;
 use socketserver_core::protocol::records::{Credit, RefusalReason};
 

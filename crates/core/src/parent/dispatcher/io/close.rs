@@ -1,93 +1,107 @@
-//! How a channel ends, or all of them.
+//! How a channel ends, and how all channels end.
 
 use std::time::{Duration, Instant};
 
 use crate::ids::ChannelId;
 use crate::parent::dispatcher::Dispatcher;
 use crate::parent::dispatcher::message::Event;
+use crate::parent::dispatcher::rules::channel::Lifecycle;
 use crate::parent::notice::{EndReason, Notice};
 use crate::protocol::records::CloseReason;
 use crate::stats::ChannelCounters;
 use crate::sys::Sys;
 
-/// How long what a worker had sent before its channel was to end is read, where shutting the reading side discards it
-/// (macOS). A worker that does not close then would keep the connections that it has not acked.
+/// How long the frames that a worker sent before CLOSE are read, where shutting the reading side discards them (macOS). A worker
+/// that does not close its end would otherwise keep the connections that it has not acked.
 const LAST_FRAMES: Duration = Duration::from_millis(100);
 
 impl<S: Sys> Dispatcher<S> {
-    /// Ends a channel whose worker may have said something that has not been read yet. An ack among that settles whose
-    /// a connection is, so nothing goes back to the queue before the inlet has read to the end.
-    pub(in crate::parent::dispatcher) fn finish(
+    /// Closes a channel whose worker may have sent frames that are not read yet. An ack among these settles whose a connection
+    /// is, so nothing returns to the queue before the reader has read to the end.
+    pub(in crate::parent::dispatcher) fn close(
         &mut self,
         channel: ChannelId,
         reason: EndReason,
-        farewell: Option<CloseReason>,
+        close: Option<CloseReason>,
         now: Instant,
     ) {
-        let Some(line) = self.channels.get_mut(channel).filter(|line| line.ending.is_none()) else {
-            return;
-        };
-        line.ending = Some(reason);
-        let is_whole = line.part(&self.sys, farewell, &mut self.frames);
-        line.read_until = (!is_whole).then(|| now + LAST_FRAMES);
-        let _ = self.state.apply(Event::Retired(channel), now, &mut self.actions);
+        let open = self.state.channels.get_mut(channel);
+        if open.is_some_and(|open| open.lifecycle.close(reason)) {
+            self.shut(channel, close, now);
+        }
     }
 
+    /// Sends CLOSE on a channel that is closing and shuts its socket.
+    pub(in crate::parent::dispatcher) fn shut(
+        &mut self,
+        channel: ChannelId,
+        reason: Option<CloseReason>,
+        now: Instant,
+    ) {
+        let Some(closing) = self.state.channels.get_mut(channel) else {
+            return;
+        };
+        let is_whole = closing.io.shut(&self.sys, reason, &mut self.frames);
+        if let Lifecycle::Closing { read_until, .. } = &mut closing.lifecycle {
+            *read_until = (!is_whole).then(|| now + LAST_FRAMES);
+        }
+    }
+
+    /// Ends a channel: what is in flight returns to the queue, and the owner is told.
     pub(in crate::parent::dispatcher) fn end(
         &mut self,
         channel: ChannelId,
         reason: EndReason,
-        farewell: Option<CloseReason>,
+        close: Option<CloseReason>,
         now: Instant,
     ) {
-        let Some(mut line) = self.channels.remove(channel) else {
+        self.settle(channel, now);
+        let Some(open) = self.state.channels.get_mut(channel) else {
             return;
         };
-        if let Some(scoreboard) = &mut line.scoreboard {
-            self.settle(channel, scoreboard, now);
-        }
-        let earlier = line.ending.take();
-        if earlier.is_none() {
-            line.part(&self.sys, farewell, &mut self.frames);
-        }
-        let reason = earlier.unwrap_or(reason);
-        if let (EndReason::Protocol(_), Some(seat)) = (&reason, line.writer.seat()) {
+        // The first reason counts.
+        let reason = if open.lifecycle.close(reason.clone()) {
+            open.io.shut(&self.sys, close, &mut self.frames);
+            reason
+        } else if let Lifecycle::Closing { reason: earlier, .. } = &open.lifecycle {
+            earlier.clone()
+        } else {
+            reason
+        };
+        if let (EndReason::Protocol(_), Some(seat)) = (&reason, open.io.writer.seat()) {
             seat.record_protocol_error(now);
         }
-        drop(line);
-        let ChannelCounters { leases, handed_off, .. } = self.state.standing(channel);
-        self.stats.close_channel(channel, handed_off);
-        let _ = self.state.apply(Event::Lost(channel), now, &mut self.actions);
-        self.again = true;
-        if self.ends_by.is_some() {
-            // Who ends all channels at once need not be told of each.
-            return;
+        let ChannelCounters { leases, taken, .. } = self.state.counters(channel);
+        self.stats.close_channel(channel, taken);
+        self.state.apply(Event::Lost(channel), now, &mut self.actions);
+        self.advance_again = true;
+        if self.ends_by.is_none() {
+            self.outbox.push(Notice::Ended {
+                channel,
+                reason,
+                leases,
+                taken,
+            });
         }
-        self.outbox.push(Notice::Ended {
-            channel,
-            reason,
-            leases,
-            handed_off,
-        });
     }
 
-    /// Shuts the reading side of each channel that is ending and whose worker has not closed it in time.
+    /// Shuts the reading side of each closing channel whose worker has not closed its end in time.
     pub(in crate::parent::dispatcher) fn shut_overdue(&mut self, now: Instant) {
-        for (_, line) in self.channels.iter_mut() {
-            if line.read_until.is_some_and(|until| until <= now) {
-                line.read_until = None;
-                line.writer.shut_reading();
+        for (_, channel) in self.state.channels.iter_mut() {
+            if let Lifecycle::Closing { read_until, .. } = &mut channel.lifecycle
+                && read_until.take_if(|until| *until <= now).is_some()
+            {
+                channel.io.writer.shut_reading();
             }
         }
     }
 
-    /// Resets what no worker has taken.
+    /// Ends all channels and sheds every connection that no worker has taken.
     pub(in crate::parent::dispatcher) fn give_up(&mut self, now: Instant) {
-        let all = self.channels.channels();
-        for channel in all {
+        for channel in self.state.channels.ids() {
             self.end(channel, EndReason::Dismissed, None, now);
         }
-        let _ = self.state.apply(Event::Destroyed, now, &mut self.actions);
+        self.state.apply(Event::Destroyed, now, &mut self.actions);
         self.perform(now);
     }
 }

@@ -1,4 +1,4 @@
-//! How a worker joins: its hello, and the welcome that it is answered with.
+//! The handshake: a worker sends HELLO, and the parent answers with WELCOME.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -11,65 +11,63 @@ use crate::ids::ChannelId;
 use crate::parent::dispatcher::Dispatcher;
 use crate::parent::dispatcher::io::scoreboard::ScoreboardView;
 use crate::parent::dispatcher::message::Event;
+use crate::parent::dispatcher::rules::channel::Lifecycle;
 use crate::parent::notice::{EndReason, Notice};
 use crate::protocol::frame::VERSION;
 use crate::protocol::records::{CloseReason, Hello, Welcome};
 use crate::sys::Sys;
 
 impl<S: Sys> Dispatcher<S> {
-    pub(in crate::parent::dispatcher) fn greet(&mut self, channel: ChannelId, hello: Hello, now: Instant) {
+    /// Answers HELLO.
+    pub(in crate::parent::dispatcher) fn welcome(&mut self, channel: ChannelId, hello: Hello, now: Instant) {
         let version = match hello.version() {
             Ok(version) => version,
             Err(error) => {
-                let farewell = CloseReason::Version(VERSION);
-                return self.end(channel, EndReason::Protocol(error), Some(farewell), now);
+                let close = CloseReason::Version(VERSION);
+                return self.end(channel, EndReason::Protocol(error), Some(close), now);
             }
         };
-        let mut page = if hello.scoreboard {
-            Scoreboard::create().ok()
-        } else {
-            None
-        };
         let draining = self.state.is_draining();
-        let Some(line) = self.channels.get_mut(channel).filter(|line| line.ending.is_none()) else {
+        let joining = self.state.channels.get_mut(channel);
+        let Some((joining, retire)) = joining.and_then(|joining| match joining.lifecycle {
+            Lifecycle::Joining { retire } => Some((joining, retire)),
+            _ => None,
+        }) else {
             return;
         };
-        line.greeted = true;
-        let leaving = line.leaving;
-        let mut welcome = |page: Option<&OwnedFd>| {
+        let mut page = hello.scoreboard.then(Scoreboard::create).and_then(Result::ok);
+        let mut send = |memory: Option<&OwnedFd>| {
             self.frames.clear();
             self.frames.welcome(Welcome {
                 version,
                 channel,
-                scoreboard: page.is_some(),
+                scoreboard: memory.is_some(),
             });
             if draining {
                 self.frames.drain();
             }
-            if leaving {
+            if retire {
                 self.frames.retire();
             }
-            let memory: Vec<_> = page.iter().map(|memory| memory.as_fd()).collect();
-            line.writer.hand_off(&self.sys, self.frames.bytes(), &memory)
+            let memory: Vec<_> = memory.iter().map(|memory| memory.as_fd()).collect();
+            joining.io.writer.hand_off(&self.sys, self.frames.bytes(), &memory)
         };
-        let mut sent = welcome(page.as_ref().map(|(_, memory)| memory));
+        let mut sent = send(page.as_ref().map(|(_, memory)| memory));
         if sent == Err(Errno::ETOOMANYREFS) {
-            // Its user has too many descriptors under way elsewhere, which is no reason to turn it away: frames will do.
+            // The worker's user has too many descriptors in flight elsewhere. The worker can do without a scoreboard.
             page = None;
-            sent = welcome(None);
+            sent = send(None);
         }
         if sent.is_err() {
-            return self.finish(channel, EndReason::Lost, None, now);
+            return self.close(channel, EndReason::Lost, None, now);
         }
         if let Some((page, _)) = page {
             let page = Arc::new(page);
-            line.stats.share(page.clone());
-            line.scoreboard = Some(ScoreboardView::new(page));
+            joining.io.stats.share(page.clone());
+            joining.io.scoreboard = Some(Box::new(ScoreboardView::new(page)));
         }
-        let _ = self.state.apply(Event::Joined(channel), now, &mut self.actions);
-        self.outbox.push(Notice::Joined {
-            channel,
-            pid: hello.pid,
-        });
+        self.state.apply(Event::Welcomed(channel), now, &mut self.actions);
+        let pid = hello.pid;
+        self.outbox.push(Notice::Joined { channel, pid });
     }
 }

@@ -1,5 +1,6 @@
-//! The dispatcher's side of each channel: sockets, handshake and scoreboards.
+//! The driver's side of each channel: sockets, handshake and scoreboards.
 
+pub(super) mod channel_io;
 mod close;
 mod frame_budget;
 mod hand_back;

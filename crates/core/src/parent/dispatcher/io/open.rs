@@ -1,4 +1,4 @@
-//! How a channel comes to the dispatcher: its two ends are made, and what they say cannot come before it is known.
+//! Opens channels: creates both ends, in such an order that the dispatcher knows a channel before its first frame.
 
 use std::os::fd::OwnedFd;
 
@@ -17,18 +17,18 @@ use crate::protocol::records::Hello;
 use crate::sys;
 use crate::sys::{ForeignFd, Sys};
 
-/// A worker that has said hello before it became a channel.
+/// A worker that sent HELLO before its socket became a channel.
 #[derive(Debug)]
 pub struct Joining {
-    /// What has been read behind the hello.
+    /// Holds what followed HELLO.
     pub reader: Reader,
-    /// What it said.
+    /// The HELLO of the worker.
     pub hello: Hello,
-    /// Its place among those that may join; free again when the channel is over.
+    /// One of the seats of the shared path; free again when the channel ends.
     pub seat: Seat,
 }
 
-/// Opens a channel that was made here, for a worker that is to be started. False if the dispatcher has ended.
+/// Opens a channel for a worker that the server starts. Returns false if the dispatcher has ended.
 pub async fn open<S: Sys>(
     sys: &S,
     channel: ChannelId,
@@ -37,27 +37,27 @@ pub async fn open<S: Sys>(
     notices: &Notices,
 ) -> bool {
     let (Ok(writing), Ok(reading)) = (socket.try_clone(), sys::watch(socket, Interest::READABLE)) else {
-        // Out of descriptors, or epoll of watches: the worker sees its channel end at once.
+        // Out of descriptors or of epoll watches. The worker sees the end of its channel at once.
         notices.post(Notice::Ended {
             channel,
             reason: EndReason::Lost,
             leases: 0,
-            handed_off: 0,
+            taken: 0,
         });
         return true;
     };
     let writer = ChannelWriter::new(channel, writing, dispatcher.downgrade());
-    let inlet = ChannelReader::new(sys.clone(), channel, reading, dispatcher.clone());
-    // The place in the inbox first: nothing that the inlet says may come before `Open`.
-    let Ok(place) = dispatcher.reserve().await else {
+    let reading = ChannelReader::new(sys.clone(), channel, reading, dispatcher.clone());
+    // A permit of the inbox first: no frame may precede `Open`.
+    let Ok(permit) = dispatcher.reserve().await else {
         return false;
     };
-    let reader = tokio::spawn(inlet.run()).abort_handle();
-    place.send(Message::Open(channel, Box::new(writer), reader));
+    let reader = tokio::spawn(reading.run()).abort_handle();
+    permit.send(Message::Open(channel, Box::new(writer), reader));
     true
 }
 
-/// The same for a worker that has come by itself; `admitted` is called before anything can be told of its channel.
+/// Opens a channel for a worker that joined at a shared path. `admitted` is called before any notice of the channel.
 pub async fn join<S: Sys>(
     sys: &S,
     channel: ChannelId,
@@ -67,23 +67,23 @@ pub async fn join<S: Sys>(
     admitted: impl FnOnce(),
 ) {
     let Ok(writing) = socket.get_ref().try_clone() else {
-        // Out of descriptors: the worker sees its channel end, and may try again.
+        // Out of descriptors. The worker sees the end of its channel, and may try again.
         return;
     };
     let writer = ChannelWriter::new(channel, writing, dispatcher.downgrade()).seated(seat);
-    let inlet = ChannelReader::greeted(sys.clone(), channel, socket, dispatcher.clone(), reader, &hello);
-    let Ok(mut places) = dispatcher.reserve_many(2).await else {
+    let reading = ChannelReader::after_hello(sys.clone(), channel, socket, dispatcher.clone(), reader, &hello);
+    let Ok(mut permits) = dispatcher.reserve_many(2).await else {
         return;
     };
     admitted();
-    let reader = tokio::spawn(inlet.run()).abort_handle();
-    // Two places have been reserved.
+    let reader = tokio::spawn(reading.run()).abort_handle();
+    // Two permits were reserved.
     for message in [
         Message::Open(channel, Box::new(writer), reader),
         Message::Hello(channel, hello),
     ] {
-        if let Some(place) = places.next() {
-            place.send(message);
+        if let Some(permit) = permits.next() {
+            permit.send(message);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The parent's reading end of one channel: a worker's frames become the dispatcher's events.
+//! The parent's reading end of one channel: the frames of a worker become events of the dispatcher.
 
 use std::os::fd::AsFd;
 
@@ -11,8 +11,7 @@ use crate::channel::reader::{Fill, Reader};
 use crate::ids::ChannelId;
 use crate::parent::connection::Connection;
 use crate::parent::dispatcher::io::frame_budget::FrameBudget;
-use crate::parent::dispatcher::message::Event;
-use crate::parent::dispatcher::message::Message;
+use crate::parent::dispatcher::message::{Message, WorkerEvent};
 use crate::parent::panics;
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{FrameError, RETURNS_SINCE, ToParent};
@@ -29,17 +28,17 @@ pub struct ChannelReader<S> {
     socket: AsyncFd<ForeignFd>,
     dispatcher: mpsc::Sender<Message>,
     reader: Reader,
-    /// What it said in its hello: the version that it will be answered in, 0 if there is none.
+    /// The protocol version of the channel, known from HELLO; 0 if parent and worker share none.
     version: Option<u16>,
     budget: FrameBudget,
-    /// The frames of the last read.
+    /// The number of frames in the last read.
     frames: u32,
-    /// By when the rest of the frame that has begun to arrive has to be here.
+    /// When the rest of an unfinished frame has to arrive.
     frame_due: Option<Instant>,
 }
 
 impl<S: Sys> ChannelReader<S> {
-    /// The reading end of `socket`.
+    /// Creates the reading end of `socket`.
     pub fn new(sys: S, channel: ChannelId, socket: AsyncFd<ForeignFd>, dispatcher: mpsc::Sender<Message>) -> Self {
         Self {
             sys,
@@ -54,8 +53,8 @@ impl<S: Sys> ChannelReader<S> {
         }
     }
 
-    /// The reading end of a worker that has said hello; `reader` has what came behind it.
-    pub fn greeted(
+    /// Creates the reading end of a worker that has sent HELLO; `reader` holds what followed HELLO.
+    pub fn after_hello(
         sys: S,
         channel: ChannelId,
         socket: AsyncFd<ForeignFd>,
@@ -71,7 +70,7 @@ impl<S: Sys> ChannelReader<S> {
         }
     }
 
-    /// Reads to the end, and says how it ended.
+    /// Reads to the end of the stream, and reports how the stream ended.
     pub async fn run(mut self) {
         let message = match panics::catch(self.read()).await {
             Ok(end) => Message::End(self.channel, end),
@@ -103,7 +102,7 @@ impl<S: Sys> ChannelReader<S> {
                     if !self.pass_on().await? {
                         return Ok(());
                     }
-                    // The socket fills up meanwhile, and so slows the worker down.
+                    // Meanwhile the socket fills up, which slows the worker down.
                     if let Some(pause) = self
                         .budget
                         .spend(std::mem::take(&mut self.frames), std::time::Instant::now())
@@ -111,14 +110,14 @@ impl<S: Sys> ChannelReader<S> {
                         tokio::time::sleep(pause).await;
                     }
                 }
-                // Readiness that is there is not waited for, so without this nobody else would have a turn.
+                // The socket stays ready, so without a yield no other task would have a turn.
                 Err(Errno::EINTR) => tokio::task::yield_now().await,
                 Err(_) => return Ok(()),
             }
         }
     }
 
-    /// Passes on what has been read; false if the dispatcher has ended.
+    /// Sends what has been read to the dispatcher. Returns false if the dispatcher has ended.
     async fn pass_on(&mut self) -> Result<bool, ProtocolError> {
         let mut messages = Vec::new();
         let read = self.messages(&mut messages);
@@ -127,7 +126,7 @@ impl<S: Sys> ChannelReader<S> {
         } else if self.frame_due.is_none() {
             self.frame_due = Some(Instant::now() + FRAME_WITHIN);
         }
-        // What it said before its error holds: an ack among that is of a connection that it may be reading.
+        // Frames before an error count: the worker may be reading a connection that it acked.
         for message in messages {
             if self.dispatcher.send(message).await.is_err() {
                 return Ok(false);
@@ -140,7 +139,7 @@ impl<S: Sys> ChannelReader<S> {
         let channel = self.channel;
         let mut events = Vec::new();
         let read = loop {
-            // Descriptors are counted at the end: the kernel glues a message without any to the next one with, unix(7).
+            // Descriptors are counted at the end: the kernel joins a message without descriptors with the next one (unix(7)).
             let (frame, descriptors) = match self.reader.next(ToParent::decode) {
                 Ok(Some(next)) => next,
                 Ok(None) => break Ok(()),
@@ -155,7 +154,7 @@ impl<S: Sys> ChannelReader<S> {
                     messages.push(Message::Hello(channel, hello));
                 }
                 _ if self.version.is_none() => break Err(ProtocolError::NoHello),
-                // Several in one read say no more than one.
+                // Several in one read mean no more than one.
                 ToParent::Nudge if matches!(messages.last(), Some(Message::Nudge(_))) => {}
                 ToParent::Nudge => messages.push(Message::Nudge(channel)),
                 ToParent::Return(_) if self.version < Some(RETURNS_SINCE) => {
@@ -166,12 +165,12 @@ impl<S: Sys> ChannelReader<S> {
                         Ok(mut claimed) => claimed.next(),
                         Err(error) => break Err(error),
                     };
-                    // After the frames before it: an ack of this one may be among them.
+                    // The frames before it come first: these may include the ack of this connection.
                     flush(&mut events, channel, messages);
-                    messages.push(Message::Returned(channel, id, fd));
+                    messages.push(Message::HandBack(channel, id, fd));
                 }
                 frame => {
-                    if let Err(error) = add_events(&mut events, channel, frame) {
+                    if let Err(error) = add_events(&mut events, frame) {
                         break Err(error);
                     }
                 }
@@ -186,45 +185,41 @@ impl<S: Sys> ChannelReader<S> {
     }
 }
 
-fn flush(events: &mut Vec<Event<Connection>>, channel: ChannelId, messages: &mut Vec<Message>) {
+fn flush(events: &mut Vec<WorkerEvent<Connection>>, channel: ChannelId, messages: &mut Vec<Message>) {
     if !events.is_empty() {
         messages.push(Message::Frames(channel, std::mem::take(events)));
     }
 }
 
-fn add_events(
-    events: &mut Vec<Event<Connection>>,
-    channel: ChannelId,
-    frame: ToParent<'_>,
-) -> Result<(), ProtocolError> {
+fn add_events(events: &mut Vec<WorkerEvent<Connection>>, frame: ToParent<'_>) -> Result<(), ProtocolError> {
     match frame {
         ToParent::Hello(_) => return Err(ProtocolError::SecondHello),
         ToParent::Ack(ids) => {
             for id in ids {
-                events.push(Event::Acked(channel, id?));
+                events.push(WorkerEvent::Acked(id?));
             }
         }
         ToParent::Refuse(refusals) => {
             for refusal in refusals {
-                events.push(Event::Refused(channel, refusal?));
+                events.push(WorkerEvent::Refused(refusal?));
             }
         }
-        ToParent::Ended(leases) => events.push(Event::Ended(channel, leases)),
+        ToParent::Ended(leases) => events.push(WorkerEvent::Ended(leases)),
         ToParent::Credit(credit) => {
             for one in credit {
                 let credit = one?;
                 if credit.count == 0 {
                     return Err(ProtocolError::EmptyCredit { lane: credit.lane });
                 }
-                events.push(Event::Credit(channel, credit));
+                events.push(WorkerEvent::Credit(credit));
             }
         }
         ToParent::Cancel(credit) => {
             for one in credit {
-                events.push(Event::Cancel(channel, one?));
+                events.push(WorkerEvent::Cancel(one?));
             }
         }
-        ToParent::Leave => events.push(Event::Retired(channel)),
+        ToParent::Leave => events.push(WorkerEvent::Leaves),
         ToParent::Nudge | ToParent::Return(_) => {}
     }
     Ok(())

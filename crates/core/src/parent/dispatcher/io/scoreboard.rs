@@ -1,4 +1,4 @@
-//! One channel's scoreboard as the dispatcher uses it: which connection is in which slot, and what is new.
+//! The dispatcher's view of the scoreboard of one channel: which connection is in which slot, and what is new.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,22 +7,23 @@ use crate::channel::scoreboard::{Claim, SLOTS, Scoreboard};
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::connection::Connection;
-use crate::parent::dispatcher::message::Event;
+use crate::parent::dispatcher::message::WorkerEvent;
 use crate::protocol::ProtocolError;
 use crate::protocol::limits::ANY;
 use crate::protocol::records::{Credit, Refusal, RefusalReason};
 
-/// After this long the dispatcher looks whether a connection has been taken, if nothing else has made it look: until
-/// then its own copy keeps a worker's close from reaching the client. A worker at leisure takes one within a tenth.
+/// The dispatcher checks after this time whether a connection has been taken, unless something else makes it look before.
+/// Until then the parent's copy keeps a close by the worker from reaching the client. An idle worker takes a connection within
+/// 0.1 ms.
 pub const LOOK_AFTER: Duration = Duration::from_millis(1);
 
-/// The parent's account of a scoreboard.
+/// The parent's view of a scoreboard.
 #[derive(Debug)]
 pub struct ScoreboardView {
     page: Arc<Scoreboard>,
     slots: [Option<Offer>; SLOTS],
-    /// A bit for each slot that holds something, so that a look at an idle worker is a look at one word: the dispatcher
-    /// looks at all of them in every turn, and most of 64 workers are idle.
+    /// One bit for each slot in use, so that the dispatcher, which looks at every worker in each turn, reads one word of an idle
+    /// worker. Most of 64 workers are idle.
     held: u64,
     ended: u64,
     granted: u64,
@@ -30,7 +31,7 @@ pub struct ScoreboardView {
     wanted: bool,
 }
 
-/// What a slot holds.
+/// The connection in a slot.
 #[derive(Debug, Clone, Copy)]
 struct Offer {
     id: ConnectionId,
@@ -38,7 +39,7 @@ struct Offer {
 }
 
 impl ScoreboardView {
-    /// The account of a new page.
+    /// Creates the view of a new page.
     #[must_use]
     pub fn new(page: Arc<Scoreboard>) -> Self {
         Self {
@@ -52,7 +53,7 @@ impl ScoreboardView {
         }
     }
 
-    /// Puts a connection in a slot, to be sent. `None` if all are taken, which the window of a channel rules out.
+    /// Offers a connection in a free slot. Returns the slot; `None` if none is free, which the window of a channel rules out.
     pub fn offer(&mut self, id: ConnectionId, now: Instant) -> Option<u8> {
         let slot = bits(!self.held).next()?;
         self.slots[usize::from(slot)] = Some(Offer { id, since: now });
@@ -61,8 +62,8 @@ impl ScoreboardView {
         Some(slot)
     }
 
-    /// Takes connections back, those that could not be sent or that have lain too long, and says which it got. The
-    /// worker has taken the others, which the next [`ScoreboardView::news`] tell.
+    /// Takes connections back and returns those that the worker had not claimed. The next [`ScoreboardView::news`] report what
+    /// became of the others.
     pub fn take_back(&mut self, ids: &[ConnectionId]) -> Vec<ConnectionId> {
         let mut got = Vec::new();
         for slot in bits(self.held) {
@@ -77,71 +78,75 @@ impl ScoreboardView {
         got
     }
 
-    /// The connections in all slots.
+    /// Returns the connections in all slots.
     #[must_use]
     pub fn offered(&self) -> Vec<ConnectionId> {
         self.offers().map(|offer| offer.id).collect()
     }
 
-    /// Whether [`ScoreboardView::news`] may have something. Most of many workers are idle, and all are looked at in each turn.
+    /// Returns whether [`ScoreboardView::news`] may report something.
     #[must_use]
     pub fn may_have_news(&self) -> bool {
         let counted = (self.page.ended(), self.page.granted(), self.page.beats());
         self.held != 0 || counted != (self.ended, self.granted, self.beats)
     }
 
-    /// What the worker has written since the last call, as events.
-    pub fn news(&mut self, channel: ChannelId, events: &mut Vec<Event<Connection>>) -> Result<(), ProtocolError> {
-        // Before the claims: a lease that has ended has been claimed before.
+    /// Adds what the worker has written since the last call to `events`.
+    pub fn news(
+        &mut self,
+        channel: ChannelId,
+        events: &mut Vec<(ChannelId, WorkerEvent<Connection>)>,
+    ) -> Result<(), ProtocolError> {
+        // Read before the claims: a worker claims a connection before it ends the lease.
         let (ended, granted) = (self.page.ended(), self.page.granted());
         for slot in bits(self.held) {
             let Some(Offer { id, .. }) = self.offer_in(slot) else {
                 continue;
             };
-            let refused = |reason| Event::Refused(channel, Refusal { id, reason });
+            let refused = |reason| WorkerEvent::Refused(Refusal { id, reason });
             let event = match self.page.standing(slot, id).ok_or(ProtocolError::Scoreboard { id })? {
                 Claim::Offered => continue,
-                Claim::Taken => Event::Acked(channel, id),
+                Claim::Taken => WorkerEvent::Acked(id),
                 Claim::Unwanted => refused(RefusalReason::Unwanted),
                 Claim::NoDescriptor => refused(RefusalReason::NoDescriptor),
-                // Only this side recalls, and frees the slot as it does.
+                // Only the parent recalls, and frees the slot at once.
                 Claim::Recalled => return Err(ProtocolError::Scoreboard { id }),
             };
             self.free(slot);
-            events.push(event);
+            events.push((channel, event));
         }
         let new = |now: u64, before: u64| u32::try_from(now.wrapping_sub(before)).unwrap_or(u32::MAX);
         match new(ended, self.ended) {
             0 => {}
-            count => events.push(Event::Ended(channel, count)),
+            count => events.push((channel, WorkerEvent::Ended(count))),
         }
         match new(granted, self.granted) {
             0 => {}
-            count => events.push(Event::Credit(channel, Credit { lane: ANY, count })),
+            count => events.push((channel, WorkerEvent::Credit(Credit { lane: ANY, count }))),
         }
         let beats = self.page.beats();
         if beats != self.beats {
             self.beats = beats;
-            events.push(Event::Alive(channel));
+            events.push((channel, WorkerEvent::Alive));
         }
         (self.ended, self.granted) = (ended, granted);
         Ok(())
     }
 
-    /// When to look again.
+    /// Returns when the dispatcher has to look again.
     #[must_use]
     pub fn look_at(&self, now: Instant) -> Option<Instant> {
         self.oldest().map(|since| since + LOOK_AFTER).filter(|&at| at > now)
     }
 
-    /// Whether something has been offered for so long that the worker should say when it takes it.
+    /// Returns whether a connection has been offered for so long that the worker should announce its claim.
     #[must_use]
     pub fn is_overdue(&self, now: Instant) -> bool {
         self.oldest().is_some_and(|since| since + LOOK_AFTER <= now)
     }
 
-    /// Asks the worker to say when there is news, or no longer; true if it has just been asked, and has to be looked at
-    /// once more, as it may have written before it saw so.
+    /// Sets whether the worker announces its news. Returns true if that was just switched on: the worker may have written before it
+    /// saw the request, so the dispatcher has to look once more.
     pub fn want(&mut self, wanted: bool) -> bool {
         if wanted == self.wanted {
             return false;
@@ -151,7 +156,7 @@ impl ScoreboardView {
         wanted
     }
 
-    /// The worker has said that there is news, and so cleared the wish.
+    /// Notes that the worker has announced its news, which cleared the request.
     pub fn nudged(&mut self) {
         self.wanted = false;
     }
@@ -174,7 +179,7 @@ impl ScoreboardView {
     }
 }
 
-/// The numbers of the bits that are set, from the lowest.
+/// Returns the numbers of the bits that are set, from the lowest.
 fn bits(mut word: u64) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
         // 64 if none is set.
@@ -188,8 +193,8 @@ fn bits(mut word: u64) -> impl Iterator<Item = u8> {
 mod tests {
     use super::*;
 
-    /// Lets a worker write something, and says what is read of it, once.
-    fn told(write: impl FnOnce(&Scoreboard)) -> Vec<Event<Connection>> {
+    /// Lets a worker write to its scoreboard. Returns what the parent reads, which reads nothing the second time.
+    fn read_once(write: impl FnOnce(&Scoreboard)) -> Vec<WorkerEvent<Connection>> {
         let (page, memory) = Scoreboard::create().unwrap();
         let worker = Scoreboard::open(&memory).unwrap();
         let mut scoreboard = ScoreboardView::new(Arc::new(page));
@@ -199,26 +204,26 @@ mod tests {
         assert!(scoreboard.may_have_news());
         scoreboard.news(7, &mut events).unwrap();
         assert!(!scoreboard.may_have_news());
-        events
+        events.into_iter().map(|(_, event)| event).collect()
     }
 
     #[test]
-    fn a_turn_of_the_event_loop_is_told_once() {
-        let events = told(Scoreboard::beat);
-        assert!(matches!(events[..], [Event::Alive(7)]), "{events:?}");
+    fn a_turn_of_the_event_loop_is_reported_once() {
+        let events = read_once(Scoreboard::beat);
+        assert!(matches!(events[..], [WorkerEvent::Alive]), "{events:?}");
     }
 
     #[test]
-    fn leases_that_end_are_told_once() {
-        let events = told(|worker| worker.add(0, 2, 0));
-        assert!(matches!(events[..], [Event::Ended(7, 2)]), "{events:?}");
+    fn ended_leases_are_reported_once() {
+        let events = read_once(|worker| worker.add(0, 2, 0));
+        assert!(matches!(events[..], [WorkerEvent::Ended(2)]), "{events:?}");
     }
 
     #[test]
-    fn credit_is_told_once() {
-        let events = told(|worker| worker.add(0, 0, 3));
+    fn credit_is_reported_once() {
+        let events = read_once(|worker| worker.add(0, 0, 3));
         assert!(
-            matches!(events[..], [Event::Credit(7, Credit { lane: ANY, count: 3 })]),
+            matches!(events[..], [WorkerEvent::Credit(Credit { lane: ANY, count: 3 })]),
             "{events:?}"
         );
     }

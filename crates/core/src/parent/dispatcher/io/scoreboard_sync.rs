@@ -1,96 +1,101 @@
-//! The dispatcher's dealings with scoreboards: reads what workers have written, asks them to speak up, takes back what
-//! they leave lying, and settles accounts when a channel ends.
+//! Keeps the rules and the scoreboards in step: reads what workers have written, asks workers to announce news, takes untaken
+//! connections back, and settles a scoreboard when its channel ends.
 
 use std::time::Instant;
 
-use crate::ids::ChannelId;
-use crate::ids::ConnectionId;
+use crate::ids::{ChannelId, ConnectionId};
 use crate::parent::dispatcher::Dispatcher;
 use crate::parent::dispatcher::io::scoreboard::ScoreboardView;
-use crate::parent::dispatcher::line::Line;
-use crate::parent::dispatcher::message::Event;
+use crate::parent::dispatcher::message::{Event, WorkerEvent};
 use crate::parent::notice::EndReason;
 use crate::protocol::records::{CloseReason, Refusal, RefusalReason};
 use crate::sys::Sys;
 
 impl<S: Sys> Dispatcher<S> {
-    /// Takes in what the workers have written on their scoreboards.
-    pub(in crate::parent::dispatcher) fn read_boards(&mut self, now: Instant) {
+    /// Applies what workers have written to their scoreboards.
+    pub(in crate::parent::dispatcher) fn read_scoreboards(&mut self, now: Instant) {
         let mut events = std::mem::take(&mut self.events);
-        let mut liars = Vec::new();
-        for (channel, line) in self.channels.iter_mut() {
-            let Some(scoreboard) = line.scoreboard.as_mut().filter(|scoreboard| scoreboard.may_have_news()) else {
-                continue;
-            };
-            let read = scoreboard.news(channel, &mut events);
-            let applied = events
-                .drain(..)
-                .try_for_each(|event| self.state.apply(event, now, &mut self.actions));
-            if let Err(error) = read.and(applied) {
-                liars.push((channel, error));
+        let mut errors = Vec::new();
+        for (id, channel) in self.state.channels.iter_mut() {
+            if let Some(scoreboard) = &mut channel.io.scoreboard
+                && scoreboard.may_have_news()
+                && let Err(error) = scoreboard.news(id, &mut events)
+            {
+                errors.push((id, error));
+            }
+        }
+        let mut wrong = None;
+        for (id, event) in events.drain(..) {
+            if wrong != Some(id)
+                && let Err(error) = self.state.apply_worker(id, event, now, &mut self.actions)
+            {
+                wrong = Some(id);
+                errors.push((id, error));
             }
         }
         self.events = events;
-        for (channel, error) in liars {
-            self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now);
+        for (id, error) in errors {
+            self.end(id, EndReason::Protocol(error), Some(CloseReason::Protocol), now);
         }
     }
 
-    /// Asks workers to speak up where their next word is waited for; true if one has just been asked. Anybody's credit
-    /// counts for what waits in the queue, and for what lies untaken at somebody else's.
+    /// Asks workers to announce their news while the dispatcher waits for news. Returns whether a worker was asked just now, whose
+    /// scoreboard has to be read once more. The credit of any worker counts for connections that wait in the queue or lie untaken.
     pub(in crate::parent::dispatcher) fn ask_for_news(&mut self, now: Instant) -> bool {
-        let overdue = |line: &Line| {
-            line.scoreboard
-                .as_ref()
-                .is_some_and(|scoreboard| scoreboard.is_overdue(now))
-        };
-        let of_all = self.state.queued() > 0 || self.state.is_draining() || self.channels.values().any(overdue);
+        let waits_for_any = self.state.queued() > 0
+            || self.state.is_draining()
+            || self.state.channels.values().any(|channel| {
+                let scoreboard = channel.io.scoreboard.as_ref();
+                scoreboard.is_some_and(|scoreboard| scoreboard.is_overdue(now))
+            });
         let mut asked = false;
-        for line in self.channels.iter_mut().map(|(_, line)| line) {
-            if let Some(scoreboard) = &mut line.scoreboard {
-                asked |= scoreboard.want(of_all || line.leaving);
+        for (_, channel) in self.state.channels.iter_mut() {
+            if let Some(scoreboard) = &mut channel.io.scoreboard {
+                asked |= scoreboard.want(waits_for_any || channel.lifecycle.is_retired());
             }
         }
         asked
     }
 
-    /// Takes back what a worker has left lying: at once by the scoreboard, else by asking for it, which nobody waits for, as
-    /// a worker without a thread for it may not answer.
+    /// Takes back connections that a worker left untaken: at once by the scoreboard, or by RECALL, which a worker without a
+    /// scoreboard answers when its event loop turns.
     pub(in crate::parent::dispatcher) fn recall(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
-        self.again = true;
+        self.advance_again = true;
         let Some(scoreboard) = self.scoreboard(channel) else {
             return self.tell(channel, |frames| frames.recall(ids));
         };
         for id in scoreboard.take_back(&ids) {
-            let _ = self.state.apply(Event::TakenBack(channel, id), now, &mut self.actions);
+            let event = Event::TakenBack(channel, id);
+            self.state.apply(event, now, &mut self.actions);
         }
     }
 
-    /// The last look at a scoreboard: what its worker has taken is the worker's, the rest can no longer be taken.
-    pub(in crate::parent::dispatcher) fn settle(
-        &mut self,
-        channel: ChannelId,
-        scoreboard: &mut ScoreboardView,
-        now: Instant,
-    ) {
-        for id in scoreboard.take_back(&scoreboard.offered()) {
-            let refusal = Refusal {
-                id,
-                reason: RefusalReason::Recalled,
-            };
-            let _ = self
-                .state
-                .apply(Event::Refused(channel, refusal), now, &mut self.actions);
-        }
-        let mut events = Vec::new();
-        // A liar's last words count as far as they make sense.
+    /// Reads a scoreboard for the last time. Connections that the worker has taken are the worker's, the others can no longer be
+    /// taken.
+    pub(in crate::parent::dispatcher) fn settle(&mut self, channel: ChannelId, now: Instant) {
+        let Some(scoreboard) = self.scoreboard(channel) else {
+            return;
+        };
+        let reason = RefusalReason::Recalled;
+        let untaken = scoreboard.take_back(&scoreboard.offered()).into_iter();
+        let untaken = untaken.map(|id| (channel, WorkerEvent::Refused(Refusal { id, reason })));
+        let mut events: Vec<_> = untaken.collect();
+        // What a worker wrote before an error counts.
         let _ = scoreboard.news(channel, &mut events);
-        for event in events {
-            let _ = self.state.apply(event, now, &mut self.actions);
+        for (_, event) in events {
+            // The channel is over: an error changes nothing any more.
+            let _ = self.state.apply_worker(channel, event, now, &mut self.actions);
         }
     }
 
-    pub(in crate::parent::dispatcher) fn scoreboard(&mut self, channel: ChannelId) -> Option<&mut ScoreboardView> {
-        self.channels.get_mut(channel)?.scoreboard.as_mut()
+    /// Notes that a worker has announced its news. Any frame does: a NUDGE that did not fit the socket is lost, and then there were
+    /// other frames. Returns whether the worker has a scoreboard.
+    pub(in crate::parent::dispatcher) fn mark_nudged(&mut self, channel: ChannelId) -> bool {
+        let scoreboard = self.scoreboard(channel);
+        scoreboard.map(ScoreboardView::nudged).is_some()
+    }
+
+    fn scoreboard(&mut self, channel: ChannelId) -> Option<&mut ScoreboardView> {
+        self.state.channels.get_mut(channel)?.io.scoreboard.as_deref_mut()
     }
 }

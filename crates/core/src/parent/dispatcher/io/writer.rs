@@ -1,4 +1,4 @@
-//! The parent's writing end of one channel. It never blocks: what does not fit waits here, up to a limit.
+//! The parent's writing end of one channel. A write never blocks: what does not fit in the socket waits here, up to a limit.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -14,36 +14,36 @@ use crate::parent::rejoin::Seat;
 use crate::sys;
 use crate::sys::{ForeignFd, Sys};
 
-/// A worker that leaves this many bytes of answers unread is not one.
+/// A channel whose worker leaves this many bytes of answers unread is closed.
 const MAX_UNREAD: usize = 64 * 1024;
 
-/// When to try again if the kernel cannot tell when there is room.
+/// The pause before the next attempt if the socket cannot be watched for room.
 const ROOM: Duration = Duration::from_millis(10);
 
 /// Sends frames to one worker.
 #[derive(Debug)]
 pub struct ChannelWriter {
     channel: ChannelId,
-    /// A descriptor of its own, as a socket is watched for reading by one and for room by another.
+    /// A duplicate, because tokio watches a descriptor once: one for reading, one for room.
     socket: Arc<ForeignFd>,
     dispatcher: mpsc::WeakSender<Message>,
     unsent: Vec<u8>,
     room: Room,
-    /// Of a worker that has joined by itself: its place among those that may.
+    /// The seat of a worker that joined at a shared path.
     seat: Option<Seat>,
 }
 
-/// Whether the socket takes more.
+/// Whether the socket has room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// As far as is known.
+    /// Yes, as far as the last send showed.
     Some,
-    /// No; a task waits until it does.
+    /// No; a task waits for room.
     None,
 }
 
 impl ChannelWriter {
-    /// The writing end of `socket`. `dispatcher` is told [`Message::Writable`] when it has room again.
+    /// Creates the writing end of `socket`. `dispatcher` gets [`Message::Writable`] when a full socket has room again.
     #[must_use]
     pub fn new(channel: ChannelId, socket: OwnedFd, dispatcher: mpsc::WeakSender<Message>) -> Self {
         Self {
@@ -56,20 +56,20 @@ impl ChannelWriter {
         }
     }
 
-    /// Keeps a place taken until the channel is over.
+    /// Keeps a seat of the shared path until the channel ends.
     #[must_use]
     pub fn seated(mut self, seat: Seat) -> Self {
         self.seat = Some(seat);
         self
     }
 
-    /// Returns whether the worker has joined by itself, so that another user may run it.
+    /// Returns whether the worker joined at a shared path, so that another user may run the worker.
     #[must_use]
     pub fn is_of_joined(&self) -> bool {
         self.seat.is_some()
     }
 
-    /// Returns the seat of a worker that has joined by itself.
+    /// Returns the seat of a worker that joined at a shared path.
     #[must_use]
     pub fn seat(&self) -> Option<&Seat> {
         self.seat.as_ref()
@@ -80,19 +80,19 @@ impl ChannelWriter {
         self.unsent.is_empty() && sys.is_all_read(self.socket.as_fd())
     }
 
-    /// Sends a frame with its descriptors, or, with EAGAIN, nothing of it.
+    /// Sends a frame with its descriptors. Nothing is sent if the socket is full (EAGAIN).
     pub fn hand_off<S: Sys>(&mut self, sys: &S, frame: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         if !self.unsent.is_empty() {
             return Err(Errno::EAGAIN);
         }
         let sent = self.send(sys, frame, descriptors)?;
-        // The descriptors travel with the first byte, so the rest may follow without them.
+        // The descriptors travel with the first byte, so the rest may follow without descriptors.
         self.unsent.extend_from_slice(&frame[sent..]);
-        // They are the worker's to ack from now on, so no error here may read as if they had not been sent.
+        // The worker may ack from now on, so no error may look as if nothing had been sent.
         self.flush(sys).map_err(|_| Errno::EPIPE)
     }
 
-    /// Sends frames without descriptors, now or as soon as there is room.
+    /// Sends frames without descriptors, now or when the socket has room.
     pub fn tell<S: Sys>(&mut self, sys: &S, frames: &[u8]) -> Result<(), Errno> {
         self.unsent.extend_from_slice(frames);
         self.flush(sys)?;
@@ -103,25 +103,25 @@ impl ChannelWriter {
         }
     }
 
-    /// The socket has room again: sends what had to wait.
+    /// Sends what had to wait: the socket has room again.
     pub fn resume<S: Sys>(&mut self, sys: &S) -> Result<(), Errno> {
         self.room = Room::Some;
         self.flush(sys)
     }
 
-    /// Lets the peer see the end at once, whoever still holds the socket. What it has sent can still be read. Returns
-    /// whether it can send no more either; if not, [`ChannelWriter::shut_reading`] has to follow.
+    /// Shuts the socket, so that the worker sees the end at once, whichever process still has a copy. What the worker has sent can
+    /// still be read. Returns whether the worker can send no more; if it can, [`ChannelWriter::shut_reading`] has to follow.
     pub fn shut<S: Sys>(&self, sys: &S) -> bool {
         let is_whole = sys.keeps_unread();
         let how = if is_whole { Shutdown::Both } else { Shutdown::Write };
-        // Fails only for a socket whose peer has gone, which has seen the end.
+        // Fails only if the peer has closed its end.
         let _ = shutdown(self.socket.as_raw_fd(), how);
         is_whole
     }
 
-    /// Ends the reading side too, and with it the channel. On macOS what has not been read is lost.
+    /// Shuts the reading side, which ends the channel. On macOS what has not been read is lost.
     pub fn shut_reading(&self) {
-        // Fails only for a socket whose peer has gone, the end of which is read anyway.
+        // Fails only if the peer has closed its end, which the reader sees anyway.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);
     }
 
@@ -155,7 +155,7 @@ impl ChannelWriter {
         let (channel, socket, dispatcher) = (self.channel, Arc::clone(&self.socket), self.dispatcher.clone());
         tokio::spawn(async move {
             if sys::room(socket.as_fd()).await.is_err() {
-                // epoll is out of watches.
+                // Out of epoll watches.
                 tokio::time::sleep(ROOM).await;
             }
             if let Some(dispatcher) = dispatcher.upgrade() {

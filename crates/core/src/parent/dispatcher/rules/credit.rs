@@ -1,17 +1,17 @@
-//! What a channel may still be given, by lane.
+//! The credit of one channel, by lane.
 
 use crate::protocol::ProtocolError;
 use crate::protocol::limits::{ANY, MAX_CREDIT, MAX_LANES};
 use crate::protocol::records::Credit;
 
-/// The credit of one channel.
+/// A channel's credit: how many connections the worker asked for and has not been sent.
 #[derive(Debug, Clone, Default)]
 pub struct CreditBook {
     entries: Vec<Credit>,
 }
 
 impl CreditBook {
-    /// Adds what the worker grants.
+    /// Adds credit.
     pub fn grant(&mut self, credit: Credit) -> Result<(), ProtocolError> {
         let total = self.entries.iter().map(|entry| u64::from(entry.count)).sum::<u64>() + u64::from(credit.count);
         if total > u64::from(MAX_CREDIT) {
@@ -31,8 +31,8 @@ impl CreditBook {
         Ok(())
     }
 
-    /// Forgets the oldest lane without unused credit. Only a full book forgets lanes, because [`CreditBook::serves`] needs
-    /// them: a worker whose credit is used up still serves the port.
+    /// Forgets the oldest lane without unused credit. Only a full book forgets lanes: a worker whose credit is used up still
+    /// serves the port, see [`CreditBook::serves`].
     fn free_lane(&mut self) -> Result<(), ProtocolError> {
         let unused = self.entries.iter().position(|entry| entry.count == 0);
         let index = unused.ok_or(ProtocolError::TooManyLanes { limit: MAX_LANES })?;
@@ -40,7 +40,7 @@ impl CreditBook {
         Ok(())
     }
 
-    /// Takes back up to `credit.count` that is unused, and says how much that was.
+    /// Removes up to `credit.count` of the unused credit of a lane. Returns how much was removed.
     pub fn cancel(&mut self, credit: Credit) -> Credit {
         let removed = match self.entries.iter_mut().find(|entry| entry.lane == credit.lane) {
             Some(entry) => {
@@ -56,7 +56,7 @@ impl CreditBook {
         }
     }
 
-    /// Uses one for a connection that came in by `port`: that port's own first. `None` if there is none.
+    /// Spends credit for one connection of `port`, the credit for that port first. Returns the lane that paid, if any.
     pub fn spend(&mut self, port: u16) -> Option<u16> {
         let lane = if self.on(port) > 0 { port } else { ANY };
         let entry = self
@@ -71,29 +71,29 @@ impl CreditBook {
     pub fn restore(&mut self, lane: u16) {
         match self.entries.iter_mut().find(|entry| entry.lane == lane) {
             Some(entry) => entry.count += 1,
-            // The lane was freed in between. At most WINDOW connections are under way, so the book stays bounded.
+            // The lane was freed in between. At most WINDOW connections are in flight, so the book stays bounded.
             None => self.entries.push(Credit { lane, count: 1 }),
         }
     }
 
-    /// Whether a connection that came in by `port` could be given.
+    /// Returns whether there is unused credit for a connection of `port`.
     #[must_use]
     pub fn covers(&self, port: u16) -> bool {
         self.of(port).any(|entry| entry.count > 0)
     }
 
-    /// Whether credit for a connection that came in by `port` has been granted, used up or not.
+    /// Returns whether credit for connections of `port` has been granted, used up or not.
     #[must_use]
     pub fn serves(&self, port: u16) -> bool {
         self.of(port).next().is_some()
     }
 
-    /// Forgets all of it.
+    /// Removes all credit.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
 
-    /// What pays for a connection that came in by `port`.
+    /// Returns the lanes that can pay for a connection of `port`.
     fn of(&self, port: u16) -> impl Iterator<Item = &Credit> {
         self.entries
             .iter()

@@ -1,0 +1,84 @@
+//! The driver's part of a channel: its socket, the task that reads it, its scoreboard and its statistics.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::AbortHandle;
+
+use crate::ids::ConnectionId;
+use crate::parent::connection::Connection;
+use crate::parent::dispatcher::io::scoreboard::ScoreboardView;
+use crate::parent::dispatcher::io::writer::ChannelWriter;
+use crate::parent::dispatcher::rules::channel::{Channel, Lifecycle};
+use crate::protocol::encode::Encoder;
+use crate::protocol::records::CloseReason;
+use crate::stats::ChannelStats;
+use crate::sys::Sys;
+
+/// The driver's part of a channel. Dropping it ends the task that reads the channel.
+#[derive(Debug)]
+pub(in crate::parent::dispatcher) struct ChannelIo {
+    pub(in crate::parent::dispatcher) writer: Box<ChannelWriter>,
+    /// `None` until the worker is welcomed, and for a worker without a scoreboard. Boxed, so that the channels that the
+    /// dispatcher looks at in each turn lie close together.
+    pub(in crate::parent::dispatcher) scoreboard: Option<Box<ScoreboardView>>,
+    pub(in crate::parent::dispatcher) stats: Arc<ChannelStats>,
+    /// The connections that the worker handed back and whose descriptors did not arrive, with the time of the next attempt.
+    pub(in crate::parent::dispatcher) missed: Vec<(Instant, ConnectionId)>,
+    reader: AbortHandle,
+}
+
+impl ChannelIo {
+    pub(in crate::parent::dispatcher) fn new(
+        writer: Box<ChannelWriter>,
+        reader: AbortHandle,
+        stats: Arc<ChannelStats>,
+    ) -> Self {
+        Self {
+            writer,
+            scoreboard: None,
+            stats,
+            missed: Vec::new(),
+            reader,
+        }
+    }
+
+    /// Sends CLOSE, if there is a reason to name, and shuts the socket. Returns whether the worker can send no more.
+    pub(in crate::parent::dispatcher) fn shut<S: Sys>(
+        &mut self,
+        sys: &S,
+        reason: Option<CloseReason>,
+        frames: &mut Encoder,
+    ) -> bool {
+        if let Some(reason) = reason {
+            frames.clear();
+            frames.close(reason);
+            // The channel ends whether or not CLOSE arrives.
+            let _ = self.writer.tell(sys, frames.bytes());
+        }
+        self.writer.shut(sys)
+    }
+}
+
+impl Channel<Connection, ChannelIo> {
+    /// Returns when the driver has to look at the channel.
+    pub(in crate::parent::dispatcher) fn io_deadline(&self, now: Instant) -> Option<Instant> {
+        let look = self
+            .io
+            .scoreboard
+            .as_ref()
+            .and_then(|scoreboard| scoreboard.look_at(now));
+        let read_until = match self.lifecycle {
+            Lifecycle::Closing { read_until, .. } => read_until,
+            _ => None,
+        };
+        let missed = self.io.missed.iter().map(|&(at, _)| at);
+        missed.chain(look).chain(read_until).min()
+    }
+}
+
+impl Drop for ChannelIo {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}

@@ -1,0 +1,275 @@
+//! One channel as the rules see it: its lifecycle, its credit, the connections in flight to its worker and the leases that its
+//! worker holds.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::ids::ConnectionId;
+use crate::parent::dispatcher::rules::credit::CreditBook;
+use crate::parent::dispatcher::rules::unread::Unread;
+use crate::parent::notice::EndReason;
+use crate::parent::queue::Waiting;
+use crate::protocol::ProtocolError;
+use crate::protocol::limits::{RETURNABLE, WINDOW};
+use crate::protocol::records::Credit;
+use crate::stats::ChannelCounters;
+
+/// A channel. `I` is the driver's part, its socket and scoreboard, which the rules never touch.
+#[derive(Debug)]
+pub struct Channel<C: Waiting, I> {
+    pub(in crate::parent::dispatcher) io: I,
+    pub(in crate::parent::dispatcher) lifecycle: Lifecycle,
+    pub(super) health: Health,
+    /// The worker has stalled recently. Until this time other workers are better.
+    pub(super) suspect_until: Option<Instant>,
+    pub(super) credit: CreditBook,
+    pub(in crate::parent::dispatcher) in_flight: VecDeque<InFlight<C>>,
+    /// The limit of connections in flight. It falls to 1 when the worker is out of descriptors, because each connection above
+    /// the worker's limit is sent, refused and sent elsewhere, and grows again with each ack.
+    pub(super) window: usize,
+    pub(super) unread: Unread,
+    pub(super) counters: ChannelCounters,
+    /// The counters at the last call of [`State::changed_counters`](super::State::changed_counters).
+    pub(super) published: ChannelCounters,
+    pub(super) last_handoff_at: Option<Instant>,
+    /// When the worker last ran out of descriptors.
+    pub(super) exhausted_at: Option<Instant>,
+    /// The number of the next handoff.
+    next_number: u64,
+    /// The connections that the worker took last and has not handed back.
+    taken: VecDeque<(ConnectionId, C::Metadata)>,
+}
+
+/// The life of a channel. A channel moves only down this list.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// The worker has not sent HELLO.
+    Joining {
+        /// Whether the worker is retired as soon as it is welcomed.
+        retire: bool,
+    },
+    /// The worker gets connections for its credit.
+    Open,
+    /// The worker gets no more connections, by the parent's wish or its own, and finishes its leases.
+    Retired,
+    /// Nothing is sent any more. What the worker sent before still counts: an ack settles whose a connection is.
+    Closing {
+        /// Why the channel ends.
+        reason: EndReason,
+        /// When the driver shuts the reading side, unless the stream ends before.
+        read_until: Option<Instant>,
+    },
+}
+
+/// A connection that was sent and not acked. The parent keeps its copy of the connection until the ack.
+#[derive(Debug)]
+pub struct InFlight<C> {
+    /// The parent's copy.
+    pub connection: C,
+    /// When the connection was sent.
+    pub sent_at: Instant,
+    /// The lane whose credit paid.
+    pub lane: u16,
+    /// When the connection was recalled.
+    pub(super) recalled_at: Option<Instant>,
+    /// The number of the handoff on the channel.
+    pub(super) number: u64,
+}
+
+/// Whether the worker can take connections now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// The worker can.
+    Ready,
+    /// The worker left a connection untaken for too long. It gets none while another worker can take connections, until its
+    /// event loop turns.
+    Stalled {
+        /// When the oldest untaken connection was sent.
+        since: Instant,
+        /// Earliest time to send one probe connection.
+        probe_at: Instant,
+    },
+    /// The socket is full. The worker gets nothing until the socket is writable.
+    Blocked,
+    /// The worker is out of descriptors. It gets nothing before this time or the end of one of its leases, and then one.
+    Exhausted(Instant),
+}
+
+impl Lifecycle {
+    /// Marks the worker as welcomed.
+    pub(super) fn welcome(&mut self) {
+        match self {
+            Self::Joining { retire: false } => *self = Self::Open,
+            Self::Joining { retire: true } => *self = Self::Retired,
+            Self::Open | Self::Retired | Self::Closing { .. } => {}
+        }
+    }
+
+    /// Marks the worker as retired. Returns whether that is new.
+    pub(super) fn retire(&mut self) -> bool {
+        match self {
+            Self::Joining { retire } => !std::mem::replace(retire, true),
+            Self::Open => {
+                *self = Self::Retired;
+                true
+            }
+            Self::Retired | Self::Closing { .. } => false,
+        }
+    }
+
+    /// Marks the channel as closing. Returns false if the channel is closing already.
+    pub(in crate::parent::dispatcher) fn close(&mut self, reason: EndReason) -> bool {
+        if matches!(self, Self::Closing { .. }) {
+            return false;
+        }
+        *self = Self::Closing {
+            reason,
+            read_until: None,
+        };
+        true
+    }
+
+    /// Returns whether frames can be sent: after WELCOME, which is the first, and before CLOSE, which is the last.
+    pub(in crate::parent::dispatcher) fn is_welcomed(&self) -> bool {
+        matches!(self, Self::Open | Self::Retired)
+    }
+
+    /// Returns whether the end of the channel is expected.
+    pub(in crate::parent::dispatcher) fn is_retired(&self) -> bool {
+        matches!(self, Self::Joining { retire: true } | Self::Retired)
+    }
+}
+
+impl<C: Waiting, I> Channel<C, I> {
+    pub(super) fn new(io: I) -> Self {
+        Self {
+            io,
+            lifecycle: Lifecycle::Joining { retire: false },
+            health: Health::Ready,
+            suspect_until: None,
+            credit: CreditBook::default(),
+            in_flight: VecDeque::new(),
+            window: WINDOW,
+            unread: Unread::default(),
+            counters: ChannelCounters::default(),
+            published: ChannelCounters::default(),
+            last_handoff_at: None,
+            exhausted_at: None,
+            next_number: 0,
+            taken: VecDeque::new(),
+        }
+    }
+
+    /// Adds credit. A worker that gets no more connections may still grant some.
+    pub(super) fn grant(&mut self, credit: Credit, now: Instant) -> Result<(), ProtocolError> {
+        if self.lifecycle != Lifecycle::Open {
+            return Ok(());
+        }
+        self.credit.grant(credit)?;
+        // Only the worker's own event loop grants credit.
+        self.mark_alive(now);
+        Ok(())
+    }
+
+    /// Returns the connection in flight with this id.
+    pub(in crate::parent::dispatcher) fn in_flight(&self, id: ConnectionId) -> Option<&InFlight<C>> {
+        self.in_flight.iter().find(|sent| sent.connection.id() == id)
+    }
+
+    /// Adds a connection in flight, paid by the credit of `lane`.
+    pub(super) fn hand_off(&mut self, connection: C, lane: u16, now: Instant) {
+        self.last_handoff_at = Some(now);
+        self.in_flight.push_back(InFlight {
+            connection,
+            sent_at: now,
+            lane,
+            recalled_at: None,
+            number: self.next_number,
+        });
+        self.next_number += 1;
+    }
+
+    /// Begins the lease of a connection. Returns the parent's copy.
+    pub(super) fn ack(&mut self, id: ConnectionId, now: Instant) -> Result<InFlight<C>, ProtocolError> {
+        let sent = self.remove_in_flight(id)?;
+        self.unread.answered(sent.number);
+        self.unread.end_rounds();
+        self.counters.leases += 1;
+        self.counters.taken += 1;
+        // The worker counts in the order in which it takes, the parent in the order in which it learns: they differ by a
+        // window at most.
+        if self.taken.len() == RETURNABLE + WINDOW {
+            self.taken.pop_front();
+        }
+        self.taken.push_back((id, sent.connection.metadata()));
+        self.window = (2 * self.window).min(WINDOW);
+        self.mark_alive(now);
+        // The worker had a descriptor to spare. A full socket stays full until it is writable.
+        if self.health != Health::Blocked {
+            self.health = Health::Ready;
+        }
+        Ok(sent)
+    }
+
+    /// Ends leases.
+    pub(super) fn end_leases(&mut self, ended: u32, now: Instant) -> Result<(), ProtocolError> {
+        let leases = self.counters.leases;
+        self.counters.leases = leases
+            .checked_sub(ended)
+            .ok_or(ProtocolError::TooManyEnded { ended, leases })?;
+        // The end of a lease frees a descriptor.
+        if let Health::Exhausted(until) = &mut self.health {
+            *until = now;
+        }
+        Ok(())
+    }
+
+    /// Returns the metadata of a connection that the worker has taken and may hand back.
+    pub(super) fn metadata(&self, id: ConnectionId) -> Option<&C::Metadata> {
+        if self.counters.leases == 0 {
+            return None;
+        }
+        let mut taken = self.taken.iter().rev();
+        taken.find(|(taken, _)| *taken == id).map(|(_, metadata)| metadata)
+    }
+
+    /// Forgets the metadata of a connection that the worker hands back.
+    pub(super) fn forget_taken(&mut self, id: ConnectionId) -> Result<(), ProtocolError> {
+        let index = self.taken.iter().rposition(|(taken, _)| *taken == id);
+        let index = index.filter(|_| self.counters.leases > 0);
+        self.taken.remove(index.ok_or(ProtocolError::NotLeased { id })?);
+        Ok(())
+    }
+
+    /// Removes a connection in flight.
+    pub(super) fn remove_in_flight(&mut self, id: ConnectionId) -> Result<InFlight<C>, ProtocolError> {
+        let index = self.in_flight.iter().position(|sent| sent.connection.id() == id);
+        index
+            .and_then(|index| self.in_flight.remove(index))
+            .ok_or(ProtocolError::UnknownConnection { id })
+    }
+
+    /// Returns the connections in flight that are not recalled, the oldest first.
+    pub(super) fn untaken(&self) -> impl Iterator<Item = &InFlight<C>> {
+        self.in_flight.iter().filter(|sent| sent.recalled_at.is_none())
+    }
+
+    /// Returns whether nothing is in flight and no lease is held.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.counters.leases == 0
+    }
+
+    /// Returns whether the channel, now or when its worker is less busy, takes connections of `port`.
+    pub(super) fn serves(&self, port: u16) -> bool {
+        self.lifecycle == Lifecycle::Open
+            && !matches!(self.health, Health::Stalled { .. })
+            && !self.is_clogged()
+            && self.credit.serves(port)
+    }
+
+    /// Returns whether the recalled connections that the worker has not read fill the window. Descriptors in flight count
+    /// against a limit of the worker's user.
+    pub(super) fn is_clogged(&self) -> bool {
+        !self.unread.is_empty() && self.in_flight.len() + self.unread.len() >= self.window
+    }
+}
