@@ -12,12 +12,14 @@
 
 use std::hint::black_box;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use socketserver_core::channel::pair as channel_pair;
 use socketserver_core::ids::ChannelId;
@@ -31,7 +33,7 @@ use socketserver_core::parent::notice::Notices;
 use socketserver_core::parent::queue::Permits;
 use socketserver_core::stats::Stats;
 use socketserver_core::sys::alarm::Alarm;
-use socketserver_core::sys::{Os, watch};
+use socketserver_core::sys::{Accepted, Os, Received, Sys, watch};
 use socketserver_core::worker::Phase;
 use socketserver_core::{Config, PolicyName, Receiver};
 use tokio::io::Interest;
@@ -114,10 +116,10 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
         // So that it is known who gets what.
         let config = Config::new(STOCK, None, PolicyName::RoundRobin).unwrap();
-        let alarm = Alarm::new().unwrap();
+        let (alarm, clock) = (Alarm::new().unwrap(), SteadyClock::new());
         // By hand and not as a task, to be counted by itself; without tokio's budget, which ends with each task's turn.
         let mut dispatcher = pin!(unconstrained(
-            Dispatcher::new(Os, &config, inbox, alarm, stats, notices).run()
+            Dispatcher::new(clock, &config, inbox, alarm, stats, notices).run()
         ));
         let mut crew = Vec::new();
         for channel in 1..=workers {
@@ -185,7 +187,7 @@ async fn join(
     let (ours, workers) = channel_pair().unwrap();
     let writer = ChannelWriter::new(channel, ours.try_clone().unwrap(), sender.downgrade());
     let reading = watch(ours, Interest::READABLE).unwrap();
-    let inlet = tokio::spawn(ChannelReader::new(Os, channel, reading, sender.clone()).run());
+    let inlet = tokio::spawn(ChannelReader::new(SteadyClock::new(), channel, reading, sender.clone()).run());
     let open = Message::Open(channel, Box::new(writer), inlet.abort_handle());
     sender.send(open).await.unwrap();
     let receiver = Receiver::attach(workers).unwrap();
@@ -195,6 +197,43 @@ async fn join(
         receiver.read();
     }
     receiver
+}
+
+/// The real system with a clock that advances by 1 us each time it is read. On a slow machine, or under callgrind, the real
+/// clock would let connections time out before their worker has its turn.
+#[derive(Debug, Clone)]
+struct SteadyClock {
+    began: Instant,
+    reads: Arc<AtomicU64>,
+}
+
+impl SteadyClock {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            reads: Arc::default(),
+        }
+    }
+}
+
+impl Sys for SteadyClock {
+    fn now(&self) -> Instant {
+        // The cost of the real clock counts.
+        black_box(Os.now());
+        self.began + Duration::from_micros(self.reads.fetch_add(1, Relaxed))
+    }
+
+    fn accept(&self, listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {
+        Os.accept(listener)
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+        Os.send(socket, bytes, descriptors)
+    }
+
+    fn receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
+        Os.receive(socket, bytes)
+    }
 }
 
 /// A TCP connection to be copied: what it is makes a difference to the kernel, where it leads to does not.

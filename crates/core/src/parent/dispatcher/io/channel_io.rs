@@ -63,15 +63,16 @@ impl ChannelIo {
 impl Channel<Connection, ChannelIo> {
     /// Returns when the driver has to look at the channel.
     pub(in crate::parent::dispatcher) fn io_deadline(&self, now: Instant) -> Option<Instant> {
-        let look = self
-            .io
-            .scoreboard
-            .as_ref()
-            .and_then(|scoreboard| scoreboard.look_at(now));
         let read_until = match self.lifecycle {
             Lifecycle::Closing { read_until, .. } => read_until,
             _ => None,
         };
+        // Without connections in flight the scoreboard needs no look. Most of many workers are idle.
+        if self.in_flight.is_empty() && self.io.missed.is_empty() {
+            return read_until;
+        }
+        let scoreboard = self.io.scoreboard.as_ref();
+        let look = scoreboard.and_then(|scoreboard| scoreboard.look_at(now));
         let missed = self.io.missed.iter().map(|&(at, _)| at);
         missed.chain(look).chain(read_until).min()
     }

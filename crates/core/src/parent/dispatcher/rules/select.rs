@@ -1,6 +1,5 @@
 //! Who gets the next connection: the channel with the lowest score.
 
-use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use crate::ids::ChannelId;
@@ -15,23 +14,28 @@ const WARM: Duration = Duration::from_millis(10);
 
 /// A suspect worker is scored as if it held this many more connections. If it stalls again, its connections wait for the
 /// recall. So it gets none while the load is low, and its share while the other workers have work.
-const SUSPECT_LOAD: u64 = 2;
+const SUSPECT_LOAD: u32 = 2;
 
 /// How long a connection is withheld from the worker that handed it back while another worker serves its port. Without this
 /// pause, a worker that hands back because all workers are busy would get the connection again as fast as it can.
 pub const NOT_AGAIN: Duration = Duration::from_millis(100);
 
-/// How good a channel is for a connection; lower is better. The fields are compared in this order.
+/// How good a channel is for a connection; lower is better. One number, because the dispatcher compares all channels for each
+/// connection. From the highest bits to the lowest: the group, the load, the age of the caches, the turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Score {
-    group: Group,
-    /// Leases held and to come, if the policy counts these.
-    load: u64,
-    /// Among equals the worker with the warmest caches, if the policy does not take turns.
-    warm_since: Reverse<Option<Instant>>,
-    /// Turns go upwards from the channel that was selected last.
-    turn: (bool, ChannelId),
+struct Score(u128);
+
+impl Score {
+    /// `load` counts leases held and to come. `cache_age` is [`COLD`], or the microseconds since the last handoff.
+    fn new(group: Group, load: u32, cache_age: u16, had_turn: bool, id: ChannelId) -> Self {
+        let (group, load, cache_age) = (u128::from(group as u8), u128::from(load), u128::from(cache_age));
+        let (turn, id) = (u128::from(had_turn), u128::from(id));
+        Self(group << 96 | load << 64 | cache_age << 48 | turn << 32 | id)
+    }
 }
+
+/// The age of cold caches.
+const COLD: u16 = u16::MAX;
 
 /// A better group wins whatever the load is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,27 +64,20 @@ impl Policy {
         Self { name, last: None }
     }
 
-    /// Returns the score of a channel that could be given a connection.
+    /// Returns the score of a channel that could be given a connection. Turns go upwards from the channel that was selected last.
     fn score<C: Waiting, I>(&self, group: Group, id: ChannelId, channel: &Channel<C, I>, now: Instant) -> Score {
-        let is_suspect = channel.suspect_until.is_some_and(|until| now < until);
-        let turn = (self.last.is_some_and(|last| id <= last), id);
-        let (group, load, warm_since, turn) = match (self.name, group) {
-            (PolicyName::LeastBusy, group) => {
-                let load = u64::from(channel.counters.leases) + channel.in_flight.len() as u64;
-                let is_warm = |at: &Instant| now.saturating_duration_since(*at) < WARM;
-                let suspicion = if is_suspect { SUSPECT_LOAD } else { 0 };
-                (group, load + suspicion, channel.last_handoff_at.filter(is_warm), turn)
+        let had_turn = self.last.is_some_and(|last| id <= last);
+        match self.name {
+            PolicyName::LeastBusy => {
+                let load = channel.load() + if channel.is_suspect(now) { SUSPECT_LOAD } else { 0 };
+                Score::new(group, load, channel.cache_age(now), had_turn, id)
             }
-            // A worker that missed its turns would stay behind the others for good, so suspects have theirs.
-            (PolicyName::RoundRobin, group) => (group, 0, None, turn),
-            (PolicyName::First, Group::Ready) if is_suspect => (Group::Suspect, 0, None, (false, id)),
-            (PolicyName::First, group) => (group, 0, None, (false, id)),
-        };
-        Score {
-            group,
-            load,
-            warm_since: Reverse(warm_since),
-            turn,
+            // A suspect has its turns: without these it would stay behind the other workers for good.
+            PolicyName::RoundRobin => Score::new(group, 0, COLD, had_turn, id),
+            PolicyName::First if group == Group::Ready && channel.is_suspect(now) => {
+                Score::new(Group::Suspect, 0, COLD, false, id)
+            }
+            PolicyName::First => Score::new(group, 0, COLD, false, id),
         }
     }
 }
@@ -94,11 +91,16 @@ impl<C: Waiting, I> State<C, I> {
     }
 
     fn best_channel(&self, connection: &C, now: Instant) -> Option<ChannelId> {
-        let scores = self.channels.iter().filter_map(|(id, channel)| {
-            let group = self.group(connection, id, channel, now)?;
-            Some((self.policy.score(group, id, channel, now), id))
-        });
-        scores.min().map(|(_, id)| id)
+        let mut best: Option<(Score, ChannelId)> = None;
+        for (id, channel) in self.channels.iter() {
+            if let Some(group) = self.group(connection, id, channel, now) {
+                let score = self.policy.score(group, id, channel, now);
+                if best.is_none_or(|(best, _)| score < best) {
+                    best = Some((score, id));
+                }
+            }
+        }
+        best.map(|(_, id)| id)
     }
 
     /// Returns the group of a channel for a connection; `None` if the channel cannot be given the connection now.
@@ -148,7 +150,7 @@ impl<C: Waiting, I> Channel<C, I> {
     /// Returns the group of the channel for connections of `port`; `None` if the channel cannot be given one now.
     fn group(&self, port: u16, now: Instant) -> Option<Group> {
         let has_room = self.in_flight.len() < self.window;
-        if self.lifecycle != Lifecycle::Open || !has_room || !self.credit.covers(port) {
+        if !matches!(self.lifecycle, Lifecycle::Open) || !has_room || !self.credit.covers(port) {
             return None;
         }
         if self.is_clogged() && !self.may_probe(self.unread.probe_at(), now) {
@@ -161,6 +163,23 @@ impl<C: Waiting, I> Channel<C, I> {
             Health::Stalled { probe_at, .. } if self.may_probe(Some(probe_at), now) => Some(Group::Probe),
             Health::Stalled { .. } => Some(Group::LastResort),
         }
+    }
+
+    /// Returns the leases held and to come.
+    fn load(&self) -> u32 {
+        let in_flight = u32::try_from(self.in_flight.len()).unwrap_or(u32::MAX);
+        self.counters.leases.saturating_add(in_flight)
+    }
+
+    fn is_suspect(&self, now: Instant) -> bool {
+        self.suspect_until.is_some_and(|until| now < until)
+    }
+
+    /// Returns the microseconds since the last handoff if the caches of the worker are warm, or else [`COLD`].
+    fn cache_age(&self, now: Instant) -> u16 {
+        let age = self.last_handoff_at.map(|at| now.saturating_duration_since(at));
+        let warm = age.filter(|age| *age < WARM).map(|age| u16::try_from(age.as_micros()));
+        warm.and_then(Result::ok).unwrap_or(COLD)
     }
 
     fn may_probe(&self, probe_at: Option<Instant>, now: Instant) -> bool {
@@ -235,8 +254,8 @@ mod tests {
 
         fn select(&mut self, now: Instant) -> ChannelId {
             let channels = (1..).zip(&self.channels);
-            let scores = channels.map(|(id, channel)| (self.policy.score(Group::Ready, id, channel, now), id));
-            let (_, selected) = scores.min().unwrap();
+            let score = |&(id, channel): &(ChannelId, _)| self.policy.score(Group::Ready, id, channel, now);
+            let (selected, _) = channels.min_by_key(score).unwrap();
             self.policy.last = Some(selected);
             self.channels[usize::try_from(selected).unwrap() - 1].last_handoff_at = Some(now);
             selected
