@@ -23,8 +23,8 @@ export class Running {
   stderr = ''
   readonly #close: Promise<unknown[]>
 
-  constructor(t: ExecutionContext, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
-    this.process = spawn(process.execPath, [BIN, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  constructor(t: ExecutionContext, [file = '', ...args]: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
+    this.process = spawn(file, args, { cwd, env, stdio: ['pipe', 'pipe', 'pipe'] })
     this.#close = once(this.process, 'close')
     this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
@@ -70,7 +70,7 @@ export class Terminal {
     this.folder = temporaryDirectory(t)
     const runtime = join(this.folder, 'run')
     mkdirSync(runtime)
-    const { WEB_CONCURRENCY, PORT, NODE_ENV, ...env } = process.env
+    const { WEB_CONCURRENCY, PORT, NODE_ENV, NO_COLOR, FORCE_COLOR, ...env } = process.env
     this.env = { ...env, XDG_RUNTIME_DIR: runtime }
   }
 
@@ -89,7 +89,14 @@ export class Terminal {
 
   /** Starts a command. */
   start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-    return new Running(this.#t, args, this.folder, { ...this.env, ...env })
+    return new Running(this.#t, [process.execPath, BIN, ...args], this.folder, { ...this.env, ...env })
+  }
+
+  /** Starts a command in a pseudo terminal of its own: what it writes to standard error is in `stdout` as well. Linux only. */
+  startInTty(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+    const words = [process.execPath, BIN, ...args].map((word) => `'${word}'`).join(' ')
+    const tty = ['script', '--quiet', '--return', '--flush', '--command', `exec ${words}`, '/dev/null']
+    return new Running(this.#t, tty, this.folder, { TERM: 'xterm', ...this.env, ...env })
   }
 
   /** Runs a command to its end. */

@@ -3,6 +3,7 @@ export const HELP = `Usage: socketserver <command>        one app on all cores; 
   run [options] <app> [args...]   run a Node program that listens, in the foreground
   status [name] [--json]          its workers         reload [name]   new code, nothing lost
   scale <n|+n|-n> [name]          more or fewer       stop [name]     drain, then end
+  top [name]                      drawn each second   logs [name] [-f]
 
 Options of run:
   -w, --workers <n|max>        workers; default WEB_CONCURRENCY, else max (one per CPU)
@@ -15,6 +16,8 @@ Options of run:
       --keep-trying            go on although the first start fails
       --max-memory <size>      replace a worker above it, e.g. 300M
       --max-connections <n>    replace a worker that has taken so many
+      --watch[=<paths>]        reload when a file changes
+      --log-prefix             each line of output carries its slot; needed for logs
       --env-file <file>        repeatable; read again at each reload
       --cwd <folder>           --node-arg <arg>              --pid-file <file>
       --name <name>            default: the file's name      --control <path>

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The command `socketserver`: docs/command.md.
 
+import { hasCode } from '../errors.js'
 import { nearestOf } from '../known-options.js'
 import { CommandError, EXIT, usageError } from './command-error.js'
 import { HELP } from './help.js'
@@ -14,6 +15,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   reload: async () => (await import('./orders.js')).reload,
   scale: async () => (await import('./orders.js')).scale,
   stop: async () => (await import('./orders.js')).stop,
+  top: async () => (await import('./top.js')).top,
+  logs: async () => (await import('./logs.js')).logs,
 }
 
 async function main([name, ...args]: readonly string[]): Promise<void> {
@@ -47,6 +50,15 @@ function unknownCommand(name: string): Error {
 
 function version(): string {
   return Reflect.get(require('../../../package.json'), 'version')
+}
+
+const isParent = process.argv[2] === 'run'
+for (const stream of [process.stdout, process.stderr]) {
+  // `socketserver logs | head` is no error, and a parent serves on although nobody reads what it prints.
+  stream.on('error', (error) => {
+    if (!hasCode(error, 'EPIPE') && !hasCode(error, 'EIO')) throw error
+    if (!isParent) process.exit()
+  })
 }
 
 main(process.argv.slice(2)).catch((error) => {

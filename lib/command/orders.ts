@@ -61,7 +61,7 @@ export async function appOf(args: readonly string[], command: string, typed = co
   return await findApp(name, values.get('control')?.[0], typed)
 }
 
-function only(positionals: readonly string[], most: number, usage: string): readonly string[] {
+export function only(positionals: readonly string[], most: number, usage: string): readonly string[] {
   if (positionals.length <= most) return positionals
   throw usageError(`one name is enough: socketserver ${usage}`)
 }
@@ -70,4 +70,4 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
-const APP_OPTIONS = { control: { takes: 'value' } } as const satisfies Record<string, OptionSpec>
+export const APP_OPTIONS = { control: { takes: 'value' } } as const satisfies Record<string, OptionSpec>

@@ -1,5 +1,7 @@
 // `socketserver run`: the parent of an app, in the foreground.
 
+import type { ServerResponse } from 'node:http'
+import { relative } from 'node:path'
 import { addressText } from '../address.js'
 import type { Pool } from '../server/pool/pool.js'
 import { createServer, type Server } from '../server/server.js'
@@ -12,11 +14,13 @@ import { newControlPath } from './control/control-path.js'
 import type { Changed, Status, Stopped } from './control/control-protocol.js'
 import { AlreadyRunning, ControlServer, sendJson } from './control/control-server.js'
 import { firstStart } from './first-start.js'
+import { colourVariables, WorkerOutput } from './log/worker-output.js'
 import { writePidFile } from './pid-file.js'
 import { failureText, plural, say } from './report.js'
 import { environmentOf } from './settings/environment.js'
 import { type RunSettings, readRunSettings } from './settings/run-settings.js'
 import { startPool } from './start-pool.js'
+import { FolderWatcher } from './watch/folder-watcher.js'
 import { WorkerSlots } from './worker-slots.js'
 
 /** Runs an app until it is stopped; throws if it cannot be started. */
@@ -32,29 +36,34 @@ class RunningApp {
   readonly #server: Server
   readonly #slots: WorkerSlots
   readonly #env: NodeJS.ProcessEnv
+  /** Undefined: workers write to the terminal themselves. */
+  readonly #output: WorkerOutput | undefined
   #pool: Pool<WorkerHandle> | undefined
   #isStarted = false
 
   constructor(settings: RunSettings) {
     const { maxQueue, queueTimeout, policy } = settings
     this.#settings = settings
-    this.#env = environmentOf(settings.environment)
     this.#server = createServer({ signals: true, maxQueue, queueTimeout, policy })
     this.#slots = new WorkerSlots(this.#server)
+    const isPiped = settings.logPrefix ?? (process.stdout.isTTY && settings.workers > 1)
+    this.#output = isPiped ? new WorkerOutput(this.#server) : undefined
+    this.#env = this.#environment()
   }
 
   async start(): Promise<void> {
     const { name, pidFile, bind, keepTrying } = this.#settings
     const control = await this.#openControl()
-    const cleanUp = [() => control.close()]
+    const cleanUp = [() => control.close(), () => this.#output?.log.close()]
     this.#server.once('close', () => end(cleanUp))
     process.once('exit', () => end(cleanUp))
     try {
       if (pidFile !== undefined) cleanUp.push(writePidFile(pidFile))
       for (const target of bind) await this.#server.listen(target)
       this.#server.on('error', (error) => this.#failed(error))
-      this.#pool = startPool(this.#server, this.#settings, this.#env, false)
+      this.#pool = startPool(this.#server, this.#settings, this.#env, this.#output !== undefined)
       this.#onSignals(this.#pool)
+      cleanUp.push(this.#watch())
       await firstStart(this.#server, this.#pool, keepTrying)
     } catch (error) {
       this.#server.destroy()
@@ -72,6 +81,7 @@ class RunningApp {
         'GET /status': async (response) => sendJson(response, await this.#status()),
         'POST /reload': async (response) => sendJson(response, await this.#reload()),
         'POST /scale': async (response, query) => sendJson(response, await this.#scale(query.get('workers') ?? '')),
+        'GET /logs': (response, query) => this.#logs(response, query.has('follow')),
         'POST /stop': (response) => this.#stop((stopped) => sendJson(response, stopped)),
       })
     } catch (error) {
@@ -95,7 +105,7 @@ class RunningApp {
   async #reload(): Promise<Changed> {
     const pool = this.#running
     try {
-      Object.assign(clear(this.#env), environmentOf(this.#settings.environment))
+      Object.assign(clear(this.#env), this.#environment())
       await pool.reload()
     } catch (error) {
       throw new CommandError(`the reload failed, and the workers go on as they are: ${this.#reason(error)}`)
@@ -125,6 +135,42 @@ class RunningApp {
     const before = this.#server.stats().cut
     this.#server.once('close', () => answer({ cut: this.#server.stats().cut - before }))
     process.kill(process.pid, 'SIGTERM')
+  }
+
+  #environment(): NodeJS.ProcessEnv {
+    const env = environmentOf(this.#settings.environment)
+    return this.#output === undefined ? env : { ...env, ...colourVariables(env) }
+  }
+
+  #logs(response: ServerResponse, follow: boolean): void {
+    if (this.#output === undefined) {
+      throw new CommandError(
+        `the output of ${this.#settings.name} goes straight to its terminal or file. Start it with --log-prefix to read it here`,
+      )
+    }
+    response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8' })
+    response.flushHeaders()
+    this.#output.log.send(response, follow)
+  }
+
+  /** Reloads when files change; returns what ends that. */
+  #watch(): () => void {
+    const { watch: paths, ignoreWatch, cwd, pidFile, control } = this.#settings
+    if (paths === undefined) return () => {}
+    const watcher = new FolderWatcher({
+      paths,
+      ignored: [...ignoreWatch, ...[pidFile, control].filter((path) => path !== undefined)],
+      root: cwd,
+      changed: (path) => {
+        say(`${relative(cwd, path)} has changed: reloads`)
+        this.#reload().then(
+          () => say('reloaded'),
+          (error) => say(reasonOf(error)),
+        )
+      },
+      failed: (error) => say(`cannot watch: ${error.message}`),
+    })
+    return () => watcher.close()
   }
 
   #onSignals(pool: Pool<WorkerHandle>): void {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { basename, extname, resolve } from 'node:path'
 import type { ListenOptions } from '../../server/listen/listen-target.js'
 import type { RestartOptions } from '../../server/pool/restart-policy.js'
@@ -145,7 +146,11 @@ function portVariable(given: Given | undefined, [bind]: readonly ListenOptions[]
 function watchPaths(name: string, value: unknown, cwd: string): string[] | undefined {
   if (value === false) return undefined
   if (value === true) return [cwd]
-  return values.stringsOf(name, value).map((path) => resolve(cwd, path))
+  return values.stringsOf(name, value).map((item) => {
+    const path = resolve(cwd, item)
+    if (!existsSync(path)) throw usageError(`${name}: there is no ${item} in ${cwd}`)
+    return path
+  })
 }
 
 function restartOf(name: string, value: unknown): boolean | RestartOptions {

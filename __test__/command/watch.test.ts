@@ -1,0 +1,64 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import test from 'ava'
+import { fixture } from '../helpers/fixture.js'
+import { hello } from '../helpers/hello.js'
+import { Terminal } from '../helpers/terminal.js'
+import { until } from '../helpers/until.js'
+
+const APP = `require(${JSON.stringify(fixture('hello-app'))})`
+
+test.serial('--watch reloads when a file changes, also in a new folder, and once for many', async (t) => {
+  const terminal = new Terminal(t)
+  terminal.write('app/server.js', APP)
+  const app = terminal.start(['run', '-w', '1', '--watch', '--cwd', 'app', '--bind', '127.0.0.1:0', 'server.js'])
+  const port = await app.port()
+  const first = await hello(port)
+  for (let i = 0; i < 5; i++) terminal.write(`app/lib/part-${i}.js`, '')
+  await app.says(/: .* has changed: reloads\nsocketserver: reloaded\n/)
+  const second = await hello(port)
+  t.not(second.pid, first.pid)
+  t.is((await terminal.status()).workers[0]?.generation, 2)
+  terminal.write('app/lib/part-0.js', '// changed')
+  await app.says(/lib\/part-0\.js has changed: reloads\nsocketserver: reloaded\n/)
+  t.not((await hello(port)).pid, second.pid)
+})
+
+test.serial('a file that does not start leaves the old workers as they are', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write('app/server.js', APP)
+  const app = terminal.start(['run', '-w', '1', '--watch=app/server.js', '--bind', '127.0.0.1:0', path])
+  const port = await app.port()
+  const { pid } = await hello(port)
+  terminal.write('app/server.js', 'this is no program')
+  await app.says(
+    /the reload failed, and the workers go on as they are: the worker in slot 0 exited with code 1(.|\n)*SyntaxError/,
+  )
+  t.is((await hello(port)).pid, pid)
+  terminal.write('app/server.js', APP)
+  await app.says(/: reloaded\n/)
+  t.not((await hello(port)).pid, pid)
+})
+
+test.serial('packages, hidden files, logs and what lies elsewhere are not watched', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write('src/server.js', APP)
+  terminal.write('src/node_modules/x/index.js', '')
+  terminal.write('src/.cache/x', '')
+  const app = terminal.start(['run', '-w', '1', '--watch=src', '--bind', '127.0.0.1:0', path])
+  const port = await app.port()
+  const { pid } = await hello(port)
+  for (const file of ['node_modules/x/index.js', '.cache/x', '.env', 'debug.log']) terminal.write(`src/${file}`, 'x')
+  terminal.write('elsewhere.js', '')
+  // Longer than the quiet time, so that a change that counts would be reported before the next one.
+  await delay(500)
+  terminal.write('src/last.js', '')
+  await app.says(/src\/last\.js has changed: reloads\nsocketserver: reloaded\n/)
+  t.is([...app.stderr.matchAll(/has changed/g)].length, 1)
+  await until(async () => (await hello(port)).pid !== pid)
+})
+
+test.serial('a path to watch that is missing is a mistake', async (t) => {
+  const { code, stderr } = await new Terminal(t).type('run', '--watch=nowhere', fixture('hello-app'))
+  t.is(code, 2)
+  t.regex(stderr, /--watch: there is no nowhere in /)
+})

@@ -1,0 +1,66 @@
+// `socketserver top`: the state of an app, drawn anew each second.
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { CommandError, usageError } from './command-error.js'
+import type { Status } from './control/control-protocol.js'
+import { appOf } from './orders.js'
+import { statusTable } from './status-table.js'
+
+/** Draws until `q` or Ctrl-C is typed. Throws if the app ends. */
+export async function top(args: readonly string[]): Promise<void> {
+  const { stdin, stdout } = process
+  if (!stdout.isTTY || !stdin.isTTY) throw usageError("top needs a terminal; 'socketserver status' does not")
+  const app = await appOf(args, 'top')
+  const quit = new AbortController()
+  stdin.setRawMode(true).on('data', (keys) => {
+    if (['q', 'Q', CTRL_C].includes(String(keys))) quit.abort()
+  })
+  stdout.write(ENTER)
+  try {
+    let previous: Status | undefined
+    while (!quit.signal.aborted) {
+      const status = await app.ask<Status>('GET', '/status')
+      stdout.write(HOME + clipped(topScreen(status, previous, new Date()), stdout.rows || 24, stdout.columns || 80))
+      previous = status
+      await delay(PERIOD, undefined, { signal: quit.signal }).catch(() => {})
+    }
+  } catch (error) {
+    throw error instanceof CommandError ? new CommandError(`${app.name} has ended`, error.exitCode, error) : error
+  } finally {
+    stdout.write(LEAVE)
+    stdin.setRawMode(false).pause()
+  }
+}
+
+/** Returns what `top` shows: the table, and how fast the counters have grown since the last time. */
+export function topScreen(status: Status, previous: Status | undefined, now: Date): string {
+  const { stats } = status
+  const rate = (count: (status: Status) => number): string =>
+    previous === undefined ? '-' : `${Math.max(0, Math.round((count(status) - count(previous)) / (PERIOD / 1000)))}/s`
+  const rates = [
+    `accepted ${rate((each) => each.stats.accepted)}`,
+    `taken ${rate((each) => each.stats.handedOff)}`,
+    `leases ${stats.leases}`,
+    `reloads ${stats.reloads}`,
+    `restarts ${stats.restarts}`,
+  ]
+  return `${statusTable(status, now)}\n${rates.join('   ')}\n\nq quits`
+}
+
+/** Fits a text to the screen, and clears what was there. */
+function clipped(text: string, rows: number, columns: number): string {
+  const lines = text.split('\n').slice(0, rows - 1)
+  return lines.map((line) => `${line.slice(0, columns)}${CLEAR_LINE}\r\n`).join('') + CLEAR_BELOW
+}
+
+const PERIOD = 1000
+
+/** In raw mode the terminal makes no signal of it. */
+const CTRL_C = '\x03'
+
+/** The alternate screen, without a cursor; and back. */
+const ENTER = '\x1b[?1049h\x1b[?25l'
+const LEAVE = '\x1b[?25h\x1b[?1049l'
+const HOME = '\x1b[H'
+const CLEAR_LINE = '\x1b[K'
+const CLEAR_BELOW = '\x1b[J'

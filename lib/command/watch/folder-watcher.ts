@@ -1,0 +1,104 @@
+import { type Dirent, type FSWatcher, readdirSync, statSync, watch } from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
+
+export interface WatchSetup {
+  /** Files and folders, absolute. */
+  paths: readonly string[]
+  /** Names and paths to leave out, the latter relative to `root`. */
+  ignored: readonly string[]
+  root: string
+  /** Told, once, that files have changed: after `QUIET_TIME` without a further change. */
+  changed: (path: string) => void
+  failed: (error: Error) => void
+}
+
+/**
+ * Watches folders and what is in them. One watcher per folder, as Node's recursive watching on Linux would visit node_modules as
+ * well, and cannot be told to leave it out.
+ */
+export class FolderWatcher {
+  readonly #setup: WatchSetup
+  readonly #watchers = new Map<string, FSWatcher>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(setup: WatchSetup) {
+    this.#setup = setup
+    for (const path of setup.paths) {
+      if (statSync(path).isDirectory()) this.#watchFolder(path)
+      // Editors replace files, so the folder is watched and not the file.
+      else this.#watch(dirname(path), (name) => name === basename(path))
+    }
+  }
+
+  /** The number of folders that are watched. */
+  get folders(): number {
+    return this.#watchers.size
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+    for (const watcher of this.#watchers.values()) watcher.close()
+    this.#watchers.clear()
+  }
+
+  #watchFolder(folder: string): void {
+    if (this.#watchers.has(folder)) return
+    this.#watch(folder, (name) => !this.#isIgnored(join(folder, name)))
+    for (const entry of entriesOf(folder)) {
+      const path = join(folder, entry.name)
+      if (entry.isDirectory() && !this.#isIgnored(path)) this.#watchFolder(path)
+    }
+  }
+
+  #watch(folder: string, isMeant: (name: string) => boolean): void {
+    try {
+      const watcher = watch(folder, (_event, name) => {
+        if (name === null || !isMeant(name)) return
+        this.#note(join(folder, name))
+      })
+      watcher.on('error', () => this.#forget(folder))
+      this.#watchers.set(folder, watcher)
+    } catch (error) {
+      // ENOSPC: fs.inotify.max_user_watches. The folder may also have gone meanwhile.
+      if (error instanceof Error) this.#setup.failed(error)
+    }
+  }
+
+  #note(path: string): void {
+    const stats = statSync(path, { throwIfNoEntry: false })
+    if (stats === undefined) this.#forget(path)
+    else if (stats.isDirectory()) this.#watchFolder(path)
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#setup.changed(path), QUIET_TIME)
+    this.#timer.unref()
+  }
+
+  #forget(folder: string): void {
+    this.#watchers.get(folder)?.close()
+    this.#watchers.delete(folder)
+  }
+
+  /** Whether a change there is none of the app's: hidden files, packages, logs, and what the user left out. */
+  #isIgnored(path: string): boolean {
+    const name = basename(path)
+    if (name.startsWith('.') || IGNORED.test(name)) return true
+    const { root, ignored } = this.#setup
+    const below = relative(root, path)
+    return ignored.some((item) => item === name || item === path || below === item || below.startsWith(`${item}/`))
+  }
+}
+
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+  } catch {
+    // It has gone, or is not for this user to read.
+    return []
+  }
+}
+
+/** Installed packages; files that apps and editors write while they run. */
+const IGNORED = /^node_modules$|\.(log|pid|sock|swp|tmp)$|~$/
+
+/** Milliseconds without a change: a build or a checkout writes many files. */
+const QUIET_TIME = 200
