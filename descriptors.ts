@@ -1,4 +1,4 @@
-// Streams of bytes and descriptors: the part of the package that needs no server and no worker.
+// The entry `@socketserver/node/descriptors`: streams of bytes and descriptors, without server and workers.
 
 export {
   Descriptor,

@@ -1,2 +1,2 @@
-/** The environment variable in which the parent tells a worker the number of its channel's descriptor. */
+/** The environment variable with the descriptor number of a worker's end of its channel. */
 export const CHANNEL_VARIABLE = 'SOCKETSERVER_CHANNEL'

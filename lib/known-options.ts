@@ -1,10 +1,10 @@
-// Options that a call does not know are mistakes: a mistyped option would silently have no effect.
+// An unknown option is an error: a mistyped option would silently have no effect.
 
 import { invalidValue } from './errors.js'
 
 /**
- * Throws ERR_INVALID_ARG_VALUE for a property that is not in `known`, naming the nearest known one. `refused` has the reasons of
- * options that exist elsewhere and not here. Properties that are undefined are ignored.
+ * Throws ERR_INVALID_ARG_VALUE for a property that is not in `known`, and suggests the nearest known name. `refused` has the
+ * messages for options that exist elsewhere in Node and are not supported. Ignores properties that are undefined.
  */
 export function checkKnownOptions(
   name: string,
@@ -12,7 +12,7 @@ export function checkKnownOptions(
   known: readonly string[],
   refused: Readonly<Record<string, string>> = {},
 ): void {
-  // Inherited options count, because they are read like own ones.
+  // `for ... in` includes inherited options, because they are read like own ones.
   for (const key in options) {
     const value: unknown = Reflect.get(options, key)
     if (value === undefined || known.includes(key)) continue
@@ -25,7 +25,7 @@ export function checkKnownOptions(
   }
 }
 
-/** Returns the known name that a typing mistake most likely meant; undefined if no name is close. */
+/** Returns the known name nearest to a mistyped name; undefined if none is similar. */
 export function nearestOf(name: string, known: readonly string[]): string | undefined {
   const ranked = known.map((candidate) => ({
     candidate,

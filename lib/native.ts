@@ -1,4 +1,4 @@
-// The only importer of the binding. Everything else in here imports the binding's classes from this file.
+// The only importer of the binding. All other files of lib import the binding's types and functions from here.
 
 import { constants } from 'node:os'
 import type * as Binding from './binding/index.js'
@@ -22,24 +22,24 @@ export type {
 } from './binding/index.js'
 
 const HOW_TO_GET_A_BINARY =
-  'supported are Linux (glibc and musl) and macOS on x64 and arm64; there, reinstall without --omit=optional, or build it ' +
-  'from source in a clone of the repository with Rust and `npm run build`'
+  'supported are Linux (glibc and musl) and macOS on x64 and arm64. On these, reinstall without --omit=optional, or build the ' +
+  'binary with Rust and `npm run build` in a clone of the repository'
 
 const binding = load()
 
-/** Opens the parent's side: one Rust thread that listens, accepts and hands off. */
+/** Starts the parent's Rust thread, which listens, accepts and hands off. */
 export function openServer(settings: Binding.NativeServerSettings, wake: () => void): Binding.NativeServer {
   return withSystemError(() => new binding.NativeServer(settings, wake))
 }
 
-/** Opens a channel; see `NativeServer.openChannel`. */
+/** Opens a channel to a new worker; see `NativeServer.openChannel`. */
 export function openChannel(server: Binding.NativeServer): Binding.ChannelEnd {
   return withSystemError(() => server.openChannel())
 }
 
 /**
- * Opens a worker's side on descriptor `fd`, which it owns from then on, or makes its own copy of if it is `borrowed`. In a
- * thread it `keeps` the connections' descriptors, as their owner when the thread is ended.
+ * Opens the worker's end of a channel at descriptor `fd`. Takes ownership of `fd`, or copies it if it is `borrowed`. With `keeps`,
+ * for a worker thread, the receiver owns the connections' descriptors, so that they are closed when the thread is terminated.
  */
 export function openReceiver(
   fd: number,
@@ -49,7 +49,7 @@ export function openReceiver(
   return new binding.NativeReceiver(fd, borrowed, keeps, wake)
 }
 
-/** Connects to a shared path, without waiting: a worker's end of a channel, which the caller owns, or what the system says. */
+/** Connects to a shared path without waiting. Returns the worker's end of a channel, which the caller owns, or the error. */
 export function dial(path: string): { fd: number } | { error: Binding.SystemError } {
   const { fd, error } = binding.NativeReceiver.dial(path)
   if (fd !== undefined) return { fd }
@@ -57,7 +57,7 @@ export function dial(path: string): { fd: number } | { error: Binding.SystemErro
   throw new TypeError('The binding returned neither a descriptor nor an error')
 }
 
-/** Returns a stream socket of IPv4, or of AF_UNIX, that is connected to nothing and that the caller owns. */
+/** Returns an unconnected stream socket, IPv4 or AF_UNIX, which the caller owns. */
 export function unconnectedSocket(kind: 'tcp' | 'unix'): number {
   const { fd, error } = binding.NativeReceiver.unconnectedSocket(kind === 'unix')
   if (fd !== undefined) return fd
@@ -65,77 +65,77 @@ export function unconnectedSocket(kind: 'tcp' | 'unix'): number {
   throw new TypeError('The binding returned neither a descriptor nor an error')
 }
 
-/** Has a receiver show that this worker's event loop turns. */
+/** Counts a turn of this worker's event loop, for the parent's stall detection. */
 export function beat(receiver: Binding.NativeReceiver): void {
   receiver.beat()
 }
 
-/** Makes descriptor `fd` this process's standard error, whatever that was, and closes `fd` itself. */
+/** Makes descriptor `fd` the standard error of this process, and closes `fd`. */
 export function restoreStderr(fd: number): void {
   binding.NativeReceiver.restoreStderr(fd)
 }
 
-/** How often the worker of a channel has shown that its event loop turns; undefined when the channel is over. */
+/** Returns how many turns of its event loop the worker of a channel has counted; undefined once the channel has ended. */
 export function beatsOf(server: Pick<Binding.NativeServer, 'channelStats'>, channel: number): number | undefined {
   return server.channelStats(channel)?.beats
 }
 
-/** Ends a connection for its client, whoever else has a copy of the descriptor, which stays open. */
+/** Ends a connection by shutdown(2), which reaches the client even if other processes have copies. Leaves `fd` open. */
 export function shutDown(fd: number): void {
   binding.NativeReceiver.shutDown(fd)
 }
 
-/** Takes over a descriptor, which has to be open. */
+/** Takes ownership of a descriptor, which must be open. */
 export function adoptDescriptor(fd: number): Binding.NativeDescriptor {
   return binding.NativeDescriptor.adopt(fd)
 }
 
-/** Makes a copy of a descriptor that somebody else owns. */
+/** Copies a descriptor by dup(2). */
 export function copyDescriptor(fd: number): Binding.DescriptorOutcome {
   return binding.NativeDescriptor.copyOf(fd)
 }
 
-/** What a descriptor is of. */
+/** Returns the kind of a descriptor. */
 export function kindOf(fd: number): Binding.KindOutcome {
   return binding.NativeDescriptor.kindOf(fd)
 }
 
-/** Makes a stream of bytes and descriptors. */
+/** Creates a connected pair of descriptor streams. */
 export function streamPair(): Binding.PairOutcome {
   return binding.NativeStream.pair()
 }
 
-/** Connects such a stream. EAGAIN: the backlog there is full. */
+/** Connects a descriptor stream to a listener. Fails with EAGAIN if the listener's backlog is full. */
 export function connectStream(name: Uint8Array): Binding.StreamOutcome {
   return binding.NativeStream.connect(name)
 }
 
-/** Takes over a descriptor as such a stream. */
+/** Takes ownership of a descriptor as a descriptor stream. */
 export function adoptStream(fd: number): Binding.NativeStream {
   return binding.NativeStream.adopt(fd)
 }
 
-/** Listens for such streams. */
+/** Listens for descriptor streams. */
 export function bindUnixListener(name: Uint8Array, mode: number, backlog: number): Binding.UnixListenerOutcome {
   return binding.NativeUnixListener.bind(name, mode, backlog)
 }
 
-/** Takes over a descriptor that listens for such streams. */
+/** Takes ownership of a descriptor that listens for descriptor streams. */
 export function adoptUnixListener(fd: number): Binding.NativeUnixListener {
   return binding.NativeUnixListener.adopt(fd)
 }
 
-/** The text of an IPv6 address, of which `a` is the most significant 32 bits. */
+/** Formats an IPv6 address; `a` is the most significant 32 bits. */
 export function ipv6Text(a: number, b: number, c: number, d: number, scope: number): string {
   return binding.NativeReceiver.ipv6Text(a, b, c, d, scope)
 }
 
-/** What the worker of a channel that has ended held then, and how many connections it had taken. */
+/** Returns, from the notice of a channel's end, how many connections the worker held and how many it had taken. */
 export function endOf(notice: Binding.Notice): { leases: number; handedOff: number } {
   return { leases: notice.leases ?? 0, handedOff: notice.handedOff ?? 0 }
 }
 
-/** Gives an error of the system that the binding throws, `syscall CODE: words`, the shape of all others. */
+/** Converts a system error that the binding throws as `syscall CODE: message` to a `SocketServerError`. */
 function withSystemError<T>(call: () => T): T {
   try {
     return call()
@@ -162,8 +162,8 @@ function load(): typeof Binding {
 }
 
 /**
- * Returns the error of the binary that exists and does not load; undefined if no binary exists. The generated loader tries
- * several files and chains their errors, each the cause of the next attempt's error.
+ * Returns the error of a binary that exists and does not load; undefined if there is no binary. The generated loader tries
+ * several files and chains the errors: each is the cause of the next attempt's error.
  */
 function realCause(error: unknown): Error | undefined {
   const attempts: Error[] = []
@@ -172,11 +172,11 @@ function realCause(error: unknown): Error | undefined {
 }
 
 function advice({ message }: Error): string {
-  // The message of Node's ERR_DLOPEN_DISABLED; the loader keeps no codes.
+  // The message of Node's ERR_DLOPEN_DISABLED. The loader drops the codes.
   return /loading addons is disabled/.test(message) ? ' Add --allow-addons to --permission, or remove --no-addons.' : ''
 }
 
-/** Returns the platform as npm and Rust name it: `linux-x64-glibc`, `darwin-arm64`. */
+/** Returns the platform, such as `linux-x64-glibc` or `darwin-arm64`. */
 function platform(): string {
   const name = `${process.platform}-${process.arch}`
   return process.platform === 'linux' ? `${name}-${libc()}` : name

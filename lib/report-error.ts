@@ -1,8 +1,8 @@
 import type { EventEmitter } from 'node:events'
 
 /**
- * Reports an error that has not ended anything: as an `error` event, or as a process warning if nobody listens. An `error`
- * event without a listener would end the process, which is out of proportion for a failed accept.
+ * Reports an error that the emitter survives: as an `error` event, or as a process warning if there is no listener. An
+ * `error` event without a listener would end the process, which is too much for a failed accept.
  */
 export function report(emitter: EventEmitter, error: Error): void {
   if (emitter.listenerCount('error') > 0) emitter.emit('error', error)

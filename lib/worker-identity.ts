@@ -1,4 +1,4 @@
-// What this process or thread knows of itself: whether a server started it, and as which worker.
+// The identity of this process or thread: whether a server started it, and as which worker.
 
 import { fstatSync, realpathSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -27,27 +27,30 @@ const settings = startedByServer() ? readSettings(process.env[SETTINGS_VARIABLE]
 export const worker: WorkerIdentity | undefined =
   settings && Object.freeze({ id: settings.id, slot: settings.slot, generation: settings.generation })
 
-/** Whether a server started this process or thread, before or after `connect()`. */
+/** Whether a server started this process or thread. True before and after `connect()`. */
 export const isWorker: boolean = worker !== undefined
 
-/** Records that this worker has called `connect()`: from now on it may start any file. */
+/** Records that this worker has called `connect()`. From now on it may start any file. */
 export function markConnected(): void {
   hasConnected = true
 }
 
-/** Throws ERR_SOCKETSERVER_FORK_LOOP if this worker runs `entry` itself and has not connected: it would start itself for ever. */
+/** Throws ERR_SOCKETSERVER_FORK_LOOP if this worker runs `entry` itself and has not connected: the file would start itself for ever. */
 export function forbidForkLoop(entry: string, call: string): void {
   if (settings === undefined || hasConnected || fileOf(entry) !== fileOf(settings.entry)) return
   throw new SocketServerError(
     'ERR_SOCKETSERVER_FORK_LOOP',
-    `${call} of '${entry}' in a worker that runs this very file would start workers without end. A file that is parent and ` +
+    `${call} of '${entry}' in a worker that runs the same file would start workers without end. A file that is both parent and ` +
       "worker needs a branch: import { isWorker } from '@socketserver/node', and call connect() if isWorker, else createServer()",
   )
 }
 
 let hasConnected = false
 
-/** A child of a worker inherits the variables, but not the descriptor: Node marks inherited descriptors close-on-exec. */
+/**
+ * Returns whether a server started this process or thread. The variables alone do not prove it: a child of a worker inherits
+ * them, but not the descriptor, because Node marks inherited descriptors close-on-exec.
+ */
 function startedByServer(): boolean {
   const text = process.env[CHANNEL_VARIABLE]
   if (text === undefined || process.env[SETTINGS_VARIABLE] === undefined) return false
@@ -59,7 +62,7 @@ function startedByServer(): boolean {
   }
 }
 
-/** Returns the file that Node runs for an entry, which may be a link, and may lack its extension. */
+/** Returns the file that Node runs for an entry, which may be a link and may lack the extension. */
 function fileOf(entry: string): string {
   try {
     return realpathSync(createRequire(join(entry, '..', 'entry.js')).resolve(entry))

@@ -1,12 +1,12 @@
-// What a parent tells a worker at its start, beside its channel. Written in server/, read in client/connect.ts.
+// The settings that a parent passes to a worker at its start. Written in server/, read in client/connect.ts.
 
 import type { ListenAddress } from './address.js'
 import { CHANNEL_VARIABLE } from './channel-variable.js'
 
-/** The environment variable with a {@link WorkerSettings} as JSON. A worker that finds none has the defaults. */
+/** The environment variable with {@link WorkerSettings} as JSON. Without it a worker uses the defaults. */
 export const SETTINGS_VARIABLE = 'SOCKETSERVER_SETTINGS'
 
-/** How a worker is to behave towards the server that started it. */
+/** The identity of a worker, and how it behaves towards the server that started it. */
 export interface WorkerSettings {
   /** The worker's id within its server. */
   id: number
@@ -16,24 +16,25 @@ export interface WorkerSettings {
   generation: number
   /** The absolute path of the file that the worker runs. */
   entry: string
-  /** Whether it lives in a thread of its parent's process: then the channel's descriptor stays the parent's. */
+  /** Whether the worker is a thread of the parent's process. Then the parent owns the channel's descriptor. */
   isThread: boolean
-  /** Whether it says by itself when it is ready. */
+  /** Whether the worker becomes ready by `client.ready()`, not by connecting. */
   isReadyManual: boolean
-  /** Milliseconds it may take to finish its leases when its parent has died; 0 is for ever. */
+  /** Milliseconds that the worker has to finish its leases after its parent's death; 0 means no limit. */
   drainTimeout: number
-  /** Milliseconds its process may take to exit after that. */
+  /** Milliseconds that the worker's process has to exit after that. */
   killTimeout: number
-  /** Milliseconds between two signs of its event loop; 0 is none. */
+  /** Milliseconds between two heartbeats of the event loop, for `stallTimeout`; 0 means none. */
   beat: number
-  /** Whether SIGINT and SIGTERM are its parent's business, as a terminal or systemd sends them to every process. */
+  /** Whether the worker leaves SIGINT and SIGTERM to its parent: a terminal and systemd send them to every process. */
   ignoreSignals: boolean
-  /** The descriptor with its parent's standard error, which it is to have back as its own once it has connected; 0 is none. */
+  /** A copy of the parent's standard error, which the worker restores once it has connected; 0 means none. */
   keptStderr: number
-  /** Where its server listened when the worker was started. */
+  /** The addresses at which the server listened when the worker was started. */
   listeners: readonly ListenAddress[]
 }
 
+/** The settings of a worker that no server started, and of one whose parent is of another version. */
 export const DEFAULT_SETTINGS: WorkerSettings = {
   id: 0,
   slot: 0,
@@ -49,12 +50,12 @@ export const DEFAULT_SETTINGS: WorkerSettings = {
   listeners: [],
 }
 
-/** An environment for a worker with these settings, whose channel is at descriptor `fd` there. */
+/** Returns the environment of a worker with these settings and with its channel at descriptor `fd`. */
 export function workerEnvironment(env: NodeJS.ProcessEnv, fd: number, settings: WorkerSettings): NodeJS.ProcessEnv {
   return { ...env, [CHANNEL_VARIABLE]: String(fd), [SETTINGS_VARIABLE]: JSON.stringify(settings) }
 }
 
-/** Reads settings; what is missing or of another type is as by default, so that versions may differ. */
+/** Parses settings. A missing field, or one of another type, gets its default, so that the versions may differ. */
 export function readSettings(text: string | undefined): WorkerSettings {
   const given: unknown = text === undefined ? undefined : JSON.parse(text)
   if (typeof given !== 'object' || given === null) return DEFAULT_SETTINGS

@@ -71,7 +71,10 @@ test('after the end each receive() returns null, and a for await loop ends', asy
   await left.send('a')
   await left.end()
   await left.end()
-  await t.throwsAsync(left.send('b'), { code: 'ERR_SOCKETSERVER_CLOSED', message: /is ended: send/ })
+  await t.throwsAsync(left.send('b'), {
+    code: 'ERR_SOCKETSERVER_CLOSED',
+    message: /^send\(\) failed: the stream is ended$/,
+  })
   const texts: string[] = []
   for await (const { data } of right) texts.push(data.toString())
   t.deepEqual(texts, ['a'])
@@ -165,7 +168,7 @@ test('destroy() rejects pending calls, and later calls reject too', async (t) =>
   }
   t.is(left.fd, -1)
   for (const call of [left.send('a'), left.receive()]) {
-    await t.throwsAsync(call, { code: 'ERR_SOCKETSERVER_CLOSED', message: /The stream is closed/ })
+    await t.throwsAsync(call, { code: 'ERR_SOCKETSERVER_CLOSED', message: / failed: the stream is closed$/ })
   }
   await left.end()
   await left.close()

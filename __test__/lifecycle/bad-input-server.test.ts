@@ -172,7 +172,7 @@ test('share() refuses a mode for an abstract name, which has no file', async (t)
   const error = await t.throwsAsync(server.share('\0socketserver', { mode: 0o600 }), { instanceOf: TypeError })
   t.like(error, { code: 'ERR_INVALID_ARG_VALUE' })
   const isLinux = process.platform === 'linux'
-  t.regex(error?.message ?? '', isLinux ? /^The "options.mode" property is for a path/ : /Linux only/)
+  t.regex(error?.message ?? '', isLinux ? /^The "options.mode" property is only allowed with a path/ : /only Linux/)
 })
 
 test('listen() without port, path and fd names the missing options', async (t) => {

@@ -46,7 +46,7 @@ loadTest('a worker without free descriptors is reported once, waits without spin
   await until(() => server.stats().leases === 0)
   const { accepted, handedOff, shed } = server.stats()
   t.deepEqual({ accepted, handedOff, shed }, { accepted: 200, handedOff: 200, shed: 0 })
-  t.deepEqual(errors, [`recvmsg EMFILE: too many open files in worker 1 (pid ${pid}): it cannot take connections`])
+  t.deepEqual(errors, [`recvmsg EMFILE: too many open files in worker 1 (pid ${pid}), which cannot take connections`])
 })
 
 loadTest('connections that a worker without free descriptors cannot take go to another worker', async (t) => {

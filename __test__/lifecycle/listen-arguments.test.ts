@@ -37,7 +37,7 @@ test('listen() refuses a callback at every position', async (t) => {
 test('listen() refuses a backlog and a host that it would ignore', async (t) => {
   const backlog = /^The "backlog" argument is not supported: write listen\(\{ port, host, backlog \}\)\. Received 511$/
   await refused(t, [0, '127.0.0.1', 511], 'ERR_INVALID_ARG_VALUE', backlog)
-  const host = /^The "host" argument is for a port/
+  const host = /^The "host" argument is only allowed with a port/
   await refused(t, ['/nowhere/a', 'localhost'], 'ERR_INVALID_ARG_VALUE', host)
   await refused(t, [{ port: 0 }, 'localhost'], 'ERR_INVALID_ARG_VALUE', host)
 })
@@ -66,7 +66,7 @@ linuxTest(
   'listen() refuses readableAll and writableAll for an abstract socket, which has no permissions',
   async (t) => {
     for (const option of ['readableAll', 'writableAll']) {
-      const message = new RegExp(`^The "options.${option}" property is for a path: an abstract name has none`)
+      const message = new RegExp(`^The "options.${option}" property is only allowed with a path: an abstract name`)
       await refused(t, [{ path: '\0socketserver', [option]: true }], 'ERR_INVALID_ARG_VALUE', message)
     }
   },

@@ -65,7 +65,7 @@ for (const [what, options, code, message] of [
     'reconnect without a path',
     { reconnect: false },
     'ERR_INVALID_ARG_VALUE',
-    /^The "options.reconnect" property is for a path/,
+    /^The "options.reconnect" property is only allowed with a path/,
   ],
   ['a string for reconnect', { path: 'x', reconnect: 'no' }, 'ERR_INVALID_ARG_TYPE', /of type object/],
   [

@@ -43,8 +43,8 @@ linuxTest('the error of a worker that listens by itself says where, and what to 
     }
   }
   const messages = await Promise.all([message([]), message([path])])
-  t.regex(messages[0] ?? '', /: it listens by itself, on port \d+, /)
-  t.true(messages[1]?.includes(`: it listens by itself, on ${path}, `), messages[1])
+  t.regex(messages[0] ?? '', /: it listens itself, on port \d+, /)
+  t.true(messages[1]?.includes(`: it listens itself, on ${path}, `), messages[1])
   for (const message of messages) t.regex(message, advice)
 })
 

@@ -16,14 +16,14 @@ test('fork() throws for a missing entry file', async (t) => {
   const server = startServer(t)
   const error = t.throws(() => server.fork('./no/such/worker.js'), { instanceOf: SocketServerError })
   t.is(error?.['code'], 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND')
-  t.is(error?.message, `There is no file to start a worker from: '${join(process.cwd(), 'no/such/worker.js')}'`)
+  t.is(error?.message, `The file to start workers from does not exist: '${join(process.cwd(), 'no/such/worker.js')}'`)
   t.throws(() => server.fork(new URL('file:///no/such/worker.js')), { code: 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND' })
 })
 
 for (const [how, told] of [
   ['0', /exited with code 0 before it had connected$/],
   ['3', /exited with code 3 before it had connected$/],
-  ['SIGKILL', /was ended by SIGKILL before it had connected$/],
+  ['SIGKILL', /was killed by SIGKILL before it had connected$/],
 ] as const) {
   test(`a worker that ends with ${how} before it has connected rejects pool.ready`, async (t) => {
     const server = startServer(t)
@@ -83,10 +83,10 @@ test('closing a pool before its workers have connected rejects pool.ready and en
   const [worker] = pool.workers
   const ready = t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_CLOSED' })
   await pool.close()
-  t.regex((await ready)?.message ?? '', /was told to leave before it had connected$/)
+  t.regex((await ready)?.message ?? '', /was retired before it had connected$/)
   t.is(worker?.process.signalCode, 'SIGTERM')
   await t.throwsAsync(pool.resize(1), {
     code: 'ERR_SOCKETSERVER_CLOSED',
-    message: 'The pool is closed: resize() comes too late',
+    message: 'resize() failed: the pool is closed',
   })
 })

@@ -68,7 +68,7 @@ export function parseConnectOptions(options: string | ConnectOptions): ConnectSe
 
 function parseReconnect(reconnect: unknown, path: unknown): ConnectSettings['reconnect'] {
   if (reconnect === undefined || reconnect === true) return DEFAULT_RECONNECT
-  if (path === undefined) throw invalidValue('options.reconnect', reconnect, 'is for a path')
+  if (path === undefined) throw invalidValue('options.reconnect', reconnect, 'is only allowed with a path')
   if (reconnect === false) return undefined
   const given = optionsObject('options.reconnect', reconnect, ['minDelay', 'maxDelay'])
   const minDelay = integer(

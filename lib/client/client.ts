@@ -7,7 +7,7 @@ import { hasCode, SocketServerError } from '../errors.js'
 import { KeepAlive } from '../keep-alive.js'
 import type { ReceiverPhase } from '../native.js'
 import { report } from '../report-error.js'
-import { AcceptQueue } from './channel/accept-queue.js'
+import { Waiters } from '../waiters.js'
 import type { Channel } from './channel/channel.js'
 import type { JoinedInfo, ServerLink } from './channel/server-link.js'
 import { type Session, Sessions } from './channel/sessions.js'
@@ -39,7 +39,7 @@ export class Client extends EventEmitter<ClientEvents> {
   readonly #sessions: Sessions
   readonly #keepAlive = new KeepAlive()
   readonly #context = new ClientContext()
-  readonly #accepts = new AcceptQueue(() => this.#sessions.pumpSoon())
+  readonly #accepts = new Waiters<undefined, Connection>(() => this.#sessions.pumpSoon())
   /** Taken for a listener that left before its turn came; they go to whoever asks next. */
   readonly #surplus: [ReceivedConnection, Session][] = []
   #state: 'open' | 'closing' | 'closed' = 'open'
@@ -116,7 +116,7 @@ export class Client extends EventEmitter<ClientEvents> {
   async accept(options: AcceptOptions = {}): Promise<Connection> {
     const signal = parseAcceptOptions(options)
     if (this.#state !== 'open') throw this.#ending()
-    const accepted = this.#accepts.wait(signal)
+    const accepted = this.#accepts.wait(undefined, signal)
     this.#wantMore()
     return accepted
   }
@@ -220,10 +220,11 @@ export class Client extends EventEmitter<ClientEvents> {
   /** Gives a connection to who is next. Throws if no socket could be made of it. */
   #pass(connection: ReceivedConnection, session: Session): void {
     const { leases } = session
-    if (this.#accepts.length > 0) {
+    const accepting = this.#accepts.first
+    if (accepting !== undefined) {
       const socket = adoptSocket(connection)
       leases.begin('finish', socket, connection)
-      this.#accepts.give(new HeldConnection(socket, connection, session.handBack))
+      accepting.resolve(new HeldConnection(socket, connection, session.handBack))
     } else if (this.#served !== undefined) {
       const served = this.#served
       const socket = served.receive(connection)

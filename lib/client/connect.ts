@@ -2,7 +2,7 @@
 
 import { isMainThread } from 'node:worker_threads'
 import { CHANNEL_VARIABLE } from '../channel-variable.js'
-import { invalidType, SocketServerError } from '../errors.js'
+import { callOnClosed, invalidType, SocketServerError } from '../errors.js'
 import type { ReceiverPhase } from '../native.js'
 import { markConnected } from '../worker-identity.js'
 import { readSettings, SETTINGS_VARIABLE, type WorkerSettings } from '../worker-settings.js'
@@ -38,7 +38,7 @@ export function connect(...given: [options?: string | ConnectOptions]): Client {
   const existing = clients.get(port)
   if (existing !== undefined && !existing.isClosing) return existing
   if (channel.hasLeft) {
-    throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'This worker has left its server: connect() comes too late')
+    throw callOnClosed('connect()', 'this worker has left its server')
   }
   channel.assertRoom(port)
   const client = new Client(parentOf(channel), port)

@@ -3,8 +3,8 @@ import { AbortError, systemError } from '../errors.js'
 import { connectStream, type NativeStream } from '../native.js'
 import type { SocketName } from './socket-name.js'
 
-/** Connects to a listener. If its backlog is full, as Linux tells by EAGAIN, it tries again until `signal` is aborted. */
-export async function connectWhenThereIsRoom(
+/** Connects to a listener. Retries while the listener's backlog is full (EAGAIN on Linux), until `signal` is aborted. */
+export async function connectWithRetry(
   { bytes, shown }: SocketName,
   signal: AbortSignal | undefined,
 ): Promise<NativeStream> {
@@ -14,10 +14,10 @@ export async function connectWhenThereIsRoom(
     if (stream !== undefined) return stream
     if (error === undefined) throw new TypeError('The binding returned neither a stream nor an error')
     if (error.code !== 'EAGAIN') throw systemError(error, error.syscall, { address: shown })
-    // The kernel tells nobody when there is room again (connect(2)).
+    // No event reports that the backlog has room again (connect(2)).
     await delay(INTERVAL, undefined, { signal })
   }
 }
 
-/** Milliseconds between two tries; a hundred a second cost nothing. */
+/** Milliseconds between two attempts: 100 attempts a second cost no measurable CPU time. */
 const INTERVAL = 10

@@ -1,8 +1,9 @@
-import { hasCode, illegalConstructor, SocketServerError, systemError } from '../errors.js'
+import { callOnClosed, hasCode, illegalConstructor, type SocketServerError, systemError } from '../errors.js'
+import { KeepAlive } from '../keep-alive.js'
 import { adoptUnixListener, bindUnixListener, type NativeUnixListener } from '../native.js'
+import { Waiters } from '../waiters.js'
 import { adoptable, type DescriptorOwner, relinquish } from './descriptor.js'
 import { DescriptorStream } from './descriptor-stream.js'
-import { Occupation } from './pending-ref.js'
 import { socketName } from './socket-name.js'
 import {
   type DescriptorAcceptOptions,
@@ -10,22 +11,21 @@ import {
   parseListenOptions,
   parseSignal,
 } from './stream-options.js'
-import { Waiters } from './waiters.js'
 
 /**
- * A Unix socket that listens for {@link DescriptorStream}s. It keeps the process alive while somebody waits for one, and
- * is closed when it is collected.
+ * A Unix socket that listens for {@link DescriptorStream}s. It keeps the process alive while an `accept()` is pending, and
+ * is closed when it is garbage collected.
  */
 export class DescriptorListener {
   readonly #native: NativeUnixListener
-  readonly #accepts = new Waiters<undefined, DescriptorStream>(() => this.#withdrawn())
-  readonly #occupation = new Occupation(this)
+  readonly #accepts = new Waiters<undefined, DescriptorStream>(() => this.#onAbort())
+  readonly #keepAlive = new KeepAlive(this)
   #isClosed = false
 
   private constructor(native: NativeUnixListener) {
     if (native === undefined) throw illegalConstructor()
     this.#native = native
-    // Weak: what the native side holds would never be collected.
+    // The native side holds the callback for ever. A strong reference would keep this object from being collected.
     const weak = new WeakRef(this)
     native.attach(() => {
       const target = weak.deref()
@@ -34,8 +34,8 @@ export class DescriptorListener {
   }
 
   /**
-   * Listens on a path or, on Linux, an abstract name (`'\0name'`). The socket file has its `mode` from the start; one that is
-   * there already is replaced if nobody answers on it; at the end it is removed. Rejects with the system's error
+   * Listens on a path or, on Linux, an abstract name (`'\0name'`). The socket file has its `mode` from the moment it appears. An
+   * existing socket file is replaced if no program listens on it. `close()` removes the file. Rejects with the system's error
    * (EADDRINUSE, EACCES ...).
    */
   static async listen(path: string, options: DescriptorListenOptions = {}): Promise<DescriptorListener> {
@@ -48,8 +48,8 @@ export class DescriptorListener {
   }
 
   /**
-   * Takes over a descriptor that listens: one that this process has inherited, by its number, or one that it has received.
-   * Throws EBADF, or ERR_SOCKETSERVER_DESCRIPTOR_KIND if it is none of AF_UNIX; then it stays whose it was.
+   * Takes ownership of a listening descriptor: an inherited one by its number, or a received one. Throws EBADF, or
+   * ERR_SOCKETSERVER_DESCRIPTOR_KIND if it is not an AF_UNIX socket that listens; then the source keeps the descriptor.
    */
   static from(source: DescriptorOwner): DescriptorListener {
     const fd = adoptable(source, 'listener', 'an AF_UNIX stream socket that listens')
@@ -58,14 +58,14 @@ export class DescriptorListener {
     return listener
   }
 
-  /** Its number, to look at or to send; -1 once it is closed. */
+  /** The descriptor's number, for example to send it; -1 once the listener is closed. */
   get fd(): number {
     return this.#native.fd
   }
 
   /**
-   * Accepts one stream; several calls wait in order. Rejects with the system's error (EMFILE: it stays in the backlog), with
-   * an AbortError, or with ERR_SOCKETSERVER_CLOSED.
+   * Accepts one stream. Pending calls are served in order. Rejects with the system's error (on EMFILE the stream stays in the
+   * backlog), with an AbortError, or with ERR_SOCKETSERVER_CLOSED.
    */
   async accept(options: DescriptorAcceptOptions = {}): Promise<DescriptorStream> {
     const signal = parseSignal(options)
@@ -75,7 +75,7 @@ export class DescriptorListener {
     return accepted
   }
 
-  /** One stream after the other, until this is closed. It stays open when the loop is left. */
+  /** Accepts streams until the listener is closed. Leaving the loop does not close the listener. */
   async *[Symbol.asyncIterator](): AsyncGenerator<DescriptorStream, void, undefined> {
     for (;;) {
       let stream: DescriptorStream
@@ -89,13 +89,13 @@ export class DescriptorListener {
     }
   }
 
-  /** Stops listening and removes the socket file, if this made it. Streams that it has accepted go on. */
+  /** Stops listening, and removes the socket file if `listen()` created it. Accepted streams stay open. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#native.close()
-    this.#accepts.reject(closedError())
-    this.#occupation.set(false)
+    this.#accepts.reject(closedError)
+    this.#keepAlive.release()
   }
 
   /** Closes the listener at the end of a `using` block. The same as `close()`. */
@@ -103,15 +103,15 @@ export class DescriptorListener {
     this.close()
   }
 
-  /** Has the process stay alive while somebody waits for a stream, as it does from the start. */
+  /** Makes a pending `accept()` keep the process alive, which is the default. */
   ref(): this {
-    this.#occupation.ref()
+    this.#keepAlive.ref()
     return this
   }
 
-  /** Lets the process exit although somebody waits for a stream. */
+  /** Lets the process exit while an `accept()` is pending. */
   unref(): this {
-    this.#occupation.unref()
+    this.#keepAlive.unref()
     return this
   }
 
@@ -123,15 +123,15 @@ export class DescriptorListener {
       if (stream !== undefined) waiter.resolve(DescriptorStream.of(stream))
       else if (error !== undefined) waiter.reject(systemError(error, error.syscall))
     }
-    this.#occupation.set(this.#accepts.length > 0)
+    this.#keepAlive.set(this.#accepts.length > 0)
   }
 
-  #withdrawn(): void {
+  #onAbort(): void {
     if (this.#accepts.length === 0) this.#native.rest()
-    this.#occupation.set(this.#accepts.length > 0)
+    this.#keepAlive.set(this.#accepts.length > 0)
   }
 }
 
 function closedError(): SocketServerError {
-  return new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The listener is closed: accept() comes too late')
+  return callOnClosed('accept()', 'the listener is closed')
 }

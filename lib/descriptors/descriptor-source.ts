@@ -3,12 +3,12 @@ import { invalidType, invalidValue } from '../errors.js'
 import { integer } from '../validate.js'
 
 /**
- * Where a descriptor is borrowed from: its number, or what has it open: a `Descriptor`, a `fs.promises.FileHandle`, or
- * whatever else tells its `fd`; a `net.Socket` or a `net.Server`. A TLS socket is none: its session would not come along.
+ * A descriptor to borrow: a number, or an object that has the descriptor open: a `Descriptor`, a `fs.promises.FileHandle`, any
+ * other object with an `fd`, a `net.Socket` or a `net.Server`. TLS sockets are refused: their session cannot be passed on.
  */
 export type DescriptorSource = number | { readonly fd: number } | Socket | Server
 
-/** The number, to be used at once: whoever owns it may close it. Throws as Node does, naming the argument. */
+/** Returns the number of a source. Use it at once, because the owner may close it. Throws Node's errors, which name the argument. */
 export function descriptorNumber(name: string, source: unknown): number {
   if (typeof source === 'number') return integer(name, source, 0, LARGEST_INT)
   if (typeof source !== 'object' || source === null) throw invalidType(name, EXPECTED, source)
@@ -21,7 +21,7 @@ export function descriptorNumber(name: string, source: unknown): number {
   return fd
 }
 
-/** Node documents no way to the descriptor of a socket. Its handle has the number while it is open, or -1. */
+/** Returns the descriptor of a socket or server, -1 if it is closed. Node documents no access, but the handle has the number. */
 function handleNumber(source: Socket | Server): unknown {
   const handle: unknown = Reflect.get(source, '_handle')
   return typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : -1

@@ -1,9 +1,17 @@
-import { hasCode, illegalConstructor, SocketServerError, type SystemFailure, systemError } from '../errors.js'
+import {
+  callOnClosed,
+  hasCode,
+  illegalConstructor,
+  type SocketServerError,
+  type SystemFailure,
+  systemError,
+} from '../errors.js'
+import { KeepAlive } from '../keep-alive.js'
 import { adoptStream, kindOf, type NativeStream, streamPair } from '../native.js'
-import { connectWhenThereIsRoom } from './connecting.js'
+import { Waiters } from '../waiters.js'
+import { connectWithRetry } from './connecting.js'
 import { adoptable, type DescriptorOwner, relinquish } from './descriptor.js'
 import type { DescriptorSource } from './descriptor-source.js'
-import { Occupation } from './pending-ref.js'
 import { type Received, readOutcome } from './received.js'
 import { socketName } from './socket-name.js'
 import {
@@ -13,17 +21,16 @@ import {
   parseSignal,
   type ReceiveOptions,
 } from './stream-options.js'
-import { Waiters } from './waiters.js'
 
 /**
- * One end of an AF_UNIX stream, which carries bytes and descriptors between processes. It keeps the process alive while
- * something of it is waited for, and is closed when it is collected.
+ * One end of an AF_UNIX stream, which carries bytes and descriptors between processes. It keeps the process alive while a
+ * `send()` or `receive()` is pending, and is closed when it is garbage collected.
  */
 export class DescriptorStream {
   readonly #native: NativeStream
   readonly #sends = new Map<number, { resolve: () => void; reject: (error: Error) => void }>()
-  readonly #receives = new Waiters<number, Received | null>(() => this.#withdrawn())
-  readonly #occupation = new Occupation(this)
+  readonly #receives = new Waiters<number, Received | null>(() => this.#onAbort())
+  readonly #keepAlive = new KeepAlive(this)
   #lastSend: Promise<void> | undefined
   #state: 'open' | 'ended' | 'closing' | 'closed' = 'open'
   #ending: Promise<void> | undefined
@@ -32,7 +39,7 @@ export class DescriptorStream {
   private constructor(native: NativeStream) {
     if (native === undefined) throw illegalConstructor()
     this.#native = native
-    // Weak: what the native side holds would never be collected.
+    // The native side holds the callback for ever. A strong reference would keep this object from being collected.
     const weak = new WeakRef(this)
     native.attach(() => {
       const target = weak.deref()
@@ -45,7 +52,7 @@ export class DescriptorStream {
     return new DescriptorStream(native)
   }
 
-  /** Makes a stream and gives both of its ends. Throws the system's error (EMFILE ...). */
+  /** Creates a stream and returns both ends. Throws the system's error (EMFILE ...). */
   static pair(): [DescriptorStream, DescriptorStream] {
     const { left, right, error } = streamPair()
     if (error !== undefined) throw systemError(error, error.syscall)
@@ -55,17 +62,17 @@ export class DescriptorStream {
 
   /**
    * Connects to a path or, on Linux, an abstract name (`'\0name'`). Rejects with the system's error (ENOENT, ECONNREFUSED,
-   * EACCES ...). Where the backlog of who listens is full it waits for a place in it, on Linux.
+   * EACCES ...). On Linux the call waits while the listener's backlog is full.
    */
   static async connect(path: string, options: DescriptorConnectOptions = {}): Promise<DescriptorStream> {
     const name = socketName('path', path)
     const signal = parseSignal(options)
-    return new DescriptorStream(await connectWhenThereIsRoom(name, signal))
+    return new DescriptorStream(await connectWithRetry(name, signal))
   }
 
   /**
-   * Takes over a descriptor: one that this process has inherited, by its number, or one that it has received. Throws EBADF,
-   * or ERR_SOCKETSERVER_DESCRIPTOR_KIND if it is not an AF_UNIX stream socket; then it stays whose it was.
+   * Takes ownership of a descriptor: an inherited one by its number, or a received one. Throws EBADF, or
+   * ERR_SOCKETSERVER_DESCRIPTOR_KIND if it is not an AF_UNIX stream socket; then the source keeps the descriptor.
    */
   static from(source: DescriptorOwner): DescriptorStream {
     const stream = new DescriptorStream(adoptStream(adoptable(source, 'stream', 'an AF_UNIX stream socket')))
@@ -73,16 +80,18 @@ export class DescriptorStream {
     return stream
   }
 
-  /** Its number, to look at, or to give to a child process in `stdio`; -1 once it is closed. */
+  /** The descriptor's number, for example for the `stdio` of a child process; -1 once the stream is closed. */
   get fd(): number {
     return this.#native.fd
   }
 
   /**
-   * Sends bytes, and up to 253 descriptors with the first of them. They are borrowed: what this has been called with may
-   * be changed and closed at once, on macOS only when the receiver has them. Resolves when the kernel has taken all; several
-   * calls keep their order. Rejects with EPIPE or ECONNRESET when the peer has gone; with ETOOMANYREFS when too many
-   * descriptors are under way, and then nothing of it has been sent; with ERR_SOCKETSERVER_CLOSED once this is closed.
+   * Sends bytes, and up to 253 descriptors with the first byte. The call borrows both: the caller may change the bytes and close
+   * the descriptors as soon as the call has returned; on macOS close descriptors only when the receiver has them. Resolves when
+   * the kernel has taken everything. Calls keep their order.
+   *
+   * Rejects with EPIPE or ECONNRESET if the peer has gone, with ETOOMANYREFS if too many descriptors are in flight (then nothing
+   * was sent), and with ERR_SOCKETSERVER_CLOSED once this end is closed.
    */
   async send(data: string | NodeJS.ArrayBufferView, descriptors: readonly DescriptorSource[] = []): Promise<void> {
     const { bytes, numbers } = parseMessage(data, descriptors)
@@ -93,27 +102,28 @@ export class DescriptorStream {
     this.#lastSend = new Promise((resolve, reject) => {
       this.#sends.set(ticket, { resolve, reject })
     })
-    this.#occupation.set(true)
+    this.#keepAlive.hold()
     return this.#lastSend
   }
 
   /**
-   * Receives what there is, as soon as there is something: bytes, and the descriptors that were sent with them. Resolves to
-   * null at the end of the stream. Several calls wait in order. Nothing is received before it is asked for. Rejects with
-   * ERR_SOCKETSERVER_DESCRIPTORS_LOST if this process could not take a descriptor, as it is at its limit of open files: all
-   * that came are closed, the bytes are the error's `data`, and the stream goes on; with ECONNRESET if the peer has gone
-   * without reading what was sent to it; with an AbortError; with ERR_SOCKETSERVER_CLOSED.
+   * Receives the available bytes, at least one, and the descriptors that were sent with them. Resolves to null at the end of the
+   * stream. Pending calls are served in order. The stream reads nothing before this call.
+   *
+   * Rejects with ERR_SOCKETSERVER_DESCRIPTORS_LOST if this process is at its limit of open files: the descriptors that did
+   * arrive are closed, the bytes are the error's `data`, and the stream stays usable. Rejects with ECONNRESET if the peer has gone
+   * without reading everything that was sent to it, with an AbortError, and with ERR_SOCKETSERVER_CLOSED.
    */
   async receive(options: ReceiveOptions = {}): Promise<Received | null> {
     const { size, signal } = parseReceiveOptions(options)
     if (this.#state === 'closing' || this.#state === 'closed') throw this.#closedError('receive()')
     const received = this.#receives.wait(size, signal)
-    // Those before it wait already.
+    // With earlier pending calls there is nothing to receive yet.
     if (this.#receives.length === 1) this.#pump()
     return received
   }
 
-  /** Receives until the end of the stream, or until it is closed here. It stays open when the loop is left. */
+  /** Receives until the end of the stream, or until it is closed here. Leaving the loop does not close the stream. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Received, void, undefined> {
     for (;;) {
       let received: Received | null
@@ -128,27 +138,30 @@ export class DescriptorStream {
     }
   }
 
-  /** Ends the sending when all has been sent: then the peer sees the end. Receiving goes on. Every call returns the same promise. */
+  /**
+   * Ends the writing side once everything has been sent; then the peer reads the end. Receiving remains possible. Every call
+   * returns the same promise.
+   */
   end(): Promise<void> {
     this.#ending ??= this.#end()
     return this.#ending
   }
 
-  /** Closes it when all has been sent, for which the peer has to read or to go. Every call returns the same promise. */
+  /** Closes the stream once everything has been sent, or the peer has gone. Every call returns the same promise. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
   }
 
-  /** Closes it now. What has not been sent is not, and its calls reject with ERR_SOCKETSERVER_CLOSED. */
+  /** Closes the stream now. Pending calls reject with ERR_SOCKETSERVER_CLOSED, and their data is not sent. */
   destroy(): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     this.#native.close()
-    this.#receives.reject(this.#closedError('receive()'))
+    this.#receives.reject(() => this.#closedError('receive()'))
     for (const send of this.#sends.values()) send.reject(this.#closedError('send()'))
     this.#sends.clear()
-    this.#occupation.set(false)
+    this.#keepAlive.release()
   }
 
   /** Closes the stream at the end of an `await using` block. The same as `close()`. */
@@ -161,15 +174,15 @@ export class DescriptorStream {
     this.destroy()
   }
 
-  /** Has the process stay alive while something is waited for, as it does from the start. */
+  /** Makes a pending call keep the process alive, which is the default. */
   ref(): this {
-    this.#occupation.ref()
+    this.#keepAlive.ref()
     return this
   }
 
-  /** Lets the process exit although something is waited for. */
+  /** Lets the process exit while a call is pending. */
   unref(): this {
-    this.#occupation.unref()
+    this.#keepAlive.unref()
     return this
   }
 
@@ -184,18 +197,18 @@ export class DescriptorStream {
   async #close(): Promise<void> {
     if (this.#state === 'closed') return
     this.#state = 'closing'
-    this.#receives.reject(this.#closedError('receive()'))
-    this.#withdrawn()
+    this.#receives.reject(() => this.#closedError('receive()'))
+    this.#onAbort()
     await this.#flushed()
     this.destroy()
   }
 
-  /** Waits until nothing is to be sent any more, whatever has become of it. */
+  /** Waits until the last `send()` has settled, in whatever way. */
   async #flushed(): Promise<void> {
     try {
       await this.#lastSend
     } catch {
-      // That call has been told.
+      // The promise of that call has reported the error.
     }
   }
 
@@ -209,7 +222,7 @@ export class DescriptorStream {
     this.#pump()
   }
 
-  /** Gives what there is to those that wait, in order. */
+  /** Serves pending `receive()` calls in order, as far as data has arrived. */
   #pump(): void {
     for (let waiter = this.#receives.first; waiter !== undefined; waiter = this.#receives.first) {
       const outcome = this.#native.receive(waiter.request)
@@ -220,24 +233,24 @@ export class DescriptorStream {
         waiter.reject(error instanceof Error ? error : new Error(String(error)))
       }
     }
-    this.#occupy()
+    this.#updateKeepAlive()
   }
 
-  #withdrawn(): void {
+  #onAbort(): void {
     if (this.#receives.length === 0) this.#native.rest()
-    this.#occupy()
+    this.#updateKeepAlive()
   }
 
-  #occupy(): void {
-    this.#occupation.set(this.#receives.length + this.#sends.size > 0)
+  #updateKeepAlive(): void {
+    this.#keepAlive.set(this.#receives.length + this.#sends.size > 0)
   }
 
-  #closedError(what: string): SocketServerError {
-    return new SocketServerError('ERR_SOCKETSERVER_CLOSED', `The stream is ${this.#state}: ${what} comes too late`)
+  #closedError(call: string): SocketServerError {
+    return callOnClosed(call, `the stream is ${this.#state}`)
   }
 }
 
-/** Of a descriptor that is not open the system does not say which it is. */
+/** Returns the error of a `send()`. For EBADF it names the descriptor that is not open, which the system does not report. */
 function sendError(error: SystemFailure & { syscall: string }, numbers: readonly number[]): SocketServerError {
   const closed = error.code === 'EBADF' ? numbers.find((fd) => kindOf(fd).error !== undefined) : undefined
   return systemError(error, error.syscall, closed === undefined ? {} : { note: `(descriptor ${closed})` })

@@ -1,24 +1,29 @@
 import { Socket } from 'node:net'
-import { illegalConstructor, SocketServerError, systemError } from '../errors.js'
+import { callOnClosed, illegalConstructor, SocketServerError, systemError } from '../errors.js'
 import { adoptDescriptor, copyDescriptor, kindOf, type NativeDescriptor } from '../native.js'
 import { anyObject, boolean, integer, optionsObject } from '../validate.js'
 import { type DescriptorSource, descriptorNumber } from './descriptor-source.js'
 
 /**
- * What a descriptor is of. `file`: a regular file, or memory from memfd_create(2); `device`: a terminal, for one; `stream`:
- * a stream socket, TCP or Unix; `listener`: one that listens; `datagram`: UDP, or Unix datagrams.
+ * The kind of a descriptor.
+ *
+ * - `file`: a regular file, or memory from memfd_create(2).
+ * - `device`: for example a terminal.
+ * - `stream`: a stream socket, TCP or Unix.
+ * - `listener`: a stream socket that listens.
+ * - `datagram`: a datagram socket, UDP or Unix.
  */
 export type DescriptorKind = 'file' | 'directory' | 'pipe' | 'device' | 'stream' | 'listener' | 'datagram' | 'other'
 
-/** How a descriptor becomes a `net.Socket`. */
+/** Options of `descriptor.socket()`. */
 export interface DescriptorSocketOptions {
-  /** As `net.Socket`'s: whether its writing side outlives its reading side. Default false. */
+  /** Whether the socket stays writable after the peer has ended its side, as in `net.Socket`. Default false. */
   allowHalfOpen?: boolean | undefined
 }
 
 /**
- * An open file descriptor, owned: it is closed when this is closed, disposed or collected, unless it has been handed on
- * before, by `release()`, `socket()` or to whatever takes a `Descriptor` over.
+ * Owns an open file descriptor. The descriptor is closed when this object is closed, disposed or garbage collected, unless
+ * `release()`, `socket()` or a function that takes ownership of a `Descriptor` has released it.
  */
 export class Descriptor {
   readonly #native: NativeDescriptor
@@ -33,14 +38,14 @@ export class Descriptor {
     return new Descriptor(native)
   }
 
-  /** Takes over the descriptor of this number. Throws EBADF if it is not open. */
+  /** Takes ownership of the descriptor with this number. Throws EBADF if the descriptor is not open. */
   static from(options: { fd: number }): Descriptor {
     const fd = integer('options.fd', Reflect.get(optionsObject('options', options, ['fd']), 'fd'), 0, 2 ** 31 - 1)
     checkedKind(fd)
     return new Descriptor(adoptDescriptor(fd))
   }
 
-  /** Makes a copy, by dup(2), of what somebody else has open and goes on owning. Throws EBADF and EMFILE. */
+  /** Copies a descriptor by dup(2). The source keeps its own descriptor. Throws EBADF and EMFILE. */
   static copyOf(source: DescriptorSource): Descriptor {
     const fd = descriptorNumber('source', source)
     const { descriptor, error } = copyDescriptor(fd)
@@ -49,25 +54,26 @@ export class Descriptor {
     return new Descriptor(descriptor)
   }
 
-  /** Its number, to look at or to borrow while this is open; -1 once it is closed or handed on. */
+  /** The descriptor's number, valid while this object is open; -1 once it is closed or released. */
   get fd(): number {
     return this.#native.fd
   }
 
-  /** What it is of, as the system says. Look before you use one that you have from somebody you do not trust. */
+  /** The kind that the system reports. Check it before you use a descriptor from a program that you do not trust. */
   get kind(): DescriptorKind {
     return checkedKind(this.#open('kind')).kind
   }
 
-  /** Hands it on: the number, which is from then on the caller's to close. */
+  /** Releases the descriptor: returns its number, which the caller must close. Throws ERR_SOCKETSERVER_CLOSED. */
   release(): number {
     this.#open('release()')
     return this.#native.release()
   }
 
   /**
-   * Makes a `net.Socket` of it, which owns it from then on. Throws ERR_SOCKETSERVER_DESCRIPTOR_KIND, and goes on owning
-   * it, if it is no stream socket. The socket reads at once, as every `net.Socket` that is made of a descriptor does.
+   * Returns a `net.Socket` that owns the descriptor from now on. The socket starts to read at once, like every `net.Socket`
+   * that is created from a descriptor. Throws ERR_SOCKETSERVER_DESCRIPTOR_KIND, and keeps the descriptor, if the descriptor is
+   * not a stream socket.
    */
   socket(options: DescriptorSocketOptions = {}): Socket {
     optionsObject('options', options, ['allowHalfOpen'])
@@ -80,7 +86,7 @@ export class Descriptor {
     return socket
   }
 
-  /** Closes it, once; afterwards this does nothing. */
+  /** Closes the descriptor. Does nothing if it is closed or released already. */
   close(): void {
     this.#native.close()
   }
@@ -90,20 +96,17 @@ export class Descriptor {
     this.close()
   }
 
-  #open(what: string): number {
+  #open(call: string): number {
     const fd = this.fd
     if (fd >= 0) return fd
-    throw new SocketServerError(
-      'ERR_SOCKETSERVER_CLOSED',
-      `The descriptor is closed or handed on: ${what} comes too late`,
-    )
+    throw callOnClosed(call, 'the descriptor is closed or released')
   }
 }
 
-/** What to take a descriptor over from: its number, or a `Descriptor`, which is then released. */
+/** The owner from which a function takes a descriptor: the number, or a `Descriptor`, which is then released. */
 export type DescriptorOwner = Descriptor | { fd: number }
 
-/** The number that `from(source)` is to take over, of a socket of AF_UNIX of this kind. Throws if it is none. */
+/** Returns the number of an AF_UNIX socket of this kind, for `from(source)`. Throws if the descriptor is not such a socket. */
 export function adoptable(source: DescriptorOwner, wanted: 'stream' | 'listener', expected: string): number {
   const fd = descriptorNumber('source', anyObject('source', source))
   const { kind, isUnix } = checkedKind(fd)
@@ -111,7 +114,7 @@ export function adoptable(source: DescriptorOwner, wanted: 'stream' | 'listener'
   return fd
 }
 
-/** Its new owner has taken it over. */
+/** Releases a `Descriptor` that has a new owner now. */
 export function relinquish(source: DescriptorOwner): void {
   if (source instanceof Descriptor) source.release()
 }

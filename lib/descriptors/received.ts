@@ -2,11 +2,11 @@ import { SocketServerError, systemError } from '../errors.js'
 import type { NativeDescriptor, ReceiveOutcome } from '../native.js'
 import { Descriptor } from './descriptor.js'
 
-/** What one `receive()` has brought: disposed, it closes what is still open of its descriptors. */
+/** The result of one `receive()`. Disposing it closes the descriptors that are still open. */
 export class Received {
-  /** At least one byte. A stream has no messages: it may be a part of what was sent, or more than one `send()` of it. */
+  /** At least one byte. A stream has no messages: this may be part of one `send()`, or several of them. */
   readonly data: Buffer
-  /** What was sent with any of these bytes, in order. They belong to whoever has received them. */
+  /** The descriptors that were sent with any of these bytes, in order. The receiver owns them. */
   readonly descriptors: readonly Descriptor[]
 
   /** @internal */
@@ -21,7 +21,7 @@ export class Received {
   }
 }
 
-/** What it is that has come; null at the end. Throws what has gone wrong. */
+/** Returns what was received; null at the end of the stream. Throws the error of a failed receive. */
 export function readOutcome({ data, descriptors, error, kind }: ReceiveOutcome): Received | null {
   if (kind === 'data' && data !== undefined) return new Received(data, descriptors ?? [])
   if (kind === 'truncated') throw descriptorsLost(data, error)
@@ -30,10 +30,10 @@ export function readOutcome({ data, descriptors, error, kind }: ReceiveOutcome):
 }
 
 function descriptorsLost(data: Buffer | undefined, error: ReceiveOutcome['error']): SocketServerError {
-  const why = error === undefined ? 'the system has refused them' : `${error.message} (${error.code})`
+  const why = error === undefined ? 'the system dropped them' : `${error.message} (${error.code})`
   return new SocketServerError(
     'ERR_SOCKETSERVER_DESCRIPTORS_LOST',
-    `Descriptors were sent that this process could not take: ${why}. What came with them is the error's data`,
+    `Descriptors that were sent to this process are lost: ${why}. The bytes that came with them are the error's data`,
     { data, cause: error === undefined ? undefined : systemError(error, error.syscall) },
   )
 }

@@ -4,17 +4,17 @@ import { path, string } from '../validate.js'
 
 /** The name of a Unix socket. */
 export interface SocketName {
-  /** As the kernel takes it. */
+  /** The bytes for the kernel. */
   bytes: Buffer
-  /** As an error shows it: an abstract name begins with `@`, as in ss(8). */
+  /** The text for errors, in which an abstract name begins with `@`, as in ss(8). */
   shown: string
 }
 
-/** A path or, on Linux, an abstract name, which begins with NUL and is no file (unix(7)). */
+/** Validates a path or, on Linux, an abstract name, which begins with NUL and is not a file (unix(7)). */
 export function socketName(name: string, value: unknown): SocketName {
   const text = string(name, value)
   if (!text.startsWith('\0')) return { bytes: Buffer.from(path(name, text)), shown: text }
-  if (process.platform !== 'linux') throw invalidValue(name, text, 'is abstract, and only Linux has such names')
+  if (process.platform !== 'linux') throw invalidValue(name, text, 'is abstract, and only Linux has abstract names')
   if (text.length === 1) throw invalidValue(name, text, 'must not be empty')
   return { bytes: Buffer.from(text), shown: `@${inspect(text.slice(1)).slice(1, -1)}` }
 }

@@ -30,21 +30,23 @@ export interface DescriptorListenOptions {
   backlog?: number | undefined
 }
 
-/** The most descriptors of one `send()`: SCM_MAX_FD of Linux. */
+/** The most descriptors in one `send()`: SCM_MAX_FD of Linux. */
 export const MAX_DESCRIPTORS = 253
 
-/** Returns the signal. */
+/** Validates options that consist of a signal, and returns the signal. */
 export function parseSignal(options: { signal?: AbortSignal | undefined }): AbortSignal | undefined {
   optionsObject('options', options, ['signal'])
   return signal('options.signal', options.signal)
 }
 
+/** Validates the options of `receive()` and adds the defaults. */
 export function parseReceiveOptions(options: ReceiveOptions): { size: number; signal: AbortSignal | undefined } {
   optionsObject('options', options, ['size', 'signal'])
   const { size = 65_536 } = options
   return { size: integer('options.size', size, 1, 2 ** 20), signal: signal('options.signal', options.signal) }
 }
 
+/** Validates the options of `DescriptorListener.listen()` and adds the defaults. */
 export function parseListenOptions(options: DescriptorListenOptions): { mode: number; backlog: number } {
   optionsObject('options', options, ['mode', 'backlog'])
   const { mode = 0o600, backlog = 511 } = options
@@ -54,7 +56,7 @@ export function parseListenOptions(options: DescriptorListenOptions): { mode: nu
   }
 }
 
-/** Returns the bytes and the descriptor numbers to send. Both remain the property of the caller. */
+/** Validates the arguments of `send()`. Returns the bytes and the descriptor numbers, which the caller still owns. */
 export function parseMessage(data: unknown, descriptors: unknown): { bytes: Uint8Array; numbers: number[] } {
   const bytes = bytesOf(data)
   if (!Array.isArray(descriptors)) throw invalidType('descriptors', 'an instance of Array', descriptors)
@@ -62,7 +64,7 @@ export function parseMessage(data: unknown, descriptors: unknown): { bytes: Uint
     throw outOfRange('descriptors.length', `<= ${MAX_DESCRIPTORS}`, descriptors.length)
   }
   if (bytes.length === 0 && descriptors.length > 0) {
-    throw invalidValue('data', data, 'must have a byte for descriptors to travel with')
+    throw invalidValue('data', data, 'must have at least one byte if descriptors are sent')
   }
   const numbers = descriptors.map((source: unknown, index) => descriptorNumber(`descriptors[${index}]`, source))
   return { bytes, numbers }

@@ -6,30 +6,30 @@ export interface DrainPort {
   stats(): { queued: number; leases: number }
 }
 
-/** The drain of a server: begun once, waited for by any number of callers, each as long as it likes. */
+/** The drain of a server. It begins once; any number of callers wait for its end, each with a timeout of its own. */
 export class Drain {
   readonly #native: DrainPort
   readonly #waiting = new Set<() => void>()
-  #stage: 'not begun' | 'under way' | 'over' = 'not begun'
+  #state: 'not begun' | 'running' | 'finished' = 'not begun'
 
   constructor(native: DrainPort) {
     this.#native = native
   }
 
-  /** Resolves when it is over, or after `timeout` milliseconds. */
+  /** Begins the drain if necessary. Resolves when the drain has finished, or after `timeout` milliseconds. */
   async wait(timeout: number): Promise<DrainResult> {
-    if (this.#stage === 'not begun') {
-      this.#stage = 'under way'
+    if (this.#state === 'not begun') {
+      this.#state = 'running'
       this.#native.drain()
     }
-    if (this.#stage === 'under way') await this.#settledWithin(timeout)
+    if (this.#state === 'running') await this.#settledWithin(timeout)
     const { queued, leases } = this.#native.stats()
     return { complete: queued === 0 && leases === 0, queued, leases }
   }
 
-  /** The native side says that it is over, or has been destroyed. */
+  /** Records that the drain has finished, or that the native server was destroyed. */
   settle(): void {
-    this.#stage = 'over'
+    this.#state = 'finished'
     for (const done of this.#waiting) done()
   }
 

@@ -4,29 +4,29 @@ import type { WorkerHandle, WorkerState } from './worker/worker-handle.js'
 
 /** The events of a server, with their arguments. */
 export interface ServerEvents {
-  /** A listener is open. */
+  /** A listener has been opened. */
   listening: [address: ListenAddress]
-  /** A worker has been started; it is not ready yet. */
+  /** A worker has been started. It is not ready yet. */
   start: [worker: WorkerHandle]
   /** A worker is ready. */
   worker: [worker: WorkerHandle]
-  /** A worker has gone to another state, from this one; `ready` and `exited` are told by `worker` and `exit`, too. */
+  /** A worker has changed its state; `from` is the previous state. `worker` and `exit` also report `ready` and `exited`. */
   transition: [worker: WorkerHandle, from: WorkerState]
   /**
-   * A worker's process or thread is gone; both null if it could not be started. Of a worker that has joined it is the channel
-   * that is over, and both are null.
+   * A worker's process or thread has exited. `code` and `signal` are both null if it could not be started, and for a worker that
+   * joined, whose channel has ended.
    */
   exit: [worker: WorkerHandle, code: number | null, signal: NodeJS.Signals | null]
-  /** What connected to a shared path was not let in, and told why. */
+  /** A program was refused at a shared path. */
   refused: [info: RefusedInfo]
-  /** A worker's event loop has not turned for its pool's `stallTimeout`; told once a stall. */
+  /** A worker's event loop has not turned for the pool's `stallTimeout`. Emitted once per stall. */
   stall: [worker: WorkerHandle, info: StallInfo]
-  /** Connections have ended because their worker did. */
+  /** Connections ended because their worker did. */
   cut: [worker: WorkerHandle, info: CutInfo]
-  /** A connection was given up before a worker had it. */
+  /** A connection was reset before a worker took it. */
   shed: [info: ShedInfo]
-  /** Something failed that the server lives with. Without a listener it becomes a process warning. */
+  /** A failure that the server survives. Without a listener it becomes a process warning. */
   error: [error: Error]
-  /** The server has closed and its workers are gone. */
+  /** The server has closed and its workers have exited. */
   close: []
 }

@@ -7,8 +7,9 @@ import { JoinedWorker } from './worker/joined-worker.js'
 import type { KnownWorker } from './worker/worker-handle.js'
 import { runtimeName } from './worker/worker-runtime.js'
 
-/** What a server does about what its native side has to say. */
+/** The reactions of a server to the notices of its native thread. */
 export interface NoticeReader {
+  /** Returns the worker on a channel. */
   worker(channel: number): KnownWorker | undefined
   admitted(notice: Notice): void
   refused(notice: Notice): void
@@ -16,13 +17,14 @@ export interface NoticeReader {
   cut(worker: KnownWorker, info: CutInfo): void
   shed(info: ShedInfo): void
   failed(error: SocketServerError): void
-  /** An error of a kind that a peer can repeat at will; `make` makes it for a number of occurrences. */
-  failedAgain(kind: string, make: (count: number) => SocketServerError): void
+  /** Called for an error that a peer can repeat at will. `createError` gets the number of occurrences. */
+  failedAgain(kind: string, createError: (count: number) => SocketServerError): void
   drained(): void
   /** The native thread has ended by a panic. */
   broken(): void
 }
 
+/** Passes a notice to the reader. */
 export function readNotice(notice: Notice, reader: NoticeReader): void {
   const worker = notice.channel === undefined ? undefined : reader.worker(notice.channel)
   switch (notice.kind) {
@@ -46,16 +48,16 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
       if (notice.connection) reader.shed(shedInfo(notice.connection, notice.reason))
       break
     case 'accept-error':
-      if (notice.error) reader.failed(systemError(notice.error, notice.error.syscall, slot(notice)))
+      if (notice.error) reader.failed(systemError(notice.error, notice.error.syscall, listenerOf(notice)))
       break
     case 'worker-limit':
       if (notice.error) {
-        const note = `in ${describe(worker)}: it cannot take connections`
+        const note = `in ${describe(worker)}, which cannot take connections`
         reader.failed(systemError(notice.error, notice.error.syscall, { pid: worker?.pid, note }))
       }
       break
     case 'step':
-      tellStep(notice, worker)
+      logStep(notice, worker)
       break
     case 'drained':
       reader.drained()
@@ -75,8 +77,8 @@ function channelEnded(notice: Notice, worker: KnownWorker, reader: NoticeReader)
   reader.cut(worker, { connections: leases, reason })
 }
 
-/** For `NODE_DEBUG`; what the worker does with the connection it says itself, under the same number. */
-function tellStep({ id, step }: Notice, worker: KnownWorker | undefined): void {
+/** Logs a step of a connection for `NODE_DEBUG`. The worker logs its own steps under the same number. */
+function logStep({ id, step }: Notice, worker: KnownWorker | undefined): void {
   if (step === 'handed-back') debug('connection %d is handed back by %s', id, describe(worker))
   else if (step === 'handed-off') debug('connection %d is handed to %s', id, describe(worker))
   else debug('connection %d is %s', id, step)
@@ -85,11 +87,11 @@ function tellStep({ id, step }: Notice, worker: KnownWorker | undefined): void {
 function internalError({ message }: Notice): SocketServerError {
   return new SocketServerError(
     'ERR_SOCKETSERVER_INTERNAL',
-    `The thread that accepts and dispatches has ended by a defect, and the server is closed: ${message ?? 'no reason was given'}`,
+    `A defect ended the thread that accepts and dispatches, and the server is closed: ${message ?? 'no reason was given'}`,
   )
 }
 
-/** A worker that joined by itself can do so again at once; one that was started has the pause of its restart. */
+/** Reports a protocol error. A worker that joined can repeat the error at will, unlike one that the server restarts with a delay. */
 function protocolBroken(notice: Notice, worker: KnownWorker | undefined, reader: NoticeReader): void {
   if (worker instanceof JoinedWorker) {
     const kind = `${worker.uid} ${worker.path}`
@@ -100,19 +102,19 @@ function protocolBroken(notice: Notice, worker: KnownWorker | undefined, reader:
 }
 
 function protocolError({ message }: Notice, worker: KnownWorker | undefined, count = 1): SocketServerError {
-  const more = count > 1 ? ` (the last of ${count} such errors of this user since the one before)` : ''
+  const more = count > 1 ? ` (the last of ${count} such errors of this user since the previous report)` : ''
   return new SocketServerError(
     'ERR_SOCKETSERVER_PROTOCOL',
-    `The channel of ${describe(worker)} was ended, as it broke the protocol: ${message ?? 'no reason was given'}${more}`,
+    `The channel of ${describe(worker)} was ended, because the worker broke the protocol: ${message ?? 'no reason was given'}${more}`,
     { pid: worker?.pid, threadId: worker?.threadId },
   )
 }
 
 function describe(worker: KnownWorker | undefined): string {
-  return worker === undefined ? 'a worker that has gone' : `worker ${worker.id} (${runtimeName(worker)})`
+  return worker === undefined ? 'an exited worker' : `worker ${worker.id} (${runtimeName(worker)})`
 }
 
-function slot({ address }: Notice): { address?: string; port?: number } {
+function listenerOf({ address }: Notice): { address?: string; port?: number } {
   return address === undefined ? {} : errorAddress(fromNative(address))
 }
 

@@ -1,11 +1,11 @@
-// Runs in the PARENT: a peer that fails as fast as it can join again is told of once per interval.
+// Runs in the PARENT. A peer that rejoins and fails in a loop is reported once per interval.
 
 import type { SocketServerError } from '../errors.js'
 
-/** Milliseconds in which errors of one kind are summed up. */
+/** Milliseconds in which errors of one kind are combined. */
 const INTERVAL = 10_000
 
-/** Errors of one kind: the first is reported at once, those that follow within the interval as one, with their number. */
+/** Reports the first error of a kind at once, and the following errors of an interval as one error with their number. */
 export class RepeatedErrors {
   readonly #report: (error: SocketServerError) => void
   readonly #interval: number
@@ -16,21 +16,21 @@ export class RepeatedErrors {
     this.#interval = interval
   }
 
-  /** Reports the error that `make` makes of a count, now or at the end of the interval. */
-  add(kind: string, make: (count: number) => SocketServerError): void {
+  /** Reports an error, now or at the end of the interval. `createError` gets the number of occurrences. */
+  add(kind: string, createError: (count: number) => SocketServerError): void {
     const repeated = this.#kinds.get(kind)
     if (repeated) {
       repeated.count += 1
-      repeated.make = make
+      repeated.createError = createError
       return
     }
-    this.#begin(kind, make)
-    this.#report(make(1))
+    this.#begin(kind, createError)
+    this.#report(createError(1))
   }
 
-  #begin(kind: string, make: (count: number) => SocketServerError): void {
-    this.#kinds.set(kind, { count: 0, make })
-    // A parent that has nothing else to do ends without the summary.
+  #begin(kind: string, createError: (count: number) => SocketServerError): void {
+    this.#kinds.set(kind, { count: 0, createError })
+    // A summary alone does not keep the parent alive.
     setTimeout(() => this.#summarize(kind), this.#interval).unref()
   }
 
@@ -38,13 +38,13 @@ export class RepeatedErrors {
     const repeated = this.#kinds.get(kind)
     this.#kinds.delete(kind)
     if (repeated === undefined || repeated.count === 0) return
-    this.#begin(kind, repeated.make)
-    this.#report(repeated.make(repeated.count))
+    this.#begin(kind, repeated.createError)
+    this.#report(repeated.createError(repeated.count))
   }
 }
 
 interface Repeated {
   /** Errors since the last report. */
   count: number
-  make: (count: number) => SocketServerError
+  createError: (count: number) => SocketServerError
 }

@@ -5,7 +5,7 @@ import { type InspectOptionsStylized, inspect } from 'node:util'
 import { addressText, type ListenAddress, type PathAddress, type TcpAddress } from '../address.js'
 import { Descriptor } from '../descriptors/descriptor.js'
 import { debug, diagnostics } from '../diagnostics.js'
-import { SocketServerError, systemError } from '../errors.js'
+import { callOnClosed, systemError } from '../errors.js'
 import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
 import { report } from '../report-error.js'
@@ -44,14 +44,14 @@ import { startThread } from './worker/thread-runtime.js'
 import type { ProcessHandle, ThreadHandle, WorkerHandle } from './worker/worker-handle.js'
 
 /**
- * Makes a server: it accepts connections in a thread of its own and hands each to a worker that asks for one.
- * Throws a TypeError or RangeError for a bad option.
+ * Creates a server, which accepts connections on a thread of its own and hands each to a worker that asks for one.
+ * Throws a TypeError or RangeError for an invalid option.
  */
 export function createServer(options: ServerOptions = {}): Server {
   return new Server(options)
 }
 
-/** Listeners, the queue behind them, and the workers that answer. Made by {@link createServer}. */
+/** A server: its listeners, the queue of accepted connections, and the workers. Created by {@link createServer}. */
 export class Server extends EventEmitter<ServerEvents> {
   readonly #native: NativeServer
   readonly #drain: Drain
@@ -115,15 +115,15 @@ export class Server extends EventEmitter<ServerEvents> {
     return address
   }
 
-  /** Where it listens, in the order of the calls. */
+  /** Returns the addresses of the listeners, in the order of the `listen()` calls. */
   addresses(): ListenAddress[] {
     return [...this.#addresses]
   }
 
   /**
-   * Copies of the sockets it listens on, in the order of the calls, to be sent to another process, which goes on listening
-   * with `listen({ fd })`: what the kernel's backlog holds is served by whoever accepts it first. The files of Unix sockets
-   * are from then on left where they are. Throws EMFILE, and ERR_SOCKETSERVER_CLOSED once the server drains.
+   * Returns copies of the listening sockets, in the order of the `listen()` calls. Send them to another process, which listens on
+   * them with `listen({ fd })`; a connection in the kernel's backlog goes to the process that accepts it first. From now on this
+   * server does not remove the files of its Unix sockets. Throws EMFILE, and ERR_SOCKETSERVER_CLOSED once the server drains.
    */
   descriptors(): Descriptor[] {
     const { descriptors = [], error } = this.#open('descriptors()').listeningSockets()
@@ -132,16 +132,17 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Starts child processes that run `entry`, which `connect()`s to this server. `entry` is resolved as `node entry` is.
-   * Throws ERR_SOCKETSERVER_ENTRY_NOT_FOUND, ERR_SOCKETSERVER_CLOSED, or what `child_process.fork()` throws.
+   * Starts child processes that run `entry`, which calls `connect()`. `entry` is resolved like the argument of `node`. Throws
+   * ERR_SOCKETSERVER_ENTRY_NOT_FOUND, ERR_SOCKETSERVER_FORK_LOOP, ERR_SOCKETSERVER_CLOSED, and the errors of
+   * `child_process.fork()`.
    */
   fork(entry: string | URL, options?: ForkOptions): Pool<ProcessHandle>
   fork(entry: string | URL, options: ForkOptions = {}): Pool<WorkerHandle> {
     const { plan, workers, settings, signal } = parseForkOptions(entry, options, this.#killTimeout)
     const native = this.#open('fork()')
     forbidForkLoop(plan.entry, 'fork()')
-    const pool = this.#supervisor.startPool(plan.entry, workers, settings, (worker, tell, isSuspect) =>
-      spawnWorker(native, plan, worker, tell, isSuspect),
+    const pool = this.#supervisor.startPool(plan.entry, workers, settings, (worker, onError, failedToStart) =>
+      spawnWorker(native, plan, worker, onError, failedToStart),
     )
     this.#addWorkers()
     if (signal !== undefined) pool.closeOn(signal)
@@ -149,8 +150,8 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Starts threads of this process that run `entry`; there, too, it `connect()`s to this server. Throws
-   * ERR_SOCKETSERVER_ENTRY_NOT_FOUND, ERR_SOCKETSERVER_CLOSED, or what `worker_threads`' Worker throws.
+   * Starts worker threads of this process that run `entry`, which calls `connect()`. Throws ERR_SOCKETSERVER_ENTRY_NOT_FOUND,
+   * ERR_SOCKETSERVER_FORK_LOOP, ERR_SOCKETSERVER_CLOSED, and the errors of `Worker` of `worker_threads`.
    */
   threads(entry: string | URL, options?: ThreadOptions): Pool<ThreadHandle>
   threads(entry: string | URL, options: ThreadOptions = {}): Pool<WorkerHandle> {
@@ -165,11 +166,11 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Lets programs in any language join as workers, by connecting to a Unix socket and speaking the protocol; a Node process
-   * does so by `connect(path)`. `path` is one in the file system, which then appears with its `mode` and is removed at the end,
-   * or, on Linux, an abstract name that begins with a null byte. Only processes of this user are let in, unless `allow` names
-   * others. Rejects as `net` fails to listen (EADDRINUSE if somebody answers at the path, or it is no socket), and with
-   * ERR_SOCKETSERVER_CLOSED once the server drains.
+   * Lets programs in any language join as workers: they connect to a Unix socket and speak the protocol, a Node process by
+   * `connect(path)`. `path` is a file, which appears with its `mode` and is removed at the end, or, on Linux, an abstract name,
+   * which begins with a null byte. Only processes of this user may join, unless `allow` names others. Rejects as `net` does
+   * (EADDRINUSE if a program listens at the path, or the file is not a socket), and with ERR_SOCKETSERVER_CLOSED once the server
+   * drains.
    */
   async share(path: string, options: ShareOptions = {}): Promise<Share> {
     const settings = parseShareOptions(path, options)
@@ -180,7 +181,7 @@ export class Server extends EventEmitter<ServerEvents> {
     return share
   }
 
-  /** A snapshot of what it has done and what it holds. */
+  /** Returns a snapshot of the counters. */
   stats(): ServerStats {
     const { states, ...counts } = this.#supervisor.stats()
     this.#shares.count(states)
@@ -188,8 +189,8 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Stops accepting, what the kernel's backlog holds excepted, and waits until the queue is empty and the last lease is
-   * over. Nothing is cut when the time is up; then the result is not `complete`.
+   * Stops accepting, except for connections in the kernel's backlog, and waits until the queue is empty and the last lease has
+   * ended. When the time is up, the promise resolves, not `complete`, and no connection is cut.
    */
   drain(options: DrainOptions = {}): Promise<DrainResult> {
     const timeout = parseDrainOptions(options)
@@ -198,9 +199,9 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Drains, then has the workers leave and waits until they have exited, then closes. What the drain has not finished in time is
-   * ended, and counted in `cut`. A worker that does not exit within `killTimeout` after the drain gets SIGTERM, and after as long
-   * again SIGKILL. Every call returns the same promise.
+   * Drains the server, retires the workers and waits until they have exited, then closes. Connections that the drain has not
+   * finished in time are ended and counted in `cut`. A worker that does not exit within `killTimeout` after the drain gets
+   * SIGTERM, and SIGKILL after the same time again. Every call returns the same promise.
    */
   close(options: CloseOptions = {}): Promise<void> {
     const timeout = parseDrainOptions(options, this.#closeTimeout)
@@ -208,7 +209,7 @@ export class Server extends EventEmitter<ServerEvents> {
     return this.#closing
   }
 
-  /** Closes listeners, queue and channels and kills the workers, now. What they held is reset. */
+  /** Closes the listeners, the queue and the channels, and kills the workers, now. Their connections are reset. */
   destroy(): void {
     if (this.#state === 'destroyed' || this.#state === 'closed') return
     this.#state = 'destroyed'
@@ -234,14 +235,14 @@ export class Server extends EventEmitter<ServerEvents> {
     return summary('Server', fields, depth, options)
   }
 
-  /** Has the server and its workers keep the process alive, as they do from the start. */
+  /** Makes the server and its workers keep the process alive, which is the default. */
   ref(): this {
     this.#keepAlive.ref()
     this.#supervisor.reference(true)
     return this
   }
 
-  /** Lets the process exit although the server listens or has workers. */
+  /** Lets the process exit while the server listens or has workers. */
   unref(): this {
     this.#keepAlive.unref()
     this.#supervisor.reference(false)
@@ -254,10 +255,10 @@ export class Server extends EventEmitter<ServerEvents> {
       this.#state = 'closing'
       await this.#drain.wait(timeout)
     }
-    // Their connections are over, or their time is: from here on a worker is only in the way.
+    // The workers have finished, or their time is up. Until they have exited, the process must live.
     if (this.#state !== 'destroyed') this.#keepAlive.hold()
-    // A drain that was complete has left no leases.
-    const timeToLeave = ({ leases }: WorkerHandle): number => (leases > 0 ? AT_ONCE : this.#killTimeout)
+    // Leases that remain after an incomplete drain end now.
+    const timeToLeave = ({ leases }: WorkerHandle): number => (leases > 0 ? IMMEDIATELY : this.#killTimeout)
     await Promise.all([this.#supervisor.stop(timeToLeave), this.#shares.stop(timeToLeave)])
     this.#native.destroy()
     this.#readNotices()
@@ -272,10 +273,10 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#setupWarnings.update()
   }
 
-  /** The native side, while it takes new things. */
-  #open(what: string): NativeServer {
+  /** Returns the native server. Throws ERR_SOCKETSERVER_CLOSED once this server drains or is closed. */
+  #open(call: string): NativeServer {
     if (this.#state === 'open') return this.#native
-    throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', `The server is ${this.#state}: ${what} comes too late`)
+    throw callOnClosed(call, `the server is ${this.#state}`)
   }
 
   #readNotices(): void {
@@ -294,13 +295,13 @@ export class Server extends EventEmitter<ServerEvents> {
     },
     cut: (worker, info) => this.#supervisor.cut(worker, info),
     shed: (info) => {
-      debug('connection %d from %s is given up: %s', info.id, info.remoteAddress ?? 'a Unix socket', info.reason)
+      debug('connection %d from %s is shed: %s', info.id, info.remoteAddress ?? 'a Unix socket', info.reason)
       if (diagnostics.connectionShed.hasSubscribers) diagnostics.connectionShed.publish(info)
       this.emit('shed', info)
     },
     failed: (error) => report(this, error),
     broken: () => this.destroy(),
-    failedAgain: (kind, make) => this.#repeatedErrors.add(kind, make),
+    failedAgain: (kind, createError) => this.#repeatedErrors.add(kind, createError),
     drained: () => {
       this.#drain.settle()
       this.#keepAlive.release()
@@ -312,5 +313,5 @@ function isReady({ ready, starting }: ServerStats['states']): boolean {
   return ready > 0 && starting === 0
 }
 
-/** Milliseconds for a worker whose time is up; 0 would be no limit. */
-const AT_ONCE = 1
+/** Milliseconds; 0 would mean no limit. */
+const IMMEDIATELY = 1

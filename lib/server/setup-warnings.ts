@@ -1,18 +1,18 @@
-// Tells once of a server that can serve nobody: it has workers and no listener, or a listener and no workers.
+// Warns once about a server that cannot serve anybody: it has workers and no listener, or a listener and no workers.
 
-/** What the check looks at. */
+/** The state of the server that the check reads. */
 export interface SetupState {
   /** Whether a listener has been opened. */
   hasListener: () => boolean
   /** Whether a pool has been started or a path shared. */
   hasWorkers: () => boolean
-  /** Whether a worker is ready, and none is still starting: before that a parent may wait with `listen()`. */
+  /** Whether a worker is ready and none is starting. A parent may call `listen()` only after that. */
   isReady: () => boolean
-  /** Connections that wait for a worker. */
+  /** The number of connections that wait for a worker. */
   queued: () => number
 }
 
-/** Looks once a second, only while one of the two sides is missing, and never keeps the process alive. */
+/** Checks once a second, while listener or workers are missing. Never keeps the process alive. */
 export class SetupWarnings {
   readonly #state: SetupState
   #timer: NodeJS.Timeout | undefined
@@ -23,21 +23,22 @@ export class SetupWarnings {
     this.#state = state
   }
 
-  /** Starts or stops looking: a listener or workers have been added. */
+  /** Starts or stops the check after a listener or workers have been added. */
   update(): void {
     const isComplete = this.#state.hasListener() && this.#state.hasWorkers()
     if (isComplete) this.stop()
-    else if (!this.#hasWarned) this.#timer ??= setInterval(() => this.#look(), 1000).unref()
+    else if (!this.#hasWarned) this.#timer ??= setInterval(() => this.#check(), 1000).unref()
   }
 
+  /** Stops the check. */
   stop(): void {
     clearInterval(this.#timer)
     this.#timer = undefined
   }
 
-  #look(): void {
-    const isMissed = this.#state.hasListener() ? this.#state.queued() > 0 : this.#state.isReady()
-    this.#seconds = isMissed ? this.#seconds + 1 : 0
+  #check(): void {
+    const isMissing = this.#state.hasListener() ? this.#state.queued() > 0 : this.#state.isReady()
+    this.#seconds = isMissing ? this.#seconds + 1 : 0
     if (this.#seconds < WARN_AFTER || this.#hasWarned) return
     this.#hasWarned = true
     this.stop()
@@ -54,4 +55,5 @@ export class SetupWarnings {
   }
 }
 
+/** Seconds. */
 const WARN_AFTER = 5

@@ -85,7 +85,7 @@ export interface RefusedInfo {
   message: string
 }
 
-/** A worker whose event loop is blocked. */
+/** A stall: a worker's event loop is blocked. */
 export interface StallInfo {
   /** Milliseconds since the event loop last turned. */
   stalledFor: number

@@ -2,72 +2,76 @@ import { Descriptor } from '../../descriptors/descriptor.js'
 import { invalidType, invalidValue } from '../../errors.js'
 import { boolean, integer, isPortNumber, optionsObject, port, signal, socketName, string } from '../../validate.js'
 
-/** What every kind of listener accepts. */
+/** Options of every kind of listener. */
 export interface AnyListenOptions {
-  /** The kernel's queue of connections that are not accepted yet, `listen(2)`'s argument. Default 511. */
+  /** The most connections that the kernel queues before they are accepted, the argument of listen(2). Default 511. */
   backlog?: number | undefined
-  /** Aborting it gives up a `listen()` under way, and closes the server afterwards, as in `net`. */
+  /** Aborting the signal cancels a pending `listen()`, and later closes the server, as in `net`. */
   signal?: AbortSignal | undefined
 }
 
-/** Listens on a TCP port. */
+/** Options of `listen()` for a TCP port. */
 export interface PortListenOptions extends AnyListenOptions {
-  /** 0 to 65535; 0 lets the system choose. */
+  /** The port, 0 to 65535; 0 lets the system choose. */
   port: number
-  /** A name or an IP address. Default: `::` with IPv4 included, or `0.0.0.0` where there is no IPv6. */
+  /** A host name or an IP address. Default: `::` including IPv4, or `0.0.0.0` without IPv6. */
   host?: string | undefined
-  /** With an IPv6 address: whether IPv4 stays out. Default false. */
+  /** Whether an IPv6 listener refuses IPv4. Default false. */
   ipv6Only?: boolean | undefined
 }
 
-/** Listens on a Unix socket. */
+/** Options of `listen()` for a Unix socket. */
 export interface PathListenOptions extends AnyListenOptions {
   /**
-   * A path, or on Linux an abstract name, which begins with a null byte. `net` of Node 20 pads such a name with null bytes, so
-   * that it reaches only servers of its own kind.
+   * A path or, on Linux, an abstract name, which begins with a null byte. Clients that use `net` of Node 20 cannot reach an
+   * abstract name of this server, because that version pads the name with null bytes.
    */
   path: string
-  /** Whether every user may read from it. Default false. */
+  /** Whether every user may read the socket file. Default false. */
   readableAll?: boolean | undefined
-  /** Whether every user may write to it, and so connect. Default false. */
+  /** Whether every user may write to the socket file, which allows connecting. Default false. */
   writableAll?: boolean | undefined
 }
 
-/** Adopts a descriptor that listens already, inherited from systemd for instance, or received from another process; the server owns it from then on. */
+/**
+ * Options of `listen()` for a descriptor that listens already, for example inherited from systemd or received from another
+ * process. The server takes ownership.
+ */
 export interface FdListenOptions {
-  /** Its number, or one that has been received. */
+  /** The descriptor's number, or a received `Descriptor`, which is released. */
   fd: number | Descriptor
-  /** As for the other forms. */
+  /** Aborting the signal cancels a pending `listen()`, and later closes the server, as in `net`. */
   signal?: AbortSignal | undefined
 }
 
-/** What `listen()` accepts besides a port or a path. */
+/** Options of `listen()`: a TCP port, a Unix socket or a descriptor. */
 export type ListenOptions = PortListenOptions | PathListenOptions | FdListenOptions
 
-/** What `listen()` was asked for, checked and with its defaults. */
+/** The validated arguments of `listen()`, with the defaults. */
 export type ListenTarget = { signal: AbortSignal | undefined } & (
   | { kind: 'port'; port: number; host: string | undefined; backlog: number; ipv6Only: boolean }
   | { kind: 'path'; path: string; backlog: number; readableAll: boolean; writableAll: boolean }
   | { kind: 'fd'; fd: number; descriptor: Descriptor | undefined }
 )
 
-/** Reads `listen()`'s arguments as `net` does: a string of digits is a port, any other string a path. */
+/** Parses the arguments of `listen()` as `net` does: a string of digits is a port, any other string a path. */
 export function parseListenTarget(first: unknown, host?: unknown, rest: readonly unknown[] = []): ListenTarget {
   refuseFurtherArguments([host, ...rest])
   if (typeof first === 'number' || isPortNumber(first)) return parseOptions({ port: first, host }, 'port')
   if (first === undefined) throw invalidType('port', 'of type number or string, or an options object', first)
-  if (host !== undefined) throw invalidValue('host', host, 'is for a port: every other option goes into an object')
+  if (host !== undefined)
+    throw invalidValue('host', host, 'is only allowed with a port: pass all other options in an object')
   if (typeof first === 'string') return parseOptions({ path: first }, 'path')
   return parseOptions(optionsObject('options', first, KNOWN, REFUSED), 'options')
 }
 
-/** Throws for what `net` takes as further arguments: a callback, and a backlog. */
+/** Throws for the further arguments that `net` allows: a callback and a backlog. */
 function refuseFurtherArguments(given: readonly unknown[]): void {
   const callback = given.find((argument) => typeof argument === 'function')
   if (callback !== undefined) throw invalidValue('callback', callback, 'is not supported: listen() returns a promise')
   const backlog = given.slice(1).find((argument) => argument !== undefined)
   if (backlog !== undefined)
-    throw invalidValue('backlog', backlog, 'is not supported: write listen({ port, host, backlog })')
+    throw invalidValue('backlog', backlog, 'is not supported: use listen({ port, host, backlog })')
 }
 
 function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: string): ListenTarget {
@@ -76,7 +80,7 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
   if (options.fd !== undefined) {
     const descriptor = options.fd instanceof Descriptor ? options.fd : undefined
     const fd = descriptor?.fd ?? options.fd
-    if (descriptor !== undefined && fd === -1) throw invalidValue(field('fd'), descriptor, 'is closed or handed on')
+    if (descriptor !== undefined && fd === -1) throw invalidValue(field('fd'), descriptor, 'is closed or released')
     return { kind: 'fd', fd: integer(field('fd'), fd, 0, LARGEST_INT), descriptor, signal: abort }
   }
   const backlog = options.backlog === undefined ? 511 : integer(field('backlog'), options.backlog, 0, LARGEST_INT)
@@ -107,7 +111,7 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
 function permission(option: string, value: unknown, socket: string): boolean {
   const isAllowed = boolean(option, value, false)
   if (isAllowed && socket.startsWith('\0'))
-    throw invalidValue(option, value, 'is for a path: an abstract name has none')
+    throw invalidValue(option, value, 'is only allowed with a path: an abstract name has no permissions')
   return isAllowed
 }
 

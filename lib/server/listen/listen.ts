@@ -7,14 +7,14 @@ import { AbortError, hasCode, SocketServerError, systemError } from '../../error
 import type { ListenOutcome, NativeServer } from '../../native.js'
 import type { ListenTarget } from './listen-target.js'
 
-/** Opens one listener; rejects with the system's code, `listen` as the system call and the address, as `net` reports it. */
+/** Opens a listener. Rejects as `net` does: with the system's code, the address, and `listen` as the system call. */
 export async function listenOn(native: () => NativeServer, target: ListenTarget): Promise<ListenAddress> {
   if (target.signal?.aborted) throw new AbortError(target.signal.reason)
   switch (target.kind) {
     case 'port': {
       const host = await resolveHost(target.host, target.signal)
       const outcome = native().listenTcp(host, target.port, target.backlog, target.ipv6Only)
-      // `net` names the address it tried last where no host was given.
+      // Without a host `net` reports the address that it tried last.
       return opened(outcome, { address: host === '' ? '::' : host, port: target.port })
     }
     case 'path': {
@@ -24,20 +24,20 @@ export async function listenOn(native: () => NativeServer, target: ListenTarget)
     case 'fd': {
       checkOpen(target.fd)
       const address = opened(native().listenFd(target.fd), {})
-      // The number is no longer its own, or anybody's: the server listens with a copy.
+      // The server listens on a copy, and the binding has closed the number.
       target.descriptor?.release()
       return address
     }
   }
 }
 
-function opened({ address, error }: ListenOutcome, slot: { address?: string; port?: number }): ListenAddress {
+function opened({ address, error }: ListenOutcome, requested: { address?: string; port?: number }): ListenAddress {
   if (address) return fromNative(address)
-  if (error) throw systemError(error, 'listen', slot)
+  if (error) throw systemError(error, 'listen', requested)
   throw new TypeError('The binding returned neither an address nor an error')
 }
 
-/** The binding takes a number that is no descriptor for a mistake in here; to the caller it is an error of the system. */
+/** Throws a system error if the descriptor is not open. The binding would report a defect of this package instead. */
 function checkOpen(fd: number): void {
   try {
     fstatSync(fd)
@@ -47,7 +47,7 @@ function checkOpen(fd: number): void {
   }
 }
 
-/** An IP address for `host`, the way `net` finds it; the empty string stands for every address. */
+/** Resolves `host` to an IP address as `net` does. The empty string means every address. */
 function resolveHost(host: string | undefined, signal: AbortSignal | undefined): Promise<string> {
   if (host === undefined || host === '' || isIP(host) !== 0) return Promise.resolve(host ?? '')
   return new Promise((resolve, reject) => {

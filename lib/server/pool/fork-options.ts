@@ -5,11 +5,11 @@ import { boolean, signal, strings } from '../../validate.js'
 import { type PoolOptions, type PoolSettings, parsePoolOptions } from './pool-options.js'
 import { resolveEntry } from './resolve-entry.js'
 
-/** `child_process.fork()`'s options, and those of a pool. */
+/** Options of `server.fork()`: those of `child_process.fork()`, and those of a pool. */
 export interface ForkOptions extends Omit<ChildProcessForkOptions, 'timeout'>, PoolOptions {
-  /** Arguments for the worker, its `process.argv.slice(2)`. Default none. */
+  /** Arguments for the worker: its `process.argv.slice(2)`. Default: none. */
   args?: readonly string[] | undefined
-  /** A worker whose resident memory exceeds so many bytes is replaced by a fresh one; looked at once a second. Default: never. */
+  /** Replaces a worker whose resident memory exceeds this many bytes, checked once a second. Default: no limit. */
   maxMemory?: number | undefined
   /**
    * Whether every start of a worker that inherits standard error is observed through a pipe until the worker has connected, so that
@@ -18,15 +18,16 @@ export interface ForkOptions extends Omit<ChildProcessForkOptions, 'timeout'>, P
   observeStderr?: boolean | undefined
 }
 
-/** What starting one worker process takes. */
+/** The parameters for starting one worker process. */
 export interface ForkPlan {
-  /** An absolute path that was there when it was resolved. */
+  /** An absolute path; the file existed when the path was resolved. */
   entry: string
   args: string[]
   observeStderr: boolean
   options: Omit<ChildProcessForkOptions, 'signal' | 'timeout'>
 }
 
+/** Validates the arguments of `fork()` and adds the defaults. */
 export function parseForkOptions(
   entry: string | URL,
   forkOptions: ForkOptions,
@@ -82,5 +83,5 @@ const FORK_OPTIONS = [
 ]
 
 const REFUSED = {
-  timeout: 'is not supported: the pool would restart each worker that it ends; use maxLifetime',
+  timeout: 'is not supported: the pool would restart each worker that it kills; use maxLifetime',
 }

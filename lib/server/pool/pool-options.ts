@@ -2,40 +2,37 @@ import { availableParallelism } from 'node:os'
 import { boolean, integer, milliseconds, oneOf, optionsObject } from '../../validate.js'
 import { DEFAULT_RESTART, type RestartOptions, type RestartSettings } from './restart-policy.js'
 
-/** What `fork()` and `threads()` have in common. Times are in milliseconds. */
+/** Options that `fork()` and `threads()` share. Times are in milliseconds, at most 2147483647. */
 export interface PoolOptions {
-  /** Workers to start, 0 to 65535. Default: as many as the machine runs at once, `os.availableParallelism()`. */
+  /** The number of workers, 0 to 65535. Default: `os.availableParallelism()`. */
   workers?: number | undefined
-  /** Whether, or how, a worker that exits uninvited is replaced. Default true. */
+  /** Whether, or how, a worker that exits unasked is replaced. Default true. */
   restart?: boolean | RestartOptions | undefined
-  /** When a worker counts as ready: when it has connected, or, `manual`, when it calls `client.ready()`. Default `connected`. */
+  /** When a worker is ready: when it has connected or, with `manual`, when it calls `client.ready()`. Default `connected`. */
   ready?: 'connected' | 'manual' | undefined
-  /** How long a worker may take to become ready; then it is ended, and counts as one that exited. 0 is for ever. Default 30000. */
+  /** How long a worker has to become ready. Then it is terminated, which counts as an exit. 0 means no limit. Default 30000. */
   readyTimeout?: number | undefined
   /**
-   * How long a worker that is to leave, or has closed its client itself, may take to finish what it holds. Then its sockets are
-   * ended, SIGTERM follows and, after `killTimeout`, SIGKILL. 0 is for ever. Default 30000.
+   * How long a worker that was retired, or that has closed its client itself, has to finish its leases. Then its sockets are ended
+   * and SIGTERM follows, after `killTimeout` SIGKILL. 0 means no limit. Default 30000.
    */
   drainTimeout?: number | undefined
   /**
-   * How long a worker whose connections are over may take to exit, its own SIGTERM handler included, and how long after SIGTERM.
-   * Default: the server's.
+   * How long a worker without leases has to exit, including its own SIGTERM handler, and how long it has after SIGTERM before
+   * SIGKILL. Default: `killTimeout` of the server.
    */
   killTimeout?: number | undefined
-  /** A worker that has handled so many connections is replaced by a fresh one; looked at once a second. Default: never. */
+  /** Replaces a worker that has taken this many connections, checked once a second. Default: no limit. */
   maxConnections?: number | undefined
-  /** A worker that is so old is replaced by a fresh one; up to a tenth earlier, by chance. Default: never. */
+  /** Replaces a worker that has been ready for this long, less up to 10 % jitter. Default: no limit. */
   maxLifetime?: number | undefined
-  /**
-   * A worker whose event loop has not turned for so long is told of by the server's `stall` event, once a stall.
-   * Default: nobody looks.
-   */
+  /** Emits `stall` once for a worker whose event loop has not turned for this long. Default 0: never. */
   stallTimeout?: number | undefined
-  /** Whether a stalled worker is replaced as well. Default false. */
+  /** Whether a stalled worker is replaced, too. Default false. */
   replaceStalled?: boolean | undefined
 }
 
-/** The same, checked and with defaults. */
+/** Validated {@link PoolOptions}. */
 export interface PoolSettings {
   /** Undefined: workers are not replaced. */
   restart: RestartSettings | undefined
@@ -51,10 +48,13 @@ export interface PoolSettings {
   replaceStalled: boolean
 }
 
-/** What pool options are not one of: the options of `child_process.fork()`, or of a thread. */
+/** The other options: those of `child_process.fork()`, or of `Worker`. */
 export type WithoutPoolOptions<T> = Omit<T, keyof PoolOptions | 'maxMemory'>
 
-/** Splits pool options off. `known` are the names of the others, and `refused` has reasons for options that are not supported. */
+/**
+ * Validates the pool options and separates them from the others. `known` has the names of the others, and `refused` the messages
+ * for options that are not supported.
+ */
 export function parsePoolOptions<T extends PoolOptions & { maxMemory?: number | undefined }>(
   options: T,
   serverKillTimeout: number,
@@ -93,7 +93,7 @@ export function parsePoolOptions<T extends PoolOptions & { maxMemory?: number | 
   }
 }
 
-/** A number of workers. None is allowed: connections wait until there are some. */
+/** Validates a number of workers. 0 is allowed: then connections wait in the queue. */
 export function poolSize(name: string, value: unknown): number {
   return integer(name, value, 0, MOST_WORKERS)
 }
@@ -119,7 +119,7 @@ function parseRestart(restart: unknown): RestartSettings | undefined {
   }
 }
 
-/** An upper limit, at least 1; Infinity is none. */
+/** Validates an upper limit, at least 1; Infinity means no limit. */
 function limit(name: string, value: unknown, max: number): number {
   return value === Number.POSITIVE_INFINITY ? value : integer(name, value, 1, max)
 }
@@ -138,8 +138,8 @@ const POOL_OPTIONS = [
   'replaceStalled',
 ]
 
-// More are a mistake, not a wish: Linux's default pid_max is 32768.
+/** A larger number is a mistake: the default pid_max of Linux is 32768. */
 const MOST_WORKERS = 65_535
 
-/** Node's timers fire at once beyond this. */
+/** A longer timer of Node fires at once. */
 const LONGEST_TIMER = 2 ** 31 - 1

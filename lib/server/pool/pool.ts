@@ -1,5 +1,5 @@
 import { type InspectOptionsStylized, inspect } from 'node:util'
-import { hasCode, SocketServerError } from '../../errors.js'
+import { callOnClosed, hasCode, SocketServerError } from '../../errors.js'
 import { summary } from '../../summary.js'
 import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { ProcessHandle, WorkerHandle } from '../worker/worker-handle.js'
@@ -11,55 +11,60 @@ import { type RestartDecision, RestartPolicy } from './restart-policy.js'
 import { isShortage } from './shortage.js'
 import { Slot } from './slot.js'
 
-/** The workers that one call started, kept alive. */
+/** The workers that one call of `fork()` or `threads()` started. The pool restarts workers that exit. */
 export interface Pool<Handle extends WorkerHandle = ProcessHandle> {
   /**
    * Resolves when every worker that `fork()` or `threads()` started is ready. Rejects with
-   * ERR_SOCKETSERVER_WORKER_EXITED or ERR_SOCKETSERVER_READY_TIMEOUT if one does not get there, although that is tried
-   * again; if nobody has asked for `ready` by then, the server's `error` tells it instead.
+   * ERR_SOCKETSERVER_WORKER_EXITED or ERR_SOCKETSERVER_READY_TIMEOUT if the first start of a worker fails, although the pool
+   * retries. If `ready` was not read by then, the server emits `error` instead.
    */
   readonly ready: Promise<void>
-  /** Those whose process or thread has not exited, oldest first. */
+  /** The workers whose process or thread has not exited, oldest first. */
   readonly workers: readonly Handle[]
-  /** How many there are meant to be. */
+  /** The number of workers that the pool maintains. */
   readonly size: number
   /**
-   * Changes how many there are, 0 to 65535. Upwards it resolves when the new ones are ready, and rejects as `ready` does
-   * if one does not get there, which the server's `error` tells too. Downwards the workers of the highest slots are retired, so
-   * that slots are always 0 to n-1; it resolves when they have finished what they hold and have exited.
+   * Changes the number of workers, 0 to 65535. When the pool grows, the promise resolves when the new workers are ready, and
+   * rejects like `ready` if one does not become ready, which the server's `error` reports too. When the pool shrinks, the
+   * workers of the highest slots are retired, so that slots are always 0 to n-1; the promise resolves when they have exited.
+   * Rejects with ERR_SOCKETSERVER_CLOSED once the pool is closed.
    */
   resize(size: number): Promise<void>
   /**
-   * Replaces every worker: starts the new generation and waits until all of it is ready, then retires the old, a few at a
-   * time. Resolves when the old have finished what they hold and have exited. If one of the new does not get ready, the
-   * old go on serving and it rejects with the reason. The entry is looked up again through the path as given, so a path
-   * through a link to the current release starts the new one. Calls while one runs are one reload after it.
+   * Replaces every worker. Starts a new generation, waits until all of it is ready, then retires the old generation a few
+   * workers at a time. Resolves when the old workers have finished their leases and exited.
+   *
+   * If a new worker does not become ready, the old workers keep serving and the promise rejects with the reason. Each reload looks
+   * up the entry through the path as given, so a path through a link starts the release that the link names now. Calls during a
+   * reload are combined into one further reload.
    */
   reload(options?: ReloadOptions): Promise<void>
-  /** Retires all of them; resolves when they have finished what they hold and have exited. */
+  /** Retires all workers. Resolves when they have finished their leases and exited. */
   close(): Promise<void>
 }
 
+/** What a pool needs of the supervisor. */
 export interface PoolSetup {
   entry: string
   workers: number
   settings: PoolSettings
-  /** Starts one worker, or throws. `isSuspect`: the last one in its slot did not get ready. */
-  spawn: (slot: number, generation: number, restarts: number, isSuspect: boolean) => SupervisedWorker
-  /** Told of a failure that nobody waits for. */
+  /** Starts one worker, or throws. `failedToStart`: the previous worker of the slot exited before it was ready. */
+  spawn: (slot: number, generation: number, restarts: number, failedToStart: boolean) => SupervisedWorker
+  /** Reports a failure for which no promise is pending. */
   report: (error: Error) => void
-  /** Told that a worker will be started in the slot of one that has exited. */
+  /** Called when a worker has exited and will be replaced. */
   restarting: (generation: number, decision: RestartDecision, error: Error) => void
-  /** Told how far a reload has come. */
+  /** Called at each stage of a reload. */
   reloading: ReloadSetup['progress']
-  /** Told that a worker's event loop has not turned for so many milliseconds. */
+  /** Called once per stall, with the milliseconds since the worker's event loop last turned. */
   stalled: (worker: SupervisedWorker, stalledFor: number) => void
 }
 
+/** The implementation of {@link Pool}. */
 export class WorkerPool implements Pool<WorkerHandle> {
   readonly #setup: PoolSetup
   readonly #workers = new Set<SupervisedWorker>()
-  /** The index of a slot is its number. */
+  /** The slots; the index is the number of the slot. */
   readonly #slots: Slot[] = []
   readonly #ready: Promise<void>
   readonly #reload: Reload
@@ -67,9 +72,9 @@ export class WorkerPool implements Pool<WorkerHandle> {
   #generation = 1
   #isReadyWatched = false
   #isReferenced = true
-  /** Since when the pool has been in a crash loop that it has told of; undefined while it is not. */
+  /** When the current crash loop was reported; undefined outside a crash loop. */
   #crashLoopSince: number | undefined
-  /** When a start last failed for a shortage of the system's. */
+  /** When a start last failed because of a shortage. */
   #shortageAt = Number.NEGATIVE_INFINITY
   #closing: Promise<void> | undefined
   #ignoreSignal: () => void = () => {}
@@ -79,7 +84,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
     this.#reload = new Reload({
       nextGeneration: () => {
         if (this.#closing) throw closedError('reload()')
-        // A link in the path may name another release by now, in which the file is missing.
+        // A link in the path may name another release now, which may lack the file.
         requireEntry(setup.entry)
         this.#generation += 1
         return this.#generation
@@ -91,7 +96,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
     })
     this.#recycling = new Recycling(setup.settings, {
       workers: () => this.workers,
-      replace: (worker, why) => this.#replace(worker, why),
+      replace: (worker, reason) => this.#replace(worker, reason),
       stalled: (worker, stalledFor) => setup.stalled(worker, stalledFor),
     })
     try {
@@ -123,11 +128,11 @@ export class WorkerPool implements Pool<WorkerHandle> {
     try {
       poolSize('size', size)
       if (this.#closing) throw closedError('resize()')
-      // Those that were not to be restarted by themselves.
+      // With `restart: false` slots stay empty until a resize.
       if (this.#setup.settings.restart === undefined) for (const slot of this.#slots) slot.fill()
       if (size <= this.#slots.length) return this.#vacate(this.#slots.slice(size))
       const grown = this.#waitFor(this.#grow(size - this.#slots.length))
-      // A resize() in a signal handler is one that nobody waits for: `error` tells of it, and the process lives.
+      // A signal handler calls resize() without awaiting it. `error` reports the failure, and the process lives.
       grown.catch(() => {})
       return grown
     } catch (error) {
@@ -181,7 +186,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
     }
   }
 
-  /** Adds slots, each with a worker. Throws if one cannot be started; then that slot is not there. */
+  /** Adds slots and starts a worker in each. Throws if a start fails; that slot is not added. */
   #grow(count: number): SupervisedWorker[] {
     return Array.from({ length: count }, () => {
       const { restart, drainTimeout } = this.#setup.settings
@@ -189,7 +194,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
       const slot: Slot = new Slot({
         policy: restart === undefined ? undefined : new RestartPolicy(restart),
         drainTimeout,
-        start: (restarts, isSuspect) => this.#start(number, restarts, isSuspect),
+        start: (restarts, failedToStart) => this.#start(number, restarts, failedToStart),
         restarting: (decision, error, failed) => this.#restarting(decision, error, failed),
       })
       slot.reference(this.#isReferenced)
@@ -199,15 +204,15 @@ export class WorkerPool implements Pool<WorkerHandle> {
     }).filter((worker) => worker !== undefined)
   }
 
-  #start(slot: number, restarts: number, isSuspect: boolean): SupervisedWorker {
-    const worker = this.#setup.spawn(slot, this.#generation, restarts, isSuspect)
+  #start(slot: number, restarts: number, failedToStart: boolean): SupervisedWorker {
+    const worker = this.#setup.spawn(slot, this.#generation, restarts, failedToStart)
     worker.runtime.reference(this.#isReferenced)
     this.#workers.add(worker)
     void worker.exited.then(() => this.#workers.delete(worker))
     return worker
   }
 
-  /** Gives up the last slots, which are these. */
+  /** Removes `slots`, which are the last ones, and waits until their workers have exited. */
   async #vacate(slots: readonly Slot[]): Promise<void> {
     this.#slots.length -= slots.length
     const workers = slots.map((slot) => slot.vacate())
@@ -219,15 +224,15 @@ export class WorkerPool implements Pool<WorkerHandle> {
     )
   }
 
-  /** Has one worker be replaced by a fresh one; if that does not get ready, the old one stays, and this is false. */
-  async #replace(worker: SupervisedWorker, why: string): Promise<boolean> {
-    const slot = [...this.#slots].find((candidate) => candidate.worker === worker)
-    if (slot === undefined || slot.isChanging || this.#reload.isRunning) return true
+  /** Replaces one worker. Resolves to false if the replacement does not become ready; then the old worker stays. */
+  async #replace(worker: SupervisedWorker, reason: string): Promise<boolean> {
+    const slot = this.#slots.find((candidate) => candidate.worker === worker)
+    if (slot === undefined || slot.hasSuccessor || this.#reload.isRunning) return true
     try {
       await slot.replace()
       return true
     } catch (error) {
-      if (!slot.isVacated) this.#setup.report(replacementError(worker, why, error))
+      if (!slot.isVacated) this.#setup.report(replacementError(worker, reason, error))
       return false
     }
   }
@@ -241,19 +246,19 @@ export class WorkerPool implements Pool<WorkerHandle> {
       this.#crashLoopSince = performance.now()
       this.#setup.report(crashLoopError(this.#setup, decision, error))
     } else if (failed === undefined || (failed.uptime === undefined && failed.restarts > 0)) {
-      // A first start is told of by the promise of whoever asked for it.
+      // A failed first start rejects the promise of the call that started the worker.
       this.#setup.report(error)
     }
   }
 
-  /** Notes a shortage; true if the one before is so recent that it goes on, and has been told. */
+  /** Records a shortage. Returns whether it continues an earlier one, which was reported. */
   #isSameShortage(): boolean {
     const before = this.#shortageAt
     this.#shortageAt = performance.now()
     return this.#shortageAt - before < SHORTAGE_EPISODE
   }
 
-  /** The loop is over when a worker that was started since it was told of has lived for long enough. */
+  /** Ends the crash loop if a worker that started after its report has been ready for `minUptime`. */
   #endCrashLoop(): void {
     const since = this.#crashLoopSince
     const minUptime = this.#setup.settings.restart?.minUptime ?? 0
@@ -264,20 +269,20 @@ export class WorkerPool implements Pool<WorkerHandle> {
   }
 }
 
-/** Milliseconds without a failed start after which the next shortage is told anew; in one, each slot tries about once a second. */
+/** Milliseconds without a failed start after which the next shortage is reported again. In a shortage each slot retries every second. */
 const SHORTAGE_EPISODE = 10_000
 
 async function connected(workers: readonly SupervisedWorker[]): Promise<void> {
   await Promise.all(workers.map((worker) => worker.connected))
 }
 
-function closedError(what: string): SocketServerError {
-  return new SocketServerError('ERR_SOCKETSERVER_CLOSED', `The pool is closed: ${what} comes too late`)
+function closedError(call: string): SocketServerError {
+  return callOnClosed(call, 'the pool is closed')
 }
 
-function replacementError(worker: SupervisedWorker, why: string, cause: unknown): SocketServerError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  const message = `Worker ${worker.id} ${why} and could not be replaced, so it goes on: ${reason}`
+function replacementError(worker: SupervisedWorker, reason: string, cause: unknown): SocketServerError {
+  const failure = cause instanceof Error ? cause.message : String(cause)
+  const message = `Worker ${worker.id} ${reason} and stays, because its replacement failed: ${failure}`
   return new SocketServerError('ERR_SOCKETSERVER_WORKER_EXITED', message, { pid: worker.pid, cause })
 }
 
@@ -289,8 +294,8 @@ function crashLoopError(
   const { minUptime = 0, maxDelay = 0 } = settings.restart ?? {}
   return new SocketServerError(
     'ERR_SOCKETSERVER_CRASH_LOOP',
-    `A worker of ${entry} has exited ${failures} times in a row before it was ready or within ${minUptime} ms after; it is tried ` +
-      `again every ${maxDelay} ms, and connections wait. The last time: ${cause.message}`,
+    `A worker of ${entry} has exited ${failures} times in a row before it was ready or within ${minUptime} ms after. It is ` +
+      `restarted every ${maxDelay} ms. The last error: ${cause.message}`,
     { cause },
   )
 }

@@ -2,22 +2,23 @@ import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { PoolSettings } from './pool-options.js'
 import { residentMemory } from './resident-memory.js'
 
-/** Whoever owns the workers that are looked at. */
+/** What recycling needs of its pool. */
 export interface RecyclingHost {
   workers(): readonly SupervisedWorker[]
-  /** Has a worker be replaced; false if its replacement could not be started. */
-  replace(worker: SupervisedWorker, why: string): Promise<boolean>
+  /** Replaces a worker. Resolves to false if the replacement did not become ready. */
+  replace(worker: SupervisedWorker, reason: string): Promise<boolean>
+  /** Called once per stall, with the milliseconds since the event loop last turned. */
   stalled(worker: SupervisedWorker, stalledFor: number): void
 }
 
 /**
- * Looks at each ready worker of a pool, once a second or as often as `stallTimeout` needs: whether it is old, has done
- * enough, is too large, or is stuck. Replaces one at a time, so that a pool that was started at once does not go at once.
+ * Checks every ready worker of a pool, once a second or as often as `stallTimeout` needs, against the limits of age,
+ * connections, memory and stall. Replaces one worker at a time, because workers that started together reach a limit together.
  */
 export class Recycling {
   readonly #settings: PoolSettings
   readonly #host: RecyclingHost
-  readonly #records = new WeakMap<SupervisedWorker, Record>()
+  readonly #health = new WeakMap<SupervisedWorker, Health>()
   readonly #timer: NodeJS.Timeout | undefined
   #isReplacing = false
 
@@ -31,6 +32,7 @@ export class Recycling {
     this.#timer = setInterval(() => this.#check(), period).unref()
   }
 
+  /** Stops the checks. */
   stop(): void {
     clearInterval(this.#timer)
   }
@@ -38,86 +40,88 @@ export class Recycling {
   #check(): void {
     for (const worker of this.#host.workers()) {
       if (worker.state !== 'ready') continue
-      const record = this.#recordOf(worker)
-      const stall = this.#stallOf(worker, record)
-      if (stall !== undefined) void this.#replace(worker, record, stall)
-      else void this.#recycle(worker, record)
+      const health = this.#healthOf(worker)
+      const stall = this.#checkStall(worker, health)
+      if (stall !== undefined) void this.#replace(worker, health, stall)
+      else void this.#checkLimits(worker, health)
     }
   }
 
-  async #recycle(worker: SupervisedWorker, record: Record): Promise<void> {
+  async #checkLimits(worker: SupervisedWorker, health: Health): Promise<void> {
     const { maxConnections, maxMemory } = this.#settings
-    if ((worker.uptime ?? 0) >= record.lifetime) await this.#replace(worker, record, 'has reached maxLifetime')
-    else if (worker.handled >= maxConnections) await this.#replace(worker, record, 'has reached maxConnections')
-    else if (Number.isFinite(maxMemory) && performance.now() >= record.weighedAt + PERIOD) {
-      record.weighedAt = performance.now()
+    if ((worker.uptime ?? 0) >= health.lifetime) await this.#replace(worker, health, 'has reached maxLifetime')
+    else if (worker.handled >= maxConnections) await this.#replace(worker, health, 'has reached maxConnections')
+    else if (Number.isFinite(maxMemory) && performance.now() >= health.memoryReadAt + PERIOD) {
+      health.memoryReadAt = performance.now()
       const memory = worker.pid === undefined ? undefined : await residentMemory(worker.pid)
-      if (memory !== undefined && memory > maxMemory) await this.#replace(worker, record, 'has exceeded maxMemory')
+      if (memory !== undefined && memory > maxMemory) await this.#replace(worker, health, 'has exceeded maxMemory')
     }
   }
 
-  async #replace(worker: SupervisedWorker, record: Record, why: string): Promise<void> {
-    if (this.#isReplacing || performance.now() < record.notBefore || worker.state !== 'ready') return
+  async #replace(worker: SupervisedWorker, health: Health, reason: string): Promise<void> {
+    if (this.#isReplacing || performance.now() < health.retryAt || worker.state !== 'ready') return
     this.#isReplacing = true
-    const isReplaced = await this.#host.replace(worker, why)
+    const isReplaced = await this.#host.replace(worker, reason)
     this.#isReplacing = false
-    if (!isReplaced) record.notBefore = performance.now() + RETRY_DELAY
+    if (!isReplaced) health.retryAt = performance.now() + RETRY_DELAY
   }
 
-  /** Tells of a stall, once; why the worker is to be replaced if that is wanted. */
-  #stallOf(worker: SupervisedWorker, record: Record): string | undefined {
+  /** Reports a new stall. Returns the reason to replace a stalled worker, with `replaceStalled`. */
+  #checkStall(worker: SupervisedWorker, health: Health): string | undefined {
     const { stallTimeout, replaceStalled } = this.#settings
     const { beats } = worker
     if (stallTimeout === 0 || beats === undefined) return undefined
     const now = performance.now()
-    if (beats !== record.beats) {
-      record.beats = beats
-      record.beatAt = now
-      record.isStalled = false
+    if (beats !== health.beats) {
+      health.beats = beats
+      health.beatAt = now
+      health.isStalled = false
       return undefined
     }
-    const stalledFor = now - record.beatAt
+    const stalledFor = now - health.beatAt
     if (stalledFor < stallTimeout) return undefined
-    if (!record.isStalled) this.#host.stalled(worker, Math.round(stalledFor))
-    record.isStalled = true
-    return replaceStalled ? `has been stuck for ${Math.round(stalledFor)} ms` : undefined
+    if (!health.isStalled) this.#host.stalled(worker, Math.round(stalledFor))
+    health.isStalled = true
+    return replaceStalled ? `has been stalled for ${Math.round(stalledFor)} ms` : undefined
   }
 
-  #recordOf(worker: SupervisedWorker): Record {
-    const known = this.#records.get(worker)
+  #healthOf(worker: SupervisedWorker): Health {
+    const known = this.#health.get(worker)
     if (known !== undefined) return known
-    const record = {
+    const health = {
       lifetime: this.#settings.maxLifetime * (1 - LIFETIME_JITTER * Math.random()),
       beats: undefined,
       beatAt: performance.now(),
       isStalled: false,
-      weighedAt: 0,
-      notBefore: 0,
+      memoryReadAt: 0,
+      retryAt: 0,
     }
-    this.#records.set(worker, record)
-    return record
+    this.#health.set(worker, health)
+    return health
   }
 }
 
-/** Milliseconds between two beats of a worker, so that four or more fit `stallTimeout`; 0 is none. */
+/** Returns the milliseconds between two heartbeats, such that at least four fit `stallTimeout`; 0 means no heartbeats. */
 export function beatOf(stallTimeout: number): number {
   return stallTimeout === 0 ? 0 : Math.max(1, Math.min(PERIOD, Math.floor(stallTimeout / 4)))
 }
 
-/** What is remembered of a worker from round to round; times by `performance.now()`. */
-interface Record {
-  /** Milliseconds. */
+/** The results of earlier checks of a worker. Times are those of `performance.now()`. */
+interface Health {
+  /** Milliseconds after which the worker is replaced: `maxLifetime` less the jitter. */
   lifetime: number
+  /** The heartbeats that the last check has seen. */
   beats: number | undefined
-  /** When `beats` had changed. */
+  /** When a check last saw a new heartbeat. */
   beatAt: number
   isStalled: boolean
-  weighedAt: number
-  /** When its replacement may be tried again. */
-  notBefore: number
+  memoryReadAt: number
+  /** When the worker may be replaced after a failed attempt. */
+  retryAt: number
 }
 
+/** Milliseconds. */
 const PERIOD = 1000
 const LIFETIME_JITTER = 0.1
-/** As long as a crash loop waits. */
+/** Milliseconds; the longest delay of a crash loop. */
 const RETRY_DELAY = 30_000

@@ -8,18 +8,19 @@ export interface ReloadOptions {
   atOnce?: number | undefined
 }
 
+/** What a reload needs of its pool. */
 export interface ReloadSetup {
-  /** The slots whose workers are to be replaced. */
+  /** Returns the slots whose workers are to be replaced. */
   slots: () => Slot[]
-  /** Begins a generation: what is started from now on belongs to it. Throws if the pool is closed. */
+  /** Begins a generation, to which all workers belong that start from now on. Throws if the pool is closed. */
   nextGeneration: () => number
   isClosed: () => boolean
   drainTimeout: number
-  /** Told how far a reload has come. */
+  /** Called at each stage of a reload. */
   progress: (generation: number, stage: 'begun' | 'ready' | 'done' | 'failed', error?: unknown) => void
 }
 
-/** The reloads of a pool: one at a time, and those asked for meanwhile are one more after it. */
+/** The reloads of a pool. One runs at a time; calls during a reload are combined into one further reload. */
 export class Reload {
   readonly #setup: ReloadSetup
   #running: Promise<void> | undefined
@@ -34,7 +35,7 @@ export class Reload {
     return this.#running !== undefined
   }
 
-  /** Settles when a reload that began after this call has. */
+  /** Requests a reload. Settles with a reload that began after this call. */
   async request(options: ReloadOptions): Promise<void> {
     optionsObject('options', options, ['atOnce'])
     if (options.atOnce !== undefined) integer('options.atOnce', options.atOnce, 1, 2 ** 31 - 1)
@@ -45,7 +46,7 @@ export class Reload {
   }
 
   async #afterwards(running: Promise<void>): Promise<void> {
-    // Who asked for that one has been told how it went.
+    // The caller of that reload handles its error.
     await running.catch(() => {})
     this.#queued = undefined
     return this.#begin(this.#queuedOptions)
@@ -71,8 +72,8 @@ export class Reload {
       progress(generation, 'failed', error)
       throw error
     }
-    // From here on the new generation is supervised, and each of the old only serves until its turn comes.
-    const old = slots.map((slot) => slot.succeed()).filter((worker) => worker !== undefined)
+    // From here on the pool supervises the new generation. The old workers serve until they are retired.
+    const old = slots.map((slot) => slot.promote()).filter((worker) => worker !== undefined)
     progress(generation, 'ready')
     const batch = atOnce ?? Math.ceil(old.length / 4)
     while (old.length > 0) {
@@ -89,18 +90,18 @@ export class Reload {
   async #prepare(slots: readonly Slot[]): Promise<void> {
     await Promise.all(
       slots.map(async (slot) => {
-        // A worker that is being replaced on its own is of the generation that is to go, too.
-        await slot.change?.catch(() => {})
+        // A replacement that is starting belongs to the old generation, too.
+        await slot.replacing?.catch(() => {})
         try {
           await slot.prepare()
         } catch (error) {
-          // A slot that was given up meanwhile needs no successor.
+          // A slot that was vacated meanwhile needs no successor.
           if (!slot.isVacated) throw error
         }
       }),
     )
     if (this.#setup.isClosed()) throw reloadError('ERR_SOCKETSERVER_CLOSED', 'The pool was closed during the reload')
-    if (slots.some((slot) => !slot.isVacated && !slot.isChanging)) {
+    if (slots.some((slot) => !slot.isVacated && !slot.hasSuccessor)) {
       const message = 'A worker of the new generation exited before all of it was ready'
       throw reloadError('ERR_SOCKETSERVER_WORKER_EXITED', message)
     }

@@ -3,8 +3,8 @@ import { promises } from 'node:fs'
 import { promisify } from 'node:util'
 
 /**
- * The resident memory of a process in bytes; undefined if it cannot be told, as the process has exited for instance. Asked
- * of the system and not of the worker: one whose event loop is stuck in garbage collection is the one that matters.
+ * Returns the resident memory of a process in bytes; undefined if it is unknown, for example because the process has exited.
+ * Asks the system and not the worker, whose event loop may be blocked by garbage collection.
  */
 export async function residentMemory(pid: number): Promise<number | undefined> {
   try {
@@ -15,13 +15,13 @@ export async function residentMemory(pid: number): Promise<number | undefined> {
   }
 }
 
-/** proc_pid_status(5). Not statm, which counts in pages. */
+/** Reads VmRSS of proc_pid_status(5) in kilobytes; proc_pid_statm(5) counts pages. */
 async function fromProc(pid: number): Promise<string | undefined> {
   const status = await promises.readFile(`/proc/${pid}/status`, 'utf8')
   return /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]
 }
 
-/** ps(1) of macOS and the BSDs counts in kilobytes, too. */
+/** Asks ps(1), which counts kilobytes on macOS and the BSDs. */
 async function fromPs(pid: number): Promise<string | undefined> {
   const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(pid)])
   return /^\s*(\d+)\s*$/.exec(stdout)?.[1]

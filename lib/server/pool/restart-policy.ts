@@ -1,17 +1,18 @@
-// When to start a worker in the slot of one that is gone. Pure: uptime and a random number in, a delay out.
+// Decides when to restart a worker. Pure: the input is an uptime and a random number, the output a delay.
 
-/** How a pool replaces workers that exit. */
+/** Options of `restart`: how a pool replaces workers that exit. */
 export interface RestartOptions {
-  /** Milliseconds before a second try; doubled with each quick exit after that. Default 200. */
+  /** Milliseconds before the restart after a quick exit; doubled with each further quick exit in a row. Default 200. */
   minDelay?: number | undefined
-  /** The most that it is ever delayed, in milliseconds. Default 30000. */
+  /** The longest delay in milliseconds, at least `minDelay`. Default 30000. */
   maxDelay?: number | undefined
-  /** A worker that exits before it is ready, or sooner than so many milliseconds after, has exited quickly. Default 2000. */
+  /** An exit before the worker is ready, or less than this many milliseconds after, is a quick exit. Default 2000. */
   minUptime?: number | undefined
-  /** So many quick exits in a row, in one slot of the pool, are a crash loop. Default 5. */
+  /** This many quick exits in a row in one slot are a crash loop, at least 1. Default 5. */
   crashLoop?: number | undefined
 }
 
+/** Validated {@link RestartOptions}. */
 export interface RestartSettings {
   minDelay: number
   maxDelay: number
@@ -19,25 +20,26 @@ export interface RestartSettings {
   crashLoop: number
 }
 
+/** The default restart settings. */
 export const DEFAULT_RESTART: RestartSettings = { minDelay: 200, maxDelay: 30_000, minUptime: 2000, crashLoop: 5 }
 
-/** What to do after an exit. */
+/** How to restart a worker. */
 export interface RestartDecision {
-  /** Milliseconds to wait. */
+  /** Milliseconds to wait before the restart. */
   delay: number
-  /** Quick exits in a row, this one included; 0 after one that was not quick. */
+  /** Quick exits in a row including this one; 0 after an exit that was not quick. */
   failures: number
-  /** Whether that makes a crash loop. */
+  /** Whether the slot is in a crash loop. */
   isCrashLoop: boolean
 }
 
 /**
- * The restarts of one slot in a pool. A worker that has lived for `minUptime` is replaced at once. Otherwise the delay is
- * `minDelay`, doubled with each quick exit in a row, and `maxDelay` from the first that makes a crash loop; of each delay
- * up to a quarter is taken off by chance, so that workers that failed together do not come back together.
+ * The restart policy of one slot. A worker that was ready for `minUptime` is replaced at once. After a quick exit the delay is
+ * `minDelay`, doubled with each quick exit in a row, and `maxDelay` in a crash loop. Jitter shortens each delay by up to a
+ * quarter, so that workers that failed together do not restart together.
  *
- * By slot and not by pool: four workers that are killed at once are no crash loop, and one that cannot live is one
- * although three others can.
+ * The policy counts per slot: four workers that are killed together are not a crash loop, and one worker that always fails is one
+ * even if three others run.
  */
 export class RestartPolicy {
   readonly #settings: RestartSettings
@@ -47,8 +49,11 @@ export class RestartPolicy {
     this.#settings = settings
   }
 
-  /** A worker has exited `uptime` milliseconds after it had become ready; undefined if it never had. `chance` is in [0, 1). */
-  exited(uptime: number | undefined, chance: number): RestartDecision {
+  /**
+   * Decides after an exit. `uptime` is the milliseconds since the worker became ready; undefined if it never did. `random` is in
+   * [0, 1).
+   */
+  exited(uptime: number | undefined, random: number): RestartDecision {
     const { minDelay, maxDelay, minUptime, crashLoop } = this.#settings
     if (uptime !== undefined && uptime >= minUptime) {
       this.#failures = 0
@@ -57,26 +62,26 @@ export class RestartPolicy {
     this.#failures += 1
     const isCrashLoop = this.#failures >= crashLoop
     const longest = isCrashLoop ? maxDelay : Math.min(maxDelay, minDelay * 2 ** (this.#failures - 1))
-    return { delay: jittered(longest, chance), failures: this.#failures, isCrashLoop }
+    return { delay: jittered(longest, random), failures: this.#failures, isCrashLoop }
   }
 
   /**
-   * A worker could not be started because the system is out of descriptors, processes or memory. That says nothing about the
-   * worker, so it counts for no crash loop, and the next try comes soon after the shortage has ended.
+   * Decides after a start that failed because the system is out of descriptors, processes or memory. The shortage is not the
+   * worker's fault: it does not count towards a crash loop, and the next attempt follows soon.
    */
-  lackedResources(chance: number): RestartDecision {
+  lackedResources(random: number): RestartDecision {
     const { minDelay, maxDelay } = this.#settings
     const longest = Math.min(maxDelay, Math.max(minDelay, SHORTAGE_DELAY))
-    return { delay: jittered(longest, chance), failures: this.#failures, isCrashLoop: false }
+    return { delay: jittered(longest, random), failures: this.#failures, isCrashLoop: false }
   }
 }
 
-/** The part of a delay that chance may take off. */
+/** The part of a delay that jitter may take off. */
 const JITTER = 0.25
 
-/** Milliseconds between two tries during a shortage: a failed start costs next to nothing, and the shortage may end at any time. */
+/** Milliseconds between two attempts during a shortage: a failed start is cheap, and the shortage may end at any time. */
 const SHORTAGE_DELAY = 1000
 
-function jittered(delay: number, chance: number): number {
-  return Math.round(delay * (1 - JITTER * chance))
+function jittered(delay: number, random: number): number {
+  return Math.round(delay * (1 - JITTER * random))
 }

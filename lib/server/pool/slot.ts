@@ -2,22 +2,23 @@ import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { RestartDecision, RestartPolicy } from './restart-policy.js'
 import { isShortage } from './shortage.js'
 
+/** What a slot needs of its pool. */
 export interface SlotSetup {
   /** Undefined: a worker that exits is not replaced. */
   policy: RestartPolicy | undefined
   drainTimeout: number
-  /** Starts a worker for this slot, or throws. `isSuspect`: the last one did not get ready. */
-  start: (restarts: number, isSuspect: boolean) => SupervisedWorker
-  /** The worker that was here has exited, or could not be started, with this error; another will be, after the delay. */
+  /** Starts a worker for this slot, or throws. `failedToStart`: the previous worker exited before it was ready. */
+  start: (restarts: number, failedToStart: boolean) => SupervisedWorker
+  /** Called when the worker has exited, or could not be started, with this error and will be replaced after the delay. */
   restarting: (decision: RestartDecision, error: Error, failed: SupervisedWorker | undefined) => void
 }
 
 /**
  * One slot of a pool: a worker and, one after the other, its replacements.
  *
- *     empty --fill--> occupied --its worker exits--> waiting --delay--> occupied
- *                     occupied --prepare--> a successor starts --succeed--> occupied, by the successor
- *     vacated, from everywhere, is the end.
+ *     empty --fill--> occupied --worker exits--> waiting --delay--> occupied
+ *                     occupied --prepare--> successor starts --promote--> occupied by the successor
+ *     any state --vacate--> vacated, which is final
  */
 export class Slot {
   readonly #setup: SlotSetup
@@ -27,44 +28,41 @@ export class Slot {
   #isVacated = false
   #isReferenced = true
   #restarts = 0
-  /** Whether the worker that was started here last has exited without having been ready. */
-  #isSuspect = false
-  #change: Promise<void> | undefined
+  /** Whether the previous worker exited before it was ready. */
+  #failedToStart = false
+  #replacing: Promise<void> | undefined
 
   constructor(setup: SlotSetup) {
     this.#setup = setup
   }
 
-  /** The worker that is here now; undefined between its end and the start of the next. */
+  /** The current worker; undefined between its exit and the start of the next. */
   get worker(): SupervisedWorker | undefined {
     return this.#worker
   }
 
+  /** Whether the slot no longer belongs to the pool. */
   get isVacated(): boolean {
     return this.#isVacated
   }
 
-  /** The replacement under way, if there is one. */
-  get change(): Promise<void> | undefined {
-    return this.#change
+  /** The pending `replace()`, if there is one. */
+  get replacing(): Promise<void> | undefined {
+    return this.#replacing
   }
 
-  /** Whether a successor is starting, or waits for the others. */
-  get isChanging(): boolean {
+  /** Whether a successor is starting, or is ready and waits for the rest of its generation. */
+  get hasSuccessor(): boolean {
     return this.#successor !== undefined
   }
 
-  get restarts(): number {
-    return this.#restarts
-  }
-
-  /** Starts a worker here if there is none and none is coming. Throws what starting throws. */
+  /** Starts a worker unless one runs or is about to start. Throws the error of the start. */
   fill(): void {
     if (this.#worker !== undefined || this.#successor !== undefined || this.#timer !== undefined) return
     this.#worker = this.#start()
   }
 
-  /** Starts a worker that is to take over. Rejects, with the slot as it was, if it does not become ready. */
+  /** Starts a successor and waits until it is ready. Rejects if it does not become ready; then the current worker stays. */
   async prepare(): Promise<void> {
     if (this.#isVacated) return
     const successor = this.#start()
@@ -77,21 +75,21 @@ export class Slot {
     }
   }
 
-  /** Prepares a successor and lets it take over at once. Rejects, with the slot as it was, if that does not get ready. */
+  /** Replaces the worker by a successor. Rejects if the successor does not become ready; then the current worker stays. */
   replace(): Promise<void> {
-    this.#change = this.#replace().finally(() => {
-      this.#change = undefined
+    this.#replacing = this.#replace().finally(() => {
+      this.#replacing = undefined
     })
-    return this.#change
+    return this.#replacing
   }
 
   async #replace(): Promise<void> {
     await this.prepare()
-    this.succeed()?.retire(this.#setup.drainTimeout)
+    this.promote()?.retire(this.#setup.drainTimeout)
   }
 
-  /** Lets the successor take over, and returns the worker that was here and is to be retired by the caller. */
-  succeed(): SupervisedWorker | undefined {
+  /** Makes the successor the current worker. Returns the previous worker, which the caller must retire. */
+  promote(): SupervisedWorker | undefined {
     const old = this.#worker
     if (this.#successor === undefined) return undefined
     this.#stopWaiting()
@@ -100,17 +98,17 @@ export class Slot {
     return old
   }
 
-  /** Has the successor go, if there is one. */
+  /** Retires the successor, if there is one. */
   abandon(): void {
     const successor = this.#successor
     this.#successor = undefined
-    // Not killed: ready and waiting for the others, it may hold connections already.
+    // Not killed: a ready successor may hold connections already.
     successor?.retire(this.#setup.drainTimeout)
-    // The worker here may have exited while its successor was to come.
-    if (this.#worker === undefined && !this.#isVacated) this.#again(successor)
+    // The current worker may have exited while its successor was starting.
+    if (this.#worker === undefined && !this.#isVacated) this.#restartAfter(successor)
   }
 
-  /** Gives the slot up, and returns the worker that was here and is to be retired by the caller. */
+  /** Vacates the slot. Returns its worker, which the caller must retire. */
   vacate(): SupervisedWorker | undefined {
     this.#isVacated = true
     this.#stopWaiting()
@@ -120,6 +118,7 @@ export class Slot {
     return worker
   }
 
+  /** Sets whether a pending restart keeps the process alive. */
   reference(isReferenced: boolean): void {
     this.#isReferenced = isReferenced
     if (isReferenced) this.#timer?.ref()
@@ -127,12 +126,12 @@ export class Slot {
   }
 
   #start(): SupervisedWorker {
-    const worker = this.#setup.start(this.#restarts, this.#isSuspect)
+    const worker = this.#setup.start(this.#restarts, this.#failedToStart)
     void worker.exited.then((exit) => {
-      // To be observed costs descriptors, which is of no use to a worker that lacked them.
-      this.#isSuspect = worker.uptime === undefined && !isShortage(worker.exitError(exit))
+      // Observing standard error needs descriptors, so it is no help in a shortage.
+      this.#failedToStart = worker.uptime === undefined && !isShortage(worker.exitError(exit))
       if (worker === this.#successor) {
-        // It had been ready and waited for the others: whoever prepared it is told by its slot being as it was.
+        // The successor was ready and waited for its generation. The reload finds the slot without a successor.
         this.abandon()
       } else if (worker === this.#worker) {
         this.#worker = undefined
@@ -142,7 +141,8 @@ export class Slot {
     return worker
   }
 
-  #again(failed: SupervisedWorker | undefined): void {
+  /** Restarts the slot when its failed successor has exited. */
+  #restartAfter(failed: SupervisedWorker | undefined): void {
     void failed?.exited.then((exit) => {
       if (this.#worker === undefined && !this.#isVacated) this.#restart(failed.exitError(exit), failed)
     })
@@ -161,7 +161,7 @@ export class Slot {
       try {
         this.fill()
       } catch (failure) {
-        // Out of processes or descriptors, most likely: that may pass.
+        // Most likely a shortage of processes or descriptors, which may end.
         this.#restart(failure instanceof Error ? failure : new Error(String(failure)), undefined)
       }
     }, decision.delay)

@@ -1,4 +1,4 @@
-// Runs in the PARENT: all workers of a server, whatever pool they belong to, and what is told of them.
+// Runs in the PARENT: the pools of a server and all their workers, their events and their counters.
 
 import type { EventEmitter } from 'node:events'
 import type { ListenAddress } from '../../address.js'
@@ -15,30 +15,32 @@ import { type PoolSetup, WorkerPool } from './pool.js'
 import type { PoolSettings } from './pool-options.js'
 import { beatOf } from './recycling.js'
 
-/** Starts what a worker lives in, and opens its channel. `isSuspect`: the last one in its slot did not get ready. */
+/** Opens a channel and starts a process or thread. `failedToStart`: the previous worker of the slot exited before it was ready. */
 export type StartRuntime = (
   settings: WorkerSettings,
   report: (error: Error) => void,
-  isSuspect: boolean,
+  failedToStart: boolean,
 ) => { channel: number; runtime: WorkerRuntime }
 
+/** What a supervisor needs of its server. */
 export interface SupervisorSetup {
   /** The server, whose events the supervisor emits. */
   events: EventEmitter<ServerEvents>
   native: SupervisedWorkerPort
-  /** Returns where the server listens. */
+  /** Returns the addresses of the listeners. */
   addresses: () => ListenAddress[]
   /** Whether workers leave SIGINT and SIGTERM to this process. */
   ignoreSignals: boolean
 }
 
+/** The workers that a server started. */
 export class Supervisor {
   readonly #setup: SupervisorSetup
   readonly #events: EventEmitter<ServerEvents>
   readonly #pools = new Set<WorkerPool>()
   readonly #workers = new Map<number, SupervisedWorker>()
-  /** Those that have gone, by channel, until what their channel still says has been read. */
-  readonly #gone = new Map<number, SupervisedWorker>()
+  /** Exited workers by channel. The native thread may still report the end of such a channel. */
+  readonly #exitedWorkers = new Map<number, SupervisedWorker>()
   readonly #counts = { restarts: 0, reloads: 0, stalls: 0, cut: 0 }
   #isReferenced = true
   #isStopped = false
@@ -49,12 +51,12 @@ export class Supervisor {
     this.#events = setup.events
   }
 
-  /** The worker on this channel, also shortly after it has exited. */
+  /** Returns the worker on this channel, also shortly after its exit. */
   worker(channel: number): SupervisedWorker | undefined {
-    return this.#workers.get(channel) ?? this.#gone.get(channel)
+    return this.#workers.get(channel) ?? this.#exitedWorkers.get(channel)
   }
 
-  /** Starts a pool. Throws what starting its first workers throws. */
+  /** Starts a pool. Throws the error of a failed start of its first workers. */
   startPool(entry: string, workers: number, settings: PoolSettings, startRuntime: StartRuntime): WorkerPool {
     const pool = new WorkerPool({
       entry,
@@ -64,7 +66,7 @@ export class Supervisor {
       report: (error) => report(this.#events, error),
       restarting: (generation, { delay, failures }, error) => {
         this.#counts.restarts += 1
-        debug('a worker of %s is started in %d ms, after %d quick exits: %s', entry, delay, failures, error.message)
+        debug('a worker of %s restarts in %d ms, after %d quick exits: %s', entry, delay, failures, error.message)
         if (diagnostics.poolRestart.hasSubscribers) {
           diagnostics.poolRestart.publish({ entry, generation, delay, failures, error })
         }
@@ -84,45 +86,46 @@ export class Supervisor {
   }
 
   /**
-   * Has all workers leave, for which each has as many milliseconds as `within` returns, and resolves when they have exited and
-   * what they took along has been told: the system tells of an exit and of a channel's end in any order.
+   * Retires all workers; each has `within(worker)` milliseconds. Resolves when all have exited and their channels have ended, so
+   * that `cut` has been reported. The system reports an exit and the end of a channel in any order.
    */
   async stop(within: (worker: WorkerHandle) => number): Promise<void> {
     this.#isStopped = true
     const closing = [...this.#pools].map((pool) => pool.close())
     for (const worker of this.#workers.values()) worker.retire(within(worker))
-    const all = [...this.#workers.values(), ...this.#gone.values()]
+    const all = [...this.#workers.values(), ...this.#exitedWorkers.values()]
     await Promise.all([...closing, ...all.map(({ exited, settled }) => Promise.all([exited, settled]))])
   }
 
-  /** Ends all workers now. The native side has ended: what their channels would say is not heard any more. */
+  /** Kills all workers. The native server has been destroyed and reports no further ends of channels. */
   kill(): void {
     this.#isStopped = true
     for (const pool of this.#pools) void pool.close()
     for (const worker of this.#workers.values()) worker.kill()
-    for (const worker of [...this.#workers.values(), ...this.#gone.values()]) worker.forget()
+    for (const worker of [...this.#workers.values(), ...this.#exitedWorkers.values()]) worker.settle()
   }
 
+  /** Sets whether the workers keep the process alive. */
   reference(isReferenced: boolean): void {
     this.#isReferenced = isReferenced
     for (const pool of this.#pools) pool.reference(isReferenced)
   }
 
-  /** The worker on this channel has said hello. */
+  /** Records that the worker on this channel has connected. */
   joined(channel: number): void {
     const worker = this.worker(channel)
     worker?.joined()
     if (worker?.state === 'ready') this.#events.emit('worker', worker)
   }
 
-  /** A number for a worker. */
+  /** Returns the id of the next worker. */
   takeId(): number {
     const id = this.#nextWorker
     this.#nextWorker += 1
     return id
   }
 
-  /** A worker has gone from one state to another. */
+  /** Reports that a worker has changed its state. */
   changed(worker: WorkerHandle, from: WorkerState): void {
     const { id, state } = worker
     debug('worker %d (%s) is %s, was %s', id, runtimeName(worker), state, from)
@@ -130,14 +133,15 @@ export class Supervisor {
     this.#events.emit('transition', worker, from)
   }
 
-  /** Connections have ended with their worker. */
+  /** Reports connections that ended with their worker. */
   cut(worker: WorkerHandle, info: CutInfo): void {
     this.#counts.cut += info.connections
-    debug('worker %d (%s) took %d connections along: %s', worker.id, runtimeName(worker), info.connections, info.reason)
+    debug('worker %d (%s) cut %d connections: %s', worker.id, runtimeName(worker), info.connections, info.reason)
     if (diagnostics.workerCut.hasSubscribers) diagnostics.workerCut.publish({ worker, ...info })
     this.#events.emit('cut', worker, info)
   }
 
+  /** Returns the part of the server's stats that concerns started workers. */
   stats(): Pick<ServerStats, 'states' | 'restarts' | 'reloads' | 'stalls' | 'cut'> {
     const states = { starting: 0, ready: 0, draining: 0 }
     for (const { state } of this.#workers.values()) if (state !== 'exited') states[state] += 1
@@ -148,10 +152,10 @@ export class Supervisor {
     entry: string,
     pool: PoolSettings,
     startRuntime: StartRuntime,
-    [slot, generation, restarts, isSuspect]: Parameters<PoolSetup['spawn']>,
+    [slot, generation, restarts, failedToStart]: Parameters<PoolSetup['spawn']>,
   ): SupervisedWorker {
     if (this.#isStopped) {
-      throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The server is closed: a new worker comes too late')
+      throw new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'No worker was started: the server is closed')
     }
     const id = this.#nextWorker
     const settings: WorkerSettings = {
@@ -168,7 +172,7 @@ export class Supervisor {
       keptStderr: 0,
       listeners: this.#setup.addresses(),
     }
-    const { channel, runtime } = startRuntime(settings, (error) => report(this.#events, error), isSuspect)
+    const { channel, runtime } = startRuntime(settings, (error) => report(this.#events, error), failedToStart)
     this.#nextWorker += 1
     const worker = new SupervisedWorker({
       id,
@@ -187,7 +191,7 @@ export class Supervisor {
     })
     this.#workers.set(channel, worker)
     debug('worker %d (%s) of %s starts, generation %d', id, runtimeName(runtime), entry, generation)
-    // Not yet: whoever starts a pool can listen only when it has been started.
+    // Not now: the caller can add listeners only after fork() or threads() has returned.
     process.nextTick(() => this.#events.emit('start', worker))
     void worker.exited.then((exit) => this.#exited(worker, exit))
     return worker
@@ -203,9 +207,9 @@ export class Supervisor {
 
   #exited(worker: SupervisedWorker, exit: WorkerExit): void {
     this.#workers.delete(worker.channel)
-    this.#gone.set(worker.channel, worker)
-    setTimeout(() => this.#gone.delete(worker.channel), GONE_TIME).unref()
-    // A process says so itself, on its standard error.
+    this.#exitedWorkers.set(worker.channel, worker)
+    setTimeout(() => this.#exitedWorkers.delete(worker.channel), EXITED_TIME).unref()
+    // A process prints its uncaught error itself, to standard error.
     if (worker.thread !== undefined && exit.cause !== undefined && worker.uptime !== undefined) {
       report(this.#events, worker.exitError(exit))
     }
@@ -213,5 +217,5 @@ export class Supervisor {
   }
 }
 
-/** Milliseconds; longer than what it takes until the channel of a worker that has exited is ended for certain. */
-const GONE_TIME = 5000
+/** Milliseconds; by then the channel of an exited worker has ended. */
+const EXITED_TIME = 5000

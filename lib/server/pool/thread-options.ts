@@ -4,20 +4,21 @@ import { type PoolOptions, type PoolSettings, parsePoolOptions } from './pool-op
 import { resolveEntry } from './resolve-entry.js'
 
 /**
- * The options of `worker_threads`' Worker, and those of a pool. Not `eval`, and no `transferList`: what is transferred
- * can be given to one thread only, and a pool starts another when one exits. `env` must not be SHARE_ENV, as each thread
- * finds its own channel in it.
+ * Options of `server.threads()`: those of `Worker` of `worker_threads`, and those of a pool. `eval` is not supported, and neither
+ * is `transferList`, because a value can be transferred only once and a pool restarts threads. `env` must not be SHARE_ENV,
+ * because each thread has its own channel there.
  */
 export interface ThreadOptions extends Omit<WorkerOptions, 'eval' | 'transferList'>, PoolOptions {}
 
-/** What starting one worker thread takes. */
+/** The parameters for starting one worker thread. */
 export interface ThreadPlan {
-  /** An absolute path that was there when it was resolved. */
+  /** An absolute path; the file existed when the path was resolved. */
   entry: string
   env: NodeJS.ProcessEnv
   options: Omit<WorkerOptions, 'eval' | 'transferList' | 'env'>
 }
 
+/** Validates the arguments of `threads()` and adds the defaults. */
 export function parseThreadOptions(
   entry: string | URL,
   threadOptions: ThreadOptions,
@@ -31,12 +32,16 @@ export function parseThreadOptions(
   if (transferList !== undefined) throw invalidValue('options.transferList', transferList)
   if (Number.isFinite(settings.maxMemory)) {
     // Threads share one process, and so one resident memory.
-    throw invalidValue('options.maxMemory', settings.maxMemory, 'is for processes; threads have resourceLimits')
+    throw invalidValue(
+      'options.maxMemory',
+      settings.maxMemory,
+      'is only allowed with processes: use resourceLimits for threads',
+    )
   }
   return { workers, settings, plan: { entry: resolveEntry(entry), env: env ?? process.env, options } }
 }
 
-/** The options of `worker_threads`' Worker; `eval` and `transferList` have errors of their own. */
+/** The options of `Worker` of `worker_threads`. `eval` and `transferList` have their own errors. */
 const THREAD_OPTIONS = [
   'argv',
   'env',

@@ -35,7 +35,7 @@ export function parseShareOptions(path: string, options: ShareOptions): ShareSet
   optionsObject('options', options, ['mode', 'allow', 'maxWorkers', 'helloTimeout', 'drainTimeout'])
   const { mode, allow = {}, maxWorkers = 64, helloTimeout, drainTimeout } = options
   if (mode !== undefined && name.startsWith('\0')) {
-    throw invalidValue('options.mode', mode, 'is for a path: an abstract name has none')
+    throw invalidValue('options.mode', mode, 'is only allowed with a path: an abstract name has no permissions')
   }
   const { uids, gids } = parseAllow(allow)
   return {

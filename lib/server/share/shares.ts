@@ -1,4 +1,4 @@
-// Runs in the PARENT: the shared paths of a server, and the workers that have joined there.
+// Runs in the PARENT: the shared paths of a server, and the workers that joined there.
 
 import type { EventEmitter } from 'node:events'
 import { debug, diagnostics } from '../../diagnostics.js'
@@ -38,7 +38,7 @@ export class Shares {
     this.#registry = registry
   }
 
-  /** Opens one. Throws as `net` fails to listen. */
+  /** Opens a shared path. Throws system errors as `net` reports them. */
   open({ drainTimeout, ...settings }: ShareSettings): Share {
     const { path } = settings
     const { share: number, error } = this.#native.share(settings)
@@ -52,7 +52,7 @@ export class Shares {
     return share
   }
 
-  /** The worker on this channel. */
+  /** Returns the worker on this channel. */
   worker(channel: number): JoinedWorker | undefined {
     return this.#workers.get(channel)
   }
@@ -95,39 +95,39 @@ export class Shares {
     const known = REASONS.find((candidate) => candidate === reason)
     if (share === undefined || known === undefined) return
     const info: RefusedInfo = { path: share.path, pid, uid, gid, reason: known, message }
-    debug('pid %d of user %d is not let in at %s: %s', pid, uid, share.path, message)
+    debug('pid %d of user %d is refused at %s: %s', pid, uid, share.path, message)
     if (diagnostics.workerRefused.hasSubscribers) diagnostics.workerRefused.publish(info)
     if (known === 'version') this.#reportVersion(info)
     this.#events.emit('refused', info)
   }
 
-  /** Adds the states of those that have joined. */
+  /** Adds the states of the joined workers to `states`. */
   count(states: ServerStats['states']): void {
     for (const { state } of this.#workers.values()) if (state !== 'exited') states[state] += 1
   }
 
-  /** Has all leave, for which each has as many milliseconds as `within` returns, and resolves when they have gone. */
+  /** Retires all joined workers; each has `within(worker)` milliseconds. Resolves when all have exited. */
   async stop(within: (worker: JoinedHandle) => number): Promise<void> {
     await Promise.all(Array.from(this.#shares.values(), (share) => share.stop(within)))
   }
 
-  /** The native side has ended everything. */
+  /** Records that the native server has ended every channel. */
   kill(): void {
     for (const worker of this.#workers.values()) worker.channelEnded(worker.handled)
   }
 
-  /** Two programs do not fit each other, which somebody has to know: once, as one that tries again does so for ever. */
+  /** Reports that a program has no common protocol version: once, because a program that retries does so for ever. */
   #reportVersion({ path, pid, uid, message }: RefusedInfo): void {
     const now = performance.now()
     const isNews = message !== this.#lastRefusal.message || now - this.#lastRefusal.at > EPISODE
     this.#lastRefusal = { message, at: now }
     if (!isNews) return
-    const text = `A worker (pid ${pid}, uid ${uid}) was not let in at ${path}: ${message}`
+    const text = `A worker (pid ${pid}, uid ${uid}) was refused at ${path}: ${message}`
     report(this.#events, new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', text, { pid, address: path }))
   }
 }
 
 const REASONS = ['not-allowed', 'full', 'late', 'version', 'protocol'] as const
 
-/** Milliseconds in which the same refusal is the same news, as for shortages in the core. */
+/** Milliseconds in which the same refusal is not reported again, as for shortages in the core. */
 const EPISODE = 10_000

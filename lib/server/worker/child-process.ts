@@ -8,24 +8,24 @@ import { ProcessRuntime } from './process-runtime.js'
 import type { WorkerRuntime } from './worker-runtime.js'
 
 /**
- * Starts one worker's process with its end of a new channel among its descriptors.
- * A descriptor is a number in TypeScript here and in client/connection/adopt-socket.ts only.
+ * Starts one worker process with its end of a new channel among its descriptors. In TypeScript a descriptor is a number only here
+ * and in client/connection/adopt-socket.ts.
  *
- * A worker that inherits standard error does so from the start, so that it has its terminal, waits for nobody and outlives
- * its parent. Only where the last one did not get ready (`isSuspect`), or the user asks for it, is a pipe put in between, so
- * that the error can say why: what comes is written to our standard error, and once it has connected the worker puts the inherited one back.
+ * A worker that inherits standard error keeps the terminal, never waits for its parent to read and survives its parent. After a
+ * failed start (`failedToStart`), or with `observeStderr`, the process gets a pipe, so that the error can include the last lines. The parent copies
+ * the pipe to its own standard error, and the worker restores the inherited one when it has connected.
  */
 export function spawnWorker(
   native: NativeServer,
   plan: ForkPlan,
   settings: WorkerSettings,
   report: (error: Error) => void,
-  isSuspect: boolean,
+  failedToStart: boolean,
 ): { channel: number; runtime: WorkerRuntime } {
-  // It may have gone since the last start.
+  // The directory may have been removed since the last start.
   requireDirectory(plan.options.cwd)
   const givenStdio = forkStdio(plan.options)
-  const isObserved = (isSuspect || plan.observeStderr) && isInherited(givenStdio[2])
+  const isObserved = (failedToStart || plan.observeStderr) && isInherited(givenStdio[2])
   const stdio = isObserved ? givenStdio.with(2, 'pipe') : givenStdio
   const inspectPort = new InspectPortLease(settings.slot)
   const end = openChannel(native)
@@ -37,7 +37,7 @@ export function spawnWorker(
     const execArgv = withInspectPort(plan.options.execArgv ?? process.execArgv, env, inspectPort)
     const child = fork(plan.entry, plan.args, { ...plan.options, execArgv, env, stdio: [...stdio, ...descriptors] })
     child.once('exit', () => inspectPort.release())
-    // Not every error is an end; without a pid there is no 'exit'.
+    // Without a pid there will be no 'exit'. Other errors do not end the process.
     child.on('error', () => child.pid === undefined && inspectPort.release())
     if (isObserved) child.stderr?.on('data', (chunk: Buffer) => process.stderr.write(chunk))
     return { channel: end.channel, runtime: new ProcessRuntime(child, report) }
@@ -46,16 +46,16 @@ export function spawnWorker(
     native.endChannel(end.channel)
     throw error
   } finally {
-    // A copy of the worker's end left open here would keep the channel from ever reaching EOF.
+    // An open copy of the worker's end would keep the channel from ever reaching EOF.
     native.closeWorkerEnd(end.channel)
   }
 }
 
-/** The stdio that `fork` would give, spelled out, so that the channel can be put behind it. */
+/** Returns the `stdio` that `fork` would use as a list, so that the channel can be appended. */
 function forkStdio({ stdio, silent }: { stdio?: StdioOptions | undefined; silent?: boolean | undefined }): StdioList {
   if (typeof stdio === 'object' && stdio !== null) {
     const list: StdioList = [...stdio]
-    // Node fills an array up to three, and what is not named is a pipe.
+    // Node fills up a short array with pipes.
     while (list.length < 3) list.push('pipe')
     return list
   }
@@ -64,7 +64,7 @@ function forkStdio({ stdio, silent }: { stdio?: StdioOptions | undefined; silent
   return [each, each, each, 'ipc']
 }
 
-/** Whether this stands for this process's own standard error. */
+/** Returns whether a `stdio` entry means the standard error of this process. */
 function isInherited(stderr: unknown): boolean {
   return stderr === 'inherit' || stderr === STDERR || stderr === process.stderr
 }

@@ -1,8 +1,8 @@
-// The ports on which workers listen for a debugger.
+// The debugger ports of workers.
 
 /**
- * Returns `execArgv` with a port of its own for a worker, if this process or the worker is to be debugged: the parent's port plus
- * 1 plus the slot, as in `cluster`, or the next free port. Without a port of their own, all processes would claim the parent's.
+ * Returns `execArgv` with a debugger port for the worker, if an option of the parent or of the worker asks for a debugger: the
+ * parent's port plus 1 plus the slot, as in `cluster`, or the next free port. Otherwise all processes would use the parent's port.
  */
 export function withInspectPort(
   execArgv: readonly string[],
@@ -13,7 +13,7 @@ export function withInspectPort(
   return [...execArgv, `--inspect-port=${lease.port}`]
 }
 
-/** The port of one worker. A slot gets the same port again once the worker before has exited. */
+/** The debugger port of one worker. A slot gets the same port again once its previous worker has exited. */
 export class InspectPortLease {
   readonly #slot: number
   #port: number | undefined
@@ -22,12 +22,12 @@ export class InspectPortLease {
     this.#slot = slot
   }
 
-  /** The port; 0, which lets the system choose, if this process's own port is 0. */
+  /** The port; 0, which lets the system choose, if the port of this process is 0. */
   get port(): number {
     if (process.debugPort === 0) return 0
     if (this.#port === undefined) {
       let port = wrap(process.debugPort + 1 + this.#slot)
-      // Taken by the worker that this one replaces, or by another pool's worker.
+      // The port is taken by the worker that this one replaces, or by a worker of another pool.
       while (taken.has(port)) port = wrap(port + 1)
       taken.add(port)
       this.#port = port
@@ -43,7 +43,7 @@ export class InspectPortLease {
 
 const taken = new Set<number>()
 
-/** The options that Node's `cluster` looks for. */
+/** The same options that `cluster` of Node checks. */
 const INSPECT_OPTION = /--inspect(?:-brk|-port|-wait)?\b|--debug-port/
 
 const MIN_PORT = 1024

@@ -1,5 +1,5 @@
-// Runs in the PARENT: what it knows of a worker that has joined at a shared path. The worker's own side may be in any language;
-// of a Node process it is client/channel/reconnecting-channel.ts.
+// Runs in the PARENT: the handle of a worker that joined at a shared path. The worker may be written in any language; the Node
+// implementation is client/channel/reconnecting-channel.ts.
 
 import { type InspectOptionsStylized, inspect } from 'node:util'
 import type { NativeServer } from '../../native.js'
@@ -17,16 +17,16 @@ export interface JoinedSetup {
   uid: number
   gid: number
   native: JoinedWorkerPort
-  /** Told of each change of state. */
+  /** Called at each change of the state. */
   changed: (worker: JoinedWorker, from: WorkerState) => void
 }
 
 /**
- * The parent's handle on a worker that it did not start. Its life:
+ * The parent's handle of a worker that it did not start. The states:
  *
  *     starting --joined--> ready --retire, or leaving--> draining --channel ends--> exited
  *
- * From everywhere the end of its channel leads to `exited`: of its process nothing else is known here.
+ * The end of the channel leads from every state to `exited`, because the parent knows nothing else about the process.
  */
 export class JoinedWorker implements JoinedHandle, KnownWorker {
   readonly id: number
@@ -41,7 +41,7 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   readonly thread = undefined
   readonly generation = 0
   readonly restarts = 0
-  /** Resolves when its channel is over. */
+  /** Resolves when the channel has ended. */
   readonly exited: Promise<void>
   readonly #setup: JoinedSetup
   #state: WorkerState = 'starting'
@@ -80,7 +80,7 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
     return this.#setup.native.channelStats(this.channel)?.handedOff ?? this.#handled
   }
 
-  /** Whether it has not finished what it held in the time that `retire` gave it. */
+  /** Whether the worker did not finish its leases within the time of `retire`. */
   get isExpired(): boolean {
     return this.#isExpired
   }
@@ -90,17 +90,17 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
     return summary('Worker', { id, path, pid, uid, gid, state, leases, handled }, depth, options)
   }
 
-  /** The native side has welcomed it. */
+  /** Records that the native server has sent WELCOME to the worker. */
   joined(): void {
     if (this.#state === 'starting') this.#enter('ready')
   }
 
-  /** Records that the worker takes no more connections, by its own choice. What it still holds is its own to finish. */
+  /** Records that the worker takes no more connections, by its own choice. It has no deadline for its leases. */
   leaving(): void {
     if (this.#state === 'ready') this.#enter('draining')
   }
 
-  /** The native side says that its channel is over, after so many connections. */
+  /** Records that the channel has ended, after this many connections. */
   channelEnded(handled: number): void {
     if (this.#state === 'exited') return
     this.#handled = handled
@@ -110,8 +110,8 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   }
 
   /**
-   * Gives it no more connections and has it leave when it has finished those it holds, for which it has `within`
-   * milliseconds; 0 is for ever. Then its channel is ended. A second call may shorten that.
+   * Retires the worker: it gets no more connections and has `within` milliseconds to finish its leases and leave; 0 means no
+   * limit. Then the server ends the channel. A second call may shorten the time.
    */
   retire(within: number): void {
     if (this.#state === 'exited') return

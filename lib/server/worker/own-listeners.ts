@@ -1,8 +1,8 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
 
 /**
- * Returns where a process listens by itself: `port 3000`, or a path. Empty where the system does not tell: proc(5) is Linux's, and a
- * thread has no sockets of its own.
+ * Returns where a process listens itself: `port 3000`, or a path. Returns an empty list on macOS, which has no proc(5), and for
+ * threads, which have no sockets of their own.
  */
 export async function listenersOf(pid: number | undefined): Promise<string[]> {
   if (pid === undefined || process.platform !== 'linux') return []
@@ -14,7 +14,7 @@ export async function listenersOf(pid: number | undefined): Promise<string[]> {
     const [tcp = '', tcp6 = '', unix = ''] = await Promise.all(tables)
     return [...new Set([...tcpListeners(tcp, inodes), ...tcpListeners(tcp6, inodes), ...unixListeners(unix, inodes)])]
   } catch {
-    // The process has exited, or belongs to another user.
+    // The process has exited or belongs to another user.
     return []
   }
 }

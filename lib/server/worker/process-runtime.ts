@@ -10,15 +10,15 @@ export class ProcessRuntime implements WorkerRuntime {
   readonly exited: Promise<WorkerExit>
   readonly #tail: StderrTail
 
-  /** `report` is told of what is wrong with the process but does not end it. */
+  /** `report` is called for errors that do not end the process. */
   constructor(child: ChildProcess, report: (error: Error) => void) {
     this.process = child
     this.#tail = new StderrTail(child.stderr)
     this.exited = new Promise((resolve) => {
-      // What it wrote last may still be in the pipe when it exits; 'close' would wait for whoever else holds the pipe.
+      // At 'exit' the last output may still be in the pipe. 'close' would also wait for other processes that hold the pipe.
       child.once('exit', (code, signal) => setImmediate(() => resolve({ code, signal, cause: undefined })))
       child.on('error', (error) => {
-        // Without a pid it was never started, and there will be no 'exit'.
+        // Without a pid the process was never started, and there will be no 'exit'.
         if (child.pid === undefined) resolve({ code: null, signal: null, cause: error })
         else report(error)
       })

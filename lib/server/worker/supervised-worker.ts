@@ -1,4 +1,4 @@
-// Runs in the PARENT: what it knows of one worker. The worker's own side is client/client.ts.
+// Runs in the PARENT: the handle of a worker that the server started. The worker's counterpart is client/client.ts.
 
 import { type InspectOptionsStylized, inspect } from 'node:util'
 import { SocketServerError } from '../../errors.js'
@@ -21,23 +21,23 @@ export interface WorkerSetup {
   runtime: WorkerRuntime
   native: SupervisedWorkerPort
   readyTimeout: number
-  /** Whether the worker says itself that it is ready. */
+  /** Whether the worker becomes ready by `client.ready()`. */
   isReadyManual: boolean
   drainTimeout: number
   killTimeout: number
-  /** Told of each change of state. */
+  /** Called at each change of the state. */
   changed: (worker: SupervisedWorker, from: WorkerState) => void
 }
 
 /**
- * The parent's handle on a worker. Its life:
+ * The parent's handle of a worker that it started. The stages:
  *
  *     starting --joined--> ready --retire--> retiring --channel ends--> leaving --exit--> exited
  *         \                  \--leaving, or channel ends--> left --retire--> retiring, or leaving
  *          \--channel ends--> left
  *
- * `retiring` has the time that `retire` gives it, after which its channel is ended, and `leaving` has `killTimeout`. A worker
- * that has left by itself has `drainTimeout` to finish its leases and exit. From everywhere an exit leads to `exited`.
+ * In `retiring` the worker has the time of `retire`, then its channel is ended. In `leaving` it has `killTimeout`. A worker that
+ * left by itself has `drainTimeout` to finish its leases and exit. An exit leads from every stage to `exited`.
  */
 export class SupervisedWorker implements KnownWorker {
   readonly id: number
@@ -46,11 +46,11 @@ export class SupervisedWorker implements KnownWorker {
   readonly restarts: number
   readonly runtime: WorkerRuntime
   readonly channel: number
-  /** Resolves when it is ready; rejects if it is not in time, or exits or is retired before. Never an unhandled rejection. */
+  /** Resolves when the worker is ready. Rejects if it is late, exits or is retired before. Never an unhandled rejection. */
   readonly connected: Promise<void>
-  /** Resolves when its process or thread is gone. */
+  /** Resolves when the process or thread has exited. */
   readonly exited: Promise<WorkerExit>
-  /** Resolves when its channel has ended, and what it took along has been told; or when nobody listens to that any more. */
+  /** Resolves when the channel has ended and `cut` has been reported, or when the native server was destroyed. */
   readonly settled: Promise<void>
   readonly #setup: WorkerSetup
   #stage: 'starting' | 'ready' | 'retiring' | 'left' | 'leaving' | 'exited' = 'starting'
@@ -59,14 +59,14 @@ export class SupervisedWorker implements KnownWorker {
   #startError: SocketServerError | undefined
   #handled = 0
   #isExpired = false
-  /** The one deadline it is under: to be ready, to finish, to exit. */
+  /** The timer of the current deadline: to become ready, to finish, or to exit. */
   #timer: NodeJS.Timeout | undefined
-  /** When that deadline expires, on the clock of `performance.now()`. */
+  /** When the current deadline expires, by `performance.now()`. */
   #deadline = Number.POSITIVE_INFINITY
   #eofTimer: NodeJS.Timeout | undefined
   #isSettled = false
   #settleConnected: (error?: Error) => void = () => {}
-  #settle: () => void = () => {}
+  #resolveSettled: () => void = () => {}
 
   constructor(setup: WorkerSetup) {
     this.#setup = setup
@@ -81,10 +81,10 @@ export class SupervisedWorker implements KnownWorker {
     })
     this.connected.catch(() => {})
     this.settled = new Promise((resolve) => {
-      this.#settle = resolve
+      this.#resolveSettled = resolve
     })
     this.exited = setup.runtime.exited.then((exit) => {
-      this.#gone(exit)
+      this.#onExit(exit)
       return exit
     })
     if (setup.readyTimeout > 0) this.#after(setup.readyTimeout, () => void this.#late())
@@ -121,12 +121,12 @@ export class SupervisedWorker implements KnownWorker {
     return new Date(this.#since)
   }
 
-  /** Milliseconds since it became ready; undefined if it never was. */
+  /** Milliseconds since the worker became ready; undefined if it never did. */
   get uptime(): number | undefined {
     return this.#readySince === undefined ? undefined : performance.now() - this.#readySince
   }
 
-  /** Whether it has not finished what it held in the time that `retire` gave it. */
+  /** Whether the worker did not finish its leases within the time of `retire`. */
   get isExpired(): boolean {
     return this.#isExpired
   }
@@ -139,7 +139,7 @@ export class SupervisedWorker implements KnownWorker {
     return this.#setup.native.channelStats(this.channel)?.handedOff ?? this.#handled
   }
 
-  /** How often its event loop has shown that it turns; undefined while it does not say. */
+  /** The heartbeats of the worker's event loop so far; undefined without a channel. */
   get beats(): number | undefined {
     return beatsOf(this.#setup.native, this.channel)
   }
@@ -150,7 +150,7 @@ export class SupervisedWorker implements KnownWorker {
     return summary('Worker', { id, slot, ...body, generation, state, leases, handled, restarts }, depth, options)
   }
 
-  /** The native side says that it has connected. */
+  /** Records that the worker has connected. */
   joined(): void {
     // A thread has its own copy of the channel now.
     this.#setup.native.closeWorkerEnd(this.channel)
@@ -169,32 +169,32 @@ export class SupervisedWorker implements KnownWorker {
     this.#expireWithin(this.#setup.drainTimeout)
   }
 
-  /** The native side says that its channel is over, after so many connections. */
+  /** Records that the channel has ended, after this many connections. */
   channelEnded(handled: number): void {
     this.#handled = handled
-    this.forget()
-    // While it starts, `readyTimeout` is its deadline.
+    this.settle()
+    // In `starting` the deadline is `readyTimeout`.
     if (this.#stage === 'starting') this.#enter('left')
     else if (this.#stage === 'retiring') this.#leave()
     else this.leaving()
   }
 
-  /** Its channel has nothing more to say, or nobody is left to hear it. */
-  forget(): void {
+  /** Records that no further notice about the channel will come. */
+  settle(): void {
     this.#isSettled = true
     clearTimeout(this.#eofTimer)
-    this.#settle()
+    this.#resolveSettled()
   }
 
   /**
-   * Gives it no more connections and has it leave when it has finished those it holds, for which it has `within`
-   * milliseconds; 0 is for ever. A second call may shorten that.
+   * Retires the worker: it gets no more connections and has `within` milliseconds to finish its leases and leave; 0 means no
+   * limit. A second call may shorten the time.
    */
   retire(within: number): void {
     if (this.#stage === 'left' && this.#isSettled) {
       this.#leave()
     } else if (this.#stage === 'starting') {
-      // It holds nothing, and may never get to read that it is to leave.
+      // The worker holds no connection, and may never read the request to leave.
       this.#enter('leaving')
       this.#setup.native.retire(this.channel)
       this.#endSoon()
@@ -207,21 +207,21 @@ export class SupervisedWorker implements KnownWorker {
     }
   }
 
-  /** Ends it now. */
+  /** Kills the worker now. */
   kill(): void {
     if (this.#stage === 'exited') return
     if (this.#stage !== 'leaving') this.#enter('leaving')
     this.runtime.kill()
   }
 
-  /** Says why it did not become ready, or exited: its exit code or signal, and its last lines. */
+  /** Returns the error of a worker that exited or did not become ready, with its exit code or signal and its last lines. */
   exitError(exit: WorkerExit): SocketServerError {
     return this.#startError ?? this.#exitError(exit)
   }
 
   #exitError({ code, signal, cause }: WorkerExit): SocketServerError {
     const { entry, runtime } = this.#setup
-    const how = signal !== null ? `was ended by ${signal}` : `exited with code ${code}`
+    const how = signal !== null ? `was killed by ${signal}` : `exited with code ${code}`
     const when = this.#readySince === undefined ? ' before it had connected' : ''
     const why = cause instanceof Error ? `: ${cause.message}` : ''
     const lines = runtime.lastLines === '' ? '' : `. Its last lines:\n${runtime.lastLines}`
@@ -239,11 +239,11 @@ export class SupervisedWorker implements KnownWorker {
     })
   }
 
-  /** It has not become ready in time. */
+  /** Terminates a worker that did not become ready in time. */
   async #late(): Promise<void> {
     const { entry, readyTimeout, runtime } = this.#setup
     const reason = notReadyReason(this.#setup, await listenersOf(this.pid))
-    // It has connected, exited or been retired meanwhile.
+    // The worker has connected, exited or been retired meanwhile.
     if (this.#stage !== 'starting') return
     const lines = runtime.lastLines === '' ? '' : `. Its last lines:\n${runtime.lastLines}`
     const message = `Worker ${this.id} (${entry}, ${runtimeName(runtime)}) was not ready within ${readyTimeout} ms: ${reason}${lines}`
@@ -254,17 +254,17 @@ export class SupervisedWorker implements KnownWorker {
     }
     this.#startError = new SocketServerError('ERR_SOCKETSERVER_READY_TIMEOUT', message, details)
     this.#settleConnected(this.#startError)
-    // Should it connect after all, it is not to be given anything.
+    // If the worker connects after all, it must not get connections.
     this.#setup.native.endChannel(this.channel)
     this.#terminate()
   }
 
-  /** Sets the deadline to finish, unless an earlier one is set; 0 sets none. */
+  /** Sets the deadline to finish unless an earlier one is set; 0 sets none. */
   #expireWithin(within: number): void {
     if (within > 0 && performance.now() + within < this.#deadline) this.#after(within, () => this.#expire())
   }
 
-  /** Its time to finish is over: its sockets are ended, in the worker if that still listens, and it is to go. */
+  /** Ends a worker that did not finish in time. The end of the channel makes the worker end its sockets, if it still runs. */
   #expire(): void {
     this.#isExpired = true
     this.#enter('leaving')
@@ -277,7 +277,7 @@ export class SupervisedWorker implements KnownWorker {
     this.#endSoon()
   }
 
-  /** It has `killTimeout` to exit by itself. */
+  /** Terminates the worker unless it exits within `killTimeout`. */
   #endSoon(): void {
     this.#after(this.#setup.killTimeout, () => this.#terminate())
   }
@@ -291,7 +291,7 @@ export class SupervisedWorker implements KnownWorker {
   #after(delay: number, act: () => void): void {
     this.#stopTimer()
     this.#deadline = performance.now() + delay
-    // Does not hold this process: while the worker is there, its own handle does.
+    // The timer need not keep this process alive: the handle of a running worker does.
     this.#timer = setTimeout(act, delay).unref()
   }
 
@@ -300,11 +300,11 @@ export class SupervisedWorker implements KnownWorker {
     this.#deadline = Number.POSITIVE_INFINITY
   }
 
-  #gone(exit: WorkerExit): void {
-    const wasDismissed = this.#stage === 'retiring' || this.#stage === 'leaving'
+  #onExit(exit: WorkerExit): void {
+    const wasRetired = this.#stage === 'retiring' || this.#stage === 'leaving'
     this.#stopTimer()
     this.#setup.native.closeWorkerEnd(this.channel)
-    this.#settleConnected(wasDismissed ? this.#retiredError() : this.exitError(exit))
+    this.#settleConnected(wasRetired ? this.#retiredError() : this.exitError(exit))
     this.#endChannelLater()
     this.#enter('exited')
   }
@@ -318,15 +318,15 @@ export class SupervisedWorker implements KnownWorker {
   }
 
   /**
-   * A grandchild that inherited the channel before `connect()` had set CLOEXEC on it keeps it from reaching EOF.
-   * Not at once: what the worker has acknowledged may still be unread, and would be served a second time.
+   * Ends the channel of an exited worker if it does not reach EOF, because a grandchild inherited it before `connect()` set
+   * CLOEXEC. Not at once: an unread acknowledgement would be lost, and its connection served a second time.
    */
   #endChannelLater(): void {
     if (!this.#isSettled) this.#eofTimer = setTimeout(() => this.#setup.native.endChannel(this.channel), EOF_GRACE)
   }
 
   #retiredError(): SocketServerError {
-    const message = `Worker ${this.id} was told to leave before it had connected`
+    const message = `Worker ${this.id} was retired before it had connected`
     return new SocketServerError('ERR_SOCKETSERVER_CLOSED', message, { pid: this.pid, threadId: this.threadId })
   }
 }
@@ -335,11 +335,11 @@ function notReadyReason({ isReadyManual }: WorkerSetup, listeners: readonly stri
   const missing = isReadyManual ? 'connect() and client.ready()' : 'connect()'
   if (listeners.length === 0) return `it has not called ${missing}`
   const where = listeners.join(', ')
-  return `it listens by itself, on ${where}, and has not called ${missing}: replace server.listen() by connect().serve(server)`
+  return `it listens itself, on ${where}, and has not called ${missing}: replace server.listen() by connect().serve(server)`
 }
 
-/** Milliseconds in which the native side reads what a dead worker had still written; it takes microseconds. */
+/** Milliseconds in which the native thread reads the last frames of an exited worker. It needs microseconds. */
 const EOF_GRACE = 1000
 
-/** Milliseconds that a worker has to end its sockets in order, once its time is up, before SIGTERM. */
+/** Milliseconds that a worker whose time is up has to end its sockets before SIGTERM. */
 const END_GRACE = 250

@@ -17,17 +17,17 @@ export class ThreadRuntime implements WorkerRuntime {
 
   constructor(thread: Thread) {
     this.thread = thread
-    // Node carries it to our own standard error in any case, unless `stderr: true` leaves that to the user.
+    // Node also writes the thread's standard error to ours, unless `stderr: true` leaves that to the user.
     this.#tail = new StderrTail(thread.stderr)
-    // The thread's own property becomes -1 once it has exited.
+    // `thread.threadId` becomes -1 at the exit.
     this.threadId = thread.threadId
     let cause: unknown
-    // Listened to in any case: unheard, an error that a worker did not catch would end the whole process.
+    // Without a listener, an uncaught error of the thread would end this process.
     thread.on('error', (error) => {
       cause = error
     })
     this.exited = new Promise((resolve) => {
-      // What it wrote last is in its stream by then, and shown to whoever listens a moment later.
+      // The last output is in the stream by then, and is emitted before setImmediate().
       thread.once('exit', (code) => setImmediate(() => resolve({ code, signal: null, cause })))
     })
   }
@@ -51,8 +51,8 @@ export class ThreadRuntime implements WorkerRuntime {
 }
 
 /**
- * Starts one worker's thread. Its end of a new channel stays a descriptor of this process and is closed here, by
- * `closeWorkerEnd`, once the thread has made its own copy or has exited.
+ * Starts one worker thread. The worker's end of the new channel is a descriptor of this process. `closeWorkerEnd` closes it once
+ * the thread has made its own copy or has exited.
  */
 export function startThread(
   native: NativeServer,

@@ -1,33 +1,33 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Worker as Thread } from 'node:worker_threads'
 
-/** How a worker ended: an exit code or, for a process that was killed, a signal. Both null: it could not be started. */
+/** How a worker exited: with a code, or by a signal. Both are null if it could not be started. */
 export interface WorkerExit {
   code: number | null
   signal: NodeJS.Signals | null
-  /** What went wrong, where that is known: it could not be started, or an error in a thread was not caught. */
+  /** The error of a failed start, or the uncaught error of a thread; otherwise undefined. */
   cause: unknown
 }
 
-/** What a worker lives in: a child process or a thread. */
+/** The child process or thread of a worker. */
 export interface WorkerRuntime {
   readonly pid: number | undefined
   readonly threadId: number | undefined
   readonly process: ChildProcess | undefined
   readonly thread: Thread | undefined
-  /** Resolves when it is gone. */
+  /** Resolves when the process or thread has exited. */
   readonly exited: Promise<WorkerExit>
-  /** The last lines of its standard error; empty where that is not for us to read. */
+  /** The last lines of standard error; empty if the parent does not read it. */
   readonly lastLines: string
-  /** Has it end: SIGTERM. A thread can only be stopped, at whatever it does. */
+  /** Sends SIGTERM to a process. Terminates a thread, which cannot be asked. */
   terminate(): void
-  /** Ends it now. */
+  /** Sends SIGKILL to a process. Terminates a thread. */
   kill(): void
-  /** Whether it keeps this process alive; it does from the start. */
+  /** Sets whether the worker keeps this process alive, which is the default. */
   reference(isReferenced: boolean): void
 }
 
-/** `process 4711` or `thread 3`, for messages. */
+/** Returns `pid 4711` or `thread 3`, for messages. */
 export function runtimeName({ pid, threadId }: Pick<WorkerRuntime, 'pid' | 'threadId'>): string {
   return threadId === undefined ? `pid ${pid}` : `thread ${threadId}`
 }

@@ -1,61 +1,63 @@
-import { AbortError } from '../errors.js'
+import { AbortError } from './errors.js'
 
-/** One call that waits, and what it asked for. */
+/** One pending call, and what it asked for. */
 export interface Waiter<Request, Result> {
   readonly request: Request
   resolve(result: Result): void
   reject(error: Error): void
 }
 
-/** Calls that wait for a result each, first come, first served. */
+/** Pending calls, each of which waits for one result: first come, first served. */
 export class Waiters<Request, Result> {
   readonly #waiting = new Set<Waiter<Request, Result>>()
-  readonly #onWithdrawal: () => void
+  readonly #onAbort: () => void
 
-  /** `onWithdrawal` is told when a call stops waiting by its signal. */
-  constructor(onWithdrawal: () => void) {
-    this.#onWithdrawal = onWithdrawal
+  /** `onAbort` is called when the signal of a call has ended the call. */
+  constructor(onAbort: () => void) {
+    this.#onAbort = onAbort
   }
 
+  /** The number of pending calls. */
   get length(): number {
     return this.#waiting.size
   }
 
-  /** The one that has waited longest; settled, it no longer waits. */
+  /** The oldest pending call. Settling a call removes it. */
   get first(): Waiter<Request, Result> | undefined {
     const [first] = this.#waiting
     return first
   }
 
+  /** Adds a call. Rejects with an AbortError once `signal` is aborted. */
   wait(request: Request, signal: AbortSignal | undefined): Promise<Result> {
     if (signal?.aborted) return Promise.reject(new AbortError(signal.reason))
     return new Promise((resolve, reject) => {
-      const leave = (): void => {
+      const remove = (): void => {
         this.#waiting.delete(waiter)
         signal?.removeEventListener('abort', abort)
       }
       const waiter: Waiter<Request, Result> = {
         request,
         resolve: (result) => {
-          leave()
+          remove()
           resolve(result)
         },
         reject: (error) => {
-          leave()
+          remove()
           reject(error)
         },
       }
       const abort = (): void => {
         waiter.reject(new AbortError(signal?.reason))
-        this.#onWithdrawal()
+        this.#onAbort()
       }
       signal?.addEventListener('abort', abort, { once: true })
       this.#waiting.add(waiter)
     })
   }
 
-  /** Rejects all that wait. */
-  reject(error: Error): void {
-    for (const waiter of this.#waiting) waiter.reject(error)
+  /** Rejects every pending call with an error of its own. */
+  reject(createError: () => Error): void {
+    for (const waiter of this.#waiting) waiter.reject(createError())
   }
 }

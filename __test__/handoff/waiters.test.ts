@@ -4,14 +4,14 @@ import test from 'ava'
 import fc from 'fast-check'
 import { library } from '../helpers/library.js'
 
-const { AcceptQueue } = library('client/channel/accept-queue')
+const { Waiters } = library('waiters')
 
 test('calls are answered in their order, whichever of them were aborted', async (t) => {
   const step = fc.oneof(fc.constant('wait'), fc.constant('give'), fc.nat(20))
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
       let withdrawals = 0
-      const queue = new AcceptQueue(() => {
+      const queue = new Waiters<undefined, Connection>(() => {
         withdrawals += 1
       })
       const outcomes: string[] = []
@@ -27,7 +27,7 @@ test('calls are answered in their order, whichever of them were aborted', async 
           expected.push('waits')
           outcomes.push('waits')
           waiting.push(call)
-          queue.wait(controller.signal).then(
+          queue.wait(undefined, controller.signal).then(
             ({ id }) => {
               outcomes[call] = `connection ${id}`
             },
@@ -38,7 +38,7 @@ test('calls are answered in their order, whichever of them were aborted', async 
         } else if (next === 'give') {
           const call = waiting.shift()
           if (call !== undefined) expected[call] = `connection ${given}`
-          if (queue.length > 0) queue.give(connection(given++))
+          if (queue.length > 0) queue.first?.resolve(connection(given++))
         } else {
           controllers[next]?.abort()
           const index = waiting.indexOf(next)
@@ -57,18 +57,43 @@ test('calls are answered in their order, whichever of them were aborted', async 
 })
 
 test('a call whose signal is already aborted rejects at once', async (t) => {
-  const queue = new AcceptQueue(() => t.fail())
-  await t.throwsAsync(queue.wait(AbortSignal.abort('why')), { name: 'AbortError' })
+  const queue = new Waiters<undefined, Connection>(() => t.fail())
+  await t.throwsAsync(queue.wait(undefined, AbortSignal.abort('why')), { name: 'AbortError' })
   t.is(queue.length, 0)
 })
 
 test('a call that has been answered no longer listens to its signal', async (t) => {
-  const queue = new AcceptQueue(() => t.fail())
+  const queue = new Waiters<undefined, Connection>(() => t.fail())
   const controller = new AbortController()
-  const accepted = queue.wait(controller.signal)
-  queue.give(connection(1))
+  const accepted = queue.wait(undefined, controller.signal)
+  queue.first?.resolve(connection(1))
   controller.abort()
   t.is((await accepted).id, 1)
+})
+
+test('calls wait in order until they are settled or aborted', async (t) => {
+  let withdrawals = 0
+  const waiters = new Waiters<string, number>(() => withdrawals++)
+  const controller = new AbortController()
+  const [first, second, third] = [
+    waiters.wait('first', undefined),
+    waiters.wait('second', controller.signal),
+    waiters.wait('third', controller.signal),
+  ]
+  t.is(waiters.length, 3)
+  t.is(waiters.first?.request, 'first')
+  waiters.first?.resolve(1)
+  t.is(waiters.first?.request, 'second')
+  waiters.first?.resolve(2)
+  controller.abort('reason')
+  t.deepEqual([waiters.length, withdrawals], [0, 1])
+  t.deepEqual(await Promise.all([first, second]), [1, 2])
+  t.like(await t.throwsAsync(third), { code: 'ABORT_ERR', cause: 'reason' })
+  await t.throwsAsync(waiters.wait('late', controller.signal), { code: 'ABORT_ERR' })
+  const rest = [waiters.wait('a', undefined), waiters.wait('b', undefined)]
+  waiters.reject(() => new Error('all'))
+  for (const each of rest) await t.throwsAsync(each, { message: 'all' })
+  t.is(waiters.first, undefined)
 })
 
 function connection(id: number): Connection {
