@@ -193,7 +193,7 @@ test('an error about an argument names the argument, and nothing is sent', async
   const range = { code: 'ERR_OUT_OF_RANGE', instanceOf: RangeError }
   const type = { code: 'ERR_INVALID_ARG_TYPE', instanceOf: TypeError }
   await t.throwsAsync(send('a', new Array(254).fill(0)), { ...range, message: /descriptors.length.*<= 253.*254/ })
-  await t.throwsAsync(send('', [0]), { code: 'ERR_INVALID_ARG_VALUE', message: /"data".*a byte/ })
+  await t.throwsAsync(send('', [0]), { code: 'ERR_INVALID_ARG_VALUE', message: /"data".*one byte/ })
   await t.throwsAsync(send(5), { ...type, message: /"data"/ })
   await t.throwsAsync(send('a', 0), { ...type, message: /"descriptors"/ })
   await t.throwsAsync(send('a', [0, {}]), { ...type, message: /"descriptors\[1\]"/ })

@@ -19,17 +19,17 @@ const NO_PARENT: readonly { where: string; options: ProgramOptions; why: RegExp 
   {
     where: 'a process whose variable is not a number',
     options: { env: { SOCKETSERVER_CHANNEL: '3 or so' } },
-    why: /SOCKETSERVER_CHANNEL is '3 or so', which is no descriptor/,
+    why: /SOCKETSERVER_CHANNEL is '3 or so', which is not a descriptor/,
   },
   {
     where: 'a process whose descriptor is not open',
     options: { env: { SOCKETSERVER_CHANNEL: '987' } },
-    why: /SOCKETSERVER_CHANNEL is 987, but that descriptor is no channel to a server/,
+    why: /SOCKETSERVER_CHANNEL is 987, but that descriptor is not a channel to a server/,
   },
   {
     where: 'a process whose descriptor is not a socket',
     options: { env: { SOCKETSERVER_CHANNEL: '0' } },
-    why: /SOCKETSERVER_CHANNEL is 0, but that descriptor is no channel to a server/,
+    why: /SOCKETSERVER_CHANNEL is 0, but that descriptor is not a channel to a server/,
   },
 ]
 

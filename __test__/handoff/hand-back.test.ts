@@ -68,8 +68,8 @@ test('a connection that was handed back is answered before connections that arri
 })
 
 const USED: Record<string, { why: RegExp; answer: string }> = {
-  read: { why: /4 bytes of it have been read/, answer: 'still here' },
-  'read unseen': { why: /4 bytes of it have been read/, answer: 'still here' },
+  read: { why: /4 bytes have been read from it/, answer: 'still here' },
+  'read unseen': { why: /4 bytes have been read from it/, answer: 'still here' },
   write: { why: /9 bytes have been written to it/, answer: 'written, still here' },
   end: { why: /5 bytes have been written to it/, answer: 'ended' },
   destroy: { why: /its socket is destroyed/, answer: '' },

@@ -18,7 +18,7 @@ const EXPECTED: Readonly<Record<string, readonly [code: string, message: string]
   'connect port http': ['ERR_INVALID_ARG_VALUE', `The "options.port" property must be a port number. Received 'http'`],
   "connect '8080'": [
     VALUE,
-    `The "options" argument is a port: write connect({ port: 8080 }), or './8080' for a path. Received '8080'`,
+    `The "options" argument is a port: use connect({ port: 8080 }), or './8080' for a path. Received '8080'`,
   ],
   'connect undefined': [
     TYPE,
@@ -29,7 +29,7 @@ const EXPECTED: Readonly<Record<string, readonly [code: string, message: string]
   'connect 80': [TYPE, 'The "options" argument must be of type object. Received type number (80)'],
   'connect concurrency': [
     VALUE,
-    `The "options.concurrency" property belongs to serve(), or to the property 'concurrency' of the client. Received 5`,
+    `The "options.concurrency" property is an option of serve(), or the property 'concurrency' of the client. Received 5`,
   ],
   'connect prot': [VALUE, 'The "options.prot" property is unknown; did you mean \'port\'. Received 5'],
   'connect reconnect typo': [
@@ -65,7 +65,7 @@ const EXPECTED: Readonly<Record<string, readonly [code: string, message: string]
   'serve what listens': ['ERR_SERVER_ALREADY_LISTEN', 'Listen method has been called more than once without closing.'],
   'serve twice': [
     'ERR_SOCKETSERVER_ALREADY_SERVING',
-    'This client serves a server already: connect({ port }) makes a client for each',
+    'This client already serves a server: connect({ port }) creates one client per port',
   ],
 }
 

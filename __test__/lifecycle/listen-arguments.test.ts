@@ -35,7 +35,7 @@ test('listen() refuses a callback at every position', async (t) => {
 })
 
 test('listen() refuses a backlog and a host that it would ignore', async (t) => {
-  const backlog = /^The "backlog" argument is not supported: write listen\(\{ port, host, backlog \}\)\. Received 511$/
+  const backlog = /^The "backlog" argument is not supported: use listen\(\{ port, host, backlog \}\)\. Received 511$/
   await refused(t, [0, '127.0.0.1', 511], 'ERR_INVALID_ARG_VALUE', backlog)
   const host = /^The "host" argument is only allowed with a port/
   await refused(t, ['/nowhere/a', 'localhost'], 'ERR_INVALID_ARG_VALUE', host)

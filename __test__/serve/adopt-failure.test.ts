@@ -39,6 +39,6 @@ test("serve() throws a clear error where Node's servers cannot listen on handles
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME')
   t.regex(
     String(message),
-    /^This process cannot make sockets of the connections that a server sends it: supported are Node/,
+    /^This process cannot create sockets from the connections of a server: Node 20.19 or later is required/,
   )
 })

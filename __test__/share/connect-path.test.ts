@@ -163,10 +163,7 @@ for (const [what, reason, words] of [
     t.is(await member.line(), 'rejected ERR_SOCKETSERVER_REFUSED')
     t.is(await member.exit(), 0)
     const telling = run(t, 'join', { args: [path] })
-    t.is(
-      await telling.line(),
-      `error ERR_SOCKETSERVER_REFUSED The server at ${path} does not let this process in: ${words}`,
-    )
+    t.is(await telling.line(), `error ERR_SOCKETSERVER_REFUSED The server at ${path} refused this process: ${words}`)
     t.is(await telling.exit(), 0)
     t.is(tries, 2)
   })

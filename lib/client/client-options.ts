@@ -46,17 +46,18 @@ export interface ServeOptions {
   concurrency?: number | undefined
 }
 
+/** Validates the argument of `connect()` and adds the defaults. */
 export function parseConnectOptions(options: string | ConnectOptions): ConnectSettings {
   if (isPortNumber(options)) {
     throw invalidValue(
       'options',
       options,
-      `is a port: write connect({ port: ${Number(options)} }), or './${options}' for a path`,
+      `is a port: use connect({ port: ${Number(options)} }), or './${options}' for a path`,
     )
   }
   const given: ConnectOptions = typeof options === 'string' ? { path: options } : options
   optionsObject('options', given, ['port', 'path', 'reconnect'], {
-    concurrency: "belongs to serve(), or to the property 'concurrency' of the client",
+    concurrency: "is an option of serve(), or the property 'concurrency' of the client",
   })
   const name = (option: string): string => (typeof options === 'string' ? option : `options.${option}`)
   return {
@@ -84,22 +85,22 @@ function parseReconnect(reconnect: unknown, path: unknown): ConnectSettings['rec
 
 const DEFAULT_RECONNECT = { minDelay: 100, maxDelay: 10_000 }
 
-/** Node's timers fire at once for longer delays. */
+/** A longer timer of Node fires at once. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
-/** Returns the signal. */
+/** Validates the options of `accept()`, and returns the signal. */
 export function parseAcceptOptions(options: AcceptOptions): AbortSignal | undefined {
   optionsObject('options', options, ['signal'])
   return signal('options.signal', options.signal)
 }
 
-/** Returns the concurrency. */
+/** Validates the options of `serve()`, and returns the concurrency. */
 export function parseServeOptions(options: ServeOptions): number | undefined {
   optionsObject('options', options, ['concurrency'])
   return options.concurrency === undefined ? undefined : concurrency('options.concurrency', options.concurrency)
 }
 
-/** Returns a valid number of leases. */
+/** Validates a concurrency: 1 to 4294967295, or Infinity. */
 export function concurrency(name: string, value: unknown): number {
   return value === Number.POSITIVE_INFINITY ? value : integer(name, value, 1, 2 ** 32 - 1)
 }

@@ -7,7 +7,6 @@ import { hasCode, SocketServerError } from '../errors.js'
 import { KeepAlive } from '../keep-alive.js'
 import type { ReceiverPhase } from '../native.js'
 import { report } from '../report-error.js'
-import { Waiters } from '../waiters.js'
 import type { Channel } from './channel/channel.js'
 import type { JoinedInfo, ServerLink } from './channel/server-link.js'
 import { type Session, Sessions } from './channel/sessions.js'
@@ -18,38 +17,29 @@ import {
   parseServeOptions,
   type ServeOptions,
 } from './client-options.js'
-import { adoptSocket } from './connection/adopt-socket.js'
-import { type Connection, HeldConnection } from './connection/connection.js'
-import { ConnectionListeners } from './connection/connection-listeners.js'
-import type { ReceivedConnection } from './connection/received-connection.js'
+import type { Connection } from './connection/connection.js'
+import { Delivery } from './delivery.js'
 import type { ClientEvents } from './events.js'
-import { ClientContext } from './lifecycle/client-context.js'
 import { closedError, type DrainInfo, lostError, retiredError } from './lifecycle/close-errors.js'
 import { handlesShutdown } from './lifecycle/parent-signals.js'
-import { uncaught } from './lifecycle/uncaught.js'
-import { type ServedServer, serveOn } from './serve/serve.js'
+import { serveOn } from './serve/serve.js'
 
 /**
- * A worker's side: takes connections from the server that started this process, or that it has joined. Made by
- * {@link connect}. It keeps the process alive until it has closed. If a server started the process it closes by itself when that
- * retires this worker or has died; one that joins by itself goes on, and joins again.
+ * The worker's side: takes connections from the server that started this process, or whose shared path it joined. Created by
+ * {@link connect}. The client keeps the process alive until it has closed. A client of the parent closes by itself when the parent
+ * retires this worker or dies; a client with a path joins the next server.
  */
 export class Client extends EventEmitter<ClientEvents> {
   readonly #link: ServerLink
   readonly #sessions: Sessions
+  readonly #delivery = new Delivery(this, () => this.#sessions.pumpSoon())
   readonly #keepAlive = new KeepAlive()
-  readonly #context = new ClientContext()
-  readonly #accepts = new Waiters<undefined, Connection>(() => this.#sessions.pumpSoon())
-  /** Taken for a listener that left before its turn came; they go to whoever asks next. */
-  readonly #surplus: [ReceivedConnection, Session][] = []
   #state: 'open' | 'closing' | 'closed' = 'open'
-  /** Why there are no more connections, once that is so. */
-  #ending: () => SocketServerError = closedError
-  #served: ServedServer | undefined
-  /** Its served server has closed and nothing else waits for connections: this client closes within this turn. */
+  /** Creates the error of calls after the last connection. */
+  #closeError: () => SocketServerError = closedError
+  /** Whether the served server has closed and nothing else takes connections: then this client closes within this turn. */
   #isStopping = false
   #hasDrained = false
-  readonly #listeners = new ConnectionListeners(this, () => this.#wantMore())
   #settleClosed: () => void = () => {}
   readonly #closed = new Promise<void>((resolve) => {
     this.#settleClosed = resolve
@@ -60,9 +50,9 @@ export class Client extends EventEmitter<ClientEvents> {
     super()
     this.#link = link
     this.#sessions = new Sessions(port, {
-      demand: () => this.#demand(),
-      receive: (connection, session) => this.#receive(connection, session),
-      leaseOver: () => this.#closeIfDone(),
+      demand: () => this.#delivery.demand,
+      receive: (connection, session) => this.#delivery.deliver(connection, session),
+      leaseEnded: () => this.#closeIfDone(),
       exhausted: (session, phase) => this.#exhausted(session, phase),
       phaseChanged: (session, phase) => this.#phaseChanged(session, phase),
     })
@@ -74,26 +64,26 @@ export class Client extends EventEmitter<ClientEvents> {
     if (this.#state === 'open') this.#sessions.add(channel)
   }
 
-  /** @internal The server that it has joined has welcomed it. */
+  /** @internal Reports that the server at the shared path has sent WELCOME. */
   joined(info: JoinedInfo): void {
-    if (this.#hasDrained) this.#served?.resume()
+    if (this.#hasDrained) this.#delivery.served?.resume()
     this.#hasDrained = false
     this.emit('joined', info)
   }
 
-  /** @internal There is no server to join, for good: what waits is told why. */
+  /** @internal Closes the client: there will be no server to join. Pending calls reject with the error. */
   fail(error: SocketServerError): void {
     if (this.#state !== 'open') return
     report(this, error)
     this.#finish(() => new SocketServerError(error.code, error.message, { ...error, cause: error.cause }))
   }
 
-  /** Connections this client holds now. */
+  /** The connections that this client holds now. */
   get leases(): number {
     return this.#sessions.leases
   }
 
-  /** The most leases it may have, 1 to 4294967295, or Infinity, the default. What it holds already is not affected. */
+  /** The most leases, 1 to 4294967295 or Infinity. Default Infinity. A lower value does not end existing leases. */
   get concurrency(): number {
     return this.#sessions.concurrency
   }
@@ -108,20 +98,23 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   /**
-   * Takes one connection; several calls wait in order. Its lease ends when the socket closes, or has been ended by the
-   * handler. Rejects with an AbortError, with ERR_SOCKETSERVER_CLOSED once this client is closed or the server has retired
-   * this worker, or with ERR_SOCKETSERVER_CONNECTION_LOST once the server has died. One that joins a server by itself waits for
-   * the next instead, and rejects with ERR_SOCKETSERVER_REFUSED, or the system's code, if there will be none.
+   * Takes one connection. Pending calls are served in order. The lease ends when the socket closes, or when the handler has ended
+   * the socket.
+   *
+   * Rejects with an AbortError; with ERR_SOCKETSERVER_CLOSED once this client is closed or the server has retired this worker; and
+   * with ERR_SOCKETSERVER_CONNECTION_LOST once the server has died. With a path the call waits for the next server instead, and
+   * rejects with ERR_SOCKETSERVER_REFUSED, or the system's code, if there will be none.
    */
   async accept(options: AcceptOptions = {}): Promise<Connection> {
     const signal = parseAcceptOptions(options)
-    if (this.#state !== 'open') throw this.#ending()
-    const accepted = this.#accepts.wait(undefined, signal)
-    this.#wantMore()
-    return accepted
+    if (this.#state !== 'open') throw this.#closeError()
+    return this.#delivery.accept(signal)
   }
 
-  /** One connection at a time: the next is asked for when the body ends. Done when `accept()` would reject. */
+  /**
+   * Takes one connection after the other: asks for the next when the loop body has ended. The loop ends when the client is closed,
+   * or its server has retired this worker or died.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection, void, undefined> {
     for (;;) {
       let connection: Connection
@@ -136,24 +129,26 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   /**
-   * Gives the connections to a server of net, http, https, tls or http2, which then is listening, as far as it can tell.
-   * While it is served there is no `connection` event. Its `close()` stops that, and closes this client unless
-   * something else waits for connections. Throws ERR_SERVER_ALREADY_LISTEN if it listens by itself,
-   * ERR_SOCKETSERVER_ALREADY_SERVING if this client serves another, and ERR_SOCKETSERVER_CLOSED.
+   * Passes connections to a server of net, http, https, tls or http2, which behaves as if it were listening. While the client
+   * serves, it emits no `connection` event. `server.close()` ends this, and closes the client unless something else takes
+   * connections.
+   *
+   * Throws ERR_SERVER_ALREADY_LISTEN if the server listens itself, ERR_SOCKETSERVER_ALREADY_SERVING if this client serves another
+   * server, and ERR_SOCKETSERVER_CLOSED.
    */
   serve(server: NetServer, options: ServeOptions = {}): this {
     const limit = parseServeOptions(options)
-    if (this.#state !== 'open') throw this.#ending()
-    if (this.#served !== undefined) {
+    if (this.#state !== 'open') throw this.#closeError()
+    if (this.#delivery.served !== undefined) {
       throw new SocketServerError(
         'ERR_SOCKETSERVER_ALREADY_SERVING',
-        'This client serves a server already: connect({ port }) makes a client for each',
+        'This client already serves a server: connect({ port }) creates one client per port',
       )
     }
-    this.#served = serveOn(server, {
+    this.#delivery.served = serveOn(server, {
       port: this.#sessions.port,
       listeners: this.#link.settings.listeners,
-      ready: () => this.#wantMore(),
+      ready: () => this.#delivery.update(),
       stopped: () => this.#servedStopped(),
       ref: () => void this.ref(),
       unref: () => void this.unref(),
@@ -163,15 +158,15 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   /**
-   * Says that this worker is ready, where its pool was started with `ready: 'manual'`: only then connections come.
-   * Otherwise connecting has said so, and this does nothing.
+   * Reports that this worker is ready, in a pool with `ready: 'manual'`. Only then connections arrive. Otherwise the worker is ready
+   * once it has connected, and this call does nothing.
    */
   ready(): this {
     this.#link.ready()
     return this
   }
 
-  /** Takes nothing more, finishes its leases, then leaves. Every call returns the same promise. */
+  /** Takes no more connections, finishes the leases, then disconnects. Every call returns the same promise. */
   close(): Promise<void> {
     this.#finish(closedError)
     return this.#closed
@@ -182,61 +177,16 @@ export class Client extends EventEmitter<ClientEvents> {
     return this.close()
   }
 
-  /** Has the client keep the process alive, as it does from the start. */
+  /** Makes the client keep the process alive, which is the default. */
   ref(): this {
     this.#keepAlive.ref()
     return this
   }
 
-  /** Lets the process exit although this client is open. */
+  /** Lets the process exit while this client is open. */
   unref(): this {
     this.#keepAlive.unref()
     return this
-  }
-
-  /** How many connections somebody waits for. */
-  #demand(): number {
-    if (this.#state !== 'open') return 0
-    return this.#accepts.length + (this.#served?.demand ?? this.#listeners.demand)
-  }
-
-  #wantMore(): void {
-    while (this.#surplus.length > 0 && this.#demand() > 0) {
-      for (const [connection, session] of this.#surplus.splice(0, 1)) this.#receive(connection, session)
-    }
-    this.#sessions.pumpSoon()
-  }
-
-  #receive(connection: ReceivedConnection, session: Session): void {
-    try {
-      this.#context.run(() => this.#pass(connection, session))
-    } catch (error) {
-      session.giveUp(connection)
-      // Not here: connections that came along still wait in line, and a listener may throw.
-      process.nextTick(() => report(this, error instanceof Error ? error : new Error(String(error))))
-    }
-  }
-
-  /** Gives a connection to who is next. Throws if no socket could be made of it. */
-  #pass(connection: ReceivedConnection, session: Session): void {
-    const { leases } = session
-    const accepting = this.#accepts.first
-    if (accepting !== undefined) {
-      const socket = adoptSocket(connection)
-      leases.begin('finish', socket, connection)
-      accepting.resolve(new HeldConnection(socket, connection, session.handBack))
-    } else if (this.#served !== undefined) {
-      const served = this.#served
-      const socket = served.receive(connection)
-      leases.begin('close', socket, connection, socket && (() => served.closed(socket)))
-    } else if (this.listenerCount('connection') > 0) {
-      const socket = adoptSocket(connection)
-      leases.begin('close', socket, connection)
-      const held = new HeldConnection(socket, connection, session.handBack)
-      uncaught(() => this.emit('connection', socket, held))
-    } else {
-      this.#surplus.push([connection, session])
-    }
   }
 
   #phaseChanged(session: Session, { phase, reason }: ReceiverPhase): void {
@@ -250,10 +200,10 @@ export class Client extends EventEmitter<ClientEvents> {
     if (phase === 'ended' && !this.#link.rejoins) this.#ended(reason)
   }
 
-  /** There is no server any more that would see to it that what is still open ends in time. */
+  /** Drains after the end of the parent's channel. The parent no longer enforces `drainTimeout`, so the client does. */
   #ended(reason: ReceiverPhase['reason']): void {
     if (this.#state === 'closed' || reason === 'left') return
-    // The server has ended the channel: the time for what it knew of is over.
+    // The parent ends a channel when the time for its leases is up.
     if (reason === 'closed') this.#sessions.endLeases()
     else if (this.#drainTimeout !== undefined) setTimeout(() => this.#expire(), this.#drainTimeout).unref()
     this.#drain({ reason: reason === 'eof' ? 'lost' : 'retired', timeout: this.#drainTimeout })
@@ -264,7 +214,7 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#sessions.endLeases()
   }
 
-  /** A channel is over and nothing of what it brought is left. */
+  /** Finishes after the end of a channel whose connections have all been delivered. */
   #exhausted(session: Session, { reason, message }: ReceiverPhase): void {
     if (this.#link.rejoins) {
       this.#sessions.leave(session)
@@ -277,9 +227,9 @@ export class Client extends EventEmitter<ClientEvents> {
     this.#finish(lostError)
   }
 
-  /** Whether its server has retired this worker or has died, so that this process is to exit. */
-  get #isSentAway(): boolean {
-    return !this.#link.rejoins && (this.#ending === retiredError || this.#ending === lostError)
+  /** Whether this process should exit, because its parent has retired this worker or died. */
+  get #isExiting(): boolean {
+    return !this.#link.rejoins && (this.#closeError === retiredError || this.#closeError === lostError)
   }
 
   get #drainTimeout(): number | undefined {
@@ -288,37 +238,37 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   #drain(info: DrainInfo): void {
-    this.#served?.drain()
+    this.#delivery.served?.drain()
     if (this.#hasDrained) return
     this.#hasDrained = true
     this.emit('drain', info)
   }
 
   #servedStopped(): void {
-    this.#isStopping = this.#accepts.length + this.#listeners.demand === 0
-    // Not before those that came with the one being handled have been given to the server, too.
+    this.#isStopping = !this.#delivery.hasOtherConsumers
+    // Not now: further connections of the same exchange must still reach the server.
     queueMicrotask(() => {
       if (this.#state !== 'open') return
-      this.#served?.end()
-      this.#served = undefined
+      this.#delivery.served?.end()
+      this.#delivery.served = undefined
       this.#isStopping = false
-      if (this.#demand() === 0) void this.close()
+      if (this.#delivery.demand === 0) void this.close()
     })
   }
 
-  #finish(ending: () => SocketServerError): void {
+  #finish(createError: () => SocketServerError): void {
     if (this.#state !== 'open') return
     this.#state = 'closing'
-    this.#ending = ending
-    this.#accepts.reject(ending)
+    this.#closeError = createError
+    this.#delivery.stop(createError)
     this.#sessions.stop()
-    // From here on the sockets keep the process alive, exactly as far as they do in Node: one that is paused, or whose client
-    // says nothing and is not waited for, does not.
+    // From here on only the sockets keep the process alive, as in any Node program. A paused socket, or one that waits for
+    // nothing, does not.
     this.#keepAlive.release()
     this.#link.left(this)
-    // After a drain the shutdown handler of the application closes its server, which must find the server open.
-    this.#served?.finish({ close: !this.#isSentAway || !handlesShutdown() })
-    for (const [connection, session] of this.#surplus.splice(0)) session.giveUp(connection)
+    // The application's shutdown handler closes its server after the drain, and must find the server open.
+    this.#delivery.served?.finish({ close: !this.#isExiting || !handlesShutdown() })
+    this.#delivery.discardSurplus()
     this.#closeIfDone()
   }
 
@@ -326,7 +276,7 @@ export class Client extends EventEmitter<ClientEvents> {
     if (this.#state !== 'closing' || this.#sessions.leases > 0) return
     this.#state = 'closed'
     this.#sessions.close()
-    this.#served?.end()
+    this.#delivery.served?.end()
     process.nextTick(() => {
       this.#settleClosed()
       this.emit('close')

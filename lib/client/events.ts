@@ -5,16 +5,16 @@ import type { DrainInfo } from './lifecycle/close-errors.js'
 
 /** The events of a client, with their arguments. */
 export interface ClientEvents {
-  /** A connection has come; while there is a listener, and `concurrency` allows, they come unasked. */
+  /** A connection has arrived. While there is a listener, connections arrive as far as `concurrency` allows. */
   connection: [socket: Socket, connection: Connection]
-  /** This worker is to end what idles: the server drains, has retired this worker, or has died. Told once. */
+  /** End idle connections: the server drains, has retired this worker, or has died. Emitted once. */
   drain: [info: DrainInfo]
-  /** Of a client with a path: the server has let this worker in, the first time or again. */
+  /** Only with a path: the server has admitted this worker, for the first time or again. */
   joined: [info: JoinedInfo]
-  /** Of a client with a path: there is no server, or not any more, and it will be tried again. Leases go on. */
+  /** Only with a path: there is no server now, and the client will try again. Leases continue. */
   lost: [info: LostInfo]
-  /** Something failed that the client lives with. Without a listener it becomes a process warning. */
+  /** A failure that the client survives. Without a listener it becomes a process warning. */
   error: [error: Error]
-  /** No connection will come any more and the last lease is over. */
+  /** No more connections will arrive, and the last lease has ended. */
   close: []
 }

@@ -1,4 +1,7 @@
-/** Pauses that double from try to try, each less up to a half by chance, so that many that lost one server do not meet the next at once. */
+/**
+ * Delays between attempts to reconnect. They double with each failure; jitter shortens each by up to a half, so that workers that
+ * lost the same server do not reconnect together.
+ */
 export class Backoff {
   readonly #minDelay: number
   readonly #maxDelay: number
@@ -9,24 +12,24 @@ export class Backoff {
     this.#maxDelay = maxDelay
   }
 
-  /** Tries in a row that have failed. */
+  /** Failed attempts in a row. */
   get failures(): number {
     return this.#failures
   }
 
-  /** One has failed: milliseconds to pause. `chance` is in [0, 1). */
-  next(chance: number): number {
-    // Beyond 2^31 there is nothing left to double.
+  /** Records a failure and returns the milliseconds until the next attempt. `random` is in [0, 1). */
+  next(random: number): number {
+    // More doublings have no effect: `maxDelay` is below 2^31.
     const longest = Math.min(this.#maxDelay, this.#minDelay * 2 ** Math.min(this.#failures, 31))
     this.#failures += 1
-    return Math.max(1, Math.round(longest * (1 - JITTER * chance)))
+    return Math.max(1, Math.round(longest * (1 - JITTER * random)))
   }
 
-  /** The last one has lasted. */
+  /** Records a success. */
   reset(): void {
     this.#failures = 0
   }
 }
 
-/** The part of a pause that chance may take off. */
+/** The part of a delay that jitter may take off. */
 const JITTER = 0.5

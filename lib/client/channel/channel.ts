@@ -1,4 +1,4 @@
-// Runs in a WORKER: its one channel to the parent, shared by the clients of the process or thread.
+// Runs in a WORKER: its channel to the parent, which all clients of the process or thread share.
 
 import { closeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
@@ -13,28 +13,26 @@ import type { Lane } from './lane.js'
 import { startThreadPool } from './thread-pool.js'
 
 /**
- * The receiving end of a channel, and the lanes that connections leave it by. What opens it is its hello, and that is what
- * makes a worker ready: one that says by itself when it is keeps its hello until then, and has nothing to answer before.
+ * The worker's end of a channel, and its lanes. Opening it sends HELLO, which makes the worker ready. With `ready: 'manual'` the
+ * channel therefore opens only when the application calls `client.ready()`.
  */
 export class Channel {
   readonly settings: WorkerSettings
   readonly #listener: ChannelListener
-  /** Ours until the native side has it, which closes it also if it cannot be opened. */
+  /** Undefined once the native receiver owns the descriptor. The receiver closes it even if it cannot open the channel. */
   #fd: number | undefined
   #receiver: NativeReceiver | undefined
   #countEnded: (() => boolean) | undefined
   readonly #lanes = new Set<Lane>()
   readonly #table = exchangeTable()
-  readonly #returns = new HandBacks()
-  /** Held while connections are on their way back: until the parent has them, this process has to live. */
+  readonly #handBacks = new HandBacks()
+  /** Held while hand-backs are pending: the process must live until the parent has the connections. */
   readonly #keepAlive = new KeepAlive()
   #phase: ReceiverPhase = { phase: 'joining' }
   #state: 'open' | 'leaving' | 'closed' = 'open'
-  #pulse: NodeJS.Timeout | undefined
+  #heartbeat: NodeJS.Timeout | undefined
 
-  /**
-   * Owns `fd` from then on, unless it is a thread's. Throws if it is not a channel.
-   */
+  /** Takes ownership of `fd`, except in a thread. Throws if `fd` is not a channel. */
   constructor(fd: number, settings: WorkerSettings, listener: ChannelListener) {
     this.#fd = fd
     this.settings = settings
@@ -42,24 +40,24 @@ export class Channel {
     if (!settings.isReadyManual) this.open()
   }
 
-  /** How far it has come, with the reason once it has ended. */
+  /** The phase of the channel, with the reason once it has ended. */
   get phase(): ReceiverPhase {
     return this.#phase
   }
 
-  /** Whether the parent has ended it, or has died. */
+  /** Whether the parent has ended the channel or died. */
   get isOver(): boolean {
     return (this.#receiver?.phase().phase ?? 'joining') === 'ended'
   }
 
-  /** Whether this worker has left, or is leaving: then there is no way back. */
+  /** Whether this worker has left or is leaving, which is final. */
   get hasLeft(): boolean {
     return this.#state !== 'open'
   }
 
   /**
-   * Says hello to the parent, once. Throws if the descriptor is not a channel. If the parent has died or has ended it in the
-   * meantime, that is read from it as at any other time.
+   * Sends HELLO to the parent, once. Throws if the descriptor is not a channel. If the parent has died or ended the channel
+   * meanwhile, the phase shows it later.
    */
   open(): void {
     const fd = this.#fd
@@ -71,19 +69,19 @@ export class Channel {
     this.#receiver = receiver
     this.#countEnded = receiver.leaseCounter()
     if (this.settings.keptStderr > 0) restoreStderr(this.settings.keptStderr)
-    // An event loop that turns shows it; one that is stuck does not, and is never woken for it.
-    if (this.settings.beat > 0) this.#pulse = setInterval(() => beat(receiver), this.settings.beat).unref()
+    // The heartbeat stops while the event loop is blocked. It does not keep the process alive.
+    if (this.settings.beat > 0) this.#heartbeat = setInterval(() => beat(receiver), this.settings.beat).unref()
     for (const lane of this.#lanes) lane.pumpSoon()
   }
 
   /** Throws ERR_SOCKETSERVER_TOO_MANY_PORTS if no lane can be added for `port`. */
-  assertRoom(port: number): void {
+  assertLaneAvailable(port: number): void {
     let open = 0
     for (const lane of this.#lanes) if (!lane.isStopped) open += 1
     if (open >= MAX_LANES) throw tooManyPorts(port)
   }
 
-  /** A lane that comes after the end hears of it as all do, once the running code has had its say. */
+  /** Adds a lane. A lane that is added after the end is notified in the next tick. */
   add(lane: Lane): void {
     this.#lanes.add(lane)
     const { phase } = this.#phase
@@ -94,13 +92,13 @@ export class Channel {
     })
   }
 
-  /** See `NativeReceiver.exchange`. */
+  /** Exchanges connections and credit for a lane; see `NativeReceiver.exchange`. */
   exchange(lane: Lane, room: number, window: number): ReceivedConnection[] {
     if (this.#state === 'closed' || this.#receiver === undefined) return []
     const { port } = lane
     const successor = lane.isStopped ? this.#openLane(port) : undefined
     if (successor !== undefined) {
-      // The port's connections and credit are those of a client that came later. It tells of ended leases, too.
+      // A later client of the same port owns the port's connections and credit. Its lane also reports ended leases.
       successor.pumpSoon()
       return []
     }
@@ -111,33 +109,33 @@ export class Channel {
     return taken
   }
 
-  /** Counts a lease as over; true if the parent waits for the next exchange to hear of it. */
+  /** Counts an ended lease. Returns whether the parent waits for the next exchange to learn of it. */
   leaseEnded(): boolean {
     return this.#state !== 'closed' && this.#countEnded?.() === true
   }
 
-  /** Hands a connection back to the parent; resolves when that has it. Throws if it stays here. */
+  /** Hands a connection back to the parent. Resolves when the parent has it. Throws if the connection stays here. */
   handBack(connection: ReceivedConnection): Promise<void> {
     if (this.#phase.phase === 'ended') throw lostError()
     if (this.#state === 'closed' || this.#receiver === undefined) throw closedError()
-    const returned = this.#returns.begin(this.#receiver, connection)
+    const handedBack = this.#handBacks.begin(this.#receiver, connection)
     this.#keepAlive.hold()
-    return returned
+    return handedBack
   }
 
-  /** A lane takes nothing any more. When none does, what has come and was not taken goes back to the parent at once. */
+  /** Records that a lane has stopped. After the last one, untaken connections return to the parent at once. */
   stopped(): void {
     if (this.#state !== 'open' || [...this.#lanes].some(({ isStopped }) => !isStopped)) return
     this.#state = 'leaving'
     this.#receiver?.leave()
   }
 
-  /** The leases of a lane are over. After the last lane the channel ends. */
+  /** Removes a lane without leases. After the last one the channel closes. */
   remove(lane: Lane): void {
     this.#lanes.delete(lane)
     if (this.#lanes.size > 0) return
     this.#state = 'closed'
-    clearInterval(this.#pulse)
+    clearInterval(this.#heartbeat)
     this.#keepAlive.release()
     this.#receiver?.close()
     if (this.#fd !== undefined && !this.settings.isThread) closeSync(this.#fd)
@@ -151,22 +149,22 @@ export class Channel {
 
   #wake(hasChanged: boolean): void {
     if (this.#state === 'closed' || this.#receiver === undefined) return
-    if (!this.#returns.isEmpty) {
-      this.#returns.settle(this.#receiver)
-      if (this.#returns.isEmpty) this.#keepAlive.release()
+    if (!this.#handBacks.isEmpty) {
+      this.#handBacks.settle(this.#receiver)
+      if (this.#handBacks.isEmpty) this.#keepAlive.release()
     }
-    // Asking costs as much as three connections, so not at every wake.
-    this.#change(hasChanged ? this.#receiver.phase() : this.#phase)
+    // Reading the phase costs as much as three connections, so only when it has changed.
+    this.#update(hasChanged ? this.#receiver.phase() : this.#phase)
   }
 
-  #change(phase: ReceiverPhase): void {
+  #update(phase: ReceiverPhase): void {
     const hasChanged = phase.phase !== this.#phase.phase
     this.#phase = phase
-    // First what has come, then what has changed: a channel that is over may still hold connections.
+    // Take connections before reporting the phase: a channel that has ended may still hold some.
     for (const lane of this.#lanes) lane.pump()
     if (!hasChanged) return
     if (phase.phase === 'ended') {
-      this.#returns.end()
+      this.#handBacks.end()
       this.#keepAlive.release()
     }
     for (const lane of this.#lanes) lane.phaseChanged(phase)
@@ -174,21 +172,21 @@ export class Channel {
   }
 }
 
-/** What the owner of a channel is told. */
+/** The callbacks of a channel's owner. */
 export interface ChannelListener {
-  /** The phase has changed; the lanes have been told. */
+  /** Called when the phase has changed, after the lanes. */
   phaseChanged?(phase: ReceiverPhase): void
-  /** Every lane has finished, and the channel is closed. `phase` is the last one before that. */
+  /** Called when every lane has finished and the channel is closed. `phase` is the last one. */
   closed?(phase: ReceiverPhase): void
 }
 
-/** Returns the error for a client of one port too many. */
+/** Returns the error of `connect()` for one port too many. */
 export function tooManyPorts(port: number): SocketServerError {
   return new SocketServerError(
     'ERR_SOCKETSERVER_TOO_MANY_PORTS',
-    `connect({ port: ${port} }): this worker has clients of ${MAX_LANES} ports, the most at one time; close one first`,
+    `connect({ port: ${port} }) failed: this worker has clients for ${MAX_LANES} ports, the most at a time; close one first`,
   )
 }
 
-/** Ports that a channel may have credit on at one time, as PROTOCOL.md limits them. */
+/** The most ports with credit on one channel, as PROTOCOL.md limits them. */
 export const MAX_LANES = 64

@@ -1,13 +1,13 @@
 import type { ReceiverPhase } from '../../native.js'
 import type { ReceivedConnection } from '../connection/received-connection.js'
 
-/** Whoever takes a lane's connections. */
+/** The consumer of a lane's connections. */
 export interface LaneOwner {
-  /** How many it would take now; Infinity while it takes them as they come. */
+  /** Returns how many connections it would take now; Infinity while it takes them as they arrive. */
   demand(): number
-  /** Gets one. Must not throw. */
+  /** Takes a connection. Must not throw. */
   receive(connection: ReceivedConnection): void
-  /** The channel is over and this lane has given all it held. */
+  /** Called when the channel has ended and the lane has passed on all its connections. */
   exhausted(): void
   phaseChanged(phase: ReceiverPhase): void
 }
@@ -16,28 +16,28 @@ export interface LaneOwner {
 export interface LaneChannel {
   readonly phase: ReceiverPhase
   add(lane: Lane): void
-  /** Takes up to `room` connections, and lets the parent send up to `window` more. */
-  exchange(lane: Lane, room: number, window: number): ReceivedConnection[]
-  /** Counts a lease as over; true if the parent waits for the next exchange to hear of it. */
+  /** Takes up to `capacity` connections, and lets the parent send up to `window` more. */
+  exchange(lane: Lane, capacity: number, window: number): ReceivedConnection[]
+  /** Counts an ended lease. Returns whether the parent waits for the next exchange to learn of it. */
   leaseEnded(): boolean
-  /** Is told that a lane takes no more connections. */
+  /** Records that a lane takes no more connections. */
   stopped(): void
   remove(lane: Lane): void
 }
 
 /**
- * The credit and the leases of one port, or of all of them: how many connections to ask for, and when to say so.
- * Its exchange with the native side is the hot path, so it is done as rarely as the promises allow: at once when woken,
- * once a tick for new demand, once a turn of the loop for credit that has become free, and within 2 ms otherwise.
+ * The credit and the leases of one port, or of any port: decides how many connections to ask for, and when. The exchange with the
+ * native receiver is the hot path, so it runs as rarely as possible: at once when woken, once per tick for new demand, once per
+ * turn of the event loop for credit that became free, and within 2 ms otherwise.
  */
 export class Lane {
-  /** The local port it serves; 0 is any. */
+  /** The listener's port; 0 means any. */
   readonly port: number
   readonly #channel: LaneChannel
   readonly #owner: LaneOwner
   #concurrency = Number.POSITIVE_INFINITY
   #leases = 0
-  /** What the parent may still send, as of the last exchange. */
+  /** The connections that the parent may still send, as of the last exchange. */
   #credit = 0
   #isStopped = false
   #isPumping = false
@@ -69,7 +69,7 @@ export class Lane {
     this.pumpSoon()
   }
 
-  /** Asks for nothing any more; leases go on. */
+  /** Stops asking for connections. Leases continue. */
   stop(): void {
     if (this.#isStopped) return
     this.#isStopped = true
@@ -77,22 +77,22 @@ export class Lane {
     this.#channel.stopped()
   }
 
-  /** Stopped and without leases: gone. */
+  /** Removes this lane, which has stopped and has no leases, from its channel. */
   close(): void {
     this.pump()
     this.#channel.remove(this)
   }
 
-  /** `isReported`: that it is over has been told already, as it was handed back. */
+  /** Records that a lease has ended. `isReported`: the parent knows it, because the connection was handed back. */
   leaseEnded(isReported = false): void {
     this.#leases -= 1
     const isAwaited = !isReported && this.#channel.leaseEnded()
-    // Credit that is waited for goes out with whatever else ends in this turn of the loop; a mere count has time.
-    if (this.#window(this.#room()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
+    // Free credit is granted once per turn of the event loop. The count of ended leases is less urgent.
+    if (this.#window(this.#capacity()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
     else if (isAwaited) this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()
   }
 
-  /** Pumps once the running code has had its say: many accept() in a row are one exchange. */
+  /** Pumps in a microtask, so that several accept() calls in a row cause one exchange. */
   pumpSoon(): void {
     if (this.#isQueued) return
     this.#isQueued = true
@@ -101,7 +101,7 @@ export class Lane {
     })
   }
 
-  /** Takes what waits, reports what has ended and asks for as much as is wanted, now. */
+  /** Takes arrived connections, reports ended leases and grants credit, now. */
   pump(): void {
     if (this.#isPumping) {
       this.pumpSoon()
@@ -122,29 +122,29 @@ export class Lane {
     this.#owner.phaseChanged(phase)
   }
 
-  /** Exchanges until there is less than was asked for. Whether nothing is left that this lane would want. */
+  /** Exchanges until fewer connections arrive than asked for. Returns whether the lane has taken all it would take. */
   #takeAll(): boolean {
     for (;;) {
-      const room = this.#room()
-      const window = this.#window(room)
-      const taken = this.#channel.exchange(this, room, window)
+      const capacity = this.#capacity()
+      const window = this.#window(capacity)
+      const taken = this.#channel.exchange(this, capacity, window)
       this.#leases += taken.length
-      this.#credit = Math.min(window, room - taken.length)
+      this.#credit = Math.min(window, capacity - taken.length)
       for (const connection of taken) this.#owner.receive(connection)
-      if (taken.length < room) return true
-      if (taken.length === 0 || this.#room() === 0) return this.#owner.demand() === 0
+      if (taken.length < capacity) return true
+      if (taken.length === 0 || this.#capacity() === 0) return this.#owner.demand() === 0
     }
   }
 
-  /** How many may be taken now. */
-  #room(): number {
+  /** Returns how many connections may be taken now. */
+  #capacity(): number {
     if (this.#isStopped) return 0
     return Math.max(0, Math.min(this.#owner.demand(), this.#concurrency - this.#leases, NO_LIMIT))
   }
 
-  /** How many of them may be on their way at once. */
-  #window(room: number): number {
-    return this.#owner.demand() === Number.POSITIVE_INFINITY ? Math.min(room, PUSH_WINDOW) : room
+  /** Returns how many of them may be in flight at a time. */
+  #window(capacity: number): number {
+    return this.#owner.demand() === Number.POSITIVE_INFINITY ? Math.min(capacity, PUSH_WINDOW) : capacity
   }
 
   #cancelScheduled(): void {
@@ -157,14 +157,14 @@ export class Lane {
 }
 
 /**
- * Connections that may be on their way to a worker that takes them as they come. Fewer, and it waits for its next
- * exchange; more, and a slow worker sits on what a fast one could have had. 32 keeps a channel busy over one turn of the
- * loop at the rates measured (some 20,000 connections a second), at a ninth of what a socket pair's buffer holds.
+ * The most connections in flight to a worker that takes them as they arrive. With fewer the worker waits for its next exchange;
+ * with more a slow worker keeps connections that a fast one could take. 32 keeps a channel busy for one turn of the event loop at
+ * the measured rate of 20,000 connections a second, and uses a ninth of a socket pair's buffer.
  */
 const PUSH_WINDOW = 32
 
-/** How the native side writes "no limit". */
+/** The binding's value for "no limit". */
 const NO_LIMIT = 2 ** 32 - 1
 
-/** Milliseconds after which the parent is told of an ended lease, if it waits for that and nothing else tells it. */
+/** Milliseconds after which an exchange reports an ended lease that the parent waits for. */
 const REPORT_DELAY = 2

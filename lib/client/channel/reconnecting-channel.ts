@@ -1,4 +1,4 @@
-// Runs in a WORKER that joins a server by itself. The parent's counterparts are server/share.ts and server/joined-worker.ts.
+// Runs in a WORKER that joins a shared path. The parent's counterparts are server/share/ and server/worker/joined-worker.ts.
 
 import { debug } from '../../diagnostics.js'
 import { SocketServerError, systemError } from '../../errors.js'
@@ -12,34 +12,34 @@ import { Backoff } from './backoff.js'
 import { Channel, MAX_LANES, tooManyPorts } from './channel.js'
 import type { ServerLink } from './server-link.js'
 
-/** Joins the server that shares `path`, and again when it has gone; one worker for all clients of a path. */
+/** Joins the server that shares `path`, and rejoins when the server has gone. All clients of a path share one channel. */
 export function join(path: string, port: number, reconnect: ConnectSettings['reconnect']): Client {
-  // A worker that could make no socket of a connection must not join.
+  // A worker that cannot create sockets must not join.
   tcpConstructor()
-  let membership = memberships.get(path)
-  if (membership === undefined) {
-    membership = new Membership(path, reconnect)
-    memberships.set(path, membership)
+  let channel = channels.get(path)
+  if (channel === undefined) {
+    channel = new ReconnectingChannel(path, reconnect)
+    channels.set(path, channel)
   }
-  return membership.client(port)
+  return channel.client(port)
 }
 
 /**
- * This process as a worker of whichever server shares a path:
+ * The channel of this process to the server that shares a path:
  *
- *     trying --connect, hello--> joining --welcome--> joined
- *        ^                          |                   |
- *        +--------- pause ----------+-------------------+   retired, lost, full ...
+ *     connecting --HELLO--> joining --WELCOME--> joined
+ *        ^                     |                   |
+ *        +------ delay --------+-------------------+   retired, lost, full ...
  *
- * until its last client has closed, or it is refused for good. A channel that is over stays with its clients until the leases
- * it brought are.
+ * until the last client has closed, or the server refuses the worker permanently. A channel that has ended stays with its clients
+ * until its leases have ended.
  */
-class Membership implements ServerLink {
+class ReconnectingChannel implements ServerLink {
   readonly settings = SETTINGS
   readonly #path: string
   readonly #backoff: Backoff | undefined
   readonly #clients = new Map<number, Client>()
-  /** The present one, from its hello to the day its server is lost or has retired this worker. */
+  /** The channel to the current server; undefined once the server is lost or has retired this worker. */
   #channel: Channel | undefined
   #joinedAt: number | undefined
   #joins = 0
@@ -49,14 +49,15 @@ class Membership implements ServerLink {
   constructor(path: string, reconnect: ConnectSettings['reconnect']) {
     this.#path = path
     this.#backoff = reconnect === undefined ? undefined : new Backoff(reconnect)
-    // Not yet: whoever calls connect() can listen only when it has returned.
-    process.nextTick(() => this.#try())
+    // Not now: the caller can add listeners only after connect() has returned.
+    process.nextTick(() => this.#connect())
   }
 
   get rejoins(): boolean {
     return true
   }
 
+  /** Returns the client of a port, a new one if there is none. */
   client(port: number): Client {
     const existing = this.#clients.get(port)
     if (existing !== undefined) return existing
@@ -67,7 +68,7 @@ class Membership implements ServerLink {
     return client
   }
 
-  /** Connecting has said so. */
+  /** Does nothing: a worker that joins is ready once it has connected. */
   ready(): void {}
 
   left(client: Client): void {
@@ -75,13 +76,13 @@ class Membership implements ServerLink {
     if (this.#clients.size > 0) return
     this.#isOver = true
     clearTimeout(this.#timer)
-    if (memberships.get(this.#path) === this) memberships.delete(this.#path)
+    if (channels.get(this.#path) === this) channels.delete(this.#path)
   }
 
-  #try(): void {
+  #connect(): void {
     if (this.#isOver) return
     const dialled = dial(this.#path)
-    if ('error' in dialled) this.#notThere(dialled.error)
+    if ('error' in dialled) this.#connectFailed(dialled.error)
     else this.#open(dialled.fd)
   }
 
@@ -90,17 +91,17 @@ class Membership implements ServerLink {
     try {
       channel = new Channel(fd, SETTINGS, { phaseChanged: (phase) => this.#phaseChanged(channel, phase) })
     } catch (error) {
-      // The descriptor has gone with the attempt.
-      this.#lost(lostError(this.#path, 'cannot be spoken to', error))
+      // The failed attempt has closed the descriptor.
+      this.#lost(lostError(this.#path, 'cannot be reached', error))
       return
     }
     this.#channel = channel
     for (const client of this.#clients.values()) client.attach(channel)
   }
 
-  #notThere(failure: SystemError): void {
+  #connectFailed(failure: SystemError): void {
     const error = systemError(failure, failure.syscall, { address: this.#path, port: -1 })
-    if (PASSING.includes(failure.code)) this.#lost(error)
+    if (TEMPORARY.includes(failure.code)) this.#lost(error)
     else this.#fail(error)
   }
 
@@ -131,40 +132,40 @@ class Membership implements ServerLink {
       for (const client of [...this.#clients.values()]) report(client, error)
       this.#lost(error)
     } else {
-      this.#lost(lostError(this.#path, reason === 'closed' ? 'has ended the channel' : 'has died or is gone'))
+      this.#lost(lostError(this.#path, reason === 'closed' ? 'has ended the channel' : 'has died'))
     }
   }
 
-  /** There is no server for now. */
+  /** Schedules the next attempt to connect, or fails without `reconnect`. */
   #lost(error: SocketServerError): void {
     if (this.#isOver) return
-    const lasted = this.#joinedAt !== undefined && performance.now() - this.#joinedAt >= LASTING
+    const wasStable = this.#joinedAt !== undefined && performance.now() - this.#joinedAt >= STABLE_TIME
     this.#channel = undefined
     this.#joinedAt = undefined
     if (this.#backoff === undefined) {
       this.#fail(error)
       return
     }
-    if (lasted) this.#backoff.reset()
+    if (wasStable) this.#backoff.reset()
     const delay = this.#backoff.next(Math.random())
     const info = { path: this.#path, error, delay, failures: this.#backoff.failures }
-    debug('no server at %s, next try in %d ms: %s', this.#path, delay, error.message)
+    debug('no server at %s, next attempt in %d ms: %s', this.#path, delay, error.message)
     clearTimeout(this.#timer)
-    // Whether the process is to wait for it is for the clients to say.
-    this.#timer = setTimeout(() => this.#try(), delay).unref()
+    // The clients keep the process alive, if they are referenced.
+    this.#timer = setTimeout(() => this.#connect(), delay).unref()
     for (const client of [...this.#clients.values()]) client.emit('lost', info)
   }
 
-  /** There will be none. */
+  /** Ends the clients: there will be no further attempt. */
   #fail(error: SocketServerError): void {
     this.#channel = undefined
-    debug('no server at %s for good: %s', this.#path, error.message)
+    debug('no server at %s, and no further attempt: %s', this.#path, error.message)
     for (const client of [...this.#clients.values()]) client.fail(error)
   }
 }
 
 function refusedError(path: string, message: string): SocketServerError {
-  const text = `The server at ${path} does not let this process in: ${message}`
+  const text = `The server at ${path} refused this process: ${message}`
   return new SocketServerError('ERR_SOCKETSERVER_REFUSED', text, { address: path })
 }
 
@@ -174,16 +175,18 @@ function retiredError(path: string): SocketServerError {
   })
 }
 
-/** `theirs`: what the server did against the protocol; undefined if it says that this side has broken it. */
-function protocolError(path: string, theirs: string | undefined): SocketServerError {
-  const whose =
-    theirs === undefined ? 'as this side broke the protocol, it says' : `as it broke the protocol: ${theirs}`
-  const text = `The channel to the server at ${path} has ended, ${whose}`
+/** `violation`: how the server violated the protocol; undefined if the server reports a violation by this side. */
+function protocolError(path: string, violation: string | undefined): SocketServerError {
+  const reason =
+    violation === undefined
+      ? 'the server reports a protocol error of this process'
+      : `the server broke the protocol: ${violation}`
+  const text = `The channel to the server at ${path} has ended: ${reason}`
   return new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', text, { address: path })
 }
 
-function lostError(path: string, what: string, cause?: unknown): SocketServerError {
-  return new SocketServerError('ERR_SOCKETSERVER_CONNECTION_LOST', `The server at ${path} ${what}`, {
+function lostError(path: string, event: string, cause?: unknown): SocketServerError {
+  return new SocketServerError('ERR_SOCKETSERVER_CONNECTION_LOST', `The server at ${path} ${event}`, {
     address: path,
     cause,
   })
@@ -191,10 +194,10 @@ function lostError(path: string, what: string, cause?: unknown): SocketServerErr
 
 const SETTINGS: WorkerSettings = { ...DEFAULT_SETTINGS, drainTimeout: 0 }
 
-const memberships = new Map<string, Membership>()
+const channels = new Map<string, ReconnectingChannel>()
 
-/** What a server that starts, stops or is busy makes of connect(2), and a process that is short of descriptors for a while. */
-const PASSING = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']
+/** The errors of connect(2) while a server starts, stops or is busy, and while this process is out of descriptors. */
+const TEMPORARY = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']
 
-/** Milliseconds for which a server has to have kept this worker for the pauses to begin anew. */
-const LASTING = 1000
+/** Milliseconds after which a joined worker counts as stable, so that the next delays start from `minDelay`. */
+const STABLE_TIME = 1000

@@ -1,54 +1,54 @@
-// Runs in a WORKER: what a client has of its channels.
+// Runs in a WORKER: a client's part of each of its channels.
 
 import type { Socket } from 'node:net'
 import type { ReceiverPhase } from '../../native.js'
 import { closeConnection } from '../connection/adopt-socket.js'
-import { assertUntouched } from '../connection/hand-backs.js'
+import { assertUnused } from '../connection/hand-backs.js'
 import { Leases } from '../connection/leases.js'
 import type { ReceivedConnection } from '../connection/received-connection.js'
 import type { Channel } from './channel.js'
 import { Lane } from './lane.js'
 
-/** A client's part of one channel: the lane by which connections come, and the leases of those that have. */
+/** A client's part of one channel: the lane and the leases. */
 export interface Session {
   readonly lane: Lane
   readonly leases: Leases
-  /** Hands one back to where it came from; see `Connection.handBack`. One function for all. */
+  /** Hands a connection back to its server; see `Connection.handBack`. All connections share one function. */
   readonly handBack: (socket: Socket, connection: ReceivedConnection) => Promise<void>
-  /** Hands one back that could not become a socket, or closes it if that is impossible. */
-  readonly giveUp: (connection: ReceivedConnection) => void
+  /** Hands back a connection that nobody will serve here, or closes it if the server cannot take it. */
+  readonly discard: (connection: ReceivedConnection) => void
 }
 
-/** Whoever takes the connections of all sessions. */
-export interface BerthsOwner {
-  /** How many it would take now; Infinity while it takes them as they come. */
+/** The consumer of the connections of all sessions. */
+export interface SessionsOwner {
+  /** Returns how many connections it would take now; Infinity while it takes them as they arrive. */
   demand(): number
-  /** Gets one. Must not throw. */
+  /** Takes a connection. Must not throw. */
   receive(connection: ReceivedConnection, session: Session): void
-  /** The lease of one is over. */
-  leaseOver(): void
-  /** A channel is over and its session has given all it held. */
+  /** Called when a lease has ended. */
+  leaseEnded(): void
+  /** Called when a channel has ended and its session has passed on all connections. */
   exhausted(session: Session, phase: ReceiverPhase): void
   phaseChanged(session: Session, phase: ReceiverPhase): void
 }
 
 /**
- * The sessions of a client. There is one, but for a client that joins servers by itself: when a server has gone or has retired
- * this worker, its session stays until the last lease it brought is over, beside the one at the next server; in between there
- * may be none. Each channel counts its own leases, and together they keep to the client's concurrency.
+ * The sessions of a client. A client of the parent has one. A client that joins a shared path has one for each server that it still
+ * holds leases of, besides the one at the current server, and may have none between two servers. Each channel counts its own
+ * leases; the client's concurrency limits their sum.
  */
 export class Sessions {
   readonly port: number
-  readonly #owner: BerthsOwner
+  readonly #owner: SessionsOwner
   readonly #sessions = new Set<Session>()
   #concurrency = Number.POSITIVE_INFINITY
 
-  constructor(port: number, owner: BerthsOwner) {
+  constructor(port: number, owner: SessionsOwner) {
     this.port = port
     this.#owner = owner
   }
 
-  /** Leases held, wherever they came from. */
+  /** The leases of all sessions. */
   get leases(): number {
     let leases = 0
     for (const { lane } of this.#sessions) leases += lane.leases
@@ -64,7 +64,7 @@ export class Sessions {
     this.#divide()
   }
 
-  /** Takes connections from this channel from now on. */
+  /** Adds a session that takes connections from a channel. */
   add(channel: Channel): void {
     const owner = this.#owner
     const lane: Lane = new Lane(this.port, channel, {
@@ -80,42 +80,42 @@ export class Sessions {
       lane.leaseEnded(isHandedBack)
       if (this.#sessions.size > 1) this.#divide()
       if (lane.isStopped) this.#closeIfDone(session)
-      owner.leaseOver()
+      owner.leaseEnded()
     })
     const handBack = async (socket: Socket, connection: ReceivedConnection): Promise<void> => {
-      assertUntouched(socket)
-      const returned = channel.handBack(connection)
-      // From here on it is not this worker's: its lease is over with the parent's word, not when this socket closes.
-      const over = leases.handBack(connection, returned)
+      assertUnused(socket)
+      const handedBack = channel.handBack(connection)
+      // The connection is the parent's now: the parent's reply ends the lease, not the close of this socket.
+      const ended = leases.handBack(connection, handedBack)
       socket.destroy()
-      await over
+      await ended
     }
-    const giveUp = (connection: ReceivedConnection): void => {
+    const discard = (connection: ReceivedConnection): void => {
       try {
         leases.handBack(connection, channel.handBack(connection)).catch(() => {})
       } catch {
-        // The server cannot take it back. Why the connection is given up has been told.
-        leases.over(connection)
+        // The server cannot take the connection. The client has reported why it discards it.
+        leases.end(connection)
       }
       closeConnection(connection)
     }
-    const session: Session = { lane, leases, handBack, giveUp }
+    const session: Session = { lane, leases, handBack, discard }
     this.#sessions.add(session)
     this.#divide()
     lane.pumpSoon()
   }
 
-  /** Has all lanes ask for what is wanted now. */
+  /** Makes all lanes ask for connections according to the demand. */
   pumpSoon(): void {
     for (const { lane } of this.#sessions) lane.pumpSoon()
   }
 
-  /** Asks for nothing any more; leases go on. */
+  /** Stops asking for connections. Leases continue. */
   stop(): void {
     for (const { lane } of this.#sessions) lane.stop()
   }
 
-  /** Asks for nothing any more by this one, which ends with its last lease. */
+  /** Stops one session, which closes after its last lease. */
   leave(session: Session): void {
     session.lane.stop()
     this.#closeIfDone(session)
@@ -123,10 +123,10 @@ export class Sessions {
 
   /** Ends all leases. */
   endLeases(): void {
-    for (const { leases } of this.#sessions) leases.end()
+    for (const { leases } of this.#sessions) leases.endAll()
   }
 
-  /** Stopped and without leases: gone. */
+  /** Closes all sessions, which have stopped and have no leases. */
   close(): void {
     for (const session of this.#sessions) {
       this.#sessions.delete(session)
@@ -140,7 +140,7 @@ export class Sessions {
     this.#divide()
   }
 
-  /** Gives each lane what the leases of the others leave of the concurrency. */
+  /** Divides the concurrency: each lane may have its own leases and the unused rest. */
   #divide(): void {
     if (this.#sessions.size === 1 || this.#concurrency === Number.POSITIVE_INFINITY) {
       for (const { lane } of this.#sessions)

@@ -1,5 +1,5 @@
-// The place where the descriptor of a connection becomes a socket. The only other place where a descriptor is a number
-// in TypeScript is server/worker/child-process.ts.
+// Turns the descriptor of a connection into a socket. The only other file of TypeScript in which a descriptor is a number is
+// server/worker/child-process.ts.
 
 import { closeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'
@@ -10,7 +10,7 @@ import type { ReceivedConnection } from './received-connection.js'
 import { CONNECTED, pipeConstructor, type StreamHandle, tcpConstructor } from './stream-handle.js'
 
 /**
- * Returns a socket that owns the connection's descriptor. If this throws, the connection still has to be handed back or given to
+ * Returns a socket that owns the connection's descriptor. If this throws, the caller must hand the connection back or call
  * `closeConnection`.
  */
 export function adoptSocket(connection: ReceivedConnection): Socket {
@@ -20,8 +20,8 @@ export function adoptSocket(connection: ReceivedConnection): Socket {
 }
 
 /**
- * Returns a handle of Node's own that owns the connection's descriptor. If this throws, the connection still has to be handed back
- * or given to `closeConnection`.
+ * Returns a handle of Node that owns the connection's descriptor. If this throws, the caller must hand the connection back or call
+ * `closeConnection`.
  */
 export function openHandle(connection: ReceivedConnection): StreamHandle {
   const Handle = connection.family === 'Unix' ? pipeConstructor() : tcpConstructor()
@@ -44,13 +44,13 @@ export function openHandle(connection: ReceivedConnection): StreamHandle {
   return handle
 }
 
-/** Keeps the client's address on a socket: getpeername(2) fails once the client has gone, and the parent was told at accept. */
+/** Stores the client's address, known from accept, in a socket: getpeername(2) fails once the client has gone. */
 export function rememberPeer(socket: Socket, connection: ReceivedConnection): void {
-  // Where net keeps what getpeername(2) says. Should it stop to, this does nothing.
+  // `net` caches the result of getpeername(2) here. If that changes, this has no effect.
   if (connection.family !== 'Unix') Reflect.set(socket, '_peername', connection)
 }
 
-/** Closes a connection, whatever owns its descriptor. */
+/** Closes a connection, whether a handle owns the descriptor or not. */
 export function closeConnection(connection: ReceivedConnection): void {
   if (connection.isClosed) return
   if (connection.handle !== undefined) {
@@ -61,16 +61,16 @@ export function closeConnection(connection: ReceivedConnection): void {
   try {
     closeSync(connection.release())
   } catch {
-    // The number was no descriptor. The error that led here says more.
+    // The descriptor is not open. The caller reports the first error, which says more.
   }
 }
 
 function socketOptions(handle: StreamHandle): SocketConstructorOpts & { handle: StreamHandle } {
-  // The types of `net.Socket` leave this option out.
+  // The types of `net.Socket` lack this option.
   return { handle }
 }
 
-/** A handle that tells its connection when it closes. Functions of their own for each handle would cost 2 us a connection. */
+/** A handle that notifies its connection when it closes. Shared methods save 2 us per connection over closures. */
 type ConnectionHandle = StreamHandle & { connection?: ReceivedConnection }
 
 function closeHandle(this: ConnectionHandle, callback?: () => void): void {
@@ -91,10 +91,10 @@ function prototypeOf(handle: StreamHandle): StreamHandle {
 }
 
 /**
- * Shuts a reissued connection down. Another worker had been offered it and may still have a copy in its socket if its event loop
- * is stuck: until that copy is closed too, a close alone does not reach the client.
+ * Shuts down a reissued connection. A worker with a blocked event loop may still have an unread copy of the descriptor. Until that
+ * copy is closed, a close alone does not reach the client.
  */
 function shutDownBeforeClose(connection: ReceivedConnection | undefined): void {
-  // Once closed, the number may be somebody else's. One that is handed back goes on elsewhere.
+  // After a close the number may belong to another file. A handed-back connection continues in another worker.
   if (connection?.reissued && !connection.isClosed && !connection.isHandedBack) shutDown(connection.fd)
 }

@@ -1,18 +1,19 @@
 import type { EventEmitter } from 'node:events'
 
-/** How many connections the listeners of `connection` stand for: one for a `once`, any number for an `on`. */
+/** The demand of the listeners of `connection`: one connection for `once`, any number for `on`. */
 export class ConnectionListeners {
   readonly #emitter: EventEmitter
   readonly #onChange: () => void
   #demand: number | undefined
 
-  /** `onChange` is told, once the change has been made, that there are more or fewer. */
+  /** `onChange` is called after a listener was added or removed. */
   constructor(emitter: EventEmitter, onChange: () => void) {
     this.#emitter = emitter
     this.#onChange = onChange
     this.#watch()
   }
 
+  /** How many connections the listeners would take; Infinity for `on`. */
   get demand(): number {
     this.#demand ??= demandOf(this.#emitter.rawListeners('connection'))
     return this.#demand
@@ -27,7 +28,7 @@ export class ConnectionListeners {
   readonly #changed = (name: string | symbol): void => {
     if (name !== 'connection' && name !== 'newListener') return
     this.#demand = undefined
-    // 'newListener' comes before the listener is there; and removeAllListeners() takes these two along.
+    // 'newListener' is emitted before the listener is added, and removeAllListeners() also removes these two.
     queueMicrotask(() => {
       this.#demand = undefined
       this.#watch()
@@ -37,7 +38,7 @@ export class ConnectionListeners {
 }
 
 function demandOf(listeners: readonly (() => unknown)[] | readonly unknown[]): number {
-  // What once() adds is a wrapper that names the listener it stands for.
+  // once() adds a wrapper with the property `listener`.
   const isOnce = (listener: unknown): boolean => typeof listener === 'function' && 'listener' in listener
   if (listeners.length === 0) return 0
   return listeners.every(isOnce) ? 1 : Number.POSITIVE_INFINITY

@@ -4,71 +4,70 @@ import { closeConnection } from './adopt-socket.js'
 import { connectionInfo } from './connection.js'
 import type { ReceivedConnection } from './received-connection.js'
 
-/** The connections a client holds: each begins, and is over, once; and all can be ended when the time for them is. */
+/** The leases of a client's connections on one channel. Each lease begins and ends once. */
 export class Leases {
   /**
-   * Not a Set: one that sees thousands come and go makes a new table for every few dozen of them, and a third of the time
-   * of collection went into that (measured).
+   * Not a Set: a Set with thousands of short-lived entries allocates a new table for every few dozen of them, which took a third of
+   * the garbage collection time (measured).
    */
   readonly #held: Held[] = []
-  readonly #onOver: (isHandedBack: boolean) => void
+  readonly #onEnd: (isHandedBack: boolean) => void
 
-  /** `onOver` is called for each that is over. */
-  constructor(onOver: (isHandedBack: boolean) => void) {
-    this.#onOver = onOver
+  /** `onEnd` is called for each ended lease. */
+  constructor(onEnd: (isHandedBack: boolean) => void) {
+    this.#onEnd = onEnd
   }
 
   /**
-   * Holds a connection until its descriptor is closed or, with `until: 'finish'`, everything that a handler had to say has been
-   * sent. This adds no listener of `close` to the socket, because Node's own servers and their users count these.
-   * `onOver` is called for this one.
+   * Begins a lease, which ends when the descriptor is closed or, with `until: 'finish'`, when the socket has finished. Does not
+   * add a `close` listener to the socket, because users of Node's servers count listeners. `onEnd` is called for this lease.
    */
   begin(
     until: 'close' | 'finish',
     socket: Socket | undefined,
     connection: ReceivedConnection,
-    onOver?: () => void,
+    onEnd?: () => void,
   ): void {
     if (debug.enabled) {
       const { id, address = 'a Unix socket', waited } = connection
       debug('connection %d from %s is taken, having waited %d ms', id, address, waited)
     }
     if (diagnostics.connectionTaken.hasSubscribers) diagnostics.connectionTaken.publish(connectionInfo(connection))
-    const held: Held = { socket, connection, index: this.#held.length, isOver: false }
+    const held: Held = { socket, connection, index: this.#held.length, hasEnded: false }
     this.#held.push(held)
-    const over = (): void => {
-      if (held.isOver) return
-      held.isOver = true
-      this.#forget(held)
-      onOver?.()
-      if (!connection.isHandedBack) this.over(connection)
+    const end = (): void => {
+      if (held.hasEnded) return
+      held.hasEnded = true
+      this.#remove(held)
+      onEnd?.()
+      if (!connection.isHandedBack) this.end(connection)
     }
-    if (until === 'finish') socket?.once('finish', over)
-    connection.onClosed(over)
+    if (until === 'finish') socket?.once('finish', end)
+    connection.onClosed(end)
   }
 
-  /** One that has no socket, or never had, is over. */
-  over({ id }: ReceivedConnection): void {
+  /** Records the end of a lease. */
+  end({ id }: ReceivedConnection): void {
     if (debug.enabled) debug('connection %d is over', id)
     if (diagnostics.connectionOver.hasSubscribers) diagnostics.connectionOver.publish({ id })
-    this.#onOver(false)
+    this.#onEnd(false)
   }
 
-  /** One goes back to the parent, and is over when that has it, or has gone. */
-  async handBack(connection: ReceivedConnection, returned: Promise<void>): Promise<void> {
+  /** Ends the lease of a handed-back connection once the parent has it, or has gone. */
+  async handBack(connection: ReceivedConnection, handedBack: Promise<void>): Promise<void> {
     connection.isHandedBack = true
     const { id } = connection
     try {
-      await returned
+      await handedBack
     } finally {
       if (debug.enabled) debug('connection %d is handed back', id)
       if (diagnostics.connectionOver.hasSubscribers) diagnostics.connectionOver.publish({ id })
-      this.#onOver(true)
+      this.#onEnd(true)
     }
   }
 
-  /** Ends all: sends what has been written and then the end, and closes what has not closed soon after that. */
-  end(): void {
+  /** Ends all sockets after their written data, and destroys those that have not closed soon after. */
+  endAll(): void {
     for (const { socket, connection } of [...this.#held]) {
       if (socket === undefined) {
         closeConnection(connection)
@@ -79,7 +78,7 @@ export class Leases {
     }
   }
 
-  #forget(held: Held): void {
+  #remove(held: Held): void {
     const last = this.#held.pop()
     if (last === undefined || last === held) return
     last.index = held.index
@@ -88,13 +87,13 @@ export class Leases {
 }
 
 interface Held {
-  /** Undefined if nobody has shown it: somebody had removed this package's listener from a served server. */
+  /** Undefined if the application has removed this package's listener from a served server. */
   socket: Socket | undefined
   connection: ReceivedConnection
-  /** Its index among the others. */
+  /** The index in the array of leases. */
   index: number
-  isOver: boolean
+  hasEnded: boolean
 }
 
-/** Milliseconds; well within the quarter of a second after which the parent sends SIGTERM. */
+/** Milliseconds; less than the 250 ms after which the parent sends SIGTERM. */
 const FLUSH_TIME = 100

@@ -1,33 +1,32 @@
 import { ipv6Text } from '../../native.js'
 import type { StreamHandle } from './stream-handle.js'
 
-/** Who owns descriptors in a thread, which can be ended at any moment while its process lives on: see `NativeReceiver`. */
+/** Owns the descriptors of a thread, which can be terminated at any moment while its process lives on; see `NativeReceiver`. */
 export interface DescriptorKeeper {
   adoptBy(handle: StreamHandle, fd: number): number
   release(fd: number): void
 }
 
 /**
- * A connection that is this worker's now, made of a row of the table that `NativeReceiver.exchange` fills. Nearly nobody
- * looks at an address, so it becomes text when it is read.
- *
- * It has the shape of what `getpeername` gives in Node, so that it can stand there.
+ * A connection that this worker has taken, from a row of the table that `NativeReceiver.exchange` fills. The address is formatted
+ * only when it is read, because most handlers do not read it. An object of this class replaces the result of Node's
+ * `getpeername` and has its properties.
  */
 export class ReceivedConnection {
-  /** Unique within the server. */
+  /** The connection's id, unique within the server. */
   readonly id: number
-  /** The descriptor. It belongs to this until `adoptBy` or `release`. */
+  /** The descriptor, which this object owns until `adoptBy` or `release`. */
   readonly fd: number
   /** Milliseconds from accept to handoff. */
   readonly waited: number
-  /** The port it came in by; undefined for a Unix socket. */
+  /** The listener's port; undefined on a Unix socket. */
   readonly localPort: number | undefined
-  /** The client's port; undefined for a Unix socket. */
+  /** The client's port; undefined on a Unix socket. */
   readonly port: number | undefined
   readonly family: 'IPv4' | 'IPv6' | 'Unix'
-  /** To be shut down before it is closed: a copy may lie unread at a worker that is stuck. */
+  /** Whether to shut the connection down before the close: a blocked worker may have an unread copy of the descriptor. */
   readonly reissued: boolean
-  /** Whether it is the parent's again, so that closing it must end nothing. */
+  /** Whether the parent has the connection again, so that a close here must not end it. */
   isHandedBack = false
   readonly #words: number | readonly number[]
   readonly #keeper: DescriptorKeeper | undefined
@@ -35,57 +34,58 @@ export class ReceivedConnection {
   #isClosed = false
   #onClosed: (() => void) | undefined
 
-  /** Reads row `index` of `table`. `keeper` owns the descriptor until it has another owner. */
+  /** Reads row `index` of `table`. In a thread `keeper` owns the descriptor until a handle does. */
   constructor(table: Float64Array, index: number, keeper?: DescriptorKeeper) {
     this.#keeper = keeper
-    const at = index * ROW
-    const family = table[at + 5]
-    this.id = table[at] ?? 0
-    this.fd = table[at + 1] ?? -1
-    this.waited = table[at + 2] ?? 0
-    this.localPort = table[at + 3] || undefined
-    this.port = family === 0 ? undefined : table[at + 4]
+    const row = index * ROW_LENGTH
+    const family = table[row + 5]
+    this.id = table[row] ?? 0
+    this.fd = table[row + 1] ?? -1
+    this.waited = table[row + 2] ?? 0
+    this.localPort = table[row + 3] || undefined
+    this.port = family === 0 ? undefined : table[row + 4]
     this.family = family === 4 ? 'IPv4' : family === 6 ? 'IPv6' : 'Unix'
-    this.reissued = table[at + 6] === 1
-    this.#words = family === 4 ? (table[at + 7] ?? 0) : [...table.subarray(at + 7, at + ROW)]
+    this.reissued = table[row + 6] === 1
+    this.#words = family === 4 ? (table[row + 7] ?? 0) : [...table.subarray(row + 7, row + ROW_LENGTH)]
   }
 
-  /** The handle that owns the descriptor, once there is one. */
+  /** The handle that owns the descriptor; undefined before `adoptBy`. */
   get handle(): StreamHandle | undefined {
     return this.#handle
   }
 
+  /** Whether the descriptor is closed. */
   get isClosed(): boolean {
     return this.#isClosed
   }
 
-  /** Makes a handle the owner of the descriptor; returns a negative system error number if it cannot be. */
+  /** Makes a handle the owner of the descriptor. Returns 0, or a negative system error number. */
   adoptBy(handle: StreamHandle): number {
     const error = this.#keeper === undefined ? (handle.open(this.fd) ?? 0) : this.#keeper.adoptBy(handle, this.fd)
     if (error === 0) this.#handle = handle
     return error
   }
 
-  /** Calls `listener` when the descriptor is closed; at once if it is already. There is one listener. */
+  /** Calls `listener` when the descriptor is closed, or at once if it is closed already. There is only one listener. */
   onClosed(listener: () => void): void {
     if (this.#isClosed) listener()
     else this.#onClosed = listener
   }
 
-  /** Notes that the descriptor is closed. */
+  /** Records that the descriptor is closed. */
   closed(): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#onClosed?.()
   }
 
-  /** The descriptor, which is the caller's from then on. */
+  /** Releases the descriptor: returns its number, which the caller must close. */
   release(): number {
     this.#keeper?.release(this.fd)
     return this.fd
   }
 
-  /** The client's; undefined for a Unix socket. */
+  /** The client's address; undefined on a Unix socket. */
   get address(): string | undefined {
     const words = this.#words
     if (typeof words === 'number')
@@ -96,10 +96,10 @@ export class ReceivedConnection {
   }
 }
 
-/** A table for `NativeReceiver.exchange`: a parent has no more connections under way to one worker. */
+/** Returns a table for `NativeReceiver.exchange`. It has 64 rows, the most connections in flight to one worker. */
 export function exchangeTable(): Float64Array {
-  return new Float64Array(64 * ROW)
+  return new Float64Array(64 * ROW_LENGTH)
 }
 
-/** Numbers in a row. */
-const ROW = 12
+/** Numbers per row. */
+const ROW_LENGTH = 12

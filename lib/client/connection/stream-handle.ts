@@ -1,40 +1,42 @@
-// Node's own stream handles, which Node does not document: the little of them that is used here, behind guards.
+// The undocumented stream handles of Node: the few properties that this package uses, with checks.
 
 import { closeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { hasCode, SocketServerError } from '../../errors.js'
 import { unconnectedSocket } from '../../native.js'
 
-/** A `TCP` or `Pipe` handle, as a socket or server of `net` has it. */
+/** The `TCP` or `Pipe` handle of a socket or server of `net`. */
 export interface StreamHandle {
-  /** Adopts a descriptor; returns a negative system error number if that fails. */
+  /** Takes ownership of a descriptor. Returns a negative system error number if this fails. */
   open(fd: number): number | undefined
   close(callback?: () => void): void
-  /** Closes a TCP connection by a reset; returns a negative system error number if that fails. */
+  /** Closes a TCP connection with a reset. Returns a negative system error number if this fails. */
   reset?(callback?: () => void): number
 }
 
+/** The constructor of a handle. `type` is one of the constants below. */
 export type StreamHandleConstructor = new (type: number) => StreamHandle
 
-/** The argument of both constructors: a connected stream, or one that listens. */
+/** The type of a connected stream. */
 export const CONNECTED = 0
+/** The type of a listening stream. */
 export const LISTENING = 1
 
-/** Returns the constructor of TCP handles. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process can have none. */
+/** Returns the constructor of TCP handles. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if this process cannot create any. */
 export function tcpConstructor(): StreamHandleConstructor {
   tcp ??= constructorOf('tcp')
   return tcp
 }
 
-/** Returns the constructor of handles of Unix sockets, or throws as `tcpConstructor` does. */
+/** Returns the constructor of Unix socket handles. Throws like `tcpConstructor`. */
 export function pipeConstructor(): StreamHandleConstructor {
   pipe ??= constructorOf('unix')
   return pipe
 }
 
 /**
- * Takes the constructor from the handle of a socket made by the documented `new net.Socket({ fd })`. Unlike `connect()`, this is
- * seen by no patch of `net` that counts or traces outgoing connections.
+ * Takes the constructor from the handle of a socket that the documented `new net.Socket({ fd })` creates. Unlike `connect()`, this
+ * does not trigger patches of `net` that count or trace outgoing connections.
  */
 function constructorOf(kind: 'tcp' | 'unix'): StreamHandleConstructor {
   const fd = unconnectedSocket(kind)
@@ -60,12 +62,12 @@ function isStreamHandleConstructor(value: unknown): value is StreamHandleConstru
   return METHODS.every((name) => typeof Reflect.get(prototype, name) === 'function')
 }
 
-/** Returns the error for a process that cannot make sockets of the descriptors it is sent. */
+/** Returns the error of a process that cannot create sockets from received descriptors. */
 export function unsupportedRuntime(cause?: unknown): SocketServerError {
-  const why = hasCode(cause, 'ERR_ACCESS_DENIED')
+  const reason = hasCode(cause, 'ERR_ACCESS_DENIED')
     ? "Node's permission model forbids it: run this process with --allow-net"
-    : `supported are Node 20.19 and later, this is ${process.release.name} ${process.version}`
-  const text = `This process cannot make sockets of the connections that a server sends it: ${why}`
+    : `Node 20.19 or later is required, this is ${process.release.name} ${process.version}`
+  const text = `This process cannot create sockets from the connections of a server: ${reason}`
   return new SocketServerError('ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME', text, { cause })
 }
 

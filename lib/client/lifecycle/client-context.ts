@@ -1,9 +1,9 @@
 import { AsyncResource } from 'node:async_hooks'
 
 /**
- * The async context in which a client was made. Each connection starts from it: otherwise what one handler enters by
- * `AsyncLocalStorage.enterWith()` would be seen by the connections that are taken after it in the same turn, or that its end
- * makes room for.
+ * The async context in which a client was created. Each connection starts in it. Otherwise the next connection would inherit what
+ * a handler enters by `AsyncLocalStorage.enterWith()`: a connection of the same turn, or one that the end of the handler's
+ * connection lets in.
  */
 export class ClientContext {
   readonly #client = new AsyncResource(TYPE)
@@ -14,12 +14,12 @@ export class ClientContext {
   }
 }
 
-/** Where `enterWith()` writes to the resource that runs, every connection needs one of its own. */
+/** Runs a handler in a resource of its own, for versions of Node in which `enterWith()` changes the current resource. */
 function inOwnResource(handler: () => void): void {
   new AsyncResource(TYPE).runInAsyncScope(handler)
 }
 
 const TYPE = 'SocketServerConnection'
 
-/** From Node 24 on, contexts are values (AsyncContextFrame) that the end of a scope puts back. */
+/** From Node 24 on, contexts are values (AsyncContextFrame), and the end of a scope restores the previous one. */
 const ENTERS_RESOURCE = Number.parseInt(process.versions.node, 10) < 24

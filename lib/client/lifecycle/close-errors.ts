@@ -1,29 +1,29 @@
-// Why a client has no more connections to give, and by when it is to be done with those it has.
+// The reasons why a client has no more connections, and its deadline for the leases.
 
 import { SocketServerError } from '../../errors.js'
 
-/** What goes with a client's `drain` event. */
+/** The argument of a client's `drain` event. */
 export interface DrainInfo {
   /**
-   * `server`: the server drains, and connections that wait there still come. `retired`: the server has told this worker to
-   * leave, or does not listen to it any more. `lost`: the server has died.
+   * `server`: the server drains, and its queued connections still arrive. `retired`: the server has retired this worker, or has
+   * ended its channel. `lost`: the server has died.
    */
   reason: 'server' | 'retired' | 'lost'
-  /**
-   * Milliseconds from now after which what is still open is ended, as `drainTimeout` has it; undefined if that is not
-   * limited, or for the server alone to say.
-   */
+  /** Milliseconds until open connections are ended, from `drainTimeout`. Undefined without a limit, and for `server`. */
   timeout: number | undefined
 }
 
+/** Returns the error of calls after the application has closed the client. */
 export function closedError(): SocketServerError {
   return new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The client is closed')
 }
 
+/** Returns the error of calls after the server has retired this worker. */
 export function retiredError(): SocketServerError {
   return new SocketServerError('ERR_SOCKETSERVER_CLOSED', 'The client is closed: the server has retired this worker')
 }
 
+/** Returns the error of calls after the server has gone. */
 export function lostError(): SocketServerError {
   return new SocketServerError('ERR_SOCKETSERVER_CONNECTION_LOST', 'The server has died or has ended the channel')
 }

@@ -1,4 +1,4 @@
-// What SIGINT and SIGTERM do to a worker process.
+// SIGINT and SIGTERM in a worker process.
 
 import { constants } from 'node:os'
 import { isMainThread } from 'node:worker_threads'
@@ -6,9 +6,9 @@ import { KeepAlive } from '../../keep-alive.js'
 import type { Channel } from '../channel/channel.js'
 
 /**
- * Leaves SIGINT and SIGTERM to the parent, as `signals: true` wants: Ctrl-C reaches every process of a terminal, and systemd's
- * SIGTERM every process of a unit. While the parent lives, the parent says when this worker ends. Once the channel is over, a
- * signal ends this worker as usual, unless the application has a handler, which then decides.
+ * Ignores SIGINT and SIGTERM while the parent lives, for `signals: true`: Ctrl-C reaches every process of a terminal, and
+ * systemd's SIGTERM every process of a unit, but the parent decides when a worker ends. Once the channel has ended, a signal ends
+ * this worker as usual, unless the application has a handler.
  */
 export function leaveSignalsToParent(channel: Channel): void {
   for (const signal of SIGNALS) {
@@ -20,12 +20,12 @@ export function leaveSignalsToParent(channel: Channel): void {
   }
 }
 
-/** Returns whether the application of this worker process has a handler of SIGTERM. A thread gets no signals. */
+/** Returns whether the application has a SIGTERM handler. A thread gets no signals. */
 export function handlesShutdown(): boolean {
   return isMainThread && isHandled('SIGTERM')
 }
 
-/** Sends SIGTERM to this process, and keeps the process alive until its handlers are called: a signal does not. */
+/** Sends SIGTERM to this process, and keeps the process alive until the handlers run: a pending signal does not. */
 export function signalShutdown(): void {
   const keepAlive = new KeepAlive()
   const listener = (): void => keepAlive.release()

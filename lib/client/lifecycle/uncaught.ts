@@ -1,6 +1,6 @@
 /**
- * Runs a user's handler. What it throws is an uncaught exception, as in `net`, but only once this turn is over, so that
- * it does not take the connections behind its own along. Returns whether the handler has thrown.
+ * Runs a user's handler. Rethrows its error as an uncaught exception, as `net` does, but in the next tick, so that the other
+ * connections of this turn are still delivered. Returns whether the handler has thrown.
  */
 export function uncaught(handler: () => void): boolean {
   try {

@@ -9,9 +9,9 @@ import type { ServedServer, ServeHooks } from './serve.js'
 import { ServedDrain } from './served-drain.js'
 
 /**
- * A server that listens on a handle of our making. It is a TCP handle that was never opened, and whose `listen` does
- * nothing; for each connection we call what Node would call when one is accepted. So all that Node does for a connection
- * it does here: maxConnections, noDelay, keepAlive, allowHalfOpen, getConnections(), close(), http's timeouts.
+ * A server that listens on a fake handle: a TCP handle that was never opened and whose `listen` does nothing. For each connection
+ * this class calls the callback that Node calls for an accepted connection. So Node's own code handles maxConnections, noDelay,
+ * keepAlive, allowHalfOpen, getConnections(), close() and the timeouts of http.
  */
 export class HandleServer implements ServedServer {
   readonly #server: Server
@@ -22,9 +22,10 @@ export class HandleServer implements ServedServer {
   #hasListened = false
   #address: ListenAddress
   #receiving: ReceivedConnection | undefined
-  #seen: Socket | undefined
+  /** The socket that the server created for `#receiving`. */
+  #socket: Socket | undefined
 
-  /** Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME where this process has no such handles. */
+  /** Makes `server` listen. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if this process cannot create handles. */
   static listen(server: Server, hooks: ServeHooks): HandleServer {
     const Handle = tcpConstructor()
     const served = new HandleServer(server, new Handle(LISTENING), hooks)
@@ -36,7 +37,7 @@ export class HandleServer implements ServedServer {
     this.#server = server
     this.#hooks = hooks
     this.#address = addressOf(hooks)
-    this.#listener = this.#pretendToListen(handle)
+    this.#listener = this.#fakeListener(handle)
     this.#drain = new ServedDrain(server, () => this.#close())
   }
 
@@ -49,13 +50,13 @@ export class HandleServer implements ServedServer {
     this.#learnPort(connection.localPort)
     this.#receiving = connection
     const hasThrown = uncaught(() => this.#onConnection(handle))
-    const socket = this.#seen
+    const socket = this.#socket
     this.#receiving = undefined
-    this.#seen = undefined
+    this.#socket = undefined
     if (socket !== undefined) return socket
-    // Thrown before there was a socket, so that nobody would ever close the connection.
+    // After an error there is no socket that would close the connection.
     if (hasThrown) closeConnection(connection)
-    // Or dropped, by maxConnections or a block list; or somebody has removed all listeners, and ours.
+    // The server dropped the connection (maxConnections, block list), or the application has removed our listener, too.
     this.#watchConnections()
     return undefined
   }
@@ -78,17 +79,17 @@ export class HandleServer implements ServedServer {
 
   end(): void {
     this.#drain.end()
-    this.#server.off('connection', this.#see)
+    this.#server.off('connection', this.#onSocket)
   }
 
-  /** Closes the server, unless it has been closed: it may listen anew by then, to somebody else. */
+  /** Closes the server, unless it has closed this handle: it may listen elsewhere by now. */
   #close(): void {
     if (this.#state !== 'closed' && this.#server.listening) this.#server.close()
   }
 
   #listen(): void {
     if ('path' in this.#address) {
-      // As `net` does for a Unix socket: address() is the path, and not what the handle says.
+      // As in `net`: address() of a Unix socket is the path that was passed to listen().
       Reflect.set(this.#listener, 'getsockname', undefined)
       Reflect.set(this.#server, '_pipeName', this.#address.path)
     }
@@ -103,12 +104,12 @@ export class HandleServer implements ServedServer {
     this.#watchConnections()
   }
 
-  /** Makes a handle that a server can listen on without a port. */
-  #pretendToListen(handle: StreamHandle): StreamHandle {
+  /** Returns a handle on which a server can listen without a port. */
+  #fakeListener(handle: StreamHandle): StreamHandle {
     const close = handle.close.bind(handle)
     return Object.assign(handle, {
       listen: () => {
-        // An earlier `listen(port, host)` of the application comes here when its host name is resolved, and not before.
+        // A second call comes from an earlier `listen(port, host)` of the application, after its host lookup.
         if (this.#hasListened) process.nextTick(() => this.#server.emit('error', serverAlreadyListens()))
         this.#hasListened = true
         return 0
@@ -119,7 +120,7 @@ export class HandleServer implements ServedServer {
       },
       close: (callback?: () => void) => {
         this.#state = 'closed'
-        // Should the server listen again, it is not for these connections.
+        // If the server listens again, it does so for other connections.
         this.#server.off('listening', this.#ready)
         this.#hooks.stopped()
         close(callback)
@@ -129,13 +130,13 @@ export class HandleServer implements ServedServer {
     })
   }
 
-  /** A worker that was told of no listener learns the port, at least, from a connection. */
+  /** Completes the address of a worker that knows no listener with the port of a connection. */
   #learnPort(port: number | undefined): void {
     if (port === undefined || 'path' in this.#address || this.#address.port !== 0) return
     this.#address = { ...this.#address, port }
   }
 
-  /** What libuv has Node do for an accepted connection. */
+  /** Calls the callback that Node calls for an accepted connection. */
   #onConnection(handle: StreamHandle): void {
     const onconnection: unknown = Reflect.get(this.#listener, 'onconnection')
     if (typeof onconnection === 'function') Reflect.apply(onconnection, this.#listener, [0, handle])
@@ -143,8 +144,8 @@ export class HandleServer implements ServedServer {
   }
 
   #watchConnections(): void {
-    this.#server.off('connection', this.#see)
-    this.#server.prependListener('connection', this.#see)
+    this.#server.off('connection', this.#onSocket)
+    this.#server.prependListener('connection', this.#onSocket)
   }
 
   readonly #ready = (): void => {
@@ -152,15 +153,15 @@ export class HandleServer implements ServedServer {
     this.#hooks.ready()
   }
 
-  readonly #see = (socket: Socket): void => {
+  readonly #onSocket = (socket: Socket): void => {
     if (this.#receiving === undefined) return
-    this.#seen = socket
+    this.#socket = socket
     rememberPeer(socket, this.#receiving)
     this.#receiving = undefined
   }
 }
 
-/** The listener of the port that is served, or the first one: a server of `net` has one address. */
+/** Returns the address of the served port's listener, or of the first one: a server of `net` has one address. */
 function addressOf({ port, listeners }: ServeHooks): ListenAddress {
   const served = listeners.find((listener) => port === 0 || ('port' in listener && listener.port === port))
   return served ?? { address: '::', family: 'IPv6', port }

@@ -1,23 +1,23 @@
-// Servers that have been told to listen and do not listen yet. With a host `net` waits for a lookup, even for an IP address; every
-// other form of `listen()` has succeeded or failed when it returns.
+// Servers whose `listen()` is pending. With a host `net` waits for a lookup, even of an IP address. All other forms of `listen()`
+// have succeeded or failed when they return.
 
 import { subscribe } from 'node:diagnostics_channel'
 import { type EventEmitter, errorMonitor } from 'node:events'
 import { Server } from 'node:net'
 
-/** Returns whether a server waits for the lookup of the host that it was told to listen on. */
+/** Returns whether a server waits for the host lookup of its `listen()`. */
 export function isAboutToListen(server: Server): boolean {
   return pending.has(server)
 }
 
 const pending = new WeakSet<Server>()
 
-// The server has no property that tells. These channels are Node's own and documented.
+// No property of the server shows this state. Node documents these diagnostics channels.
 subscribe('tracing:net.server.listen:asyncStart', (message) => {
   const server = serverOf(message)
   if (server === undefined || !isLookedUp(property(message, 'options'))) return
   pending.add(server)
-  // No channel reports a name that cannot be resolved.
+  // No channel reports a failed lookup.
   monitor(server).once(errorMonitor, forget)
 })
 subscribe('tracing:net.server.listen:asyncEnd', (message) => settle(serverOf(message)))
@@ -33,7 +33,7 @@ function settle(server: Server | undefined): void {
   monitor(server).off(errorMonitor, forget)
 }
 
-/** The same object, for an event that the types of `net.Server` do not list. */
+/** Returns the server as an emitter of any event: the types of `net.Server` lack `errorMonitor`. */
 function monitor(server: Server): EventEmitter {
   return server
 }
@@ -43,7 +43,7 @@ function serverOf(message: unknown): Server | undefined {
   return server instanceof Server ? server : undefined
 }
 
-/** Returns whether these options lead to a lookup; with a bad port `listen()` throws, which no channel reports. */
+/** Returns whether `listen()` with these options waits for a lookup. With an invalid port it throws, which no channel reports. */
 function isLookedUp(options: unknown): boolean {
   const port = Number(property(options, 'port') ?? 0)
   return Boolean(property(options, 'host')) && Number.isInteger(port) && port >= 0 && port <= 65_535

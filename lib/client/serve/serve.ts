@@ -7,40 +7,40 @@ import { isAboutToListen } from './pending-listens.js'
 
 /** A server of net, http, https, tls or http2 that gets its connections from a client. */
 export interface ServedServer {
-  /** How many connections it would take now: Infinity while it listens, else 0. */
+  /** How many connections the server would take now: Infinity while it listens, else 0. */
   readonly demand: number
   /**
-   * Gives it one, and returns its socket. Undefined if the server dropped it (`maxConnections`), which has closed it, or if the
-   * socket is not known. Throws if no socket could be made of it.
+   * Passes a connection to the server and returns its socket. Returns undefined if the server has dropped and closed the
+   * connection (`maxConnections`), or if the socket is unknown. Throws if no socket can be created.
    */
   receive(connection: ReceivedConnection): Socket | undefined
-  /** The connection of a socket that `receive` returned is closed. */
+  /** Records that the connection of a socket that `receive` returned is closed. */
   closed(socket: Socket): void
-  /** Has what idles end, and answers be the last on their connection; still takes connections. */
+  /** Ends idle connections and makes responses the last on their connections. The server still takes connections. */
   drain(): void
-  /** The next server has been found: what idles from now on may idle. */
+  /** Ends the drain: the worker has joined the next server, so connections may idle again. */
   resume(): void
-  /** No connection will come any more: drains and, with `close`, closes it as soon as that does not cut a request short. */
+  /** Drains after the last connection and, with `close`, closes the server as soon as this cuts no request. */
   finish(options: { close: boolean }): void
-  /** The last connection is over. */
+  /** Ends serving: the last connection has closed. */
   end(): void
 }
 
-/** What a served server needs from the client. */
+/** What a served server needs of its client. */
 export interface ServeHooks {
-  /** The local port its connections come in on; 0 is any. */
+  /** The listener's port of the connections; 0 means any. */
   port: number
-  /** Where the parent listens, as far as this worker has been told. */
+  /** The addresses of the parent's listeners, as far as this worker knows them. */
   listeners: readonly ListenAddress[]
-  /** It listens now. */
+  /** Called when the server listens. */
   ready: () => void
-  /** Its `close()` was called. */
+  /** Called when the server closes. */
   stopped: () => void
   ref: () => void
   unref: () => void
 }
 
-/** Has a server serve connections from elsewhere. It runs its own code for each, so that everything is as in Node. */
+/** Makes a server serve the connections of a client. The server runs its own code for each, so it behaves as in Node. */
 export function serveOn(server: NetServer, hooks: ServeHooks): ServedServer {
   if (!(server instanceof NetServer)) throw invalidType('server', 'an instance of net.Server', server)
   if (server.listening || isAboutToListen(server)) throw serverAlreadyListens()

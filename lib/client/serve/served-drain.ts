@@ -3,19 +3,21 @@ import type { Http2Session } from 'node:http2'
 import { type Server, Socket } from 'node:net'
 
 /**
- * Ends what idles on a served server without cutting what does not. On HTTP/1 an answer says `Connection: close`, and
- * what stays idle is closed only after a grace: closing at once resets a request that is on its way
- * (nodejs/node#60617). One that has not sent a byte yet has longer, as its client may be about to: to Node it is not idle,
- * and would be waited for until `headersTimeout`. On HTTP/2 a session says GOAWAY. Other connections know best themselves
- * when they are over.
+ * Ends the idle connections of a served server without cutting the others.
+ *
+ * - HTTP/1 responses carry `Connection: close`. An idle connection is closed only after a grace time, because closing it at once
+ *   resets a request that is on its way (nodejs/node#60617). A connection that has not sent a byte has more time; Node does not
+ *   consider it idle and would wait until `headersTimeout`.
+ * - HTTP/2 sessions send GOAWAY.
+ * - The application ends other connections.
  */
 export class ServedDrain {
   readonly #server: Server
   readonly #isSecure: boolean
-  /** By the socket that `net` made: the one that http reads from, with what the last sweep has seen of it. */
-  readonly #sockets = new Map<Socket, Seen>()
+  /** The HTTP/1 connections, by the socket that `net` created. */
+  readonly #sockets = new Map<Socket, TrackedSocket>()
   readonly #sessions = new Set<Http2Session>()
-  #stage: 'serving' | 'draining' | 'finishing' | 'over' = 'serving'
+  #state: 'serving' | 'draining' | 'finishing' | 'ended' = 'serving'
   readonly #closeServer: () => void
   #staysOpen = false
   #sweeper: NodeJS.Timeout | undefined
@@ -29,75 +31,75 @@ export class ServedDrain {
     if (canCloseIdle(server)) server.on(socketEvent(server), this.#trackSocket)
   }
 
-  /** Has connections end when they idle. */
+  /** Begins the drain: connections end when they idle. */
   begin(): void {
-    if (this.#stage !== 'serving') return
-    this.#stage = 'draining'
+    if (this.#state !== 'serving') return
+    this.#state = 'draining'
     for (const session of this.#sessions) session.close()
     if (!canCloseIdle(this.#server)) return
-    for (const { socket } of this.#sockets.values()) lastAnswer(Reflect.get(socket, '_httpMessage'))
-    this.#server.prependListener('request', lastRequest)
-    // In the check phase, right after the loop has read what has come: a request that is here already is not idle, and
-    // only one that is on its way at this very moment is lost.
+    for (const { socket } of this.#sockets.values()) closeAfterResponse(Reflect.get(socket, '_httpMessage'))
+    this.#server.prependListener('request', closeAfterRequest)
+    // In the check phase, right after the event loop has read: a request that has arrived makes its connection busy, and only
+    // one that arrives at this moment is lost.
     this.#sweeper = setInterval(() => setImmediate(() => this.#sweep()), IDLE_GRACE).unref()
   }
 
-  /** Connections may idle again: those that come, and those that have not ended by now. */
+  /** Ends the drain: remaining and new connections may idle. */
   resume(): void {
-    if (this.#stage !== 'draining') return
-    this.#stage = 'serving'
+    if (this.#state !== 'draining') return
+    this.#state = 'serving'
     clearInterval(this.#sweeper)
-    this.#server.off('request', lastRequest)
+    this.#server.off('request', closeAfterRequest)
   }
 
   /**
-   * The same and, with `close`, closes the server: at once, unless that would close idle connections before their grace is over.
-   * Without it the server stays open for the application to close.
+   * Drains and, with `close`, closes the server: at once, unless this would close idle connections before their grace time is up.
+   * Without `close` the application closes the server.
    */
   finish({ close }: { close: boolean }): void {
     this.#staysOpen = !close
     this.begin()
-    if (this.#stage !== 'draining') return
-    this.#stage = 'finishing'
+    if (this.#state !== 'draining') return
+    this.#state = 'finishing'
     if (!canCloseIdle(this.#server)) this.#close()
   }
 
-  /** Every connection is over, or the server is somebody else's now. */
+  /** Ends the drain for good: every connection has closed, or another client serves the server. */
   end(): void {
-    if (this.#stage === 'over') return
-    this.#stage = 'over'
+    if (this.#state === 'ended') return
+    this.#state = 'ended'
     clearInterval(this.#sweeper)
     this.#close()
     this.#server.off('session', this.#trackSession)
     this.#server.off(socketEvent(this.#server), this.#trackSocket)
-    this.#server.off('request', lastRequest)
+    this.#server.off('request', closeAfterRequest)
   }
 
-  /** The connection of a socket that `net` made is closed. */
+  /** Removes a socket that `net` created and whose connection is closed. */
   forget(socket: Socket): void {
     this.#sockets.delete(socket)
   }
 
   #sweep(): void {
-    if (this.#stage === 'over') return
+    if (this.#state === 'ended') return
     const canCloseAll = this.#sweepSilent() === 0 || !CLOSES_SILENT
-    if (canCloseAll && this.#stage === 'finishing') this.#close()
+    if (canCloseAll && this.#state === 'finishing') this.#close()
     if (canCloseAll && canCloseIdle(this.#server)) this.#server.closeIdleConnections()
-    for (const seen of this.#sockets.values()) {
-      const { socket } = seen
-      if (!canCloseAll && seen.bytesRead === socket.bytesRead && isBetweenRequests(socket)) socket.destroy()
-      seen.bytesRead = socket.bytesRead
+    for (const tracked of this.#sockets.values()) {
+      const { socket } = tracked
+      if (!canCloseAll && tracked.bytesRead === socket.bytesRead && isBetweenRequests(socket)) socket.destroy()
+      tracked.bytesRead = socket.bytesRead
     }
   }
 
-  /** Ends those on which nothing has come for too long, and returns how many are left of that kind. */
+  /** Destroys the sockets that have been silent for too long, and returns the number of the other silent ones. */
   #sweepSilent(): number {
     let silent = 0
-    for (const seen of this.#sockets.values()) {
-      const { socket } = seen
+    for (const tracked of this.#sockets.values()) {
+      const { socket } = tracked
       if (socket.bytesRead > 0) continue
-      seen.silentSweeps += 1
-      if (seen.silentSweeps > SILENT_SWEEPS) socket.destroy()
+      tracked.silentSweeps += 1
+      if (tracked.silentSweeps > SILENT_SWEEPS) socket.destroy()
       else silent += 1
     }
     return silent
@@ -108,7 +110,7 @@ export class ServedDrain {
   }
 
   readonly #trackSocket = (socket: Socket): void => {
-    // What tls keeps the socket below in. Without it, the socket is forgotten by its own event.
+    // A TLS socket keeps the underlying socket here. Without it, the TLS socket's own `close` event removes the entry.
     const below: unknown = this.#isSecure ? Reflect.get(socket, '_parent') : socket
     if (below instanceof Socket) {
       this.#sockets.set(below, { socket, silentSweeps: 0, bytesRead: 0 })
@@ -121,58 +123,59 @@ export class ServedDrain {
   readonly #trackSession = (session: Http2Session): void => {
     this.#sessions.add(session)
     session.once('close', () => this.#sessions.delete(session))
-    if (this.#stage !== 'serving') session.close()
+    if (this.#state !== 'serving') session.close()
   }
 }
 
-function lastRequest(_request: unknown, response: unknown): void {
-  lastAnswer(response)
+function closeAfterRequest(_request: unknown, response: unknown): void {
+  closeAfterResponse(response)
 }
 
-/** Has an HTTP/1 answer whose header is not sent yet be the last on its connection; ignores everything else. */
-function lastAnswer(message: unknown): void {
+/** Makes an HTTP/1 response whose header is not sent yet the last on its connection. Ignores anything else. */
+function closeAfterResponse(message: unknown): void {
   if (typeof message !== 'object' || message === null) return
-  // HTTP/2's compatibility response has no such property; there is nothing to say on one stream.
+  // Responses of HTTP/2's compatibility API lack these properties: GOAWAY ends their session.
   if ('shouldKeepAlive' in message && 'headersSent' in message && !message.headersSent) message.shouldKeepAlive = false
 }
 
-/** Whether a server speaks HTTP/1 and so has connections that idle between requests. */
+/** Returns whether a server speaks HTTP/1, whose connections idle between requests. */
 export function canCloseIdle(server: Server): server is Server & Pick<HttpServer, 'closeIdleConnections'> {
   return 'closeIdleConnections' in server && typeof server.closeIdleConnections === 'function'
 }
 
 /**
- * The event with the socket that http reads from, on which it notes the answer under way. A server of tls is known by its
- * method: its class, and those of http, are 8 MB and 15 ms for each worker, which may have no use for them (measured).
+ * Returns the event with the socket from which http reads, and in which http stores the current response. Recognizes a TLS server
+ * by a method: loading the classes of tls and http would cost each worker 8 MB and 15 ms (measured).
  */
 function socketEvent(server: Server): string {
   return 'setSecureContext' in server ? 'secureConnection' : 'connection'
 }
 
-/** Whether an HTTP/1 connection has been read from and is neither in a request nor in an answer, as far as http notes it. */
+/** Returns whether an HTTP/1 connection has been read from and has no request or response in progress. */
 function isBetweenRequests(socket: Socket): boolean {
   const parser: unknown = Reflect.get(socket, 'parser')
-  // Once upgraded it has none.
+  // An upgraded connection has no parser.
   if (typeof parser !== 'object' || parser === null || socket.bytesRead === 0) return false
   return !Reflect.get(parser, 'incoming') && !Reflect.get(socket, '_httpMessage')
 }
 
-interface Seen {
-  /** The socket that http reads from. */
+interface TrackedSocket {
+  /** The socket from which http reads. */
   socket: Socket
-  /** Sweeps that have found it without a byte read. */
+  /** The sweeps at which no byte had been read yet. */
   silentSweeps: number
+  /** `socket.bytesRead` at the last sweep. */
   bytesRead: number
 }
 
 /**
- * Whether `closeIdleConnections()`, and with it `close()`, takes a connection on which nothing has come yet for idle. Node 20,
- * 22 and 24 do not, 26 does (seen on 26.10), which would reset a client that has just connected.
+ * Whether `closeIdleConnections()`, and so `close()`, closes connections that have not sent a byte, which resets clients that have
+ * just connected. Node 20, 22 and 24 do not; 26 does (seen on 26.10).
  */
 const CLOSES_SILENT = Number.parseInt(process.versions.node, 10) > 24
 
-/** Milliseconds in which a request that was on its way when the drain began is still answered. */
+/** Milliseconds in which an idle connection is kept, so that a request that is on its way is still answered. */
 const IDLE_GRACE = 1000
 
-/** So many times that grace, 5 seconds, for a connection on which nothing has come yet: as long as Node keeps an idle one. */
+/** Sweeps before a connection that has not sent a byte is closed: 5 seconds, as long as Node keeps an idle connection. */
 const SILENT_SWEEPS = 5
