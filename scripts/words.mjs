@@ -48,7 +48,6 @@ const NOT_YET = [
   'crates/core/src/',
   'crates/core/tests/',
   'crates/napi/',
-  'lib/',
 ]
 
 const GENERATED = [

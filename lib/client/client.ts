@@ -8,7 +8,7 @@ import { KeepAlive } from '../keep-alive.js'
 import type { ReceiverPhase } from '../native.js'
 import { report } from '../report-error.js'
 import type { Channel } from './channel/channel.js'
-import type { JoinedInfo, ServerLink } from './channel/server-link.js'
+import type { ServerLink } from './channel/server-link.js'
 import { type Session, Sessions } from './channel/sessions.js'
 import {
   type AcceptOptions,
@@ -19,7 +19,7 @@ import {
 } from './client-options.js'
 import type { Connection } from './connection/connection.js'
 import { Delivery } from './delivery.js'
-import type { ClientEvents } from './events.js'
+import type { ClientEvents, JoinedInfo } from './events.js'
 import { closedError, type DrainInfo, lostError, retiredError } from './lifecycle/close-errors.js'
 import { handlesShutdown } from './lifecycle/parent-signals.js'
 import { serveOn } from './serve/serve.js'
@@ -265,7 +265,7 @@ export class Client extends EventEmitter<ClientEvents> {
     // From here on only the sockets keep the process alive, as in any Node program. A paused socket, or one that waits for
     // nothing, does not.
     this.#keepAlive.release()
-    this.#link.left(this)
+    this.#link.left(this.#sessions.port)
     // The application's shutdown handler closes its server after the drain, and must find the server open.
     this.#delivery.served?.finish({ close: !this.#isExiting || !handlesShutdown() })
     this.#delivery.discardSurplus()

@@ -10,7 +10,7 @@ import type { ReceivedConnection } from './connection/received-connection.js'
 import type { ClientEvents } from './events.js'
 import { ClientContext } from './lifecycle/client-context.js'
 import { uncaught } from './lifecycle/uncaught.js'
-import type { ServedServer } from './serve/serve.js'
+import type { ServedServer } from './serve/served-server.js'
 
 /**
  * Delivers each connection of a client to one consumer: the oldest pending `accept()`, else the served server, else the listeners

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { JoinedInfo, LostInfo } from './channel/server-link.js'
+import type { SocketServerError } from '../errors.js'
 import type { Connection } from './connection/connection.js'
 import type { DrainInfo } from './lifecycle/close-errors.js'
 
@@ -17,4 +17,28 @@ export interface ClientEvents {
   error: [error: Error]
   /** No more connections will arrive, and the last lease has ended. */
   close: []
+}
+
+/** The argument of a client's `joined` event. */
+export interface JoinedInfo {
+  /** The shared path. */
+  path: string
+  /** How often this process has joined at the path before. */
+  rejoined: number
+}
+
+/** The argument of a client's `lost` event. */
+export interface LostInfo {
+  /** The shared path. */
+  path: string
+  /**
+   * The reason: the system's code of a failed `connect` (ENOENT, ECONNREFUSED ...); ERR_SOCKETSERVER_CONNECTION_LOST if the server
+   * has died or ended the channel; ERR_SOCKETSERVER_CLOSED if it has retired this worker; ERR_SOCKETSERVER_REFUSED if it is full
+   * or did not get a HELLO in time; ERR_SOCKETSERVER_PROTOCOL if one side broke the protocol.
+   */
+  error: SocketServerError
+  /** Milliseconds until the next attempt. */
+  delay: number
+  /** Attempts in a row, including this one, that failed or whose connection lasted less than a second. */
+  failures: number
 }

@@ -1,14 +1,22 @@
 // The signal handlers of a parent whose server was created with `signals: true`.
 
+import type { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
 import { debug } from '../diagnostics.js'
-import type { Server } from './server.js'
+import type { ServerEvents } from './events.js'
+
+/** What the signal handlers need of a server. */
+interface SignalledServer extends EventEmitter<ServerEvents> {
+  stats(): { cut: number }
+  close(): Promise<void>
+  destroy(): void
+}
 
 /**
  * Closes the server on SIGINT and SIGTERM. The first signal closes the server; then the process exits with 0, or with 1 if
  * connections were cut. The second signal destroys the server and exits with 128 plus its number, as a shell reports signals.
  */
-export function closeOnSignals(server: Server, exitTimeout: number): void {
+export function closeOnSignals(server: SignalledServer, exitTimeout: number): void {
   let isClosing = false
   const handle = (signal: NodeJS.Signals): void => {
     debug('%s: %s', signal, isClosing ? 'exits at once' : 'drains and closes')

@@ -71,8 +71,8 @@ class ReconnectingChannel implements ServerLink {
   /** Does nothing: a worker that joins is ready once it has connected. */
   ready(): void {}
 
-  left(client: Client): void {
-    for (const [port, known] of this.#clients) if (known === client) this.#clients.delete(port)
+  left(port: number): void {
+    this.#clients.delete(port)
     if (this.#clients.size > 0) return
     this.#isOver = true
     clearTimeout(this.#timer)

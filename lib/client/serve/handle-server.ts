@@ -5,8 +5,8 @@ import { closeConnection, openHandle, rememberPeer } from '../connection/adopt-s
 import type { ReceivedConnection } from '../connection/received-connection.js'
 import { LISTENING, type StreamHandle, tcpConstructor, unsupportedRuntime } from '../connection/stream-handle.js'
 import { uncaught } from '../lifecycle/uncaught.js'
-import type { ServedServer, ServeHooks } from './serve.js'
 import { ServedDrain } from './served-drain.js'
+import type { ServedServer, ServeHooks } from './served-server.js'
 
 /**
  * A server that listens on a fake handle: a TCP handle that was never opened and whose `listen` does nothing. For each connection

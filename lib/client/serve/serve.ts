@@ -1,44 +1,8 @@
-import { Server as NetServer, type Socket } from 'node:net'
-import type { ListenAddress } from '../../address.js'
+import { Server as NetServer } from 'node:net'
 import { invalidType, serverAlreadyListens } from '../../errors.js'
-import type { ReceivedConnection } from '../connection/received-connection.js'
 import { HandleServer } from './handle-server.js'
 import { isAboutToListen } from './pending-listens.js'
-
-/** A server of net, http, https, tls or http2 that gets its connections from a client. */
-export interface ServedServer {
-  /** How many connections the server would take now: Infinity while it listens, else 0. */
-  readonly demand: number
-  /**
-   * Passes a connection to the server and returns its socket. Returns undefined if the server has dropped and closed the
-   * connection (`maxConnections`), or if the socket is unknown. Throws if no socket can be created.
-   */
-  receive(connection: ReceivedConnection): Socket | undefined
-  /** Records that the connection of a socket that `receive` returned is closed. */
-  closed(socket: Socket): void
-  /** Ends idle connections and makes responses the last on their connections. The server still takes connections. */
-  drain(): void
-  /** Ends the drain: the worker has joined the next server, so connections may idle again. */
-  resume(): void
-  /** Drains after the last connection and, with `close`, closes the server as soon as this cuts no request. */
-  finish(options: { close: boolean }): void
-  /** Ends serving: the last connection has closed. */
-  end(): void
-}
-
-/** What a served server needs of its client. */
-export interface ServeHooks {
-  /** The listener's port of the connections; 0 means any. */
-  port: number
-  /** The addresses of the parent's listeners, as far as this worker knows them. */
-  listeners: readonly ListenAddress[]
-  /** Called when the server listens. */
-  ready: () => void
-  /** Called when the server closes. */
-  stopped: () => void
-  ref: () => void
-  unref: () => void
-}
+import type { ServedServer, ServeHooks } from './served-server.js'
 
 /** Makes a server serve the connections of a client. The server runs its own code for each, so it behaves as in Node. */
 export function serveOn(server: NetServer, hooks: ServeHooks): ServedServer {
