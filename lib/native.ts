@@ -75,11 +75,6 @@ export function restoreStderr(fd: number): void {
   binding.NativeReceiver.restoreStderr(fd)
 }
 
-/** Returns how many turns of its event loop the worker of a channel has counted; undefined once the channel has ended. */
-export function beatsOf(server: Pick<Binding.NativeServer, 'channelStats'>, channel: number): number | undefined {
-  return server.channelStats(channel)?.beats
-}
-
 /** Ends a connection by shutdown(2), which reaches the client even if other processes have copies. Leaves `fd` open. */
 export function shutDown(fd: number): void {
   binding.NativeReceiver.shutDown(fd)

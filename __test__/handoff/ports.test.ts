@@ -33,7 +33,7 @@ test('a worker can serve any number of ports one after another, and 64 at the sa
   const { reports } = forkFixture(server, 'serve-many-ports', { args: [String(port)] })
   const refused = await reports.next('one more')
   t.is(refused['code'], 'ERR_SOCKETSERVER_TOO_MANY_PORTS')
-  t.regex(String(refused['message']), /^connect\(\{ port: 64 \}\): .* 64 ports/)
+  t.regex(String(refused['message']), /^connect\(\{ port: 64 \}\) failed: .* 64 ports/)
   t.like(await reports.next('after one has closed'), { code: 'none' })
   await reports.next('done')
   t.is(await ask(port), 'served')

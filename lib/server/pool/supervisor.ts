@@ -11,9 +11,9 @@ import type { CutInfo, ServerStats } from '../stats.js'
 import { SupervisedWorker, type SupervisedWorkerPort } from '../worker/supervised-worker.js'
 import type { WorkerHandle, WorkerState } from '../worker/worker-handle.js'
 import { runtimeName, type WorkerExit, type WorkerRuntime } from '../worker/worker-runtime.js'
-import { type PoolSetup, WorkerPool } from './pool.js'
 import type { PoolSettings } from './pool-options.js'
 import { beatOf } from './recycling.js'
+import { type PoolSetup, WorkerPool } from './worker-pool.js'
 
 /** Opens a channel and starts a process or thread. `failedToStart`: the previous worker of the slot exited before it was ready. */
 export type StartRuntime = (

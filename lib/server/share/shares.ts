@@ -7,13 +7,14 @@ import type { NativeServer, Notice } from '../../native.js'
 import { report } from '../../report-error.js'
 import type { ServerEvents } from '../events.js'
 import type { RefusedInfo, ServerStats } from '../stats.js'
-import { JoinedWorker, type JoinedWorkerPort } from '../worker/joined-worker.js'
+import { JoinedWorker } from '../worker/joined-worker.js'
+import type { WorkerChannelPort } from '../worker/worker-channel.js'
 import type { JoinedHandle, WorkerHandle, WorkerState } from '../worker/worker-handle.js'
 import { Share } from './share.js'
 import type { ShareSettings } from './share-options.js'
 
 /** What the shares of a server need of the native server. */
-export type SharesPort = JoinedWorkerPort & Pick<NativeServer, 'share' | 'unshare'>
+export type SharesPort = WorkerChannelPort & Pick<NativeServer, 'share' | 'unshare'>
 
 /** What the shares of a server need of its supervisor. */
 export interface WorkerRegistry {

@@ -2,13 +2,11 @@
 // implementation is client/channel/reconnecting-channel.ts.
 
 import { type InspectOptionsStylized, inspect } from 'node:util'
-import type { NativeServer } from '../../native.js'
 import { summary } from '../../summary.js'
+import { WorkerChannel, type WorkerChannelPort } from './worker-channel.js'
 import type { JoinedHandle, KnownWorker, WorkerState } from './worker-handle.js'
 
-/** What the handle on a joined worker needs of the native server. */
-export type JoinedWorkerPort = Pick<NativeServer, 'channelStats' | 'retire' | 'endChannel'>
-
+/** The properties of a joined worker, and what its handle needs of the server. */
 export interface JoinedSetup {
   id: number
   channel: number
@@ -16,7 +14,7 @@ export interface JoinedSetup {
   pid: number | undefined
   uid: number
   gid: number
-  native: JoinedWorkerPort
+  native: WorkerChannelPort
   /** Called at each change of the state. */
   changed: (worker: JoinedWorker, from: WorkerState) => void
 }
@@ -30,7 +28,6 @@ export interface JoinedSetup {
  */
 export class JoinedWorker implements JoinedHandle, KnownWorker {
   readonly id: number
-  readonly channel: number
   readonly path: string
   readonly pid: number | undefined
   readonly uid: number
@@ -44,9 +41,9 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   /** Resolves when the channel has ended. */
   readonly exited: Promise<void>
   readonly #setup: JoinedSetup
+  readonly #channel: WorkerChannel
   #state: WorkerState = 'starting'
   #since = Date.now()
-  #handled = 0
   #isExpired = false
   #timer: NodeJS.Timeout | undefined
   #settleExited: () => void = () => {}
@@ -54,7 +51,7 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   constructor(setup: JoinedSetup) {
     this.#setup = setup
     this.id = setup.id
-    this.channel = setup.channel
+    this.#channel = new WorkerChannel(setup.native, setup.channel)
     this.path = setup.path
     this.pid = setup.pid
     this.uid = setup.uid
@@ -73,11 +70,11 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   }
 
   get leases(): number {
-    return this.#setup.native.channelStats(this.channel)?.leases ?? 0
+    return this.#channel.leases
   }
 
   get handled(): number {
-    return this.#setup.native.channelStats(this.channel)?.handedOff ?? this.#handled
+    return this.#channel.handled
   }
 
   /** Whether the worker did not finish its leases within the time of `retire`. */
@@ -103,7 +100,7 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
   /** Records that the channel has ended, after this many connections. */
   channelEnded(handled: number): void {
     if (this.#state === 'exited') return
-    this.#handled = handled
+    this.#channel.ended(handled)
     clearTimeout(this.#timer)
     this.#enter('exited')
     this.#settleExited()
@@ -117,13 +114,13 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
     if (this.#state === 'exited') return
     if (this.#state !== 'draining') {
       this.#enter('draining')
-      this.#setup.native.retire(this.channel)
+      this.#channel.retire()
     }
     if (within === 0) return
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
       this.#isExpired = true
-      this.#setup.native.endChannel(this.channel)
+      this.#channel.end()
     }, within).unref()
   }
 

@@ -1,16 +1,18 @@
 // Runs in the PARENT: the handle of a worker that the server started. The worker's counterpart is client/client.ts.
 
 import { type InspectOptionsStylized, inspect } from 'node:util'
-import { SocketServerError } from '../../errors.js'
-import { beatsOf, type NativeServer } from '../../native.js'
+import type { SocketServerError } from '../../errors.js'
+import type { NativeServer } from '../../native.js'
 import { summary } from '../../summary.js'
-import { listenersOf } from './own-listeners.js'
+import { exitError, readyTimeoutError, retiredError } from './start-errors.js'
+import { WorkerChannel, type WorkerChannelPort } from './worker-channel.js'
 import type { KnownWorker, WorkerState } from './worker-handle.js'
-import { runtimeName, type WorkerExit, type WorkerRuntime } from './worker-runtime.js'
+import type { WorkerExit, WorkerRuntime } from './worker-runtime.js'
 
-/** What the handle on a supervised worker needs of the native server. */
-export type SupervisedWorkerPort = Pick<NativeServer, 'channelStats' | 'closeWorkerEnd' | 'retire' | 'endChannel'>
+/** What the handle of a supervised worker needs of the native server. */
+export type SupervisedWorkerPort = WorkerChannelPort & Pick<NativeServer, 'closeWorkerEnd'>
 
+/** The properties of a worker, and what its handle needs of the supervisor. */
 export interface WorkerSetup {
   id: number
   slot: number
@@ -53,11 +55,11 @@ export class SupervisedWorker implements KnownWorker {
   /** Resolves when the channel has ended and `cut` has been reported, or when the native server was destroyed. */
   readonly settled: Promise<void>
   readonly #setup: WorkerSetup
+  readonly #channel: WorkerChannel
   #stage: 'starting' | 'ready' | 'retiring' | 'left' | 'leaving' | 'exited' = 'starting'
   #since = Date.now()
   #readySince: number | undefined
   #startError: SocketServerError | undefined
-  #handled = 0
   #isExpired = false
   /** The timer of the current deadline: to become ready, to finish, or to exit. */
   #timer: NodeJS.Timeout | undefined
@@ -76,6 +78,7 @@ export class SupervisedWorker implements KnownWorker {
     this.restarts = setup.restarts
     this.runtime = setup.runtime
     this.channel = setup.channel
+    this.#channel = new WorkerChannel(setup.native, setup.channel)
     this.connected = new Promise((resolve, reject) => {
       this.#settleConnected = (error) => (error === undefined ? resolve() : reject(error))
     })
@@ -132,16 +135,16 @@ export class SupervisedWorker implements KnownWorker {
   }
 
   get leases(): number {
-    return this.#setup.native.channelStats(this.channel)?.leases ?? 0
+    return this.#channel.leases
   }
 
   get handled(): number {
-    return this.#setup.native.channelStats(this.channel)?.handedOff ?? this.#handled
+    return this.#channel.handled
   }
 
   /** The heartbeats of the worker's event loop so far; undefined without a channel. */
   get beats(): number | undefined {
-    return beatsOf(this.#setup.native, this.channel)
+    return this.#channel.beats
   }
 
   [inspect.custom](depth: number, options: InspectOptionsStylized): string {
@@ -171,7 +174,7 @@ export class SupervisedWorker implements KnownWorker {
 
   /** Records that the channel has ended, after this many connections. */
   channelEnded(handled: number): void {
-    this.#handled = handled
+    this.#channel.ended(handled)
     this.settle()
     // In `starting` the deadline is `readyTimeout`.
     if (this.#stage === 'starting') this.#enter('left')
@@ -196,11 +199,11 @@ export class SupervisedWorker implements KnownWorker {
     } else if (this.#stage === 'starting') {
       // The worker holds no connection, and may never read the request to leave.
       this.#enter('leaving')
-      this.#setup.native.retire(this.channel)
+      this.#channel.retire()
       this.#endSoon()
     } else if (this.#stage === 'ready' || this.#stage === 'left') {
       this.#enter('retiring')
-      this.#setup.native.retire(this.channel)
+      this.#channel.retire()
       this.#expireWithin(within)
     } else if (this.#stage === 'retiring') {
       this.#expireWithin(within)
@@ -216,46 +219,18 @@ export class SupervisedWorker implements KnownWorker {
 
   /** Returns the error of a worker that exited or did not become ready, with its exit code or signal and its last lines. */
   exitError(exit: WorkerExit): SocketServerError {
-    return this.#startError ?? this.#exitError(exit)
-  }
-
-  #exitError({ code, signal, cause }: WorkerExit): SocketServerError {
-    const { entry, runtime } = this.#setup
-    const how = signal !== null ? `was killed by ${signal}` : `exited with code ${code}`
-    const when = this.#readySince === undefined ? ' before it had connected' : ''
-    const why = cause instanceof Error ? `: ${cause.message}` : ''
-    const lines = runtime.lastLines === '' ? '' : `. Its last lines:\n${runtime.lastLines}`
-    const message =
-      code === null && signal === null
-        ? `Worker ${this.id} (${entry}) could not be started${why}`
-        : `Worker ${this.id} (${entry}, ${runtimeName(runtime)}) ${how}${when}${why}${lines}`
-    return new SocketServerError('ERR_SOCKETSERVER_WORKER_EXITED', message, {
-      pid: this.pid,
-      threadId: this.threadId,
-      exitCode: code ?? undefined,
-      signal: signal ?? undefined,
-      stderr: runtime.lastLines === '' ? undefined : runtime.lastLines,
-      cause,
-    })
+    return this.#startError ?? exitError(this.#setup, exit, this.#readySince !== undefined)
   }
 
   /** Terminates a worker that did not become ready in time. */
   async #late(): Promise<void> {
-    const { entry, readyTimeout, runtime } = this.#setup
-    const reason = notReadyReason(this.#setup, await listenersOf(this.pid))
+    const error = await readyTimeoutError(this.#setup)
     // The worker has connected, exited or been retired meanwhile.
     if (this.#stage !== 'starting') return
-    const lines = runtime.lastLines === '' ? '' : `. Its last lines:\n${runtime.lastLines}`
-    const message = `Worker ${this.id} (${entry}, ${runtimeName(runtime)}) was not ready within ${readyTimeout} ms: ${reason}${lines}`
-    const details = {
-      pid: this.pid,
-      threadId: this.threadId,
-      stderr: runtime.lastLines === '' ? undefined : runtime.lastLines,
-    }
-    this.#startError = new SocketServerError('ERR_SOCKETSERVER_READY_TIMEOUT', message, details)
-    this.#settleConnected(this.#startError)
+    this.#startError = error
+    this.#settleConnected(error)
     // If the worker connects after all, it must not get connections.
-    this.#setup.native.endChannel(this.channel)
+    this.#channel.end()
     this.#terminate()
   }
 
@@ -268,7 +243,7 @@ export class SupervisedWorker implements KnownWorker {
   #expire(): void {
     this.#isExpired = true
     this.#enter('leaving')
-    this.#setup.native.endChannel(this.channel)
+    this.#channel.end()
     this.#after(END_GRACE, () => this.#terminate())
   }
 
@@ -304,7 +279,7 @@ export class SupervisedWorker implements KnownWorker {
     const wasRetired = this.#stage === 'retiring' || this.#stage === 'leaving'
     this.#stopTimer()
     this.#setup.native.closeWorkerEnd(this.channel)
-    this.#settleConnected(wasRetired ? this.#retiredError() : this.exitError(exit))
+    this.#settleConnected(wasRetired ? retiredError(this.#setup) : this.exitError(exit))
     this.#endChannelLater()
     this.#enter('exited')
   }
@@ -322,20 +297,8 @@ export class SupervisedWorker implements KnownWorker {
    * CLOEXEC. Not at once: an unread acknowledgement would be lost, and its connection served a second time.
    */
   #endChannelLater(): void {
-    if (!this.#isSettled) this.#eofTimer = setTimeout(() => this.#setup.native.endChannel(this.channel), EOF_GRACE)
+    if (!this.#isSettled) this.#eofTimer = setTimeout(() => this.#channel.end(), EOF_GRACE)
   }
-
-  #retiredError(): SocketServerError {
-    const message = `Worker ${this.id} was retired before it had connected`
-    return new SocketServerError('ERR_SOCKETSERVER_CLOSED', message, { pid: this.pid, threadId: this.threadId })
-  }
-}
-
-function notReadyReason({ isReadyManual }: WorkerSetup, listeners: readonly string[]): string {
-  const missing = isReadyManual ? 'connect() and client.ready()' : 'connect()'
-  if (listeners.length === 0) return `it has not called ${missing}`
-  const where = listeners.join(', ')
-  return `it listens itself, on ${where}, and has not called ${missing}: replace server.listen() by connect().serve(server)`
 }
 
 /** Milliseconds in which the native thread reads the last frames of an exited worker. It needs microseconds. */
