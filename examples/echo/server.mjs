@@ -1,4 +1,4 @@
-// The parent: accepts, and hands each connection to whichever worker asks next.
+// The parent: accepts connections and hands each to the next worker that asks.
 //
 //     npm run build && node examples/echo/server.mjs 8888
 
@@ -14,7 +14,7 @@ const pool = server.fork(new URL('./worker.mjs', import.meta.url), { workers: WO
 await pool.ready
 console.log(`Echoing on ${address}:${port} with ${WORKERS} workers.`)
 
-// What is under way gets a second to finish; then everything ends.
+// Open connections have one second to finish.
 const stop = async () => {
   await server.drain({ timeout: 1000 })
   server.destroy()

@@ -1,8 +1,8 @@
-// A worker: asks for a connection, answers it, asks again. server.mjs starts four of these.
+// A worker: takes connections and echoes what clients send. server.mjs starts four workers.
 
 import { connect } from '@socketserver/node'
 
-// A terminal's Ctrl-C reaches the workers too; the parent decides when they leave.
+// Ctrl-C in a terminal reaches the workers, too, but the parent decides when they exit.
 process.on('SIGINT', () => {})
 
 connect().on('connection', (socket, { remoteAddress, remotePort }) => {

@@ -1,4 +1,4 @@
-// The parent of an HTTP service: it knows nothing of HTTP, only of connections.
+// The parent of an HTTP service. It hands off connections and does not parse HTTP.
 //
 //     npm run build && node examples/http/server.mjs 8080
 

@@ -1,4 +1,4 @@
-// An Express application, unchanged but for its last line: where it would listen, it is served.
+// An Express application. Only the last line differs: serve() replaces listen().
 
 import { createServer } from 'node:http'
 import { connect } from '@socketserver/node'

@@ -1,4 +1,4 @@
-// One parent, two ports, and workers for each: a slow service on one port takes nothing from the other.
+// One parent, two ports, and separate workers for each port: a slow service on one port does not delay the other.
 //
 //     npm run build && node examples/twoports/server.mjs
 
