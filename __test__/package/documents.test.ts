@@ -1,6 +1,6 @@
-// Examples in the documents match the implementation.
+// What the documents say of the implementation is so.
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 
@@ -39,4 +39,17 @@ test('the session in docs/protocol.md consists of whole frames and differs from 
     if (bytes[4] === 0x81) bytes[12] = 2
     t.true(whole.includes(sender + bytes.toString('hex')), bytes.toString('hex'))
   }
+})
+
+test('the tour in ARCHITECTURE.md has at most 25 files, each exists, and none comes twice', (t) => {
+  const [, tour = ''] = /^## A tour\b.*?\n(.*?)^## /ms.exec(read('ARCHITECTURE.md')) ?? []
+  const stops = [...tour.matchAll(/^\d+\. \[(.+?)\]\((.+?)\)/gm)].map(([, name = '', path = '']) => ({ name, path }))
+  const paths = stops.map(({ path }) => path)
+  t.true(paths.length > 10 && paths.length <= 25, `${paths.length} files`)
+  t.is(paths.length, [...tour.matchAll(/\]\(/g)].length, 'a file stands outside the list')
+  t.deepEqual([...new Set(paths)], paths)
+  t.deepEqual(
+    stops.filter(({ name, path }) => !path.endsWith(name) || !existsSync(join(ROOT, path))),
+    [],
+  )
 })
