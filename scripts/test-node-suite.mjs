@@ -1,13 +1,13 @@
-// Runs Node's own tests of servers twice, as they are and with their servers served by a parent, and prints which fail only
-// through `serve()`. It fetches nothing: it is given a folder with the tests of Node's repository (test/parallel, with test/common
-// beside it), best of the version that runs them.
+// Runs Node's own server tests twice, plain and with their servers served by a parent, and prints the tests that fail only
+// through `serve()`. Needs a folder with the tests of Node's repository (test/parallel, with test/common beside it), preferably
+// of the running version. Downloads nothing.
 //
-//     npm run test:node-suite -- ../node                    every test that listens
-//     npm run test:node-suite -- ../node test-http- test-net-   only those whose names begin so
-//     npm run test:node-suite -- ../node --jobs=4 --timeout=60  as many at a time, so many seconds for each
-//     npm run test:node-suite -- ../node --verbose          with what the tests have written
+//     npm run test:node-suite -- ../node                        every test that listens
+//     npm run test:node-suite -- ../node test-http- test-net-   only tests whose names begin like that
+//     npm run test:node-suite -- ../node --jobs=4 --timeout=60  four tests at a time, 60 seconds for each
+//     npm run test:node-suite -- ../node --verbose              prints the output of failed tests
 //
-// exceptions.mjs lists those that are expected to fail. Everything else fails this command.
+// exceptions.mjs lists the expected failures. Any other failure fails this command.
 
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -38,55 +38,59 @@ await main(async () => {
     let serial = 0
     const run = async (/** @type {string} */ file) => await runBoth(file, timeout, scratch, ++serial)
     const results = await inParallel(files, jobs, run)
-    // Some of Node's tests are about time. Those get another chance, with the machine to themselves.
+    // Some of Node's tests depend on timing. A failed test is repeated while no other test runs.
     for (const [index, result] of results.entries()) if (failsHere(result)) results[index] = await run(result.file)
-    tell(results, values.verbose)
+    report(results, values.verbose)
   } finally {
     rmSync(scratch, { recursive: true, force: true })
   }
 })
 
 /**
+ * Runs a test plain and through `serve()`.
+ *
  * @param {string} file
- * @param {number} timeout
+ * @param {number} timeout milliseconds
  * @param {string} scratch
  * @param {number} serial
  * @returns {Promise<Result>}
  */
 async function runBoth(file, timeout, scratch, serial) {
-  // Node's tests keep apart by these two.
+  // With these variables Node's tests use different ports and temporary folders.
   const env = { ...process.env, NODE_TEST_DIR: scratch, TEST_SERIAL_ID: String(serial), TEST_THREAD_ID: String(serial) }
   const options = { timeout, env }
   const plain = await runPlain(file, options)
   const result = { file, plain, served: await runServed(file, options) }
-  // To the other stream: whether it counts is not known before it has been tried again.
+  // On standard error, because the repetition may pass.
   if (failsHere(result)) console.error(`${basename(file)} fails through serve(): ${result.served.how}`)
   return result
 }
 
 /**
+ * Returns the paths of the tests that listen.
+ *
  * @param {string} folder
  * @param {readonly string[]} prefixes
  */
 function testsIn(folder, prefixes) {
   const found = candidates(resolve(folder)).find((path) => existsSync(path) && testNames(path).length > 0)
   if (found === undefined)
-    throw new Failed(`There are no tests of Node's in ${folder}: no test-*.js, and no test/parallel.`)
+    throw new Failed(`There are none of Node's tests in ${folder}: no test-*.js, and no test/parallel.`)
   const names = testNames(found).filter(
     (name) => prefixes.length === 0 || prefixes.some((prefix) => name.startsWith(prefix)),
   )
   return names.map((name) => join(found, name)).filter(listens)
 }
 
-/**
- * @param {string} folder
- */
+/** @param {string} folder */
 function testNames(folder) {
   if (!statSync(folder).isDirectory()) return []
   return readdirSync(folder).filter((name) => /^test-.*\.m?js$/.test(name))
 }
 
 /**
+ * Maps items with at most `jobs` actions at a time.
+ *
  * @template T, R
  * @param {readonly T[]} items
  * @param {number} jobs
@@ -105,6 +109,8 @@ async function inParallel(items, jobs, action) {
 }
 
 /**
+ * Returns whether a test fails only through `serve()`.
+ *
  * @param {Result} result
  */
 function failsHere({ plain, served }) {
@@ -112,10 +118,12 @@ function failsHere({ plain, served }) {
 }
 
 /**
+ * Prints the results, and sets the exit code after an unexpected failure.
+ *
  * @param {readonly Result[]} results
  * @param {boolean} verbose
  */
-function tell(results, verbose) {
+function report(results, verbose) {
   let unexpected = 0
   for (const { file, served } of results.filter(failsHere)) {
     const name = basename(file)
@@ -125,23 +133,25 @@ function tell(results, verbose) {
     if (verbose) console.log(served.output.replaceAll(/^/gm, '    '))
   }
   for (const { file, plain, served } of results) {
-    const isOver = basename(file) in EXCEPTIONS && plain.passed && served.passed
-    if (isOver) console.log(`${basename(file)}: passes, and can go from the exceptions`)
+    const isObsolete = basename(file) in EXCEPTIONS && plain.passed && served.passed
+    if (isObsolete) console.log(`${basename(file)}: passes; remove its exception`)
   }
   const passed = results.filter(({ plain, served }) => plain.passed && served.passed).length
   const failed = results.filter(({ plain }) => !plain.passed).length
-  console.log(`${results.length} tests listen: ${passed} pass both ways, ${failed} fail without serve() already`)
+  console.log(`${results.length} tests listen: ${passed} pass both ways, ${failed} fail also without serve()`)
   console.log(`${unexpected} fail only through serve()`)
   if (unexpected > 0) process.exitCode = 1
 }
 
 /**
+ * Parses the value of an option.
+ *
  * @param {string} name
  * @param {string} value
  */
 function positive(name, value) {
   const number = Number(value)
   if (!(Number.isInteger(number) && number > 0))
-    throw new Failed(`--${name} is '${value}', which is no positive integer.`)
+    throw new Failed(`--${name} must be a positive integer, not '${value}'.`)
   return number
 }

@@ -1,8 +1,8 @@
 // Runs the tests. Prepares and builds a fresh clone first.
 //
 //     npm test                                         all Rust and TypeScript tests; the last line is `N passed, N failed`
-//     npm test -- serve/http                           the TypeScript tests whose path starts so, with ava's own report
-//     npm test -- serve/http --match='*upgrade*' options are passed to ava
+//     npm test -- serve/http                           the TypeScript tests whose path begins like that, with ava's own report
+//     npm test -- serve/http --match='*upgrade*'       options are passed to ava
 //     npm test -- benchmarks/test/*.mjs                the tests of the benchmark
 //     npm test -- --prebuilt                           the TypeScript tests with the addon in lib/binding; needs no Rust
 

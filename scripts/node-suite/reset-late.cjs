@@ -1,5 +1,5 @@
-// A thread of the parent: resets the connections of ports whose server in the test has closed. Without a parent the kernel refuses
-// them, as nobody listens there any more.
+// Runs in a thread of the parent: resets connections to ports whose server in the test has closed. Without a parent the kernel
+// would refuse these connections.
 
 'use strict'
 
@@ -10,5 +10,5 @@ parentPort.on('message', ({ port, isServed }) => {
   if (isServed) void connect({ port }).close()
   else connect({ port }).on('connection', (socket) => socket.on('error', () => {}).resetAndDestroy())
 })
-// Keeps the thread until its parent ends it.
+// Keeps the thread alive until the parent ends it.
 connect({ port: 1 })

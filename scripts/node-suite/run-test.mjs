@@ -1,4 +1,4 @@
-// Runs one of Node's tests in a process of its own: as it is, or with its servers served by a parent.
+// Runs one of Node's tests in a process of its own, plain or with its servers served by a parent.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,20 +10,22 @@ const PRELOAD = fileURLToPath(new URL('serve-instead.cjs', import.meta.url))
 
 const LATE = fileURLToPath(new URL('reset-late.cjs', import.meta.url))
 
-/** The hosts of the parent's listeners. The last listener is only there to be served by nobody. */
+/** The hosts of the parent's listeners. No test uses the last listener: its client keeps the channel open. */
 const HOSTS = [...Array(12).fill('::'), ...Array(4).fill('127.0.0.1'), '::1', '127.0.0.1']
 
-/** Bytes of a test's output that are kept. */
+/** Characters of a test's output that are kept. */
 const OUTPUT_LIMIT = 4000
 
 /**
  * @typedef {object} Outcome
  * @property {boolean} passed
- * @property {string} how its exit code, the signal that ended it, or that its time was over
- * @property {string} output the end of what it wrote
+ * @property {string} how the exit code, the signal, or the timeout
+ * @property {string} output the last characters of the output
  */
 
 /**
+ * Runs a test without a parent.
+ *
  * @param {string} file
  * @param {{ timeout: number, env: NodeJS.ProcessEnv }} options `timeout` in milliseconds
  * @returns {Promise<Outcome>}
@@ -34,7 +36,7 @@ export async function runPlain(file, { timeout, env }) {
 }
 
 /**
- * The same through `serve()`: a parent listens, and the test is its one worker.
+ * Runs a test through `serve()`: a parent listens, and the test is its only worker.
  *
  * @param {string} file
  * @param {{ timeout: number, env: NodeJS.ProcessEnv }} options
@@ -56,7 +58,7 @@ export async function runServed(file, { timeout, env }) {
       env: { ...env, NODE_SUITE_LISTENERS: JSON.stringify(listeners) },
     })
     resetLate(server, pool)
-    // Most tests end without having been asked to, and some before they connect.
+    // Most tests exit before their pool is closed, and some before they connect.
     pool.ready.catch(() => {})
     const [worker] = pool.workers
     if (worker === undefined) throw new Error(`${file} was not started`)
@@ -68,7 +70,7 @@ export async function runServed(file, { timeout, env }) {
 }
 
 /**
- * Has connections that come to a port when the test has closed its server reset. The test tells of that.
+ * Resets connections to a port whose server the test has closed. serve-instead.cjs reports each port that is served or closed.
  *
  * @param {import('../../dist/index.js').Server} server
  * @param {import('../../dist/index.js').Pool} pool
@@ -77,11 +79,11 @@ function resetLate(server, pool) {
   /** @type {import('../../dist/index.js').Pool<import('../../dist/index.js').ThreadHandle> | undefined} */
   let threads
   pool.workers[0]?.process?.on('message', (message) => {
-    const told = Reflect.get(Object(message), 'nodeSuite')
-    if (told === undefined || (told.isServed && threads === undefined)) return
+    const reported = Reflect.get(Object(message), 'nodeSuite')
+    if (reported === undefined || (reported.isServed && threads === undefined)) return
     threads ??= server.threads(LATE, { workers: 1, restart: false })
     threads.ready.catch(() => {})
-    threads.workers[0]?.thread.postMessage(told)
+    threads.workers[0]?.thread.postMessage(reported)
   })
 }
 
@@ -104,6 +106,8 @@ function flagsOf(file) {
 }
 
 /**
+ * Waits for the exit of a test, and kills the test after `timeout` milliseconds.
+ *
  * @param {import('node:child_process').ChildProcess} child
  * @param {number} timeout
  * @returns {Promise<Outcome>}
@@ -122,11 +126,11 @@ async function outcomeOf(child, timeout) {
   }, timeout)
   const [code, signal] = await once(child, 'exit')
   clearTimeout(timer)
-  // What the test's own children still write is of no interest, but they may keep the pipes open.
+  // Child processes of the test may keep the pipes open.
   child.stdout?.destroy()
   child.stderr?.destroy()
   const how = isLate
-    ? `not over after ${timeout / 1000} s`
+    ? `timed out after ${timeout / 1000} s`
     : signal === null
       ? `exit code ${code}`
       : `ended by ${signal}`
@@ -134,7 +138,7 @@ async function outcomeOf(child, timeout) {
 }
 
 /**
- * Whether a test's servers listen, so that there is a difference to be seen.
+ * Returns whether a test calls `listen()`. Other tests cannot differ.
  *
  * @param {string} file
  */
@@ -143,7 +147,7 @@ export function listens(file) {
 }
 
 /**
- * The folder with the tests, for a folder that is it, or has `parallel` or `test/parallel`.
+ * Returns the folders in which the tests may be: `test/parallel`, `parallel`, or the folder itself.
  *
  * @param {string} folder
  */

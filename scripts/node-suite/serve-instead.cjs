@@ -1,17 +1,17 @@
-// Loaded before one of Node's tests, in a worker of run-test.mjs: servers take their connections by `serve()` from the parent's
-// listeners, and listen by themselves only where there is no such listener.
+// Preloaded into one of Node's tests, a worker of run-test.mjs: `listen()` serves a listener of the parent instead, if the parent
+// has a listener with that host and port.
 
 'use strict'
 
 const net = require('node:net')
 const { connect } = require('../../dist/index.js')
 
-/** Where the parent listens, in the order in which they are used. */
+/** The addresses of the parent's listeners, in the order of use. */
 const listeners = JSON.parse(process.env.NODE_SUITE_LISTENERS ?? '[]')
 delete process.env.NODE_SUITE_LISTENERS
-/** The clients made so far, by port. */
+/** The clients by port. */
 const clients = new Map()
-/** The ports of the servers that are served. */
+/** The port of each served server. */
 const ports = new WeakMap()
 const { close: closeByNode, listen: listenByNode } = net.Server.prototype
 
@@ -36,7 +36,7 @@ net.Server.prototype.close = function close(...args) {
   return result
 }
 
-/** The port of a listener that is as asked for and that no server of this process has; undefined if there is none. */
+/** Returns the port of a matching listener that no server of this process uses; undefined if there is none. */
 function servedPort(args) {
   const wanted = target(args)
   if (wanted === undefined || !isConnected()) return undefined
@@ -47,7 +47,7 @@ function servedPort(args) {
   return found?.port
 }
 
-/** What a call of `listen()` asks for, if it is a port, a host of the parent's and a backlog. */
+/** Returns the port and host of a `listen()` call that has no other options than those and a backlog. */
 function target(args) {
   const [first, second] = args
   const isOptions = typeof first === 'object' && first !== null
@@ -59,10 +59,10 @@ function target(args) {
   return { port: Number(port ?? 0), address: host === 'localhost' ? '127.0.0.1' : (host ?? '::') }
 }
 
-/** Whether this is the parent's worker, and not a process that the test has started. */
+/** Returns whether this process is the parent's worker, and not a process that the test has started. */
 function isConnected() {
   try {
-    // A client of a port that nobody asks for keeps the channel open: the last client to close would end it.
+    // The channel ends with its last client. A client of the last listener, which no test uses, keeps it open.
     connect({ port: listeners.at(-1).port }).unref()
     return true
   } catch {

@@ -1,4 +1,4 @@
-// Fails through serve(), as it has to: a served server has no listening socket in its process.
+// Fails through serve(), because a served server has no listening socket in its process.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// The socket of a CONNECT request has no listeners but Node's own.
+// The socket of a CONNECT request has only Node's own listeners.
 
 'use strict'
 

@@ -1,4 +1,4 @@
-// close() of an HTTP server ends the connections that idle, and waits for the answer under way.
+// close() of an HTTP server closes idle connections and waits for the response in progress.
 
 import assert from 'node:assert'
 import { once } from 'node:events'

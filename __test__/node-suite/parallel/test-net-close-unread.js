@@ -1,4 +1,4 @@
-// A server that has closed does not keep its process for a connection that nobody reads.
+// After its server has closed, an unread connection does not keep the process alive.
 
 'use strict'
 

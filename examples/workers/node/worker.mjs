@@ -17,5 +17,5 @@ client.on('connection', (socket) => {
   socket.setTimeout(IDLE_TIMEOUT, () => socket.destroy())
   socket.on('error', () => {})
 })
-// What it holds is finished first.
+// close() finishes the leases first.
 process.once('SIGTERM', () => void client.close())
