@@ -267,7 +267,7 @@ fn wants(receiver: &Receiver) -> Wants {
     Wants {
         data: !receiver.has_ended(),
         room: !receiver.has_ended() && receiver.wants_room(),
-        each: receiver.wants_looks(),
+        each: receiver.read_interval(),
     }
 }
 

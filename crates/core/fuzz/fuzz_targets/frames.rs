@@ -39,7 +39,7 @@ fn to_parent(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
         ToParent::Cancel(credit) => again.cancel(credit.collect::<Result<Vec<_>, _>>()?),
         ToParent::Leave => again.leave(),
         ToParent::Nudge => again.nudge(),
-        ToParent::Return(id) => again.give_back(id),
+        ToParent::Return(id) => again.hand_back(id),
     }
     Ok(Some(((again, size), size)))
 }

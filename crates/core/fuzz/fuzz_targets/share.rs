@@ -294,7 +294,7 @@ impl Peer {
                 let id = self.id(which);
                 // Its descriptor travels with its first byte.
                 self.send(&[], None);
-                self.say(|said| said.give_back(id));
+                self.say(|said| said.hand_back(id));
                 self.send(kind.as_slice(), None);
             }
             Deed::Ended(leases) => self.say(|said| said.ended((*leases).into())),
@@ -312,7 +312,7 @@ impl Peer {
             } => {
                 self.send(&[], None);
                 if *returns {
-                    self.say(|said| said.give_back(0));
+                    self.say(|said| said.hand_back(0));
                 } else {
                     self.say(|said| said.ack((0..(*records).clamp(1, 64)).map(u64::from)));
                 }

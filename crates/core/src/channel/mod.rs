@@ -1,4 +1,4 @@
-//! A channel: the AF_UNIX stream between the parent and one worker, the same on Linux and macOS.
+//! A channel: the AF_UNIX stream between the parent and one worker.
 
 pub mod reader;
 pub mod scoreboard;
@@ -10,8 +10,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use crate::error::SystemError;
 use crate::sys::socket_pair;
 
-/// The two ends of a new channel: the parent's, which never blocks, and the worker's, which does. Both are
-/// close-on-exec: a child that inherited the other end of a channel would never see it end.
+/// Returns the parent's end and the worker's end of a new channel. The parent's end is non-blocking. Both are close-on-exec:
+/// a process that inherits the peer's end never reads the end of the stream.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), SystemError> {
     let (parent, worker) = socket_pair()?;
     fcntl(&parent, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(SystemError::of("fcntl"))?;

@@ -8,25 +8,25 @@ use nix::errno::Errno;
 use crate::protocol::{ProtocolError, frame, limits};
 use crate::sys::{ForeignFd, Sys};
 
-/// How a [`Reader`]'s `fill` went.
+/// The result of [`Reader::fill`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fill {
-    /// There is something new.
+    /// Received bytes or descriptors.
     Some,
-    /// Nothing now.
+    /// The socket is empty.
     Nothing,
     /// The peer has closed its end.
     End,
 }
 
-/// The reading end: cuts a stream into frames and pairs them with the descriptors that came along.
+/// Cuts a stream into frames and pairs each frame with its descriptors.
 #[derive(Debug)]
 pub struct Reader {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
     descriptors: Descriptors,
-    /// How many descriptors may wait for the rest of their frame.
+    /// The number of descriptors that may wait for the rest of their frame.
     descriptor_limit: usize,
 }
 
@@ -44,14 +44,14 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// A reader with nothing in it, for the largest frame that carries descriptors.
+    /// Returns an empty reader for frames with up to [`limits::MAX_RECORDS`] descriptors.
     #[must_use]
     pub fn new() -> Self {
         Self::with_descriptor_limit(limits::MAX_RECORDS)
     }
 
-    /// Returns an empty reader that lets no more than `limit` descriptors wait for the rest of their frame: a peer that
-    /// never finishes the frame keeps those open in this process.
+    /// Returns an empty reader that lets at most `limit` descriptors wait for the rest of their frame. A peer that never
+    /// finishes the frame keeps that many descriptors open in this process.
     #[must_use]
     pub fn with_descriptor_limit(limit: usize) -> Self {
         let buffer = vec![0; 2 * frame::MAX_FRAME].into_boxed_slice();
@@ -64,12 +64,12 @@ impl Reader {
         }
     }
 
-    /// Changes how many descriptors may wait for the rest of their frame.
+    /// Sets the number of descriptors that may wait for the rest of their frame.
     pub fn set_descriptor_limit(&mut self, limit: usize) {
         self.descriptor_limit = limit;
     }
 
-    /// Receives what there is. Take all frames out between two calls, or there may be no room.
+    /// Receives one message. Take every complete frame before the next call, or the buffer may be full.
     pub fn fill<S: Sys>(&mut self, sys: &S, socket: BorrowedFd<'_>) -> Result<Fill, Errno> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -77,7 +77,7 @@ impl Reader {
         let received = match sys.receive(socket, &mut self.buffer[self.end..]) {
             Ok(received) => received,
             Err(Errno::EAGAIN) => return Ok(Fill::Nothing),
-            // A peer that died with unread data in its buffer.
+            // The peer died with unread data in its buffer.
             Err(Errno::ECONNRESET) => return Ok(Fill::End),
             Err(errno) => return Err(errno),
         };
@@ -87,7 +87,8 @@ impl Reader {
         Ok(if received.bytes == 0 { Fill::End } else { Fill::Some })
     }
 
-    /// Cuts off the next frame with `decode`, one of the `decode` functions of [`frame`]; `None` until it is whole.
+    /// Takes the next frame with `decode`, one of the `decode` functions of [`frame`]. Returns `None` until the frame is
+    /// complete.
     pub fn next<'a, F>(
         &'a mut self,
         decode: impl FnOnce(&'a [u8]) -> Result<Option<(F, usize)>, frame::FrameError>,
@@ -99,7 +100,7 @@ impl Reader {
         Ok(Some((frame, &mut self.descriptors)))
     }
 
-    /// Whether the stream may end here: between two frames, with no descriptor left over.
+    /// Checks that the stream may end here: between two frames.
     pub fn finish(&self) -> Result<(), ProtocolError> {
         if self.start == self.end {
             Ok(())
@@ -108,21 +109,23 @@ impl Reader {
         }
     }
 
-    /// Whether descriptors have arrived, or would have, that no frame has claimed.
+    /// Whether descriptors that no frame has claimed have arrived, or were dropped by the kernel.
     #[must_use]
     pub fn has_unclaimed(&self) -> bool {
         !self.descriptors.waiting.is_empty() || self.descriptors.truncated
     }
 
-    /// Whether the beginning of a frame is there whose rest has not come.
+    /// Whether an incomplete frame is waiting for its rest.
     #[must_use]
     pub fn is_within_frame(&self) -> bool {
         self.start < self.end
     }
 
-    /// Between two fills nothing may be left over but the beginning of a frame, with as many descriptors as the limit
-    /// allows: a hostile peer could fill this process with them. Surplus descriptors are closed at once. Not to be asked frame by frame: the kernel
-    /// glues a message without descriptors to the next one with (unix(7)), so they may arrive before their frame.
+    /// Checks the unclaimed descriptors: none after the last complete frame, and at most the limit within an incomplete frame.
+    /// Closes surplus descriptors, which a hostile peer could use to exhaust this process's limit.
+    ///
+    /// Call this after all frames of a fill, not after each frame: the kernel joins a message without descriptors to the next
+    /// message with descriptors (unix(7)), so descriptors may arrive before their frame.
     pub fn check_descriptors(&mut self) -> Result<(), ProtocolError> {
         let within_frame = self.is_within_frame();
         if !within_frame {
@@ -139,8 +142,8 @@ impl Reader {
 }
 
 impl Descriptors {
-    /// Claims the descriptors of one frame. Fewer than `declared` come only if the kernel said that it had truncated
-    /// them: it installs the first ones and drops the rest, and the message is consumed all the same (recvmsg(2)).
+    /// Takes the descriptors of one frame. Returns fewer than `declared` only if the kernel reported truncation: the kernel then
+    /// installs the first descriptors, drops the others, and consumes the message (recvmsg(2)).
     pub fn claim(&mut self, declared: usize) -> Result<impl Iterator<Item = ForeignFd> + '_, ProtocolError> {
         let received = self.waiting.len().min(declared);
         if received < declared && !std::mem::take(&mut self.truncated) {

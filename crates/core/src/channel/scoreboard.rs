@@ -1,14 +1,11 @@
-//! The scoreboard: a page that the parent and one worker share, in which the worker says what frames would say, without
-//! a system call. `PROTOCOL.md` has its layout.
+//! The scoreboard: a page of memory that the parent shares with one worker. The worker writes counters to the page instead of
+//! sending frames, which saves system calls. `PROTOCOL.md` specifies the layout.
 //!
-//! A connection under way has a slot. The worker takes it with a compare-and-swap, the parent takes it back with
-//! another, and whoever comes second has lost: so no connection is ever served twice, and none is held hostage by a
-//! worker that is stuck, stopped or dead.
+//! A connection in flight has a slot in the page. The worker takes the connection with a compare-and-swap, and the parent
+//! recalls it with a compare-and-swap. Only one of them succeeds. So no connection is served twice, and the parent can
+//! always recall a connection from a worker that is stuck, stopped or dead.
 
-#![allow(
-    unsafe_code,
-    reason = "memory that another process writes is reached through a mapping"
-)]
+#![allow(unsafe_code, reason = "shared memory is reached through a raw mapping")]
 
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,31 +19,31 @@ use nix::unistd::ftruncate;
 use crate::ids::ConnectionId;
 use crate::stats::LiveCounters;
 
-/// Connections that may be under way to one worker.
+/// The number of connections that may be in flight to one worker.
 pub const SLOTS: usize = 64;
 
-/// In a connection's head: it has no slot, it is acked and refused by frames.
+/// The slot number of a connection without a slot, which is acknowledged and refused by frames.
 pub const NO_SLOT: u8 = u8::MAX;
 
-/// Bytes of the mapping: one page, on every platform that has larger ones too.
+/// The size of the mapping in bytes. Platforms with larger pages map one page.
 const SIZE: usize = 4096;
 
-/// What the two processes share. Only atomics: the other side may write at any time, and may lie.
+/// The shared memory. All fields are atomic: the other process may write any value at any time.
 #[repr(C)]
 struct Page {
-    /// Not 0: the parent waits for news, so send it a frame ([`super::frame::ToParent::Nudge`] if there is no other).
+    /// Not 0: the parent waits for changes, and the worker must send a frame after the next one (NUDGE if no other).
     wanted: AtomicU32,
     _line: [u8; 60],
-    /// Leases that are over, since the channel opened.
+    /// Ended leases since the channel opened.
     ended: AtomicU64,
-    /// Credit granted on the lane of any port, since the channel opened.
+    /// Credit granted on lane 0 since the channel opened.
     granted: AtomicU64,
-    /// Connections taken, since the channel opened.
+    /// Taken connections since the channel opened.
     taken: AtomicU64,
-    /// Turns of the worker's event loop, if it counts them.
+    /// Turns of the worker's event loop, if the worker counts them.
     beats: AtomicU64,
     _line2: [u8; 32],
-    /// What is under way: a connection's id, shifted by [`STATE_BITS`], and a [`Claim`].
+    /// The connections in flight: each word is an id, shifted by [`STATE_BITS`], and a [`Claim`].
     claims: [AtomicU64; SLOTS],
 }
 
@@ -54,18 +51,18 @@ const _: () = assert!(size_of::<Page>() <= SIZE);
 
 const STATE_BITS: u32 = 3;
 
-/// Who has a connection that is under way.
+/// The state of a connection in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// Nobody yet.
+    /// Neither side has claimed the connection yet.
     Offered,
-    /// The worker.
+    /// The worker has taken the connection.
     Taken,
-    /// The parent has taken it back.
+    /// The parent has recalled the connection.
     Recalled,
-    /// The worker has no room for it: the parent is to take it back.
+    /// The worker has no room for the connection, and the parent must requeue it.
     Unwanted,
-    /// The worker got no descriptor for it: the parent is to take it back.
+    /// The worker received no descriptor, and the parent must requeue the connection.
     NoDescriptor,
 }
 
@@ -75,21 +72,21 @@ pub struct Scoreboard {
     page: NonNull<Page>,
 }
 
-// SAFETY: all access goes through atomics, and the mapping lives until drop.
+// SAFETY: all access is atomic, and the mapping lives until drop.
 unsafe impl Send for Scoreboard {}
 // SAFETY: as above.
 unsafe impl Sync for Scoreboard {}
 
 impl Scoreboard {
-    /// A new page, and the descriptor by which the worker maps it.
+    /// Creates a page. The worker maps the returned descriptor.
     pub fn create() -> Result<(Self, OwnedFd), Errno> {
         let memory = memory()?;
         Ok((Self::map(&memory)?, memory))
     }
 
-    /// The page that a parent has made.
+    /// Maps the page that a parent has created. Fails with EINVAL if the file is too small.
     pub fn open(memory: &OwnedFd) -> Result<Self, Errno> {
-        // A mapping beyond the end of its file is a SIGBUS waiting to happen.
+        // Access beyond the end of the file would raise SIGBUS.
         let size = nix::sys::stat::fstat(memory)?.st_size;
         if usize::try_from(size).is_ok_and(|size| size >= SIZE) {
             Self::map(memory)
@@ -101,23 +98,23 @@ impl Scoreboard {
     fn map(memory: &OwnedFd) -> Result<Self, Errno> {
         const LENGTH: NonZeroUsize = NonZeroUsize::new(SIZE).expect("not 0");
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
+        // SAFETY: the kernel chooses an unused address for the mapping.
         let page = unsafe { mmap(None, LENGTH, access, MapFlags::MAP_SHARED, memory.as_fd(), 0)? };
         Ok(Self { page: page.cast() })
     }
 
     fn page(&self) -> &Page {
-        // SAFETY: mapped with at least this size and a page's alignment until drop, and made of atomics and padding, for
-        // which every bit pattern is valid, whoever writes it.
+        // SAFETY: the mapping has at least this size and a page's alignment, and lives until drop. Every bit pattern is valid
+        // for atomic integers and padding.
         unsafe { self.page.as_ref() }
     }
 
-    /// Parent: a connection is about to be sent. The slot is free, or was recalled.
+    /// Parent: offers a connection before it is sent. The slot must be free or recalled.
     pub fn offer(&self, slot: u8, id: ConnectionId) {
         self.claim_word(slot).store(word(id, Claim::Offered), Ordering::Release);
     }
 
-    /// Moves a connection from offered to another state, for the one side that comes first.
+    /// Moves a connection from offered to another state. Returns false if the other side was first.
     #[must_use]
     pub fn claim(&self, slot: u8, id: ConnectionId, claim: Claim) -> bool {
         let (offered, claimed) = (word(id, Claim::Offered), word(id, claim));
@@ -127,7 +124,7 @@ impl Scoreboard {
             .is_ok()
     }
 
-    /// Parent: where a connection stands; `None` if the worker has written nonsense.
+    /// Parent: returns the state of a connection; `None` if the worker has written an invalid value.
     #[must_use]
     pub fn standing(&self, slot: u8, id: ConnectionId) -> Option<Claim> {
         let found = self.claim_word(slot).load(Ordering::Acquire);
@@ -142,7 +139,7 @@ impl Scoreboard {
         .find(|&claim| word(id, claim) == found)
     }
 
-    /// Worker: so many leases have begun, ended, and so much credit is granted.
+    /// Worker: adds to the counters of taken connections, ended leases and granted credit.
     pub fn add(&self, taken: u64, ended: u64, granted: u64) {
         for (counter, amount) in [
             (&self.page().taken, taken),
@@ -155,51 +152,51 @@ impl Scoreboard {
         }
     }
 
-    /// Worker: whether the parent waits for news.
+    /// Worker: returns whether the parent waits for changes.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        // With the fence in `want`: of a worker that writes and then looks, and a parent that asks and then looks, one
-        // sees the other.
+        // Pairs with the fence in `want`: if the worker writes and then reads the flag while the parent sets the flag and
+        // then reads the counters, at least one of them sees the other's write.
         fence(Ordering::SeqCst);
         self.page().wanted.load(Ordering::Relaxed) != 0
     }
 
-    /// Worker: whether the parent waits for news, which whoever asks has to send now: it says so once.
+    /// Worker: returns whether the parent waits for changes, and clears the flag. On true the caller must send a frame.
     #[must_use]
     pub fn take_wanted(&self) -> bool {
         self.is_wanted() && self.page().wanted.swap(0, Ordering::Relaxed) != 0
     }
 
-    /// Parent: asks for a frame with the next news, or no longer does. Look again after asking.
+    /// Parent: asks for a frame after the next change, or withdraws the request. Read the counters again after this.
     pub fn want(&self, wanted: bool) {
         self.page().wanted.store(u32::from(wanted), Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// Worker: its event loop has turned.
+    /// Worker: counts a turn of the event loop.
     pub fn beat(&self) {
         self.page().beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Parent: how often the worker's event loop has turned.
+    /// Parent: returns the turns of the worker's event loop.
     #[must_use]
     pub fn beats(&self) -> u64 {
         self.page().beats.load(Ordering::Relaxed)
     }
 
-    /// Parent: leases that are over. Read it before the claims: a lease that has ended has been claimed before.
+    /// Parent: returns the number of ended leases. Read this before the claims: every ended lease was claimed before.
     #[must_use]
     pub fn ended(&self) -> u64 {
         self.page().ended.load(Ordering::Acquire)
     }
 
-    /// Parent: credit granted so far.
+    /// Parent: returns the credit granted so far.
     #[must_use]
     pub fn granted(&self) -> u64 {
         self.page().granted.load(Ordering::Acquire)
     }
 
-    /// Parent: connections taken so far, as the worker says.
+    /// Parent: returns the number of taken connections, as counted by the worker.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.page().taken.load(Ordering::Acquire)
@@ -212,7 +209,7 @@ impl Scoreboard {
 
 impl Drop for Scoreboard {
     fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this size, and nothing borrows from it any more.
+        // SAFETY: `map` made the mapping with this size, and no borrow of it is left.
         let _ = unsafe { munmap(self.page.cast(), SIZE) };
     }
 }
@@ -228,12 +225,12 @@ fn word(id: ConnectionId, claim: Claim) -> u64 {
     id << STATE_BITS | state
 }
 
-/// Memory without a name, that its worker can neither shrink nor grow: a truncated mapping would be a SIGBUS here.
+/// Creates unnamed memory of a fixed size. If a worker could shrink the memory, access here would raise SIGBUS.
 #[cfg(target_os = "linux")]
 fn memory() -> Result<OwnedFd, Errno> {
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
     use nix::sys::memfd::{MFdFlags, memfd_create};
-    // MFD_NOEXEC_SEAL of <linux/memfd.h>, which nix and libc lack.
+    // MFD_NOEXEC_SEAL in <linux/memfd.h>, which nix and libc lack.
     let not_executable = MFdFlags::from_bits_retain(0x0008);
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     // Without MFD_NOEXEC_SEAL the call fails with EACCES under vm.memfd_noexec=2; kernels before 6.3 answer EINVAL to it.
@@ -247,15 +244,14 @@ fn memory() -> Result<OwnedFd, Errno> {
     Ok(memory)
 }
 
-/// macOS lets the size of a shared memory object be set only once (shm_open(2), ftruncate(2)), which is as good as a
-/// seal.
+/// Creates unnamed memory of a fixed size: macOS lets the size of a shared memory object be set only once (ftruncate(2)).
 #[cfg(not(target_os = "linux"))]
 fn memory() -> Result<OwnedFd, Errno> {
     use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
     use nix::sys::mman::{shm_open, shm_unlink};
     use nix::sys::stat::Mode;
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    // The name lives for the two calls only; at most 31 characters.
+    // The name exists between the next two calls only. The limit is 31 characters.
     let name = format!(
         "/sockserv.{:x}.{:x}",
         std::process::id(),
@@ -296,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_claims_first_has_the_connection() {
+    fn the_first_claim_succeeds() {
         let (parent, worker) = both_sides();
         parent.offer(3, 70);
         assert!(worker.claim(3, 70, Claim::Taken));
@@ -307,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_serves_another_connection_is_lost_to_the_former() {
+    fn a_slot_cannot_be_claimed_for_its_previous_connection() {
         let (parent, worker) = both_sides();
         parent.offer(0, 1);
         assert!(parent.claim(0, 1, Claim::Recalled));
@@ -317,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_has_no_standing() {
+    fn an_invalid_word_has_no_state() {
         let (parent, worker) = both_sides();
         parent.offer(0, 1);
         worker.offer(0, 9);

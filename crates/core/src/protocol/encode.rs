@@ -77,7 +77,7 @@ impl Encoder {
     }
 
     /// See [`super::frame::ToParent::Return`]: the descriptor has to travel with its first byte.
-    pub fn give_back(&mut self, id: ConnectionId) {
+    pub fn hand_back(&mut self, id: ConnectionId) {
         self.frames(kind::RETURN, [id]);
     }
 

@@ -9,17 +9,17 @@ use crate::protocol::frame::{ToWorker, VERSION, common_version};
 use crate::protocol::records::{ConnectionHead, Records, Refusal, RefusalReason, Welcome};
 
 impl ReceiverState {
-    /// Applies every complete frame. Returns true if the owner should look.
+    /// Applies every complete frame. Returns true if connections wait or the phase has changed.
     pub(super) fn apply_frames(&mut self, reader: &mut Reader) -> Result<bool, End> {
-        let mut news = false;
+        let mut has_news = false;
         while let Some((frame, descriptors)) = reader.next(ToWorker::decode)? {
             if let ToWorker::Close(reason) = frame {
                 return Err(End::Closed(reason));
             }
-            news |= self.apply_frame(frame, descriptors)?;
+            has_news |= self.apply_frame(frame, descriptors)?;
         }
         reader.check_descriptors()?;
-        Ok(news)
+        Ok(has_news)
     }
 
     fn apply_frame(&mut self, frame: ToWorker<'_>, descriptors: &mut Descriptors) -> Result<bool, ProtocolError> {
@@ -30,7 +30,7 @@ impl ReceiverState {
                 for id in ids {
                     let id = id?;
                     // A connection that is not waiting has been acknowledged; the ACK is on its way.
-                    if self.lanes.iter_mut().any(|lane| lane.give_back(id)) {
+                    if self.lanes.iter_mut().any(|lane| lane.recall(id)) {
                         self.refusals.push(Refusal {
                             id,
                             reason: RefusalReason::Recalled,

@@ -36,14 +36,14 @@ impl Arrived {
     }
 }
 
-/// A credit change of a lane.
+/// A change of a lane's credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum CreditChange {
     Grant(Credit),
     Cancel(Credit),
 }
 
-impl Order {
+impl CreditChange {
     pub(super) fn write(self, frames: &mut Encoder) {
         match self {
             Self::Grant(credit) => frames.credit([credit]),
@@ -102,7 +102,7 @@ impl Lane {
     }
 
     /// Returns how many waiting connections fit in `room`.
-    pub(super) fn offer(&self, room: u32) -> usize {
+    pub(super) fn fitting(&self, room: u32) -> usize {
         self.waiting.len().min(usize::try_from(room).unwrap_or(usize::MAX))
     }
 
@@ -121,7 +121,7 @@ impl Lane {
 
     /// Takes up to `room` connections, oldest first.
     pub(super) fn take(&mut self, room: u32) -> Vec<Taken> {
-        let count = self.offer(room);
+        let count = self.fitting(room);
         self.waiting.drain(..count).map(Arrived::take).collect()
     }
 
@@ -153,24 +153,25 @@ impl Lane {
         refusals
     }
 
-    /// Closes the waiting connection with this id. Returns false if the connection is not waiting here.
-    pub(super) fn give_back(&mut self, id: ConnectionId) -> bool {
+    /// Closes a waiting connection that the parent has recalled. Returns false if the connection is not waiting here.
+    pub(super) fn recall(&mut self, id: ConnectionId) -> bool {
         let index = self.waiting.iter().position(|one| one.head.id == id);
         index.and_then(|index| self.waiting.remove(index)).is_some()
     }
 
     /// Returns the change that brings the outstanding credit to `target`.
-    pub(super) fn order(&self, target: u32) -> Option<Order> {
-        let sure = self.outstanding - self.cancelling.unwrap_or(0).min(self.outstanding);
-        if target > sure {
-            Some(Order::Grant(Credit {
+    pub(super) fn credit_change(&self, target: u32) -> Option<CreditChange> {
+        // A pending CANCEL may take back as much as it asks for.
+        let certain = self.outstanding - self.cancelling.unwrap_or(0).min(self.outstanding);
+        if target > certain {
+            Some(CreditChange::Grant(Credit {
                 lane: self.port,
-                count: target - sure,
+                count: target - certain,
             }))
-        } else if target < sure && self.cancelling.is_none() {
-            Some(Order::Cancel(Credit {
+        } else if target < certain && self.cancelling.is_none() {
+            Some(CreditChange::Cancel(Credit {
                 lane: self.port,
-                count: sure - target,
+                count: certain - target,
             }))
         } else {
             None
@@ -178,10 +179,10 @@ impl Lane {
     }
 
     /// Records a change that has been sent.
-    pub(super) fn placed(&mut self, order: Option<Order>) {
-        match order {
-            Some(Order::Grant(credit)) => self.outstanding += credit.count,
-            Some(Order::Cancel(credit)) => self.cancelling = Some(credit.count),
+    pub(super) fn credit_sent(&mut self, change: Option<CreditChange>) {
+        match change {
+            Some(CreditChange::Grant(credit)) => self.outstanding += credit.count,
+            Some(CreditChange::Cancel(credit)) => self.cancelling = Some(credit.count),
             None => {}
         }
     }
@@ -221,9 +222,9 @@ mod tests {
     struct TwoSides {
         lanes: Vec<Lane>,
         book: CreditBook,
-        to_parent: VecDeque<Order>,
+        to_parent: VecDeque<CreditChange>,
         to_worker: VecDeque<Message>,
-        given: u64,
+        sent: u64,
     }
 
     enum Message {
@@ -261,8 +262,8 @@ mod tests {
                     }
                 }
                 Step::ParentReads => match self.to_parent.pop_front() {
-                    Some(Order::Grant(credit)) => self.book.grant(credit).unwrap(),
-                    Some(Order::Cancel(credit)) => {
+                    Some(CreditChange::Grant(credit)) => self.book.grant(credit).unwrap(),
+                    Some(CreditChange::Cancel(credit)) => {
                         let answer = self.book.cancel(credit);
                         self.to_worker.push_back(Message::Cancelled(answer));
                     }
@@ -270,8 +271,8 @@ mod tests {
                 },
                 Step::WorkerReads => match self.to_worker.pop_front() {
                     Some(Message::Connection(lane)) => {
-                        self.given += 1;
-                        let head = head(self.given, lane);
+                        self.sent += 1;
+                        let head = head(self.sent, lane);
                         let fd = OwnedFd::from(std::fs::File::open("/dev/null").unwrap()).into();
                         Lane::of(&mut self.lanes, lane).arrive(head, fd).unwrap();
                     }
@@ -286,10 +287,10 @@ mod tests {
         /// Does what an exchange does.
         fn want(&mut self, port: u16, window: u32, room: u32) {
             let lane = Lane::of(&mut self.lanes, port);
-            let taken = u32::try_from(lane.offer(room)).unwrap();
-            let order = lane.order(window.min(room - taken));
-            self.to_parent.extend(order);
-            lane.placed(order);
+            let taken = u32::try_from(lane.fitting(room)).unwrap();
+            let change = lane.credit_change(window.min(room - taken));
+            self.to_parent.extend(change);
+            lane.credit_sent(change);
             lane.take(room);
             lane.drop_waiting();
         }
@@ -304,17 +305,17 @@ mod tests {
         /// Checks that the worker counts the parent's credit plus the credit in flight.
         fn check(&mut self) {
             for port in [0, 80] {
-                let orders = self.to_parent.iter().filter_map(|order| match order {
-                    Order::Grant(credit) if credit.lane == port => Some(credit.count),
+                let changes = self.to_parent.iter().filter_map(|change| match change {
+                    CreditChange::Grant(credit) if credit.lane == port => Some(credit.count),
                     _ => None,
                 });
-                let messages = self.to_worker.iter().filter_map(|word| match word {
+                let messages = self.to_worker.iter().filter_map(|message| match message {
                     Message::Connection(lane) if *lane == port => Some(1),
                     Message::Cancelled(credit) if credit.lane == port => Some(credit.count),
                     _ => None,
                 });
-                let in_flight: u32 = orders.chain(messages).sum();
-                // Take out all of the credit to see it, and put it back.
+                let in_flight: u32 = changes.chain(messages).sum();
+                // Cancel all of the credit to see its amount, and grant it again.
                 let credit = Credit {
                     lane: port,
                     count: u32::MAX,
@@ -358,7 +359,7 @@ mod tests {
                 sides.play(step);
                 sides.check();
             }
-            // A stable wish is fulfilled in the end: a CANCEL that found too little unused credit is repeated.
+            // A stable target is reached in the end: a CANCEL that found too little unused credit is repeated.
             sides.settle();
             for _ in 0..3 {
                 for port in [0, 80] {

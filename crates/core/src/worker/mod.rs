@@ -1,10 +1,15 @@
-//! The worker's reading end of a channel: frames in, connections out; ack, refuse, and credit back.
+//! The worker's end of a channel: receives connections, and sends acknowledgements, refusals and credit.
 //!
-//! It reads in one of two ways. [`Receiver::attach`]ed to an event loop it is read by that loop whenever its socket is
-//! readable, and speaks through the [`Scoreboard`], so that the parent can take back what a stuck loop leaves lying.
-//! [`Receiver::start`]ed it reads on a thread of its own, for programs without an event loop, and speaks in frames.
-//! Either way [`Receiver::exchange`] takes what waits and acks it before it returns: whoever reads a connection's first
-//! byte has acked it.
+//! A receiver reads in one of two ways:
+//!
+//! - [`Receiver::attach`]: the owner's event loop reads whenever the socket is readable. The receiver uses the
+//!   [`Scoreboard`], so that the parent can recall connections that a stuck event loop leaves unread.
+//! - [`Receiver::start`]: a thread of the receiver reads, for programs without an event loop. The receiver uses frames only.
+//!
+//! In both cases [`Receiver::exchange`] acknowledges the connections that it returns. So a connection is always acknowledged
+//! before the worker reads its first byte.
+//!
+//! [`Scoreboard`]: crate::channel::scoreboard::Scoreboard
 
 pub mod lane;
 
@@ -39,14 +44,14 @@ use crate::sys::scheduling::OVER_AFTER;
 use crate::sys::{ForeignFd, Os, Sys};
 use crate::waker::Waker;
 
-/// The worker's end of a channel. Dropping it ends the channel.
+/// The worker's end of a channel. Dropping the receiver ends the channel.
 #[derive(Debug)]
 pub struct Receiver<S: Sys = Os> {
     shared: Arc<Shared<S>>,
     reading: Reading,
 }
 
-/// Who reads.
+/// Who reads the socket.
 #[derive(Debug)]
 enum Reading {
     Thread(Mutex<Option<JoinHandle<()>>>),
@@ -59,22 +64,22 @@ struct Shared<S> {
     socket: ForeignFd,
     state: Mutex<ReceiverState>,
     waker: Waker,
-    /// A thread waits for room in the socket, and will ring.
+    /// A thread waits for room in the socket, and will wake the owner.
     awaits_room: AtomicBool,
 }
 
-/// Messages that an attached receiver takes in at a time, so that a flood does not starve its event loop.
+/// The messages that an attached receiver reads per call, so that a flood of frames does not starve the event loop.
 const READS: usize = 8;
 
 impl Receiver<Os> {
-    /// Takes the worker's end of a channel over, says hello, and reads on a thread of its own. `ring` is called on that
-    /// thread when connections wait or the phase has changed, and not again before the next `exchange` or `phase`.
-    pub fn start(socket: OwnedFd, ring: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
-        Self::start_on(Os, socket, ring)
+    /// Takes over the worker's end of a channel, sends HELLO, and reads on a new thread. That thread calls `wake` when
+    /// connections wait or the phase has changed, and then not again before the next `exchange` or `phase`.
+    pub fn start(socket: OwnedFd, wake: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
+        Self::start_on(Os, socket, wake)
     }
 
-    /// Takes the worker's end of a channel over and says hello. The owner calls [`Receiver::read`] whenever it is
-    /// readable, or has room if [`Receiver::wants_room`].
+    /// Takes over the worker's end of a channel and sends HELLO. The owner calls [`Receiver::read`] whenever the socket is
+    /// readable, and, while [`Receiver::wants_room`], whenever it is writable.
     pub fn attach(socket: OwnedFd) -> Result<Self, SystemError> {
         Self::attach_on(Os, socket)
     }
@@ -82,8 +87,8 @@ impl Receiver<Os> {
 
 impl<S: Sys> Receiver<S> {
     /// [`Receiver::start`] on a given [`Sys`].
-    pub fn start_on(sys: S, socket: OwnedFd, ring: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
-        let waker = Waker::new(ring);
+    pub fn start_on(sys: S, socket: OwnedFd, wake: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
+        let waker = Waker::new(wake);
         let shared = Arc::new(Shared::new(sys, socket, waker, false)?);
         let reading = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -109,19 +114,18 @@ impl<S: Sys> Receiver<S> {
         })
     }
 
-    /// Takes in what the socket has; true if there is something to `exchange` or a new `phase`. Only for a receiver
-    /// that is attached: one that was started reads by itself. It is to be called from time to time, too, while
-    /// [`Receiver::wants_looks`] says so.
+    /// Reads the socket of an attached receiver. Returns true if connections wait for `exchange` or the `phase` has changed.
+    /// Does nothing for a started receiver, whose thread reads.
     pub fn read(&self) -> bool {
         let Reading::Owner(reader) = &self.reading else {
             return false;
         };
         let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut news = self.shared.flush();
+        let mut has_news = self.shared.flush();
         self.shared.check_accept_rate();
         for _ in 0..READS {
             match self.shared.read_once(&mut reader) {
-                Ok(Took::News) => news = true,
+                Ok(Took::News) => has_news = true,
                 Ok(Took::Frames) => {}
                 Ok(Took::Nothing) => break,
                 Err(end) => {
@@ -130,29 +134,33 @@ impl<S: Sys> Receiver<S> {
                 }
             }
         }
-        news
+        has_news
     }
 
-    /// Whether something waits to be sent until the socket has room.
+    /// Whether unsent frames wait for room in the socket.
     pub fn wants_room(&self) -> bool {
         self.shared.lock().wants_room()
     }
 
-    /// How far apart [`Receiver::read`] is to be called though nothing comes; `None` is not at all. So a thread that waits
-    /// its turn as connections come fast (SCHED_BATCH) no longer does so when none come.
-    pub fn wants_looks(&self) -> Option<Duration> {
+    /// Returns the interval at which the owner must also call [`Receiver::read`] while the socket is idle; `None` for never.
+    /// A thread that runs as SCHED_BATCH at a high accept rate returns to SCHED_OTHER this way when connections stop.
+    pub fn read_interval(&self) -> Option<Duration> {
         self.shared.lock().accept_rate.over_at().map(|_| OVER_AFTER)
     }
 
-    /// Takes up to `room` of the connections that wait on `lane`, and acks them; refuses those beyond `room`; tells
-    /// that `ended` leases are over; and brings the credit that is outstanding on the lane to
-    /// `min(window, room - taken)`, but to no more than 16384. One message to the parent at most, none if the scoreboard
-    /// says it all. Takes nothing while a parent that reads acks does not read.
+    /// Takes connections of a lane and tells the parent:
+    ///
+    /// - takes and acknowledges up to `room` waiting connections, and refuses the others;
+    /// - reports that `ended` leases have ended;
+    /// - brings the outstanding credit of the lane to `min(window, room - taken)`, at most 16384.
+    ///
+    /// Sends at most one message, and none if the scoreboard expresses everything. Without a scoreboard, takes nothing while
+    /// the socket is full, because the parent could not read the acknowledgement.
     pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<Taken> {
         self.shared.waker.rearm();
         let mut state = self.shared.lock();
         if state.returns.next().is_some() {
-            // What could not be sent now may be later.
+            // A failed send is repeated at the next call.
             (state, _) = self.shared.send_returns(state);
         }
         if state.has_scoreboard() {
@@ -160,7 +168,7 @@ impl<S: Sys> Receiver<S> {
             if let Some(due) = due
                 && self.shared.send(&mut state)
             {
-                state.placed(lane, due.order);
+                state.credit_sent(lane, due.change);
             }
             if let Some(newest) = taken.last()
                 && !matches!(state.phase, Phase::Ended(_))
@@ -170,40 +178,43 @@ impl<S: Sys> Receiver<S> {
             return taken;
         }
         match state.prepare_exchange(lane, room, window, ended) {
-            // Nobody is left to be acked, or there is nothing to say.
+            // The channel has ended, or there is nothing to send.
             None => state.take_unacked(lane, room),
-            Some(due) if self.shared.send(&mut state) => state.take_acked(lane, room, due.order),
-            // The parent does not read: what it does not know to be acked cannot be ours yet.
+            Some(due) if self.shared.send(&mut state) => state.take_acked(lane, room, due.change),
+            // The socket is full. The worker may not take a connection before the acknowledgement is sent.
             Some(_) => Vec::new(),
         }
     }
 
-    /// Where it stands.
+    /// Returns the phase.
     pub fn phase(&self) -> Phase {
         self.shared.waker.rearm();
         self.shared.lock().phase.clone()
     }
 
-    /// Whether the channel is over.
+    /// Whether the channel has ended.
     pub fn has_ended(&self) -> bool {
         matches!(self.shared.lock().phase, Phase::Ended(_))
     }
 
-    /// Counts a lease as over: where the parent sees it, now, so that the count is right even if this worker is killed the
-    /// next moment, or, if there is no such place, to be told by the next exchange. True if the parent waits for that
-    /// exchange. A lease that ends after the channel does not count.
+    /// Counts a lease as ended. Returns true if the parent waits for the next `exchange` to learn of it.
+    ///
+    /// On the scoreboard the parent sees the count at once, so the count is right even if this worker is killed now. Without
+    /// a scoreboard the next `exchange` sends the count. A lease that ends after the channel does not count.
     pub fn lease_ended(&self) -> bool {
         self.shared.lock().lease_ended()
     }
 
-    /// Tells the parent that the worker's event loop turns. It sees so only on a channel with a scoreboard.
+    /// Counts a turn of the worker's event loop on the scoreboard, if there is one.
     pub fn beat(&self) {
         self.shared.lock().beat();
     }
 
-    /// Hands a connection that `exchange` has given back to the parent, where it waits in its old place for another worker.
-    /// Nothing of it may have been read. `fd` is a copy of its descriptor; close all others without shutdown(2). Its lease
-    /// is over when [`Receiver::settled`] names it, and is not to be counted as ended. An error leaves everything as it is.
+    /// Hands a connection of `exchange` back to the parent, which requeues it for another worker at its old position.
+    ///
+    /// The worker must not have read from the connection. `fd` is a copy of the descriptor; close all other copies without
+    /// shutdown(2). The lease ends when [`Receiver::settled`] returns the id; do not count it with `lease_ended`. After an
+    /// error the worker still holds the connection.
     pub fn hand_back(&self, id: ConnectionId, fd: OwnedFd) -> Result<(), HandBackError> {
         let mut state = self.shared.lock();
         if matches!(state.phase, Phase::Ended(_)) {
@@ -224,13 +235,13 @@ impl<S: Sys> Receiver<S> {
         }
     }
 
-    /// What the parent has taken back of that since the last call.
+    /// Returns the handed-back connections that the parent has confirmed since the last call.
     pub fn settled(&self) -> Vec<ConnectionId> {
         self.shared.waker.rearm();
         self.shared.lock().returns.settled()
     }
 
-    /// Wants no more connections: what waits goes back, as does what is still under way. The leases go on.
+    /// Asks for no more connections. Waiting connections, and those still in flight, are refused. The leases continue.
     pub fn leave(&self) {
         let mut state = self.shared.lock();
         if state.leave() {
@@ -238,14 +249,14 @@ impl<S: Sys> Receiver<S> {
         }
     }
 
-    /// Ends the channel, and its thread if it has one.
+    /// Ends the channel, and joins the thread of a started receiver.
     pub fn close(&self) {
         self.shared.end(End::Left);
-        // Wakes a thread out of recvmsg, and shows the parent the end at once; fails only if the channel is over.
+        // Wakes the thread from recvmsg(2), and shows the parent the end at once. Fails only if the channel has ended.
         let _ = shutdown(self.shared.socket.as_raw_fd(), Shutdown::Both);
         if let Reading::Thread(thread) = &self.reading {
             let thread = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // It has panicked or it has ended: gone in both cases.
+            // An error means that the thread has panicked; it has ended in both cases.
             let _ = thread.map(JoinHandle::join);
         }
     }
@@ -263,13 +274,13 @@ impl<S: Sys> Drop for Receiver<S> {
     }
 }
 
-/// What one read brought.
+/// The result of one read.
 enum Took {
-    /// Nothing was there.
+    /// No data.
     Nothing,
-    /// Frames that the owner need not hear of.
+    /// Frames that do not concern the owner.
     Frames,
-    /// Something that the owner should look at.
+    /// Connections, or a new phase.
     News,
 }
 
@@ -277,7 +288,7 @@ impl<S: Sys> Shared<S> {
     fn new(sys: S, socket: OwnedFd, waker: Waker, attached: bool) -> Result<Self, SystemError> {
         check(&socket)?;
         prepare(&socket)?;
-        // A thread waits in recvmsg, an event loop must not.
+        // A thread blocks in recvmsg(2); an event loop must not.
         let flags = OFlag::from_bits_retain(fcntl(&socket, FcntlArg::F_GETFL).map_err(SystemError::of("fcntl"))?);
         let flags = if attached {
             flags | OFlag::O_NONBLOCK
@@ -293,9 +304,9 @@ impl<S: Sys> Shared<S> {
             pid,
             scoreboard: attached,
         });
-        // The socket is new and its buffer empty: 24 bytes fit.
+        // The socket is new and its buffer is empty, so 24 bytes fit.
         match sys.send(socket.as_fd(), hello.bytes(), &[]) {
-            // The parent has ended the channel already, and why is still to be read.
+            // The parent has already ended the channel. The reason is in the CLOSE that is read next.
             Ok(_) | Err(Errno::EPIPE) => {}
             Err(errno) => return Err(SystemError::of("sendmsg")(errno)),
         }
@@ -308,7 +319,7 @@ impl<S: Sys> Shared<S> {
         })
     }
 
-    /// The thread: reads until the channel ends.
+    /// Runs the thread of a started receiver: reads until the channel ends.
     fn read_to_end(self: &Arc<Self>) {
         let mut reader = Reader::new();
         let end = loop {
@@ -322,7 +333,7 @@ impl<S: Sys> Shared<S> {
         self.waker.wake();
     }
 
-    /// One message, and what has to be said about it at once. An error is the channel's end.
+    /// Reads one message, and sends what the parent must learn at once. An error ends the channel.
     fn read_once(self: &Arc<Self>, reader: &mut Reader) -> Result<Took, End> {
         match reader.fill(&self.sys, self.socket.as_fd()) {
             Ok(Fill::Some) => {}
@@ -331,38 +342,38 @@ impl<S: Sys> Shared<S> {
             Err(_) => return Err(End::Gone),
         }
         let mut state = self.lock();
-        let news = state.apply_frames(reader)?;
+        let has_news = state.apply_frames(reader)?;
         if state.has_refusals() {
             self.refuse_and(state, |_| {});
             state = self.lock();
         }
         if state.returns.next().is_some() {
-            // An error is the parent's end, which is read next, or over some time (ETOOMANYREFS, unix(7)).
+            // An error means the end of the channel, which is read next, or passes (ETOOMANYREFS, unix(7)).
             let _ = self.send_returns(state);
         }
-        Ok(if news { Took::News } else { Took::Frames })
+        Ok(if has_news { Took::News } else { Took::Frames })
     }
 
     fn end(&self, end: End) {
         let mut state = self.lock();
         state.end(end);
-        // The thread may go on without it, and join another server.
+        // The thread may join another server later.
         state.accept_rate.ends(&self.sys);
         drop(state);
-        // Nothing can be said any more, whoever ended it.
+        // Nothing can be sent any more, no matter which side ended the channel.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
     }
 
     fn check_accept_rate(&self) {
         let mut state = self.lock();
-        // Hardly ever there is one, and the clock need not be asked.
+        // Usually there is no deadline, and then the clock is not read.
         if state.accept_rate.over_at().is_some() {
             state.accept_rate.look(self.sys.now(), &self.sys);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, ReceiverState> {
-        // No code under this lock panics; the state are consistent between any two statements that could.
+        // Code under this lock does not panic, and the state is consistent between any two statements that could.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -373,7 +384,7 @@ impl From<ProtocolError> for End {
     }
 }
 
-/// A channel's end is an AF_UNIX stream socket.
+/// Checks that a descriptor is an AF_UNIX stream socket.
 fn check(socket: &OwnedFd) -> Result<(), SystemError> {
     let kind = getsockopt(socket, sockopt::SockType).map_err(SystemError::of("getsockopt"))?;
     // Fails for every other address family.

@@ -12,14 +12,14 @@ use crate::protocol::limits::RETURNABLE;
 use crate::protocol::records::{ReturnOutcome, Returned};
 use crate::sys::ForeignFd;
 
-/// Why a connection stays with the worker.
+/// Why a connection cannot be handed back; the worker still holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HandBackError {
     /// The channel has ended.
     #[error("the channel has ended")]
     Ended,
     /// The parent speaks a version of the protocol without RETURN.
-    #[error("the parent speaks version {0} of the protocol, which cannot take connections back")]
+    #[error("the parent speaks version {0} of the protocol, in which connections cannot be handed back")]
     Version(u16),
     /// The connection was not taken on this channel, has been handed back already, or was taken before the last
     /// [`RETURNABLE`] connections, so that the parent no longer remembers the connection.
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_taken_goes_back_once() {
+    fn a_taken_connection_is_handed_back_once() {
         let mut returns = returns();
         assert_eq!(returns.check(7), Err(HandBackError::Unknown));
         returns.took([7].into_iter());
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_parent_has_forgotten_stays() {
+    fn a_connection_that_the_parent_has_forgotten_cannot_be_handed_back() {
         let mut returns = returns();
         returns.took(0..=RETURNABLE as u64);
         assert_eq!(returns.check(0), Err(HandBackError::Unknown));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_back_to_a_parent_of_the_first_version() {
+    fn a_parent_of_version_1_gets_nothing_handed_back() {
         let mut returns = Returns::default();
         returns.agree_on(1);
         returns.took([7].into_iter());
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_arrive_is_sent_again() {
+    fn a_connection_that_did_not_arrive_is_sent_again() {
         let mut returns = returns();
         returns.took([7].into_iter());
         returns.add(7, file());
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_what_was_not_sent_is_an_error() {
+    fn an_answer_for_a_connection_that_was_not_sent_is_an_error() {
         let mut returns = returns();
         returns.took([7].into_iter());
         returns.add(7, file());

@@ -97,7 +97,7 @@ impl<S: Sys> Shared<S> {
             && let Some((id, fd)) = returns.next()
         {
             frames.clear();
-            frames.give_back(*id);
+            frames.hand_back(*id);
             match self.sys.send(self.socket.as_fd(), frames.bytes(), &[fd.as_fd()]) {
                 Ok(sent) => {
                     returns.next_is_sent();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::lane::{Lane, Order, Taken};
+use super::lane::{CreditChange, Lane, Taken};
 use super::returns::Returns;
 use crate::channel::scoreboard::Scoreboard;
 use crate::protocol::ProtocolError;
@@ -56,7 +56,7 @@ pub(super) struct ReceiverState {
     pub(super) scoreboard: Option<Scoreboard>,
     /// Refusals to send.
     pub(super) refusals: Vec<Refusal>,
-    /// The rate of the server, for the thread of the event loop.
+    /// The accept rate of the server, which decides how the thread of the event loop is scheduled.
     pub(super) accept_rate: AcceptRate,
     /// A connection was refused on the scoreboard since the parent was last notified.
     pub(super) has_refused: bool,
@@ -68,8 +68,8 @@ pub(super) struct ReceiverState {
 /// An exchange has frames to send.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Due {
-    /// The credit change in those frames.
-    pub(super) order: Option<Order>,
+    /// The change of the lane's credit in those frames.
+    pub(super) change: Option<CreditChange>,
 }
 
 /// How the receiver sends frames.
@@ -153,13 +153,13 @@ impl ReceiverState {
         let taken = lane.take_claimed(room, scoreboard);
         returns.took(taken.iter().map(|one| one.head.id));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
-        let order = if may_ask {
-            lane.order(window.min(MAX_WINDOW).min(room - count))
+        let change = if may_ask {
+            lane.credit_change(window.min(MAX_WINDOW).min(room - count))
         } else {
             None
         };
-        let granted = match order {
-            Some(Order::Grant(credit)) if credit.lane == 0 => credit.count,
+        let granted = match change {
+            Some(CreditChange::Grant(credit)) if credit.lane == 0 => credit.count,
             _ => 0,
         };
         scoreboard.add(count.into(), ended.into(), granted.into());
@@ -168,16 +168,16 @@ impl ReceiverState {
         }
         frames.clear();
         if granted > 0 {
-            lane.placed(order);
+            lane.credit_sent(change);
         }
-        let order = order.filter(|_| granted == 0);
-        match order {
-            Some(order) => order.write(frames),
+        let change = change.filter(|_| granted == 0);
+        match change {
+            Some(change) => change.write(frames),
             // A NUDGE may be lost when the socket is full: the parent reads the scoreboard with any frame.
             None if scoreboard.take_wanted() => frames.nudge(),
             None => return (taken, None),
         }
-        (taken, Some(Due { order }))
+        (taken, Some(Due { change }))
     }
 
     /// Writes the frames of an exchange. Returns `None` if there is nothing to send.
@@ -196,30 +196,30 @@ impl ReceiverState {
         } = self;
         let lane = Lane::of(lanes, lane);
         frames.clear();
-        let take = lane.offer(room);
+        let take = lane.fitting(room);
         frames.ack(lane.ids(take));
         frames.refuse(refusals.iter().copied().chain(lane.surplus(take)));
         if *ended > 0 {
             frames.ended(*ended);
         }
         let count = u32::try_from(take).unwrap_or(u32::MAX);
-        let order = if may_ask {
-            lane.order(window.min(MAX_WINDOW).min(room - count))
+        let change = if may_ask {
+            lane.credit_change(window.min(MAX_WINDOW).min(room - count))
         } else {
             None
         };
-        if let Some(order) = order {
-            order.write(frames);
+        if let Some(change) = change {
+            change.write(frames);
         }
-        if frames.is_empty() { None } else { Some(Due { order }) }
+        if frames.is_empty() { None } else { Some(Due { change }) }
     }
 
     /// Takes the connections that the sent frames of [`ReceiverState::prepare_exchange`] have acknowledged.
-    pub(super) fn take_acked(&mut self, lane: u16, room: u32, order: Option<Order>) -> Vec<Taken> {
+    pub(super) fn take_acked(&mut self, lane: u16, room: u32, change: Option<CreditChange>) -> Vec<Taken> {
         self.refusals.clear();
         self.ended = 0;
         let lane = Lane::of(&mut self.lanes, lane);
-        lane.placed(order);
+        lane.credit_sent(change);
         let taken = lane.take(room);
         lane.drop_waiting();
         self.returns.took(taken.iter().map(|one| one.head.id));
@@ -228,13 +228,13 @@ impl ReceiverState {
 
     /// Takes connections without an acknowledgement: those of a dead parent, whose copies died with it.
     pub(super) fn take_unacked(&mut self, lane: u16, room: u32) -> Vec<Taken> {
-        let gone = self.phase == Phase::Ended(End::Gone);
-        Lane::of(&mut self.lanes, lane).take(if gone { room } else { 0 })
+        let parent_died = self.phase == Phase::Ended(End::Gone);
+        Lane::of(&mut self.lanes, lane).take(if parent_died { room } else { 0 })
     }
 
     /// Records a credit change that has been sent.
-    pub(super) fn placed(&mut self, lane: u16, order: Option<Order>) {
-        Lane::of(&mut self.lanes, lane).placed(order);
+    pub(super) fn credit_sent(&mut self, lane: u16, change: Option<CreditChange>) {
+        Lane::of(&mut self.lanes, lane).credit_sent(change);
     }
 
     /// Refuses every waiting connection. Returns false if the parent need not be told.

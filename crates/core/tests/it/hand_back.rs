@@ -386,7 +386,7 @@ fn not_the_connection(id: u64) -> ProtocolError {
 
 #[test]
 fn a_connection_that_is_not_leased() {
-    ends_with(|_| not_leased(77), |peer, _, fd| peer.give_back(77, fd.as_fd()));
+    ends_with(|_| not_leased(77), |peer, _, fd| peer.hand_back(77, fd.as_fd()));
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_connection_that_is_leased_to_another() {
     let taken = holder.one();
     world.stats("it is leased", |stats| stats.leases == 1);
     let peer = world.peer().join();
-    peer.give_back(taken.head.id, taken.fd.as_fd());
+    peer.hand_back(taken.head.id, taken.fd.as_fd());
     assert_eq!(
         world.end_of(peer.channel),
         EndReason::Protocol(not_leased(taken.head.id))
@@ -413,7 +413,7 @@ fn a_connection_that_is_not_acked_yet() {
     let client = client(world.listen());
     let mut peer = world.peer().join();
     let (head, fd) = peer.one();
-    peer.give_back(head.id, fd.as_fd());
+    peer.hand_back(head.id, fd.as_fd());
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(not_leased(head.id)));
     drop(fd);
     answer(world.worker().one(), "by another");
@@ -424,15 +424,15 @@ fn a_connection_that_is_not_acked_yet() {
 fn a_connection_whose_lease_is_over() {
     ends_with(not_leased, |peer, head, fd| {
         peer.say(|frames| frames.ended(1));
-        peer.give_back(head.id, fd.as_fd());
+        peer.hand_back(head.id, fd.as_fd());
     });
 }
 
 #[test]
 fn a_connection_that_is_returned_twice() {
     ends_with(not_leased, |peer, head, fd| {
-        peer.give_back(head.id, fd.as_fd());
-        peer.give_back(head.id, fd.as_fd());
+        peer.hand_back(head.id, fd.as_fd());
+        peer.hand_back(head.id, fd.as_fd());
     });
 }
 
@@ -440,7 +440,7 @@ fn a_connection_that_is_returned_twice() {
 fn a_lease_that_is_returned_and_ended() {
     let expected = |_| ProtocolError::TooManyEnded { ended: 1, leases: 0 };
     ends_with(expected, |peer, head, fd| {
-        peer.give_back(head.id, fd.as_fd());
+        peer.hand_back(head.id, fd.as_fd());
         peer.say(|frames| frames.ended(1));
     });
 }
@@ -451,7 +451,7 @@ fn a_return_without_its_descriptor() {
         declared: 1,
         received: 0,
     };
-    ends_with(expected, |peer, head, _| peer.say(|frames| frames.give_back(head.id)));
+    ends_with(expected, |peer, head, _| peer.say(|frames| frames.hand_back(head.id)));
 }
 
 #[test]
@@ -460,7 +460,7 @@ fn a_return_with_two_descriptors() {
         |_| ProtocolError::SurplusDescriptors,
         |peer, head, fd| {
             let mut frames = Encoder::new();
-            frames.give_back(head.id);
+            frames.hand_back(head.id);
             peer.send(frames.bytes(), &[fd.as_fd(), fd.as_fd()]);
         },
     );
@@ -476,18 +476,18 @@ fn a_return_of_what_is_no_connection() {
     };
     ends_with(not_the_connection, |peer, head, _| {
         let file: OwnedFd = file();
-        peer.give_back(head.id, file.as_fd());
+        peer.hand_back(head.id, file.as_fd());
     });
     ends_with(not_the_connection, |peer, head, _| {
-        peer.give_back(head.id, listener(head).as_fd());
+        peer.hand_back(head.id, listener(head).as_fd());
     });
     ends_with(not_the_connection, |peer, head, _| {
         let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        peer.give_back(head.id, datagrams.as_fd());
+        peer.hand_back(head.id, datagrams.as_fd());
     });
     // Its own end of the channel, which would never end, as it would travel on itself.
     ends_with(not_the_connection, |peer, head, _| {
-        peer.give_back(head.id, peer.socket.as_fd());
+        peer.hand_back(head.id, peer.socket.as_fd());
     });
 }
 
@@ -497,7 +497,7 @@ fn a_return_of_somebody_elses_connection() {
     let _far = TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap();
     let (near, _) = elsewhere.accept().unwrap();
     ends_with(not_the_connection, |peer, head, _| {
-        peer.give_back(head.id, near.as_fd());
+        peer.hand_back(head.id, near.as_fd());
     });
 }
 
@@ -509,7 +509,7 @@ fn a_return_of_another_connection_with_the_same_local_port() {
         let elsewhere = TcpListener::bind(("127.0.0.2", head.local_port)).unwrap();
         let _far = TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap();
         let (near, _) = elsewhere.accept().unwrap();
-        peer.give_back(head.id, near.as_fd());
+        peer.hand_back(head.id, near.as_fd());
     });
 }
 
@@ -540,7 +540,7 @@ fn who_has_joined_returns_nothing_but_the_socket_it_was_given() {
     let again = until("the address is free", || reconnected(remote, local));
     let near = world.worker().one();
     assert_eq!(near.head.remote, Some(remote));
-    peer.give_back(head.id, near.fd.as_fd());
+    peer.hand_back(head.id, near.fd.as_fd());
     assert_eq!(
         world.end_of(peer.channel),
         EndReason::Protocol(not_the_connection(head.id))
@@ -570,7 +570,7 @@ fn what_comes_back_blocking_does_not_block_the_next_worker() {
     peer.say(|frames| frames.ack([head.id]));
     let connection = TcpStream::from(fd);
     connection.set_nonblocking(false).unwrap();
-    peer.give_back(head.id, connection.as_fd());
+    peer.hand_back(head.id, connection.as_fd());
     assert!(matches!(peer.hear(), Heard::Returned(_)));
     drop(connection);
     let taken = world.worker().one();
@@ -589,7 +589,7 @@ fn a_channels_end_is_no_connection_of_a_unix_socket() {
     let mut peer = world.peer().join();
     let (head, fd) = peer.one();
     peer.say(|frames| frames.ack([head.id]));
-    peer.give_back(head.id, peer.socket.as_fd());
+    peer.hand_back(head.id, peer.socket.as_fd());
     let expected = EndReason::Protocol(not_the_connection(head.id));
     assert_eq!(world.end_of(peer.channel), expected);
     drop(fd);
@@ -611,7 +611,7 @@ fn nothing_is_returned_on_a_channel_of_the_first_version() {
     assert!(matches!(peer.hear(), Heard::Welcome(1)));
     let (head, fd) = peer.one();
     peer.say(|frames| frames.ack([head.id]));
-    peer.give_back(head.id, fd.as_fd());
+    peer.hand_back(head.id, fd.as_fd());
     let expected = EndReason::Protocol(FrameError::Kind(9).into());
     assert_eq!(world.end_of(peer.channel), expected);
 }
@@ -624,7 +624,7 @@ fn what_is_acked_and_returned_in_one_read_is_both() {
     let (head, fd) = peer.one();
     let mut frames = Encoder::new();
     frames.ack([head.id]);
-    frames.give_back(head.id);
+    frames.hand_back(head.id);
     frames.leave();
     // The kernel would glue the messages together just so, unix(7).
     peer.send(frames.bytes(), &[fd.as_fd()]);
@@ -669,7 +669,7 @@ fn with_a_scoreboard_it_is_taken_on_the_page_and_returned_by_frame() {
     let (head, fd) = connections.remove(0);
     assert!(peer.page.as_ref().unwrap().claim(head.slot, head.id, Claim::Taken));
     peer.page.as_ref().unwrap().add(1, 0, 0);
-    peer.give_back(head.id, fd.as_fd());
+    peer.hand_back(head.id, fd.as_fd());
     assert!(matches!(peer.hear(), Heard::Returned(_)));
     drop(fd);
     world.stats("it is nobody's lease", |stats| stats.leases == 0 && stats.queued == 1);

@@ -116,9 +116,9 @@ impl Peer {
     }
 
     /// Returns a connection with a descriptor.
-    pub fn give_back(&self, id: u64, fd: BorrowedFd<'_>) {
+    pub fn hand_back(&self, id: u64, fd: BorrowedFd<'_>) {
         let mut frames = Encoder::new();
-        frames.give_back(id);
+        frames.hand_back(id);
         self.send(frames.bytes(), &[fd]);
     }
 

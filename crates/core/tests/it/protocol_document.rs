@@ -183,7 +183,7 @@ fn handing_back() -> Vec<Line> {
         line('W', |frames| frames.ack([9]), "ACK", &[(8, "id")]),
         line(
             'W',
-            |frames| frames.give_back(9),
+            |frames| frames.hand_back(9),
             "RETURN, with the descriptor: it is for another worker",
             &[(8, "id")],
         ),

@@ -116,12 +116,12 @@ fn a_worker_no_longer_waits_its_turn_when_no_more_come() {
     let worker = worker_in_a_rush(&world, &sys);
     worker.read();
     assert_eq!(sys.said(), [true], "there was no time in which more could have come");
-    assert!(worker.wants_looks().is_some());
+    assert!(worker.read_interval().is_some());
     sys.step(Duration::from_secs(1));
     worker.read();
     worker.read();
     assert_eq!(sys.said(), [true, false]);
-    assert!(worker.wants_looks().is_none());
+    assert!(worker.read_interval().is_none());
 }
 
 #[test]

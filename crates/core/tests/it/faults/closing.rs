@@ -80,7 +80,7 @@ fn a_worker_that_lingers_and_returns_a_connection_delays_no_other_client() {
     peer.say(|frames| frames.ack([head.id]));
     let connection = TcpStream::from(fd);
     have_close_sleep(&connection);
-    peer.give_back(head.id, connection.as_fd());
+    peer.hand_back(head.id, connection.as_fd());
     assert!(matches!(peer.hear(), Heard::Returned(_)));
     drop(connection);
     let mut next = world.peer().join();

@@ -212,7 +212,7 @@ fn a_descriptor_to_the_parent_within_a_frame() {
 fn more_descriptors_than_one_for_a_frame_that_is_not_whole() {
     ends_with(&ProtocolError::SurplusDescriptors, |peer, id| {
         let mut frames = Encoder::new();
-        frames.give_back(id);
+        frames.hand_back(id);
         let files: Vec<OwnedFd> = (0..64).map(|_| file()).collect();
         let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         peer.send(&frames.bytes()[..7], &files);
@@ -223,7 +223,7 @@ fn more_descriptors_than_one_for_a_frame_that_is_not_whole() {
 fn a_frame_that_is_never_finished() {
     ends_with(&ProtocolError::UnfinishedFrame, |peer, id| {
         let mut frames = Encoder::new();
-        frames.give_back(id);
+        frames.hand_back(id);
         peer.send(&frames.bytes()[..7], &[file().as_fd()]);
     });
 }

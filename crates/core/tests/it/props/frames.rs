@@ -43,7 +43,7 @@ impl Frame {
             Self::Cancel(credit) => frames.cancel(credit),
             Self::Leave => frames.leave(),
             Self::Nudge => frames.nudge(),
-            Self::Return(id) => frames.give_back(id),
+            Self::Return(id) => frames.hand_back(id),
             Self::Welcome(welcome) => frames.welcome(welcome),
             Self::Connection(heads) => frames.connection(heads),
             Self::Recall(ids) => frames.recall(ids),
