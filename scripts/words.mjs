@@ -47,7 +47,6 @@ const NOT_YET = [
   'crates/core/src/parent/dispatcher/',
   'crates/core/src/',
   'crates/core/tests/',
-  'crates/napi/',
 ]
 
 const GENERATED = [

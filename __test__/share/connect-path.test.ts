@@ -149,8 +149,12 @@ test('two clients of one path serve two ports and are one worker', async (t) => 
 })
 
 for (const [what, reason, words] of [
-  ['an unsupported version', close(4, 9), 'it speaks version 9 of the protocol at the most, this side speaks 1 to 2'],
-  ['a user that is not allowed to join', close(5), 'this user may not join there'],
+  [
+    'an unsupported version',
+    close(4, 9),
+    'the parent supports the protocol up to version 9, this worker versions 1 to 2',
+  ],
+  ['a user that is not allowed to join', close(5), 'this user may not join at this path'],
 ] as const) {
   test(`${what} is an error that ends the client without a retry`, async (t) => {
     const path = sharedPath(t)

@@ -195,7 +195,7 @@ rootTest('a process of another user is refused unless it is allowed, even if it 
   const stranger = run(t, 'join', { args: [`@${name.slice(1)}`], ...nobody })
   t.is(
     await stranger.line(),
-    `error ERR_SOCKETSERVER_REFUSED The server at ${name} refused this process: this user may not join there`,
+    `error ERR_SOCKETSERVER_REFUSED The server at ${name} refused this process: this user may not join at this path`,
   )
   t.is(await stranger.line(), 'close')
   t.is(await stranger.exit(), 0)

@@ -9,168 +9,172 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** Owns a descriptor until it is closed, given away or collected. */
+/** Owns a descriptor until the descriptor is closed or given away, or the object is collected. */
 export declare class NativeDescriptor {
-  /** Takes over a descriptor, which has to be open. */
+  /** Takes over an open descriptor. */
   static adopt(fd: number): NativeDescriptor
-  /** Makes a copy of a descriptor that somebody else owns. */
+  /** Duplicates a descriptor, which the caller still owns. */
   static copyOf(fd: number): DescriptorOutcome
-  /** What a descriptor is of. */
+  /** Returns the kind of file that a descriptor refers to. */
   static kindOf(fd: number): KindOutcome
-  /** Its number; -1 once it is closed or given away. */
+  /** The number; -1 once the descriptor is closed or given away. */
   get fd(): number
-  /** Gives it away: the caller has to close it. -1 if there is none. */
+  /** Gives the descriptor to the caller, who must close it. Returns -1 if there is none. */
   release(): number
-  /** Closes it; one that has been received is closed on a thread of the closer, as that may sleep. */
+  /** Closes the descriptor. A received descriptor is closed on a thread of the closer, because close(2) may sleep. */
   close(): void
 }
 
 /** Receives connections on the event loop of its environment. */
 export declare class NativeReceiver {
   /**
-   * `fd` is a worker's end of a channel: owned from now on, or, in a thread of the parent's process, `borrowed`
-   * while this call lasts. In any thread but the main one it `keeps` the descriptors of connections. `wake` is called when
-   * connections wait, or with `true` when the phase has changed; it keeps no loop alive.
+   * Attaches to a worker's end of a channel. The receiver takes `fd` over or, if `borrowed`, duplicates it: a thread of the
+   * parent's process borrows. With `keeps`, for every thread but the main one, the receiver owns the descriptors of
+   * connections until JavaScript adopts them. `wake` is called when connections wait, and with `true` when the phase has
+   * changed. It keeps no event loop alive.
    */
   constructor(fd: number, borrowed: boolean, keeps: boolean, wake: (hasChanged: boolean) => void)
-  /** Connects to a shared path, without waiting. */
-  static dial(path: string): DialOutcome
-  /** Returns a stream socket of IPv4, or of `AF_UNIX`, that is connected to nothing. */
+  /** Connects to a shared path without blocking. Returns the worker's end of a channel. */
+  static dial(path: string): SocketOutcome
+  /** Returns an unconnected stream socket of IPv4 or of `AF_UNIX`. */
   static unconnectedSocket(unix: boolean): SocketOutcome
   /**
-   * Takes up to `room` connections of a lane, acked; refuses what waits beyond; brings the lane's
-   * outstanding credit to `min(window, room - taken)`. Returns how many it took, each a row of `table` of
-   * twelve numbers (the binding's `table.rs` says which). There have to be 64 rows: more are never under way.
+   * Takes and acknowledges up to `room` waiting connections of a lane, and refuses the rest. Then brings the lane's
+   * outstanding credit to `min(window, room - taken)`. Returns the number of taken connections. Each is a row of twelve
+   * numbers in `table`, in the order that `table.rs` documents. The table needs 64 rows: no more are in flight.
    */
   exchange(lane: number, room: number, window: number, table: Float64Array): number
   /**
-   * In a thread: makes `handle`, a stream of Node's own, the owner of a connection's descriptor by its method `open`, and
-   * returns what that does. One call, so that the thread cannot be ended in between: then there would be two owners,
-   * or none.
+   * Moves a connection's descriptor to `handle`, a stream handle of Node, by calling `handle.open(fd)`. Returns the result
+   * of `open`. In a worker thread this is one call, so that the thread cannot be terminated between the two steps, which
+   * would leave the descriptor with two owners or none.
    */
   adoptBy(handle: object, fd: number): number
-  /** In a thread: leaves a connection's descriptor to the caller, who has to close it. */
+  /** Gives a kept descriptor of a connection to the caller, who must close it. */
   release(fd: number): void
-  /** The text of an IPv6 address in a row of `exchange`. */
+  /** Returns the text of an IPv6 address in a row of `exchange`. */
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
-  /** Where it stands. */
+  /** Returns the phase of the channel. */
   phase(): ReceiverPhase
   /**
-   * What counts a lease as over; true if the parent waits for the next `exchange` to hear of it. It is called
-   * for each connection, and before a method napi writes down that its object is borrowed, which with 64 clients at a
-   * time was 3 % of the server's processor time.
+   * Returns a function that counts a lease as ended. The function returns true if the parent waits for the next
+   * `exchange` to learn of it. A method would borrow the object on each call, which cost 3 % of the server's CPU time
+   * with 64 concurrent clients.
    */
   leaseCounter(): () => boolean
-  /** Counts a turn of the event loop, for the parent's `stallTimeout`. */
+  /** Counts a turn of the event loop. The parent's `stallTimeout` reads the counter. */
   beat(): void
   /**
-   * Hands a connection that `exchange` has given back to the parent; null if it is on its way. The caller goes on owning
-   * `fd`, of which this makes a copy, and then closes it without shutdown(2). The lease is over when `settled` names it.
+   * Hands a connection of `exchange` back to the parent. Returns null if the connection is being sent, or the reason why
+   * not. Sends a copy of `fd`; the caller closes `fd` without shutdown(2). The lease ends when `settled` returns the id.
    */
   handBack(id: number, fd: number): HandBackRefusal | null
-  /** What the parent has taken back since the last call; `wake` is called when there is something. */
+  /** Returns the handed-back connections that the parent has confirmed since the last call. `wake` announces them. */
   settled(): Array<number>
-  /** Wants no more connections; the leases go on. */
+  /** Asks the parent for no more connections. The leases continue. */
   leave(): void
-  /** Ends a connection for its client, whoever else has a copy of the descriptor. The caller goes on owning `fd`. */
+  /**
+   * Shuts a connection down, which ends it even if other processes have copies of the descriptor. The caller still owns
+   * `fd`.
+   */
   static shutDown(fd: number): void
-  /** Makes `fd`, which is taken over, the standard error of this process. */
+  /** Replaces the standard error of this process with `fd`, and closes `fd`. */
   static restoreStderr(fd: number): void
   /** Ends the channel. */
   close(): void
 }
 
-/** Accepts, queues and dispatches on a thread of its own. */
+/** Accepts, queues and dispatches connections on a thread of its own. */
 export declare class NativeServer {
   /**
-   * `wake` is called on this thread when notices wait; it keeps no loop alive. Throws an error with the system's code, whose
-   * message begins with the system call.
+   * Starts a server. `wake` is called on this thread when notices wait, and keeps no event loop alive. Throws an error with the
+   * system's code; its message begins with the system call.
    */
   constructor(settings: NativeServerSettings, wake: () => void)
-  /** `host` is an IP literal; empty is every address. */
+  /** Listens on a TCP port. `host` is an IP address; an empty `host` means all addresses. */
   listenTcp(host: string, port: number, backlog: number, ipv6Only: boolean): ListenOutcome
   /** Listens on a Unix socket. */
   listenPath(path: string, backlog: number, readableAll: boolean, writableAll: boolean): ListenOutcome
-  /** Listens on an inherited socket, which is the server's from then on. */
+  /** Listens on an inherited socket, which the server takes over on success. */
   listenFd(fd: number): ListenOutcome
-  /** Copies of the sockets that it listens on, in the order of listening. Their files are from then on left alone. */
+  /** Returns duplicates of the listening sockets, in the order of listening. The server no longer removes their socket files. */
   listeningSockets(): DescriptorsOutcome
-  /** Lets programs join as workers at a path. */
+  /** Lets programs join as workers at a path or an abstract name. */
   share(settings: NativeShareSettings): ShareOutcome
-  /** Nobody joins there any more; the path is gone when this returns. */
+  /** Stops sharing a path. The path no longer exists when this returns. */
   unshare(share: number): void
-  /** Opens a channel. The worker's end stays open here until `closeWorkerEnd`. Throws as the constructor does. */
+  /** Opens a channel. The worker's end stays open in this process until `closeWorkerEnd`. Throws as the constructor does. */
   openChannel(): ChannelEnd
-  /** Closes our copy of a worker's end, once its process has one: while it is open, the channel never ends. */
+  /** Closes this process's copy of a worker's end, once the worker has its own. While a copy is open, the channel never ends. */
   closeWorkerEnd(channel: number): void
-  /** No more connections for this worker; it is told to finish and leave. */
+  /** Sends a worker no more connections, and tells the worker to finish and leave. */
   retire(channel: number): void
-  /** Ends a channel now. */
+  /** Ends a channel at once. */
   endChannel(channel: number): void
-  /** Stops accepting and finishes what there is, then says so in a notice. */
+  /** Stops accepting and finishes the accepted connections. A notice reports the end. */
   drain(): void
-  /** Takes what has happened since the last call. */
+  /** Takes the notices since the last call. */
   notices(): Array<Notice>
-  /** The counters now. */
+  /** Returns the counters of the server. */
   stats(): NativeStats
-  /** The counters of a channel; null once it has ended. */
+  /** Returns the counters of a channel; null once the channel has ended. */
   channelStats(channel: number): ChannelStats | null
-  /** Ends everything now. */
+  /** Ends the server and all channels at once. */
   destroy(): void
 }
 
-/**
- * One end of an AF_UNIX stream. It is not watched before somebody waits, so that one that is never used stays as
- * blocking as it was: the flag belongs to everybody who has a copy.
- */
+/** One end of an AF_UNIX stream. */
 export declare class NativeStream {
-  /** Two ends of a new stream. */
+  /** Creates a stream and returns both ends. */
   static pair(): PairOutcome
-  /** Connects to a path or, on Linux, an abstract name, which begins with NUL. EAGAIN: the backlog there is full. */
+  /**
+   * Connects to a path or, on Linux, to an abstract name, which begins with NUL. Fails with EAGAIN if the listener's backlog
+   * is full.
+   */
   static connect(name: Uint8Array): StreamOutcome
   /** Takes over a connected AF_UNIX stream socket. */
   static adopt(fd: number): NativeStream
-  /** Sets what is called when somebody waits and there is something to `receive`, or something has `settled`. */
+  /** Sets the function that is called when a caller waits and there is something to `receive`, or when a send has `settled`. */
   attach(wake: () => void): void
-  /** Its number; -1 once it is closed. */
+  /** The number of the descriptor; -1 once the stream is closed. */
   get fd(): number
-  /** Sends bytes, and descriptors with the first of them. Both are the caller's again when this returns. */
+  /** Sends bytes, and descriptors with the first byte. The caller still owns both. */
   send(data: Uint8Array, descriptors: Array<number>): SendOutcome
-  /** What has settled since the last call. */
+  /** Returns the waiting sends that have settled since the last call. */
   settled(): Array<Settled>
-  /** Receives what there is, at most `size` bytes. */
+  /** Receives at most `size` bytes and their descriptors, without blocking. */
   receive(size: number): ReceiveOutcome
-  /** Nobody waits for data any more. */
+  /** Stops waiting for data. */
   rest(): void
-  /** Sends nothing more; the peer sees the end. Null, or why that could not be done. */
+  /** Shuts down the sending side, so that the peer reads the end. Returns null, or the error. */
   end(): SystemError | null
-  /** Closes it. What waits is not sent. */
+  /** Closes the stream. Waiting sends are discarded. */
   close(): void
 }
 
-/** Accepts streams when somebody waits for one. */
+/** Accepts streams while a caller waits for one. */
 export declare class NativeUnixListener {
-  /** Binds to a path, with these permissions, or on Linux to an abstract name, which begins with NUL; and listens. */
+  /** Binds to a path with the permissions `mode`, or on Linux to an abstract name, which begins with NUL, and listens. */
   static bind(name: Uint8Array, mode: number, backlog: number): UnixListenerOutcome
-  /** Takes over an AF_UNIX socket that listens. */
+  /** Takes over a listening AF_UNIX socket. */
   static adopt(fd: number): NativeUnixListener
-  /** Sets what is called when somebody waits and there may be something to `accept`. */
+  /** Sets the function that is called when a caller waits and there may be a stream to `accept`. */
   attach(wake: () => void): void
-  /** Its number; -1 once it is closed. */
+  /** The number of the descriptor; -1 once the listener is closed. */
   get fd(): number
-  /** Accepts one; null if nobody has connected, and then `wake` will be called once. */
+  /** Accepts a stream. Returns null if no peer has connected; `wake` will then be called once. */
   accept(): StreamOutcome | null
-  /** Nobody waits any more. */
+  /** Stops waiting. */
   rest(): void
-  /** Stops listening, and removes the path if it made one. */
+  /** Stops listening, and removes the socket file if `bind` made it. */
   close(): void
 }
 
-/** A new channel. */
+/** A new channel, and the worker's end of it. */
 export interface ChannelEnd {
-  /** Its number. */
+  /** The number of the channel. */
   channel: number
-  /** The worker's end, to be put in a child's stdio: close-on-exec, and open until `closeWorkerEnd`. */
+  /** The worker's end, for a child's `stdio`. It is close-on-exec, and open until `closeWorkerEnd`. */
   fd: number
 }
 
@@ -178,57 +182,49 @@ export interface ChannelEnd {
 export interface ChannelStats {
   /** Leases held now. */
   leases: number
-  /** Connections acked so far. */
+  /** Acknowledged connections so far. */
   handedOff: number
-  /** Turns of its event loop, if its worker counts them. */
+  /** Turns of the worker's event loop, if the worker counts them. */
   beats: number
 }
 
-/** Either the one or the other. */
+/** A descriptor, or the error. Exactly one field is set. */
 export interface DescriptorOutcome {
   /** The descriptor. */
   descriptor?: NativeDescriptor
-  /** Why there is none. */
+  /** The system call that failed. */
   error?: SystemError
 }
 
-/** Either the one or the other. */
+/** The result of `listeningSockets`. */
 export interface DescriptorsOutcome {
-  /** The descriptors. */
+  /** Duplicates of the listening sockets. */
   descriptors?: Array<NativeDescriptor>
-  /** Why there are none. */
+  /** The system call that failed. */
   error?: SystemError
 }
 
-/** Either the one or the other. */
-export interface DialOutcome {
-  /** The worker's end of a channel, which the caller owns. */
-  fd?: number
-  /** Why there is none. */
-  error?: SystemError
-}
-
-/** Why a connection stays with the worker that would hand it back. */
+/** Why a connection stays with the worker that wanted to hand it back. */
 export interface HandBackRefusal {
-  /** What is against it. */
+  /** The kind of reason. */
   reason: 'ended' | 'version' | 'unknown' | 'system'
-  /** In words. */
+  /** The reason in words. */
   message: string
-  /** system: the call that failed. */
+  /** system: the system call that failed. */
   error?: SystemError
 }
 
-/** What a descriptor is of, or why that cannot be told. */
+/** The kind of file that a descriptor refers to, or the error. */
 export interface KindOutcome {
-  /** Its kind. */
+  /** The kind. */
   kind?: 'file' | 'directory' | 'pipe' | 'device' | 'stream' | 'listener' | 'datagram' | 'other'
-  /** Whether it is an AF_UNIX stream or listener. */
+  /** Whether the file is an AF_UNIX stream or listener. */
   isUnix: boolean
-  /** EBADF, if it is not open. */
+  /** EBADF if the descriptor is not open. */
   error?: SystemError
 }
 
-/** Where a listener listens. */
+/** The address of a listener. */
 export interface ListenerAddress {
   /** `IPv4`, `IPv6` or `Unix`. */
   family: string
@@ -238,79 +234,79 @@ export interface ListenerAddress {
   port: number
 }
 
-/** Either the one or the other. */
+/** The result of a `listen` method. */
 export interface ListenOutcome {
-  /** Where the server listens now. */
+  /** The address that the server now listens on. */
   address?: ListenerAddress
-  /** Why it does not. */
+  /** The system call that failed. */
   error?: SystemError
 }
 
-/** A server's settings; TypeScript has checked them. */
+/** The settings of a server. */
 export interface NativeServerSettings {
-  /** Connections that may wait. */
+  /** The largest number of queued connections. */
   maxQueue: number
-  /** Milliseconds; 0 is for ever. */
+  /** Milliseconds; 0 means no timeout. */
   queueTimeoutMs: number
-  /** Who gets the next connection. */
+  /** How to select the worker for the next connection. */
   policy: 'least-busy' | 'round-robin' | 'first'
-  /** Whether each step of each connection is told. */
+  /** Whether to report each step of each connection. */
   steps: boolean
 }
 
-/** Where programs may join, and who may; TypeScript has checked it. */
+/** A path at which programs join as workers, and the programs that may. */
 export interface NativeShareSettings {
-  /** A path, or an abstract name behind a null byte. */
+  /** A path, or a NUL byte and an abstract name. */
   path: string
-  /** The file's rights. */
+  /** The permissions of the socket file. */
   mode: number
-  /** Users that may join beside our own. */
+  /** Users that may join, besides the user of this process. */
   uids: Array<number>
   /** Groups whose members may join. */
   gids: Array<number>
-  /** How many may have joined at a time. */
+  /** The largest number of joined workers. */
   maxWorkers: number
-  /** Milliseconds to say hello; 0 is for ever. */
+  /** The time limit for a HELLO in milliseconds; 0 means no limit. */
   helloTimeoutMs: number
 }
 
 /** The counters of a server at one moment. */
 export interface NativeStats {
-  /** Connections accepted. */
+  /** Accepted connections. */
   accepted: number
-  /** Connections that a worker has acked. */
+  /** Connections that a worker has acknowledged. */
   handedOff: number
-  /** Times that a connection went back to the queue. */
+  /** Requeued connections; one connection can count several times. */
   requeued: number
-  /** Connections that a worker had taken and handed back. */
+  /** Connections that a worker took and handed back. */
   handedBack: number
-  /** Connections given up. */
+  /** Connections that the server closed unserved. */
   shed: number
-  /** Connections that wait now. */
+  /** Connections in the queue now. */
   queued: number
-  /** The most that ever waited. */
+  /** The largest number of queued connections so far. */
   maxQueued: number
   /** Leases held now. */
   leases: number
-  /** Workers that have joined. */
+  /** Workers that are connected now. */
   workers: number
-  /** Peers turned away at shared paths. */
+  /** Peers refused at shared paths. */
   refused: number
-  /** Whether accepting pauses. */
+  /** Whether the server has paused accepting. */
   paused: boolean
-  /** From accept to handoff. */
+  /** The time from accept to handoff. */
   waitMs: WaitMs
-  /** Failed accepts by code. */
+  /** Failed calls of accept(2) by error code. */
   acceptErrors: Record<string, number>
 }
 
-/** Something that has happened in the server. */
+/** An event of the server. The fields that are set depend on `kind`. */
 export interface Notice {
-  /** What. */
+  /** The kind of event. */
   kind: 'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'
   /** joined, admitted, leaving, ended, worker-limit: the channel. */
   channel?: number
-  /** joined: as the worker says; admitted, refused: as the system says, if it does. */
+  /** joined: the process id that the worker sent; admitted, refused: the process id from the system, if known. */
   pid?: number
   /** admitted, refused: the number of the shared path. */
   share?: number
@@ -323,17 +319,17 @@ export interface Notice {
    * protocol.
    */
   reason?: string
-  /** ended: the leases that the worker held then. */
+  /** ended: the leases that the worker held at the end. */
   leases?: number
-  /** ended: the connections that it had taken. */
+  /** ended: the connections that the worker had acknowledged. */
   handedOff?: number
-  /** ended by protocol, refused, failed: what was wrong. */
+  /** ended with protocol, refused, failed: the error in words. */
   message?: string
   /** step: the connection. */
   id?: number
-  /** step: how far it has come. */
+  /** step: the step that the connection has completed. */
   step?: 'accepted' | 'handed-off' | 'taken' | 'handed-back'
-  /** accept-error, worker-limit: the errno. */
+  /** accept-error, worker-limit: the error of the system. */
   error?: SystemError
   /** accept-error: the listener. */
   address?: ListenerAddress
@@ -341,79 +337,79 @@ export interface Notice {
   connection?: ShedConnection
 }
 
-/** Both ends, or neither. */
+/** Both ends of a stream, or the error. */
 export interface PairOutcome {
   /** One end. */
   left?: NativeStream
-  /** The other. */
+  /** The other end. */
   right?: NativeStream
-  /** Why there are none. */
+  /** The system call that failed. */
   error?: SystemError
 }
 
-/** What has come. */
+/** The result of `receive`. */
 export interface ReceiveOutcome {
-  /** `nothing`: `wake` will be called once. */
+  /** `nothing`: no data yet; `wake` will be called once. */
   kind: 'nothing' | 'data' | 'truncated' | 'end' | 'error'
   /** data, truncated: at least one byte. */
   data?: Buffer
-  /** data: what was sent along. */
+  /** data: the descriptors that were sent with the data. */
   descriptors?: Array<NativeDescriptor>
-  /** error: which; truncated: the limit that this process is at, if it is at one. */
+  /** error: the system call that failed; truncated: the descriptor limit that was reached, if known. */
   error?: SystemError
 }
 
-/** Where a receiver stands. */
+/** The phase of a receiver. */
 export interface ReceiverPhase {
-  /** Only ever moves down this list. */
+  /** Moves down this list only. */
   phase: 'joining' | 'open' | 'draining' | 'retired' | 'leaving' | 'ended'
-  /** ended: why. */
+  /** ended: the reason. */
   reason?: 'eof' | 'closed' | 'refused' | 'protocol' | 'left'
-  /** ended: more of it. */
+  /** ended: details of the reason. */
   message?: string
-  /** refused: which of the reasons. */
+  /** refused: why the parent refused this worker. */
   refusal?: 'version' | 'not-allowed' | 'full' | 'late'
 }
 
-/** What has become of something that was to be sent. Neither: the kernel has all of it. */
+/** The result of `send`. If neither field is set, the kernel has taken everything. */
 export interface SendOutcome {
-  /** It waits, and `settled` will name this ticket. */
+  /** The rest waits for room in the socket. `settled` returns this ticket at the end. */
   ticket?: number
-  /** It has failed. */
+  /** The system call that failed. */
   error?: SystemError
 }
 
-/** What has become of something that waited. */
+/** The end of a send that waited. */
 export interface Settled {
-  /** Of the call of `send`. */
+  /** The ticket that `send` returned. */
   ticket: number
-  /** Absent: the kernel has taken all of it. */
+  /** The system call that failed; absent if the kernel has taken everything. */
   error?: SystemError
 }
 
-/** Either the one or the other. */
+/** The result of `share`. */
 export interface ShareOutcome {
   /** The number of the shared path. */
   share?: number
-  /** Why it is not shared. */
+  /** The system call that failed. */
   error?: SystemError
 }
 
-/** A connection that was given up. */
+/** A connection that the server closed unserved. */
 export interface ShedConnection {
-  /** Unique within its server. */
+  /** The id, unique within the server. */
   id: number
-  /** The client; absent for a Unix socket. */
+  /** The client's IP address; absent for a Unix socket. */
   remoteAddress?: string
-  /** The client's port. */
+  /** The client's port; absent for a Unix socket. */
   remotePort?: number
-  /** The port it came in by. */
+  /** The local port; absent for a Unix socket. */
   localPort?: number
-  /** Milliseconds. */
+  /** The time since accept in milliseconds. */
   waited: number
 }
 
-/** A descriptor, or why there is none. */
+/** A new socket, or the error. Exactly one field is set. */
 export interface SocketOutcome {
   /** The socket, which the caller owns. */
   fd?: number
@@ -421,40 +417,40 @@ export interface SocketOutcome {
   error?: SystemError
 }
 
-/** Either the one or the other. */
+/** A stream, or the error. Exactly one field is set. */
 export interface StreamOutcome {
   /** The stream. */
   stream?: NativeStream
-  /** Why there is none. */
+  /** The system call that failed. */
   error?: SystemError
 }
 
-/** A failed system call, in Node's terms. */
+/** A failed system call, with the fields of Node's own errors. */
 export interface SystemError {
-  /** `EADDRINUSE` and its like. */
+  /** For example `EADDRINUSE`. */
   code: string
-  /** Negative, as Node's own. */
+  /** Negative, as in Node. */
   errno: number
-  /** The call's name. */
+  /** The name of the system call. */
   syscall: string
-  /** The system's words, in lower case. */
+  /** The system's description, in lower case. */
   message: string
 }
 
-/** Either the one or the other. */
+/** A listener, or the error. Exactly one field is set. */
 export interface UnixListenerOutcome {
   /** The listener. */
   listener?: NativeUnixListener
-  /** Why there is none. */
+  /** The system call that failed. */
   error?: SystemError
 }
 
-/** Milliseconds. */
+/** Waiting times in milliseconds. */
 export interface WaitMs {
   /** The median. */
   p50: number
-  /** 99 of 100 waited no longer. */
+  /** The 99th percentile. */
   p99: number
-  /** The longest. */
+  /** The maximum. */
   max: number
 }

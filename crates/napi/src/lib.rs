@@ -1,22 +1,20 @@
 //! The Node-API binding of [`socketserver_core`]: converts types and errors, and decides nothing.
 //!
-//! `server` runs in the parent and rings JavaScript from its own thread; `receiver` runs in a worker, on its event loop,
-//! and `stream` and `unix_listener` anywhere in the same way. All hold their state per environment, and none keeps an event
-//! loop alive.
+//! - `server`: the parent. Its Rust thread calls JavaScript through a thread-safe function.
+//! - `receiver`: a worker, on the event loop of its environment.
+//! - `descriptors`: streams, listeners and owned descriptors, in any environment.
+//! - `uv`: all foreign functions: libuv's polls and timers, and calls from them into JavaScript.
+//!
+//! All state belongs to one environment. Nothing here keeps an event loop alive.
 
 #![deny(unsafe_code)]
-#![allow(clippy::needless_pass_by_value, reason = "what Node hands over arrives owned")]
+#![allow(clippy::needless_pass_by_value, reason = "napi passes arguments by value")]
 
-mod convert;
-mod descriptor;
-mod notice;
-mod owned_descriptor;
+mod address;
+mod descriptors;
+mod number;
+mod raw_fd;
 mod receiver;
 mod server;
-mod stream;
-mod stream_outcome;
-mod table;
-mod unix_listener;
+mod system_error;
 mod uv;
-mod wake;
-mod watch;

@@ -1,4 +1,4 @@
-//! A descriptor that a JavaScript object owns: closed when that object is collected, at the latest.
+//! A descriptor that a JavaScript object owns. It is closed when the object is collected, at the latest.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -11,74 +11,74 @@ use socketserver_core::error::system_error;
 use socketserver_core::sys::ForeignFd;
 use socketserver_core::sys::closer::switch_linger_off;
 
-use crate::convert::SystemError;
-use crate::descriptor;
+use crate::raw_fd;
+use crate::system_error::SystemError;
 
-/// Owns a descriptor until it is closed, given away or collected.
+/// Owns a descriptor until the descriptor is closed or given away, or the object is collected.
 #[napi]
 pub struct NativeDescriptor {
     fd: RefCell<Option<ForeignFd>>,
 }
 
-/// Either the one or the other.
+/// A descriptor, or the error. Exactly one field is set.
 #[napi(object, object_from_js = false)]
 pub struct DescriptorOutcome {
     /// The descriptor.
     pub descriptor: Option<NativeDescriptor>,
-    /// Why there is none.
+    /// The system call that failed.
     pub error: Option<SystemError>,
 }
 
-/// What a descriptor is of, or why that cannot be told.
+/// The kind of file that a descriptor refers to, or the error.
 #[napi(object, object_from_js = false)]
 pub struct KindOutcome {
-    /// Its kind.
+    /// The kind.
     #[napi(ts_type = "'file' | 'directory' | 'pipe' | 'device' | 'stream' | 'listener' | 'datagram' | 'other'")]
     pub kind: Option<String>,
-    /// Whether it is an AF_UNIX stream or listener.
+    /// Whether the file is an AF_UNIX stream or listener.
     pub is_unix: bool,
-    /// EBADF, if it is not open.
+    /// EBADF if the descriptor is not open.
     pub error: Option<SystemError>,
 }
 
 #[napi]
 impl NativeDescriptor {
-    /// Takes over a descriptor, which has to be open.
+    /// Takes over an open descriptor.
     #[napi(factory)]
     pub fn adopt(fd: i32) -> Result<Self> {
-        Ok(descriptor::adopt(fd)?.into())
+        Ok(raw_fd::adopt(fd)?.into())
     }
 
-    /// Makes a copy of a descriptor that somebody else owns.
+    /// Duplicates a descriptor, which the caller still owns.
     #[napi]
     pub fn copy_of(fd: i32) -> Result<DescriptorOutcome> {
-        let copy = descriptor::borrow(fd, |fd| fd.try_clone_to_owned())?;
+        let copy = raw_fd::borrow(fd, |fd| fd.try_clone_to_owned())?;
         Ok(copy.map_err(|error| system_error("dup", &error)).into())
     }
 
-    /// What a descriptor is of.
+    /// Returns the kind of file that a descriptor refers to.
     #[napi]
     pub fn kind_of(fd: i32) -> Result<KindOutcome> {
-        Ok(descriptor::borrow(fd, Kind::of)?.map_err(CoreError::of("fstat")).into())
+        Ok(raw_fd::borrow(fd, Kind::of)?.map_err(CoreError::of("fstat")).into())
     }
 
-    /// Its number; -1 once it is closed or given away.
+    /// The number; -1 once the descriptor is closed or given away.
     #[napi(getter)]
     pub fn fd(&self) -> i32 {
         self.fd.borrow().as_ref().map_or(-1, |fd| fd.as_fd().as_raw_fd())
     }
 
-    /// Gives it away: the caller has to close it. -1 if there is none.
+    /// Gives the descriptor to the caller, who must close it. Returns -1 if there is none.
     #[napi]
     pub fn release(&self) -> i32 {
         self.fd.take().map_or(-1, |fd| {
-            // Node closes it on this thread.
+            // Node closes the descriptor on this thread, and SO_LINGER would make that close sleep.
             switch_linger_off(fd.as_fd());
-            descriptor::give_away(fd.into_owned())
+            raw_fd::give_away(fd.into_owned())
         })
     }
 
-    /// Closes it; one that has been received is closed on a thread of the closer, as that may sleep.
+    /// Closes the descriptor. A received descriptor is closed on a thread of the closer, because close(2) may sleep.
     #[napi]
     pub fn close(&self) {
         self.fd.take();

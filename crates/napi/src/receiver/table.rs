@@ -1,35 +1,38 @@
-//! How connections cross into JavaScript: as rows of numbers in one array that is used again and again.
+//! Passes connections to JavaScript as rows of numbers in one reused array.
 //!
-//! Making an object of each here, property by property, cost two to three microseconds a connection, of which a worker
-//! has some forty in all, and collecting them cost another one.
+//! Creating an object per connection here, property by property, cost two to three microseconds, and collecting it one
+//! more. A worker spends about forty microseconds per connection.
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use napi::bindgen_prelude::Float64ArraySlice;
 use socketserver_core::protocol::records::ConnectionHead;
 
-use crate::convert::count;
+use crate::number::count;
 
-/// `id, fd, waited, local port, remote port, family, reissued, a, b, c, d, scope`. The descriptor is the reader's from
-/// then on. `waited` is in milliseconds. A local port of 0 is none. The family is 4, 6, or 0 for a Unix socket, whose
-/// client has neither port nor address. `reissued` is 1 if the connection has to be shut down before it is closed,
-/// because a copy may lie unread at a worker that is stuck. The address is 32 bits in `a`, or 128 in `a` to `d`, the
-/// first the most significant.
+/// `id, fd, waited, local port, remote port, family, reissued, a, b, c, d, scope`.
+///
+/// - `fd`: the reader owns the descriptor from then on.
+/// - `waited`: milliseconds in the queue.
+/// - `local port`: 0 for none.
+/// - `family`: 4, 6, or 0 for a Unix socket, whose client has neither port nor address.
+/// - `reissued`: 1 if the connection must be shut down before it is closed, because a stuck worker may have an unread copy.
+/// - `a` to `d`: the address, 32 bits in `a` or 128 bits in `a` to `d`, most significant first.
 pub type Row = [f64; 12];
 
-/// The whole rows that a table has.
+/// Returns the complete rows of a table.
 #[allow(
     unsafe_code,
-    reason = "napi cannot know that nobody else writes to the array meanwhile"
+    reason = "napi cannot know that nothing else writes to the array meanwhile"
 )]
 pub fn rows<'a>(table: &'a mut Float64ArraySlice<'_>) -> &'a mut [Row] {
-    // SAFETY: JavaScript of this environment runs again only when the call that brought the table has returned, and the
-    // client does not share the table's memory with other threads.
+    // SAFETY: JavaScript of this environment does not run before the call with this table returns, and the client does not
+    // share the table's memory with other threads.
     let numbers = unsafe { table.as_mut() };
     numbers.as_chunks_mut().0
 }
 
-/// A connection, with its descriptor's number.
+/// Returns the row of a connection whose descriptor has the number `fd`.
 pub fn row(head: &ConnectionHead, fd: i32) -> Row {
     let (family, [a, b, c, d], scope) = match head.remote {
         None => (0, [0; 4], 0),
@@ -53,7 +56,7 @@ pub fn row(head: &ConnectionHead, fd: i32) -> Row {
     ]
 }
 
-/// The address that a row has as four numbers.
+/// Returns the address that a row has as four numbers.
 pub fn ipv6([a, b, c, d]: [u32; 4], scope: u32) -> SocketAddr {
     let bits = [b, c, d]
         .iter()
@@ -61,7 +64,7 @@ pub fn ipv6([a, b, c, d]: [u32; 4], scope: u32) -> SocketAddr {
     SocketAddrV6::new(Ipv6Addr::from_bits(bits), 0, 0, scope).into()
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "each is its 32 lowest bits")]
+#[allow(clippy::cast_possible_truncation, reason = "each word is the 32 lowest bits")]
 fn words(address: Ipv6Addr) -> [u32; 4] {
     [96, 64, 32, 0].map(|shift| (address.to_bits() >> shift) as u32)
 }

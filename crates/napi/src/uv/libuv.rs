@@ -1,11 +1,9 @@
-//! What is used of libuv's C interface: a poll and a timer, and the memory of such handles.
-
-#![allow(unsafe_code, reason = "a C interface that napi does not wrap")]
+//! The part of libuv's C interface that the binding uses: polls, timers and the memory of their handles.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ffi::{c_int, c_void};
 
-/// Memory for a handle of this kind, all zeroes.
+/// Allocates zeroed memory for a handle of this kind.
 pub fn allocate(kind: c_int) -> *mut UvHandle {
     // SAFETY: the layout is not empty.
     let memory = unsafe { alloc_zeroed(layout(kind)) };
@@ -15,26 +13,26 @@ pub fn allocate(kind: c_int) -> *mut UvHandle {
     memory.cast()
 }
 
-/// Gives it back.
+/// Frees the memory of a handle.
 ///
 /// # Safety
 ///
-/// It is from [`allocate`] for this kind, and libuv does not know it, or has closed it.
+/// The memory is from [`allocate`] for this kind. libuv has never initialized the handle, or has closed it.
 pub unsafe fn free(handle: *mut UvHandle, kind: c_int) {
-    // SAFETY: the same layout as in `allocate`, as the kind is.
+    // SAFETY: the kind is the same as in `allocate`, so the layout is too.
     unsafe { dealloc(handle.cast(), layout(kind)) };
 }
 
 fn layout(kind: c_int) -> Layout {
-    // SAFETY: asks for a constant of this libuv.
+    // SAFETY: returns a constant of this libuv.
     let size = unsafe { uv_handle_size(kind) };
     Layout::from_size_align(size, align_of::<u128>()).unwrap_or(Layout::new::<[u128; 64]>())
 }
 
-/// `uv_handle_type`, uv.h: the same numbers since libuv 1.0.
+/// `uv_handle_type` in uv.h: the same numbers since libuv 1.0.
 pub const UV_POLL: c_int = 8;
 pub const UV_TIMER: c_int = 13;
-/// `uv_poll_event`, uv.h.
+/// `uv_poll_event` in uv.h.
 pub const READABLE: c_int = 1;
 pub const WRITABLE: c_int = 2;
 
@@ -47,7 +45,7 @@ pub struct UvPoll(c_void);
 #[repr(C)]
 pub struct UvTimer(c_void);
 
-// Exported by every build of Node, as its own addons use them.
+// Every build of Node exports these functions for addons.
 unsafe extern "C" {
     fn uv_handle_size(kind: c_int) -> usize;
     pub fn uv_handle_set_data(handle: *mut UvHandle, data: *mut c_void);

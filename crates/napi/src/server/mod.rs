@@ -1,4 +1,10 @@
-//! The parent's side.
+//! The parent: one server and its thread.
+
+mod notice;
+mod outcome;
+mod settings;
+mod stats;
+mod wake;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,84 +18,27 @@ use socketserver_core::ids::ChannelId;
 use socketserver_core::parent::share::Allow;
 use socketserver_core::{Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
-use crate::convert::{ListenOutcome, NativeStats, ShareOutcome, SystemError, count};
-use crate::descriptor;
-use crate::notice::Notice;
-use crate::owned_descriptor::NativeDescriptor;
-use crate::wake::{Wake, bell};
+use self::notice::Notice;
+use self::outcome::{ChannelEnd, DescriptorsOutcome, ListenOutcome, ShareOutcome};
+use self::settings::{NativeServerSettings, NativeShareSettings};
+use self::stats::{ChannelStats, NativeStats};
+use self::wake::{Wake, waker};
+use crate::number::count;
+use crate::raw_fd;
+use crate::system_error::SystemError;
 
-/// A server's settings; TypeScript has checked them.
-#[napi(object)]
-pub struct NativeServerSettings {
-    /// Connections that may wait.
-    pub max_queue: u32,
-    /// Milliseconds; 0 is for ever.
-    pub queue_timeout_ms: u32,
-    /// Who gets the next connection.
-    #[napi(ts_type = "'least-busy' | 'round-robin' | 'first'")]
-    pub policy: String,
-    /// Whether each step of each connection is told.
-    pub steps: bool,
-}
-
-/// Where programs may join, and who may; TypeScript has checked it.
-#[napi(object)]
-pub struct NativeShareSettings {
-    /// A path, or an abstract name behind a null byte.
-    pub path: String,
-    /// The file's rights.
-    pub mode: u32,
-    /// Users that may join beside our own.
-    pub uids: Vec<u32>,
-    /// Groups whose members may join.
-    pub gids: Vec<u32>,
-    /// How many may have joined at a time.
-    pub max_workers: u32,
-    /// Milliseconds to say hello; 0 is for ever.
-    pub hello_timeout_ms: u32,
-}
-
-/// A new channel.
-#[napi(object)]
-pub struct ChannelEnd {
-    /// Its number.
-    pub channel: u32,
-    /// The worker's end, to be put in a child's stdio: close-on-exec, and open until `closeWorkerEnd`.
-    pub fd: i32,
-}
-
-/// The counters of one channel.
-#[napi(object)]
-pub struct ChannelStats {
-    /// Leases held now.
-    pub leases: f64,
-    /// Connections acked so far.
-    pub handed_off: f64,
-    /// Turns of its event loop, if its worker counts them.
-    pub beats: f64,
-}
-
-/// Either the one or the other.
-#[napi(object, object_from_js = false)]
-pub struct DescriptorsOutcome {
-    /// The descriptors.
-    pub descriptors: Option<Vec<NativeDescriptor>>,
-    /// Why there are none.
-    pub error: Option<SystemError>,
-}
-
-/// Accepts, queues and dispatches on a thread of its own.
+/// Accepts, queues and dispatches connections on a thread of its own.
 #[napi]
 pub struct NativeServer {
     server: Server,
-    /// Ends of channels whose workers have not been started yet.
+    /// The workers' ends of channels whose workers have not been started yet.
     worker_ends: HashMap<ChannelId, OwnedFd>,
 }
 
 #[napi]
 impl NativeServer {
-    /// `wake` is called on this thread when notices wait; it keeps no loop alive. Throws an error with the system's code, whose
-    /// message begins with the system call.
+    /// Starts a server. `wake` is called on this thread when notices wait, and keeps no event loop alive. Throws an error with the
+    /// system's code; its message begins with the system call.
     #[napi(constructor)]
     pub fn new(settings: NativeServerSettings, #[napi(ts_arg_type = "() => void")] wake: Wake) -> Result<Self, String> {
         let policy = match settings.policy.as_str() {
@@ -104,21 +53,21 @@ impl NativeServer {
         let config = Config::new(settings.max_queue, Some(timeout), policy)
             .map_err(|error| invalid(error.to_string()))?
             .telling_steps(settings.steps);
-        let server = Server::start(&config, bell(wake)).map_err(failure)?;
+        let server = Server::start(&config, waker(wake)).map_err(failure)?;
         Ok(Self {
             server,
             worker_ends: HashMap::new(),
         })
     }
 
-    /// `host` is an IP literal; empty is every address.
+    /// Listens on a TCP port. `host` is an IP address; an empty `host` means all addresses.
     #[napi]
     pub fn listen_tcp(&self, host: String, port: u16, backlog: i32, ipv6_only: bool) -> Result<ListenOutcome> {
         let host = if host.is_empty() {
             None
         } else {
             let ip = host.parse::<IpAddr>();
-            Some(ip.map_err(|_| Error::new(Status::InvalidArg, format!("{host:?} is no IP address")))?)
+            Some(ip.map_err(|_| Error::new(Status::InvalidArg, format!("{host:?} is not an IP address")))?)
         };
         Ok(self
             .server
@@ -145,33 +94,24 @@ impl NativeServer {
             .into()
     }
 
-    /// Listens on an inherited socket, which is the server's from then on.
+    /// Listens on an inherited socket, which the server takes over on success.
     #[napi]
     pub fn listen_fd(&self, fd: i32) -> Result<ListenOutcome> {
-        // With a copy: a descriptor that cannot be listened on stays its caller's.
-        let listening = self.server.listen(ListenSpec::Inherited(descriptor::copy(fd)?));
+        // Listen on a duplicate, so that the caller keeps a descriptor that cannot be listened on.
+        let listening = self.server.listen(ListenSpec::Inherited(raw_fd::copy(fd)?));
         if listening.is_ok() {
-            drop(descriptor::adopt(fd)?);
+            drop(raw_fd::adopt(fd)?);
         }
         Ok(listening.into())
     }
 
-    /// Copies of the sockets that it listens on, in the order of listening. Their files are from then on left alone.
+    /// Returns duplicates of the listening sockets, in the order of listening. The server no longer removes their socket files.
     #[napi]
     pub fn listening_sockets(&self) -> DescriptorsOutcome {
-        match self.server.listening_sockets() {
-            Ok(sockets) => DescriptorsOutcome {
-                descriptors: Some(sockets.into_iter().map(NativeDescriptor::from).collect()),
-                error: None,
-            },
-            Err(error) => DescriptorsOutcome {
-                descriptors: None,
-                error: Some(error.into()),
-            },
-        }
+        self.server.listening_sockets().into()
     }
 
-    /// Lets programs join as workers at a path.
+    /// Lets programs join as workers at a path or an abstract name.
     #[napi]
     pub fn share(&self, settings: NativeShareSettings) -> ShareOutcome {
         let NativeShareSettings {
@@ -194,13 +134,13 @@ impl NativeServer {
             .into()
     }
 
-    /// Nobody joins there any more; the path is gone when this returns.
+    /// Stops sharing a path. The path no longer exists when this returns.
     #[napi]
     pub fn unshare(&self, share: u32) {
         self.server.unshare(share);
     }
 
-    /// Opens a channel. The worker's end stays open here until `closeWorkerEnd`. Throws as the constructor does.
+    /// Opens a channel. The worker's end stays open in this process until `closeWorkerEnd`. Throws as the constructor does.
     #[napi]
     pub fn open_channel(&mut self) -> Result<ChannelEnd, String> {
         let (channel, end) = self.server.open_channel().map_err(failure)?;
@@ -209,43 +149,43 @@ impl NativeServer {
         Ok(ChannelEnd { channel, fd })
     }
 
-    /// Closes our copy of a worker's end, once its process has one: while it is open, the channel never ends.
+    /// Closes this process's copy of a worker's end, once the worker has its own. While a copy is open, the channel never ends.
     #[napi]
     pub fn close_worker_end(&mut self, channel: u32) {
         self.worker_ends.remove(&channel);
     }
 
-    /// No more connections for this worker; it is told to finish and leave.
+    /// Sends a worker no more connections, and tells the worker to finish and leave.
     #[napi]
     pub fn retire(&self, channel: u32) {
         self.server.retire(channel);
     }
 
-    /// Ends a channel now.
+    /// Ends a channel at once.
     #[napi]
     pub fn end_channel(&self, channel: u32) {
         self.server.end_channel(channel);
     }
 
-    /// Stops accepting and finishes what there is, then says so in a notice.
+    /// Stops accepting and finishes the accepted connections. A notice reports the end.
     #[napi]
     pub fn drain(&self) {
         self.server.drain();
     }
 
-    /// Takes what has happened since the last call.
+    /// Takes the notices since the last call.
     #[napi]
     pub fn notices(&self) -> Vec<Notice> {
         self.server.notices().into_iter().map(Notice::from).collect()
     }
 
-    /// The counters now.
+    /// Returns the counters of the server.
     #[napi]
     pub fn stats(&self) -> NativeStats {
         NativeStats::new(self.server.stats(), self.server.is_paused())
     }
 
-    /// The counters of a channel; null once it has ended.
+    /// Returns the counters of a channel; null once the channel has ended.
     #[napi]
     pub fn channel_stats(&self, channel: u32) -> Option<ChannelStats> {
         let stats = self.server.channel_stats(channel)?;
@@ -256,14 +196,14 @@ impl NativeServer {
         })
     }
 
-    /// Ends everything now.
+    /// Ends the server and all channels at once.
     #[napi]
     pub fn destroy(&self) {
         self.server.destroy();
     }
 }
 
-/// A failed system call as an error with its code.
+/// Converts a failed system call to an error with the system's code.
 fn failure(error: CoreError) -> Error<String> {
     let SystemError {
         code, syscall, message, ..

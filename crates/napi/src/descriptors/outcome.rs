@@ -1,4 +1,4 @@
-//! Plain objects in which a stream tells what has become of a call.
+//! The results of a stream's methods.
 
 use std::os::fd::OwnedFd;
 
@@ -7,59 +7,59 @@ use napi_derive::napi;
 use socketserver_core::SystemError as CoreError;
 use socketserver_core::descriptors::stream::{Found, Sent, Settled as CoreSettled, Stream};
 
-use crate::convert::SystemError;
-use crate::owned_descriptor::NativeDescriptor;
-use crate::stream::NativeStream;
+use super::descriptor::NativeDescriptor;
+use super::stream::NativeStream;
+use crate::system_error::SystemError;
 
-/// Either the one or the other.
+/// A stream, or the error. Exactly one field is set.
 #[napi(object, object_from_js = false)]
 pub struct StreamOutcome {
     /// The stream.
     pub stream: Option<NativeStream>,
-    /// Why there is none.
+    /// The system call that failed.
     pub error: Option<SystemError>,
 }
 
-/// Both ends, or neither.
+/// Both ends of a stream, or the error.
 #[napi(object, object_from_js = false)]
 pub struct PairOutcome {
     /// One end.
     pub left: Option<NativeStream>,
-    /// The other.
+    /// The other end.
     pub right: Option<NativeStream>,
-    /// Why there are none.
+    /// The system call that failed.
     pub error: Option<SystemError>,
 }
 
-/// What has become of something that was to be sent. Neither: the kernel has all of it.
+/// The result of `send`. If neither field is set, the kernel has taken everything.
 #[napi(object, object_from_js = false)]
 pub struct SendOutcome {
-    /// It waits, and `settled` will name this ticket.
+    /// The rest waits for room in the socket. `settled` returns this ticket at the end.
     pub ticket: Option<u32>,
-    /// It has failed.
+    /// The system call that failed.
     pub error: Option<SystemError>,
 }
 
-/// What has become of something that waited.
+/// The end of a send that waited.
 #[napi(object, object_from_js = false)]
 pub struct Settled {
-    /// Of the call of `send`.
+    /// The ticket that `send` returned.
     pub ticket: u32,
-    /// Absent: the kernel has taken all of it.
+    /// The system call that failed; absent if the kernel has taken everything.
     pub error: Option<SystemError>,
 }
 
-/// What has come.
+/// The result of `receive`.
 #[napi(object, object_from_js = false)]
 pub struct ReceiveOutcome {
-    /// `nothing`: `wake` will be called once.
+    /// `nothing`: no data yet; `wake` will be called once.
     #[napi(ts_type = "'nothing' | 'data' | 'truncated' | 'end' | 'error'")]
     pub kind: String,
     /// data, truncated: at least one byte.
     pub data: Option<Buffer>,
-    /// data: what was sent along.
+    /// data: the descriptors that were sent with the data.
     pub descriptors: Option<Vec<NativeDescriptor>>,
-    /// error: which; truncated: the limit that this process is at, if it is at one.
+    /// error: the system call that failed; truncated: the descriptor limit that was reached, if known.
     pub error: Option<SystemError>,
 }
 

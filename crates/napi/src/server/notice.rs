@@ -1,4 +1,4 @@
-//! What a server has to say, as plain objects.
+//! Notices of a server as JavaScript objects.
 
 use napi_derive::napi;
 use socketserver_core::ProtocolError;
@@ -8,20 +8,22 @@ use socketserver_core::parent::notice::{
 };
 use socketserver_core::sys::Credentials;
 
-use crate::convert::{ListenerAddress, SystemError, count, millis, remote_parts};
+use crate::address::{ListenerAddress, remote_parts};
+use crate::number::{count, millis};
+use crate::system_error::SystemError;
 
-/// Something that has happened in the server.
+/// An event of the server. The fields that are set depend on `kind`.
 #[napi(object)]
 #[derive(Default)]
 pub struct Notice {
-    /// What.
+    /// The kind of event.
     #[napi(
         ts_type = "'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'"
     )]
     pub kind: String,
     /// joined, admitted, leaving, ended, worker-limit: the channel.
     pub channel: Option<u32>,
-    /// joined: as the worker says; admitted, refused: as the system says, if it does.
+    /// joined: the process id that the worker sent; admitted, refused: the process id from the system, if known.
     pub pid: Option<u32>,
     /// admitted, refused: the number of the shared path.
     pub share: Option<u32>,
@@ -32,18 +34,18 @@ pub struct Notice {
     /// ended: left, lost, dismissed or protocol; shed: timeout or destroyed; refused: not-allowed, full, late, version or
     /// protocol.
     pub reason: Option<String>,
-    /// ended: the leases that the worker held then.
+    /// ended: the leases that the worker held at the end.
     pub leases: Option<u32>,
-    /// ended: the connections that it had taken.
+    /// ended: the connections that the worker had acknowledged.
     pub handed_off: Option<f64>,
-    /// ended by protocol, refused, failed: what was wrong.
+    /// ended with protocol, refused, failed: the error in words.
     pub message: Option<String>,
     /// step: the connection.
     pub id: Option<f64>,
-    /// step: how far it has come.
+    /// step: the step that the connection has completed.
     #[napi(ts_type = "'accepted' | 'handed-off' | 'taken' | 'handed-back'")]
     pub step: Option<String>,
-    /// accept-error, worker-limit: the errno.
+    /// accept-error, worker-limit: the error of the system.
     pub error: Option<SystemError>,
     /// accept-error: the listener.
     pub address: Option<ListenerAddress>,
@@ -51,18 +53,18 @@ pub struct Notice {
     pub connection: Option<ShedConnection>,
 }
 
-/// A connection that was given up.
+/// A connection that the server closed unserved.
 #[napi(object)]
 pub struct ShedConnection {
-    /// Unique within its server.
+    /// The id, unique within the server.
     pub id: f64,
-    /// The client; absent for a Unix socket.
+    /// The client's IP address; absent for a Unix socket.
     pub remote_address: Option<String>,
-    /// The client's port.
+    /// The client's port; absent for a Unix socket.
     pub remote_port: Option<u16>,
-    /// The port it came in by.
+    /// The local port; absent for a Unix socket.
     pub local_port: Option<u16>,
-    /// Milliseconds.
+    /// The time since accept in milliseconds.
     pub waited: f64,
 }
 
