@@ -1,32 +1,32 @@
-//! Typed errors. A variant says who is at fault: the option, the system, or the peer.
+//! Error types. Each names the cause: an option, the operating system, or the peer.
 
 use nix::errno::Errno;
 use thiserror::Error;
 
-/// A system call that failed, with its name and errno, as Node's own errors carry them.
+/// A failed system call, with the call and the errno, as in Node's own errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{syscall} {errno:?}: {}", .errno.desc())]
 pub struct SystemError {
-    /// The call as its man page names it.
+    /// The name of the call, as in its man page.
     pub syscall: &'static str,
-    /// What it set `errno` to.
+    /// The error number.
     pub errno: Errno,
 }
 
 impl SystemError {
-    /// Names the call that a [`nix`] error came from; made for `map_err`.
+    /// Returns a function for `map_err` that adds the name of the call to a [`nix`] error.
     pub fn of(syscall: &'static str) -> impl Fn(Errno) -> Self {
         move |errno| Self { syscall, errno }
     }
 
-    /// The symbolic code, such as `EADDRINUSE`.
+    /// Returns the symbolic code, such as `EADDRINUSE`.
     #[must_use]
     pub fn code(&self) -> String {
         format!("{:?}", self.errno)
     }
 }
 
-/// Names the call that an error of the standard library came from.
+/// Adds the name of the call to an error of the standard library.
 #[must_use]
 pub fn system_error(syscall: &'static str, error: &std::io::Error) -> SystemError {
     SystemError {
@@ -35,28 +35,28 @@ pub fn system_error(syscall: &'static str, error: &std::io::Error) -> SystemErro
     }
 }
 
-/// A setting that no server can be built from.
+/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConfigError {
     /// A number outside its range.
     #[error("{option} must be {expected}, not {value}")]
     OutOfRange {
-        /// The option's public name.
+        /// The public name of the option.
         option: &'static str,
-        /// The range in words.
+        /// The range, in words.
         expected: &'static str,
-        /// What was given.
+        /// The invalid value.
         value: String,
     },
 }
 
-/// Why a listener could not be had.
+/// Why a server cannot listen.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ListenError {
-    /// The request itself is wrong.
+    /// An option is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The system refused it.
+    /// A system call failed.
     #[error(transparent)]
     System(#[from] SystemError),
     /// The server is draining or has ended.
@@ -65,7 +65,7 @@ pub enum ListenError {
 }
 
 impl From<Errno> for ListenError {
-    /// Told as `listen`, as Node tells every failure of it.
+    /// Uses `listen` as the system call, as Node does for every step of listening.
     fn from(errno: Errno) -> Self {
         Self::System(SystemError {
             syscall: "listen",
@@ -74,7 +74,7 @@ impl From<Errno> for ListenError {
     }
 }
 
-/// The errno of an I/O error; EIO for one that no system call made.
+/// Returns the errno of an I/O error; EIO if the error did not come from a system call.
 #[must_use]
 pub fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)

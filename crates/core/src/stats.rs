@@ -1,4 +1,4 @@
-//! Counters and gauges: written by the server's thread, read from any other without stopping it.
+//! Counters and gauges. The server's thread writes them; any thread can read them without blocking the server.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use crate::ids::ChannelId;
 
-/// What only grows.
+/// The counters of the dispatcher, which never decrease.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Connections that entered the queue.
     pub accepted: u64,
-    /// Times that a connection went back to the queue.
+    /// How often a connection returned to the queue.
     pub requeued: u64,
     /// Connections that a worker had taken and handed back.
     pub handed_back: u64,
-    /// Connections given up.
+    /// Connections that were reset before any worker took them.
     pub shed: u64,
-    /// The most that ever waited.
+    /// The maximum length of the queue so far.
     pub max_queued: u64,
 }
 
 /// The counters of one channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChannelCounters {
-    /// Leases that the worker holds.
+    /// Leases that the worker holds now.
     pub leases: u32,
     /// Connections that the worker has taken.
     pub taken: u64,
@@ -33,7 +33,7 @@ pub struct ChannelCounters {
     pub handed_back: u64,
 }
 
-/// What a worker itself counts, as far as the parent can read it at any time.
+/// The counters that a worker itself writes, and that the parent can read at any time.
 pub trait LiveCounters: std::fmt::Debug + Send + Sync {
     /// Returns how many connections the worker has taken.
     fn taken(&self) -> u64;
@@ -43,7 +43,7 @@ pub trait LiveCounters: std::fmt::Debug + Send + Sync {
     fn beats(&self) -> u64;
 }
 
-/// What a server counts.
+/// The counters of a server.
 #[derive(Debug, Default)]
 pub struct Stats {
     accepted: AtomicU64,
@@ -54,20 +54,20 @@ pub struct Stats {
     queued: AtomicU64,
     workers: AtomicU64,
     refused_peers: AtomicU64,
-    resting_acceptors: AtomicU32,
+    paused_acceptors: AtomicU32,
     waits: Histogram,
     accept_errors: Mutex<BTreeMap<String, u64>>,
     channels: Mutex<Channels>,
 }
 
-/// What is counted by channel, those that have ended together.
+/// The counters of the open channels, and the sum over the ended channels.
 #[derive(Debug, Default)]
 struct Channels {
     open: BTreeMap<ChannelId, Arc<ChannelStats>>,
-    taken_before: u64,
+    taken_on_ended: u64,
 }
 
-/// What is counted of one channel.
+/// The counters of one channel.
 #[derive(Debug, Default)]
 pub struct ChannelStats {
     leases: AtomicU32,
@@ -77,24 +77,24 @@ pub struct ChannelStats {
 }
 
 impl ChannelStats {
-    /// What the dispatcher knows.
+    /// Stores the counters that the dispatcher has seen.
     pub fn publish(&self, counters: ChannelCounters) {
         self.leases.store(counters.leases, Relaxed);
         self.taken.store(counters.taken, Relaxed);
         self.handed_back.store(counters.handed_back, Relaxed);
     }
 
-    /// The page on which the worker itself counts, as the dispatcher looks only when it has a reason.
+    /// Sets the page on which the worker counts. The dispatcher reads the page rarely, so readers of statistics read it too.
     pub fn share(&self, page: Arc<dyn LiveCounters>) {
-        // Set once, by the hello.
+        // Fails only if set before, and a channel has one handshake.
         let _ = self.page.set(page);
     }
 
-    /// Leases held now.
+    /// Returns the leases that the worker holds now.
     #[must_use]
     pub fn leases(&self) -> u64 {
         match self.page.get() {
-            // Ended first: one that has ended has been taken before.
+            // Read the ended leases first: each of them was counted as taken before.
             Some(page) => {
                 let ended = page.ended();
                 let over = ended.saturating_add(self.handed_back.load(Relaxed));
@@ -104,24 +104,24 @@ impl ChannelStats {
         }
     }
 
-    /// Connections taken so far.
+    /// Returns the connections taken so far.
     #[must_use]
     pub fn taken(&self) -> u64 {
         let seen = self.taken.load(Relaxed);
-        // What the dispatcher has not looked at is counted by the worker, who might lie: no more than a few windows.
+        // The dispatcher has not checked the rest, and a hostile worker may write any number.
         self.page
             .get()
             .map_or(seen, |page| page.taken().clamp(seen, seen + MAX_UNSEEN))
     }
 
-    /// Turns of its event loop, if its worker counts them.
+    /// Returns the turns of the worker's event loop; 0 if the worker does not count them.
     #[must_use]
     pub fn beats(&self) -> u64 {
         self.page.get().map_or(0, |page| page.beats())
     }
 }
 
-/// Four times the connections that may be in flight to one worker.
+/// The maximum difference to the dispatcher's counter: four times the connections that may be in flight to one worker.
 const MAX_UNSEEN: u64 = 256;
 
 /// The counters at one moment.
@@ -129,38 +129,38 @@ const MAX_UNSEEN: u64 = 256;
 pub struct Snapshot {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections that a worker has acked.
+    /// Connections that workers have taken.
     pub handed_off: u64,
-    /// Times that a connection went back to the queue.
+    /// How often a connection returned to the queue.
     pub requeued: u64,
     /// Connections that a worker had taken and handed back.
     pub handed_back: u64,
-    /// Connections given up: that waited too long, or when the server was destroyed.
+    /// Connections that were reset: they waited too long, or the server was destroyed.
     pub shed: u64,
-    /// Connections that wait now.
+    /// Connections that wait in the queue now.
     pub queued: u64,
-    /// The most that ever waited.
+    /// The maximum length of the queue so far.
     pub max_queued: u64,
-    /// Leases held now, over all workers.
+    /// Leases that all workers hold now.
     pub leases: u64,
-    /// Workers that have joined.
+    /// Workers that have joined and are connected.
     pub workers: u64,
-    /// Peers turned away at shared paths.
+    /// Peers that were refused at shared paths.
     pub refused_peers: u64,
-    /// Acceptors that rest, as the system is out of descriptors or memory.
-    pub resting_acceptors: u32,
-    /// From accept to the handoff that was acked.
+    /// Acceptors that pause, because the system is out of descriptors or memory.
+    pub paused_acceptors: u32,
+    /// Median time from accept to the handoff that a worker acknowledged.
     pub wait_p50: Duration,
-    /// 99 of 100 waited no longer.
+    /// 99th percentile of that time.
     pub wait_p99: Duration,
-    /// The longest.
+    /// Maximum of that time.
     pub wait_max: Duration,
-    /// Failed accepts by their code.
+    /// Failed calls of accept(2), by error code.
     pub accept_errors: BTreeMap<String, u64>,
 }
 
 impl Stats {
-    /// The dispatcher's view, after each of its turns.
+    /// Stores the counters of the dispatcher, after each of its turns.
     pub fn publish(&self, counts: Counts, queued: usize, workers: usize) {
         self.accepted.store(counts.accepted, Relaxed);
         self.requeued.store(counts.requeued, Relaxed);
@@ -171,12 +171,12 @@ impl Stats {
         self.workers.store(workers as u64, Relaxed);
     }
 
-    /// One connection has been handed off after waiting so long.
+    /// Records how long a connection waited from accept to its acknowledged handoff.
     pub fn waited(&self, waited: Duration) {
         self.waits.record(waited);
     }
 
-    /// An accept has failed.
+    /// Counts a failed call of accept(2).
     pub fn accept_failed(&self, code: String) {
         *self
             .accept_errors
@@ -186,46 +186,46 @@ impl Stats {
             .or_default() += 1;
     }
 
-    /// A peer has been turned away.
+    /// Counts a refused peer.
     pub fn peer_refused(&self) {
         self.refused_peers.fetch_add(1, Relaxed);
     }
 
-    /// An acceptor rests, until the guard is dropped.
-    pub fn rest(&self) -> Rest<'_> {
-        self.resting_acceptors.fetch_add(1, Relaxed);
-        Rest(self)
+    /// Counts a paused acceptor until the guard is dropped.
+    pub fn acceptor_paused(&self) -> PausedAcceptor<'_> {
+        self.paused_acceptors.fetch_add(1, Relaxed);
+        PausedAcceptor(self)
     }
 
-    /// Begins to count a channel.
+    /// Returns the counters of a new channel.
     pub fn open_channel(&self, channel: ChannelId) -> Arc<ChannelStats> {
         let stats = Arc::new(ChannelStats::default());
         self.channels().open.insert(channel, Arc::clone(&stats));
         stats
     }
 
-    /// Forgets a channel and adds `taken`, the acks that the dispatcher has seen, to the total. The worker's own
-    /// counter adds nothing here: a worker that lies and joins again and again would inflate the total each time.
+    /// Removes a channel and adds `taken`, the acks that the dispatcher has seen, to the total. The worker's own counter is
+    /// not used here: a worker that writes wrong numbers and joins again and again would inflate the total each time.
     pub fn close_channel(&self, channel: ChannelId, taken: u64) {
         let mut channels = self.channels();
         if channels.open.remove(&channel).is_some() {
-            channels.taken_before += taken;
+            channels.taken_on_ended += taken;
         }
     }
 
-    /// A channel's counters; `None` once it has ended.
+    /// Returns the counters of a channel; `None` after the channel has ended.
     #[must_use]
     pub fn channel(&self, channel: ChannelId) -> Option<Arc<ChannelStats>> {
         self.channels().open.get(&channel).cloned()
     }
 
-    /// All of it.
+    /// Returns all counters.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let channels = self.channels();
         let open = channels.open.values();
         let leases = open.clone().map(|channel| channel.leases()).sum();
-        let handed_off = channels.taken_before + open.map(|channel| channel.taken()).sum::<u64>();
+        let handed_off = channels.taken_on_ended + open.map(|channel| channel.taken()).sum::<u64>();
         drop(channels);
         Snapshot {
             accepted: self.accepted.load(Relaxed),
@@ -238,7 +238,7 @@ impl Stats {
             leases,
             workers: self.workers.load(Relaxed),
             refused_peers: self.refused_peers.load(Relaxed),
-            resting_acceptors: self.resting_acceptors.load(Relaxed),
+            paused_acceptors: self.paused_acceptors.load(Relaxed),
             wait_p50: self.waits.quantile(0.5),
             wait_p99: self.waits.quantile(0.99),
             wait_max: Duration::from_micros(self.waits.max.load(Relaxed)),
@@ -255,17 +255,17 @@ impl Stats {
     }
 }
 
-/// While it lives, an acceptor rests.
+/// Counts one paused acceptor; dropping it ends the pause.
 #[derive(Debug)]
-pub struct Rest<'a>(&'a Stats);
+pub struct PausedAcceptor<'a>(&'a Stats);
 
-impl Drop for Rest<'_> {
+impl Drop for PausedAcceptor<'_> {
     fn drop(&mut self) {
-        self.0.resting_acceptors.fetch_sub(1, Relaxed);
+        self.0.paused_acceptors.fetch_sub(1, Relaxed);
     }
 }
 
-/// Microseconds in log-linear buckets: 16 to each power of two, so a quantile is at most 6 % too high.
+/// A histogram of microseconds in log-linear buckets: 16 per power of two, so a quantile is at most 6 % too high.
 #[derive(Debug)]
 struct Histogram {
     buckets: Box<[AtomicU64]>,
@@ -273,7 +273,7 @@ struct Histogram {
 }
 
 const SUB_BITS: u32 = 4;
-/// Up to 2^36 microseconds, 19 hours; longer waits fall in the last bucket.
+/// The range is 2^36 microseconds, 19 hours; longer waits go to the last bucket.
 const MAX_BITS: u32 = 36;
 const BUCKETS: usize = ((MAX_BITS - SUB_BITS + 1) << SUB_BITS) as usize;
 
@@ -301,7 +301,7 @@ impl Histogram {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss
         )]
-        // A share of a count: exact enough far beyond any number of connections.
+        // f64 is exact up to 2^53 connections.
         let rank = ((total as f64) * share).ceil() as u64;
         let mut seen = 0;
         for (index, count) in counts.iter().enumerate() {
@@ -349,9 +349,9 @@ mod tests {
     }
 
     #[derive(Debug)]
-    struct LyingPage;
+    struct InflatedPage;
 
-    impl LiveCounters for LyingPage {
+    impl LiveCounters for InflatedPage {
         fn taken(&self) -> u64 {
             u64::MAX
         }
@@ -366,18 +366,18 @@ mod tests {
     }
 
     #[test]
-    fn channels_with_lying_pages_add_to_the_total_only_what_the_parent_has_seen() {
+    fn an_ended_channel_adds_only_the_acks_that_the_parent_has_seen() {
         let stats = Stats::default();
         for channel in 0..10 {
             let counters = stats.open_channel(channel);
-            counters.share(Arc::new(LyingPage));
+            counters.share(Arc::new(InflatedPage));
             stats.close_channel(channel, 1);
         }
         assert_eq!(stats.snapshot().handed_off, 10);
     }
 
     #[test]
-    fn quantiles_come_from_the_ranks() {
+    fn a_quantile_is_the_value_at_its_rank() {
         let histogram = Histogram::default();
         for micros in 1..=100 {
             histogram.record(Duration::from_micros(micros));
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_beyond_the_last_bucket_is_still_counted() {
+    fn a_wait_beyond_the_range_is_counted_in_the_last_bucket() {
         let histogram = Histogram::default();
         histogram.record(Duration::from_secs(1_000_000));
         assert!(histogram.quantile(0.5) >= Duration::from_secs(60_000));

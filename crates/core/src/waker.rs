@@ -1,15 +1,15 @@
-//! Wakes another thread once, however often something happens before that thread looks.
+//! Wakes another thread once for any number of events until that thread handles them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Calls a function once until [`Waker::rearm`].
+/// Calls a function at most once until [`Waker::rearm`].
 pub struct Waker {
     is_awake: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Waker {
-    /// Creates a waker that calls `wake` on the thread of [`Waker::wake`].
+    /// Creates a waker. `wake` runs on the thread that calls [`Waker::wake`].
     #[must_use]
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl Waker {
         }
     }
 
-    /// Allows the next call. The woken thread rearms before it looks, so that nothing is missed.
+    /// Allows the next call. The woken thread calls this before it handles the events, so that it misses none.
     pub fn rearm(&self) {
         self.is_awake.store(false, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! What a descriptor is of: for whoever receives one and was not told, or does not want to believe it.
+//! Determines what a descriptor refers to, for receivers that do not know or do not trust the sender.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -6,38 +6,38 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
-/// The kind of what a descriptor refers to.
+/// The kind of file that a descriptor refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file; memory from memfd_create(2) is one, too.
+    /// A regular file, including memory from memfd_create(2).
     File,
     /// A directory.
     Directory,
-    /// An end of a pipe, with a name or without.
+    /// An end of a pipe or FIFO.
     Pipe,
-    /// A character or block device, a terminal among them.
+    /// A character or block device, including terminals.
     Device,
     /// A stream socket that does not listen.
     Stream(Domain),
     /// A stream socket that listens.
     Listener(Domain),
-    /// A datagram socket, such as UDP's.
+    /// A datagram socket, for example of UDP.
     Datagram,
-    /// Anything else: an epoll set, an eventfd, a sequenced-packet socket ...
+    /// Any other file, for example an epoll set, an eventfd or a sequenced-packet socket.
     Other,
 }
 
-/// Where a socket's peers are.
+/// The domain of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
-    /// AF_UNIX: on this machine, and descriptors can be sent.
+    /// AF_UNIX: the peer is on this machine, and descriptors can be sent.
     Unix,
-    /// Anything else, TCP in the main.
+    /// Any other domain, mostly TCP over IPv4 or IPv6.
     Network,
 }
 
 impl Kind {
-    /// Asks the system.
+    /// Returns the kind of a descriptor.
     pub fn of(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
         let format = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
         Ok(match format {
@@ -51,7 +51,7 @@ impl Kind {
     }
 }
 
-/// Which file it is: device and inode, the same for every copy of a descriptor. Linux has an inode for a socket as well.
+/// Returns device and inode, which are the same for all copies of a descriptor. On Linux sockets have an inode too.
 pub fn identity(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     let stat: FileStat = fstat(fd)?;
     #[allow(
@@ -63,7 +63,7 @@ pub fn identity(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
 }
 
 fn socket(fd: BorrowedFd<'_>) -> Result<Kind, Errno> {
-    // A type that nix does not know is EINVAL.
+    // nix returns EINVAL for an unknown socket type.
     Ok(match getsockopt(&fd, sockopt::SockType) {
         Ok(SockType::Stream) if listens(fd)? => Kind::Listener(domain(fd)?),
         Ok(SockType::Stream) => Kind::Stream(domain(fd)?),
@@ -87,8 +87,8 @@ fn listens(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     getsockopt(&fd, sockopt::AcceptConn)
 }
 
-// macOS does not let SO_ACCEPTCONN be read. A stream without a peer listens there, unless it has had one: then both of
-// its directions are shut, which poll(2) tells.
+// macOS does not allow getsockopt(2) of SO_ACCEPTCONN. There a stream socket without a peer listens, unless it had a peer
+// before: then both directions are shut down, and poll(2) reports POLLHUP.
 #[cfg(not(target_os = "linux"))]
 fn listens(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_whose_peer_has_gone_is_still_a_stream() {
+    fn a_connection_whose_peer_has_disconnected_is_still_a_stream() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (connection, _) = listener.accept().unwrap();

@@ -1,4 +1,4 @@
-//! Streams of bytes and descriptors, for any purpose.
+//! Streams of bytes and descriptors, as a general-purpose API.
 
 pub mod kind;
 pub mod stream;

@@ -1,8 +1,8 @@
-//! A stream of bytes and descriptors: one end of a connected AF_UNIX stream socket, for any purpose.
+//! A stream of bytes and descriptors: one end of a connected AF_UNIX stream socket.
 //!
-//! Nothing here blocks and nothing is read ahead: what nobody has asked for stays in the kernel, whose buffer is the
-//! limit. What the kernel does not take yet waits here, with copies of the descriptors that belong to it, until
-//! [`Stream::flush`] is called when there is room.
+//! No call blocks, and nothing is read ahead: unread data stays in the kernel's buffer, which limits the sender. Data that
+//! the kernel does not accept yet is kept here, with copies of its descriptors, until the caller calls [`Stream::flush`] when
+//! the socket is writable.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,83 +18,83 @@ use crate::sys::closer::settle;
 use crate::sys::{ForeignFd, Os, Sys};
 use crate::sys::{prepare, socket_pair};
 
-/// One end of a stream. Dropping it closes it, and gives up what waits to be sent.
+/// One end of a stream. Dropping it closes the socket and discards unsent data.
 #[derive(Debug)]
 pub struct Stream<S = Os> {
     sys: S,
     socket: ForeignFd,
     waiting: VecDeque<Parcel>,
     next: Ticket,
-    /// Why nothing more can be sent: a parcel broke off in the middle.
+    /// The error after which nothing can be sent: a message was sent only in part.
     broken: Option<SystemError>,
 }
 
-/// How long a receiver at its limit waits for the descriptors that are closed on threads of the closer.
-const CLOSED_WITHIN: Duration = Duration::from_millis(100);
+/// How long a receiver at its descriptor limit waits until the closer has closed the dropped descriptors.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Names what waits to be sent, in the order of the calls.
+/// Identifies a message that waits to be sent; in the order of the calls.
 pub type Ticket = u32;
 
-/// How far [`Stream::send`] came.
+/// The result of [`Stream::send`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// The kernel has all of it.
+    /// The kernel has accepted the whole message.
     Whole,
-    /// The rest waits for [`Stream::flush`], which will name the ticket.
+    /// The rest waits for [`Stream::flush`], which will return the ticket.
     Waiting(Ticket),
 }
 
-/// What has become of something that waited.
+/// The result of a message that waited.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// As `send` gave it.
+    /// The ticket that `send` returned.
     pub ticket: Ticket,
-    /// Whether the kernel has taken all of it.
+    /// Ok if the kernel has accepted the whole message.
     pub result: Result<(), SystemError>,
 }
 
-/// What [`Stream::receive`] found.
+/// The result of [`Stream::receive`].
 #[derive(Debug)]
 pub enum Found {
-    /// Nothing now.
+    /// The socket is empty.
     Nothing,
-    /// The peer has ended its sending.
+    /// The peer has shut its sending direction down.
     End,
-    /// Bytes, at least one, and the descriptors that were sent with any of them, in order.
+    /// At least one byte, and the descriptors that were sent with these bytes, in order.
     Some(Vec<u8>, Vec<ForeignFd>),
-    /// Bytes whose descriptors have not all arrived (`MSG_CTRUNC`): those that had are closed again. With the errno if
-    /// this process is at its limit of open files; without if something else forbade it, as a security module may.
+    /// Bytes of which some descriptors did not arrive (`MSG_CTRUNC`). Those that arrived are closed. The errno is set if this
+    /// process is at its limit of open files, and not set for another cause, for example a security module.
     Truncated(Vec<u8>, Option<Errno>),
 }
 
-/// Something on its way out.
+/// A message that waits to be sent.
 #[derive(Debug)]
 struct Parcel {
     ticket: Ticket,
     bytes: Vec<u8>,
-    /// Of `bytes`.
+    /// How many of `bytes` were sent.
     sent: usize,
-    /// Copies: their owner may close its own at once. They go with the first byte.
+    /// Copies, because the caller may close its own descriptors at once. They are sent with the first byte.
     descriptors: Vec<ForeignFd>,
-    /// Whether a byte has been sent: then the rest has to follow, or the peer cannot make sense of what comes after.
+    /// A byte of the message was sent, so the rest must follow: the peer could not interpret later messages otherwise.
     begun: bool,
 }
 
-/// Two ends of a new stream. Both block for whoever inherits one, and are close-on-exec.
+/// Returns the two ends of a new stream. Both are close-on-exec, and blocking for a process that inherits one.
 pub fn pair() -> Result<(Stream, Stream), SystemError> {
     let (left, right) = socket_pair()?;
     Ok((Stream::new(Os, left), Stream::new(Os, right)))
 }
 
 impl Stream {
-    /// Takes over a connected socket, of [`crate::descriptors::kind::Kind::Stream`] in the Unix domain.
+    /// Adopts a connected socket, which must be a [`crate::descriptors::kind::Kind::Stream`] of the Unix domain.
     pub fn adopt(socket: OwnedFd) -> Result<Self, SystemError> {
         Self::adopt_on(Os, socket)
     }
 }
 
 impl<S: Sys> Stream<S> {
-    /// [`Stream::adopt`] on a given [`Sys`].
+    /// Adopts a connected socket on the given [`Sys`].
     pub fn adopt_on(sys: S, socket: OwnedFd) -> Result<Self, SystemError> {
         prepare(&socket)?;
         Ok(Self::new(sys, socket))
@@ -110,13 +110,13 @@ impl<S: Sys> Stream<S> {
         }
     }
 
-    /// Sends bytes, and with the first of them descriptors: as much as the kernel takes now, after all that waits. An
-    /// error means that nothing of this has been sent, unless the stream is broken by it.
+    /// Sends bytes, with descriptors attached to the first byte, after all waiting messages. Sends as much as the kernel
+    /// accepts now; the rest waits. After an error nothing of this message was sent, or the stream is broken.
     pub fn send(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Sent, SystemError> {
         if let Some(error) = self.broken {
             return Err(error);
         }
-        // sendmsg(2) drops descriptors that have no byte to travel with, without a word.
+        // Without a byte, sendmsg(2) drops descriptors silently.
         if bytes.is_empty() && !descriptors.is_empty() {
             return Err(SystemError::of("sendmsg")(Errno::EINVAL));
         }
@@ -143,13 +143,13 @@ impl<S: Sys> Stream<S> {
         Ok(Sent::Waiting(ticket))
     }
 
-    /// Whether something waits for room in the socket.
+    /// Returns whether a message waits until the socket has room.
     #[must_use]
     pub fn wants_room(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Sends what waits, as far as there is room, and tells what has become of it.
+    /// Sends waiting messages until the socket is full. Returns the results of the completed ones.
     pub fn flush(&mut self) -> Vec<Settled> {
         let mut settled = Vec::new();
         while let Some(mut parcel) = self.waiting.pop_front() {
@@ -173,7 +173,7 @@ impl<S: Sys> Stream<S> {
         settled
     }
 
-    /// Receives what there is, at most `size` bytes.
+    /// Receives the available bytes, at most `size`, with their descriptors.
     pub fn receive(&self, size: usize) -> Result<Found, SystemError> {
         SCRATCH.with_borrow_mut(|scratch| {
             if scratch.len() < size {
@@ -187,11 +187,11 @@ impl<S: Sys> Stream<S> {
             let size = received.bytes;
             let bytes = || scratch[..size].to_vec();
             Ok(if received.truncated {
-                // Asked before those that did arrive make room.
+                // Try to allocate a descriptor before the received ones are closed.
                 let limit = copy(self.socket.as_fd()).err().map(|error| error.errno);
                 received.descriptors.clear();
-                // Their numbers are needed for what is received next.
-                settle(CLOSED_WITHIN);
+                // The next message needs their numbers.
+                settle(CLOSE_TIMEOUT);
                 Found::Truncated(bytes(), limit)
             } else if received.bytes == 0 {
                 Found::End
@@ -201,11 +201,11 @@ impl<S: Sys> Stream<S> {
         })
     }
 
-    /// Sends nothing more: the peer sees the end after what has been sent. What waits is no longer sent.
+    /// Shuts the sending direction down. The peer receives the end of the stream; waiting messages are discarded.
     pub fn end(&mut self) -> Result<(), SystemError> {
         self.waiting.clear();
         match shutdown(self.socket.as_raw_fd(), Shutdown::Write) {
-            // The peer has gone, and has seen all that it will see.
+            // The peer has already disconnected.
             Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
             Err(errno) => Err(SystemError::of("shutdown")(errno)),
         }
@@ -219,7 +219,8 @@ impl<S: Sys> Stream<S> {
         self.push(&parcel.bytes[parcel.sent..], &borrowed, parcel.begun)
     }
 
-    /// Sends what the kernel takes, perhaps nothing. `begun`: these are not the first bytes of what was to be sent.
+    /// Sends as many bytes as the kernel accepts, and returns their number. `begun` tells that a byte of the message was sent
+    /// before.
     fn push(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>], begun: bool) -> Result<usize, SystemError> {
         let (mut sent, mut descriptors) = (0, descriptors);
         while sent < bytes.len() {
@@ -250,19 +251,21 @@ impl<S> AsFd for Stream<S> {
     }
 }
 
-/// What goes together with descriptors.
+/// Returns the bytes that can be sent together with descriptors.
 #[cfg(target_os = "linux")]
 fn first_part(bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// macOS refuses both at once (EMSGSIZE) when they do not fit the peer's buffer of 8 KiB, however long one waits.
+/// Returns the bytes that can be sent together with descriptors. On macOS both must fit the peer's buffer of 8 KiB; otherwise the
+/// send always fails with EMSGSIZE.
 #[cfg(not(target_os = "linux"))]
 fn first_part(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(2048)]
 }
 
-/// Whether there is only no room now. What macOS says for that libuv knows (`IS_TRANSIENT_WRITE_ERROR`, unix/stream.c).
+/// Returns whether an error means that the socket is full. The errors of macOS are those that libuv retries
+/// (`IS_TRANSIENT_WRITE_ERROR`, unix/stream.c).
 fn is_full(errno: Errno, descriptors: &[BorrowedFd<'_>]) -> bool {
     let elsewhere = errno == Errno::ENOBUFS || (errno == Errno::EMSGSIZE && !descriptors.is_empty());
     errno == Errno::EAGAIN || (cfg!(not(target_os = "linux")) && elsewhere)
@@ -273,6 +276,6 @@ fn copy(fd: BorrowedFd<'_>) -> Result<OwnedFd, SystemError> {
 }
 
 thread_local! {
-    /// Where a thread's streams receive before they know how much there is.
+    /// The receive buffer of all streams of a thread: the size of a message is not known in advance.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }

@@ -28,15 +28,15 @@ pub struct Acceptor<S> {
     pub sys: S,
     /// Gives the connections of a server their ids.
     pub ids: Arc<AtomicU64>,
-    /// Permits for the queue.
-    pub gate: Permits,
-    /// The next stage.
+    /// The permits of the queue.
+    pub permits: Permits,
+    /// Receives the accepted connections.
     pub dispatcher: mpsc::Sender<Message>,
     /// Becomes true when the server drains.
     pub drain: watch::Receiver<bool>,
-    /// For `acceptErrors`.
+    /// Counts failed accepts and pauses.
     pub stats: Arc<Stats>,
-    /// For the one notice of an episode of errors.
+    /// Receives one notice per episode of errors.
     pub notices: Arc<Notices>,
 }
 
@@ -46,7 +46,7 @@ impl<S: Sys> Acceptor<S> {
     pub async fn run(mut self, listener: AsyncFd<Arc<ForeignFd>>, endpoint: Endpoint) {
         let mut backoff = AcceptBackoff::new();
         let mut headroom = FdHeadroom::new();
-        let mut remaining = endpoint.most_waiting();
+        let mut remaining = endpoint.max_backlog();
         loop {
             let draining = *self.drain.borrow_and_update();
             if draining && remaining == 0 {
@@ -58,8 +58,8 @@ impl<S: Sys> Acceptor<S> {
                     changed = self.drain.changed() => if changed.is_err() { return } else { continue },
                 }
             }
-            // The permit first: a connection without a position in the queue is not accepted.
-            let Some(permit) = self.gate.acquire().await else {
+            // Acquire the permit first: while the queue is full, connections stay in the backlog.
+            let Some(permit) = self.permits.acquire().await else {
                 return;
             };
             // Reserve channel capacity first, so that cancellation never drops an accepted connection.
@@ -106,8 +106,8 @@ impl<S: Sys> Acceptor<S> {
                 }
                 AcceptErrorKind::Shortage | AcceptErrorKind::Broken => {
                     self.stats.accept_failed(format!("{errno:?}"));
-                    let (pause, is_news) = backoff.failed();
-                    if is_news {
+                    let (pause, report) = backoff.failed();
+                    if report {
                         let address = endpoint.address().clone();
                         let error = SystemError {
                             syscall: "accept",
@@ -115,9 +115,9 @@ impl<S: Sys> Acceptor<S> {
                         };
                         self.notices.post(Notice::AcceptError { address, error });
                     }
-                    let resting = self.stats.rest();
+                    let paused = self.stats.acceptor_paused();
                     tokio::time::sleep(pause).await;
-                    drop(resting);
+                    drop(paused);
                 }
             }
         }

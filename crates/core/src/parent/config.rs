@@ -1,4 +1,4 @@
-//! Parsed settings: one that is invalid cannot be built.
+//! Validated settings: an invalid setting cannot be constructed.
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -9,15 +9,15 @@ use tokio::sync::Semaphore;
 
 use crate::error::ConfigError;
 
-/// How the dispatcher chooses among the channels that have credit.
+/// How the dispatcher selects one of the channels with credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PolicyName {
-    /// The channel with the fewest leases; equals take turns.
+    /// The channel with the fewest leases; channels with equally many take turns.
     #[default]
     LeastBusy,
-    /// One after the other.
+    /// One channel after another.
     RoundRobin,
-    /// The channel that was opened first, so that as few are used as can be.
+    /// The channel that was opened first, so that as few workers as possible are used.
     First,
 }
 
@@ -27,12 +27,12 @@ pub struct Config {
     max_queue: usize,
     queue_timeout: Option<Duration>,
     policy: PolicyName,
-    tells_steps: bool,
+    reports_steps: bool,
 }
 
 impl Config {
-    /// `max_queue`: accepted connections that may wait for a worker, at least 1. `queue_timeout`: how long one may
-    /// wait before it is reset; `None` is for ever.
+    /// Creates the settings. `max_queue` is the number of accepted connections that may wait for a worker, at least 1. After
+    /// `queue_timeout` a waiting connection is reset; `None` and 0 mean no limit.
     pub fn new(max_queue: u32, queue_timeout: Option<Duration>, policy: PolicyName) -> Result<Self, ConfigError> {
         let limit = usize::try_from(max_queue).unwrap_or(usize::MAX);
         if max_queue == 0 || limit > Semaphore::MAX_PERMITS {
@@ -46,67 +46,67 @@ impl Config {
             max_queue: limit,
             queue_timeout: queue_timeout.filter(|limit| !limit.is_zero()),
             policy,
-            tells_steps: false,
+            reports_steps: false,
         })
     }
 
-    /// Tells each step of each connection, by [`crate::parent::notice::Notice::Step`]: for those who look for a fault.
+    /// Reports each step of each connection by [`crate::parent::notice::Notice::Step`], for debugging.
     #[must_use]
-    pub fn telling_steps(mut self, tells_steps: bool) -> Self {
-        self.tells_steps = tells_steps;
+    pub fn reporting_steps(mut self, reports_steps: bool) -> Self {
+        self.reports_steps = reports_steps;
         self
     }
 
-    /// Whether each step of each connection is told.
+    /// Returns whether each step of each connection is reported.
     #[must_use]
-    pub fn tells_steps(&self) -> bool {
-        self.tells_steps
+    pub fn reports_steps(&self) -> bool {
+        self.reports_steps
     }
 
-    /// Accepted connections that may wait.
+    /// Returns how many accepted connections may wait.
     #[must_use]
     pub fn max_queue(&self) -> usize {
         self.max_queue
     }
 
-    /// How long one may wait.
+    /// Returns how long a connection may wait; `None` means no limit.
     #[must_use]
     pub fn queue_timeout(&self) -> Option<Duration> {
         self.queue_timeout
     }
 
-    /// Who gets the next one.
+    /// Returns how the next worker is selected.
     #[must_use]
     pub fn policy(&self) -> PolicyName {
         self.policy
     }
 }
 
-/// What to listen on.
+/// The address or socket to listen on.
 #[derive(Debug)]
 pub enum ListenSpec {
     /// A TCP port.
     Tcp {
-        /// The address to bind; `None` is every address of both families, or IPv4's where the system has no IPv6.
+        /// The address to bind. `None` means all addresses of both families, or of IPv4 if the system has no IPv6.
         host: Option<IpAddr>,
-        /// 0 lets the system choose.
+        /// The port; 0 lets the system choose.
         port: u16,
-        /// The kernel's queue, `listen(2)`; the kernel caps it at `net.core.somaxconn`.
+        /// The length of the kernel's queue (listen(2)). The kernel limits it to `net.core.somaxconn`.
         backlog: i32,
-        /// For an IPv6 address: no IPv4 beside it.
+        /// Makes an IPv6 listener reject IPv4 connections.
         ipv6_only: bool,
     },
-    /// A Unix socket in the file system.
+    /// A Unix socket: a path, or on Linux an abstract name.
     Unix {
-        /// Where; at most 107 bytes on Linux, 103 on macOS.
+        /// The path; at most 107 bytes on Linux, 103 on macOS.
         path: PathBuf,
-        /// As for TCP.
+        /// The length of the kernel's queue, as for TCP.
         backlog: i32,
-        /// Lets every user connect-read, as Node's option of this name.
+        /// Makes the socket readable for all users, as Node's option of this name does.
         readable_all: bool,
-        /// Lets every user connect-write, as Node's option of this name.
+        /// Makes the socket writable for all users, as Node's option of this name does.
         writable_all: bool,
     },
-    /// A listening socket that this process inherited, for example from systemd or from its predecessor.
+    /// An inherited listening socket, for example from systemd or from a predecessor of this process.
     Inherited(OwnedFd),
 }

@@ -1,4 +1,4 @@
-//! One accepted connection: moved by value through the pipeline, closed by its drop.
+//! An accepted connection, moved by value from the acceptor to a worker. Dropping it closes it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,9 +13,9 @@ use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
 use crate::protocol::records::{ConnectionHead, Family};
 use crate::sys::closer::reset_at_close;
-use crate::sys::{ForeignFd, identity};
+use crate::sys::{ForeignFd, identity, internet_address};
 
-/// An accepted socket that this process owns a copy of. Dropping it closes that copy, on a thread of the closer.
+/// The parent's copy of an accepted socket. Dropping it closes the copy, on a thread of the closer.
 #[derive(Debug)]
 pub struct Connection {
     id: ConnectionId,
@@ -25,21 +25,21 @@ pub struct Connection {
     accepted_at: Instant,
     permit: Option<Permit>,
     reissued: bool,
-    /// Boxed, because few connections have one and every connection is moved several times. Moves of more than 128 bytes are calls
-    /// of memcpy(3), which made a tenth of the instructions of a handoff.
+    /// Boxed, because few connections have a history and every connection is moved several times. Moves of more than 128 bytes
+    /// call memcpy(3), which was a tenth of the instructions of a handoff.
     history: Option<Box<History>>,
 }
 
-/// What is known of a connection that a worker of another user has had, or that a worker has handed back.
+/// The history of a connection that was sent to a worker of another user, or that a worker has handed back.
 #[derive(Debug, Default)]
 struct History {
     hand_back: Option<HandBack>,
     times_handed_back: u32,
-    /// SO_COOKIE, see [`Metadata`].
+    /// See [`Metadata::identity`].
     identity: Option<u64>,
 }
 
-/// What is remembered of a connection that a worker has taken, for it may hand it back.
+/// What the parent remembers of a connection that a worker has taken, in case the worker hands it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
     id: ConnectionId,
@@ -47,13 +47,13 @@ pub struct Metadata {
     local_port: u16,
     accepted_at: Instant,
     times_handed_back: u32,
-    /// SO_COOKIE, which the kernel gives to one socket only; `None` where it is not read.
+    /// The inode of the socket; `None` if it was not recorded.
     identity: Option<u64>,
 }
 
 impl Metadata {
-    /// Returns whether a descriptor is of that connection: its addresses are those that are remembered, and so is its inode
-    /// if that is known. One whose client has gone has no address of a client any more (ENOTCONN).
+    /// Returns whether a descriptor refers to this connection. Compares the addresses and, if recorded, the inode. A
+    /// connection whose client has disconnected has no peer address (ENOTCONN).
     #[must_use]
     pub fn fits(&self, fd: BorrowedFd<'_>) -> bool {
         if getsockopt(&fd, sockopt::SockType) != Ok(SockType::Stream)
@@ -66,14 +66,14 @@ impl Metadata {
 
     fn has_addresses_of(&self, fd: BorrowedFd<'_>) -> bool {
         let Some(remote) = self.remote else {
-            // Accepted, it has its listener's name; the end of a channel, which must not travel on one, has none.
+            // An accepted Unix socket has the name of its listener. The end of a channel, which must not be sent, has none.
             return getsockname::<UnixAddr>(fd.as_raw_fd()).is_ok_and(|name| is_named(&name));
         };
         let Ok(local) = getsockname::<SockaddrStorage>(fd.as_raw_fd()) else {
-            // macOS forgets both addresses of a connection that has been reset; there is nobody left to be taken for.
+            // On macOS a connection that was reset has neither address. No other client can be confused with it.
             return cfg!(not(target_os = "linux"));
         };
-        if socket_address(&local)
+        if internet_address(&local)
             .is_none_or(|local| local.is_ipv4() != remote.is_ipv4() || local.port() != self.local_port)
         {
             return false;
@@ -87,11 +87,11 @@ impl Metadata {
 
 fn peer_of(fd: BorrowedFd<'_>) -> Result<SocketAddr, Errno> {
     let peer: SockaddrStorage = getpeername(fd.as_raw_fd())?;
-    socket_address(&peer).ok_or(Errno::EAFNOSUPPORT)
+    internet_address(&peer).ok_or(Errno::EAFNOSUPPORT)
 }
 
-/// The address of a client that has gone and whose connection is not proven to be the one that was given out.
-fn nobody(of: SocketAddr) -> SocketAddr {
+/// Returns the address to report for a client that has disconnected, if the connection is not proven to be the same.
+fn unspecified_address(of: SocketAddr) -> SocketAddr {
     let ip = match of {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -99,11 +99,7 @@ fn nobody(of: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = storage.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
-    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
-}
-
+/// Chooses the closing threads: TCP connections have threads of their own.
 fn foreign(fd: OwnedFd, remote: Option<SocketAddr>) -> ForeignFd {
     match remote {
         Some(_) => ForeignFd::connection(fd),
@@ -122,7 +118,7 @@ fn is_named(name: &UnixAddr) -> bool {
 }
 
 impl Connection {
-    /// A connection that has just been accepted. `local_port` is 0 for a Unix socket.
+    /// Creates a connection that has just been accepted. `local_port` is 0 for a Unix socket.
     #[must_use]
     pub fn new(
         id: ConnectionId,
@@ -144,19 +140,19 @@ impl Connection {
         }
     }
 
-    /// One that a worker has handed back. Its age goes on; it needs no place in the queue, as what was accepted is never
-    /// turned away. That worker may have a copy of it for another moment.
+    /// Creates a connection that a worker has handed back. Its age continues to count from accept. It needs no permit: an
+    /// accepted connection is never refused. The worker may still have a copy for a moment.
     #[must_use]
-    pub fn returned(past: Metadata, fd: OwnedFd) -> Self {
-        // Promised to the next worker, and not by the one that hands it back. ioctl(2) and not F_SETFL, which takes the
-        // socket's lock if that worker changes O_ASYNC meanwhile.
+    pub fn from_hand_back(past: Metadata, fd: OwnedFd) -> Self {
+        // The next worker relies on O_NONBLOCK, which the previous worker may have cleared. FIONBIO, because F_SETFL waits for
+        // the socket's lock if that worker changes O_ASYNC at the same time.
         let socket = UnixStream::from(fd);
-        // FIONBIO fails for no socket.
+        // FIONBIO cannot fail for a socket.
         let _ = socket.set_nonblocking(true);
         let fd = OwnedFd::from(socket);
         let remote = past.remote.map(|remote| match past.identity {
             Some(_) => remote,
-            None => peer_of(fd.as_fd()).unwrap_or(nobody(remote)),
+            None => peer_of(fd.as_fd()).unwrap_or(unspecified_address(remote)),
         });
         Self {
             id: past.id,
@@ -173,28 +169,28 @@ impl Connection {
         }
     }
 
-    /// Remembers which socket it is, so that nothing else is taken back for it.
-    pub fn identify(&mut self) {
+    /// Records the inode of the socket, so that a worker cannot hand back another socket instead.
+    pub fn record_identity(&mut self) {
         if self.history.as_ref().is_none_or(|history| history.identity.is_none()) {
             let identity = identity(self.fd.as_fd());
             self.history.get_or_insert_default().identity = identity;
         }
     }
 
-    /// The client's address; `None` for a Unix socket.
+    /// Returns the address of the client; `None` for a Unix socket.
     #[must_use]
     pub fn remote(&self) -> Option<SocketAddr> {
         self.remote
     }
 
-    /// The port it came in by; 0 for a Unix socket.
+    /// Returns the local port; 0 for a Unix socket.
     #[must_use]
     pub fn local_port(&self) -> u16 {
         self.local_port
     }
 
-    /// What travels beside the descriptor. `lane` is the lane whose credit pays for it, `slot` its place on the
-    /// channel's scoreboard.
+    /// Returns the record that is sent with the descriptor. `lane` is the lane whose credit the connection uses, `slot` its
+    /// slot on the scoreboard.
     #[must_use]
     pub fn head(&self, lane: u16, slot: u8, now: Instant) -> ConnectionHead {
         let waited = now.saturating_duration_since(self.accepted_at).as_micros();
@@ -214,8 +210,7 @@ impl Connection {
         }
     }
 
-    /// Closes it with a reset, so that the client learns at once that nobody will answer, instead of a clean end that
-    /// reads like an empty answer.
+    /// Resets the connection. The client then sees an error instead of an orderly end, which would look like an empty response.
     pub fn reset(self) {
         if self.is_private() {
             reset_at_close(self.fd.as_fd());
@@ -225,16 +220,15 @@ impl Connection {
         }
     }
 
-    /// Closes this copy: a worker has the connection now. `is_ours`: the worker cannot set SO_LINGER with a time. The close of
-    /// any other worker's connection may sleep, so the closer performs it.
-    pub fn release(self, is_ours: bool) {
-        if is_ours && self.is_private() {
+    /// Closes the parent's copy: a worker has the connection now. `is_trusted` tells that the worker does not set SO_LINGER
+    /// with a time. The close of any other worker's connection may sleep, so the closer performs it.
+    pub fn release(self, is_trusted: bool) {
+        if is_trusted && self.is_private() {
             drop(self.fd.into_owned());
         }
     }
 
-    /// Returns whether no other worker has ever had it, and its client cannot have put descriptors in its queue, as it can
-    /// on a Unix socket.
+    /// Returns whether no other worker has had a copy, and the client cannot have sent descriptors, as on a Unix socket.
     fn is_private(&self) -> bool {
         self.remote.is_some() && !self.reissued
     }

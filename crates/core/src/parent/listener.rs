@@ -1,4 +1,4 @@
-//! A listener: a bound, listening socket, ours or inherited.
+//! A listener: a bound and listening socket, created here or inherited.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,24 +19,24 @@ use crate::error::errno_of;
 use crate::error::{SystemError, system_error};
 use crate::parent::config::ListenSpec;
 use crate::sys::unix_socket::{OwnPath, address as socket_address};
-use crate::sys::{ForeignFd, clamp, stream_socket};
+use crate::sys::{ForeignFd, clamp_backlog, internet_address, stream_socket};
 
-/// A listening socket. Dropping it stops listening and removes its path, if it made one.
+/// A listening socket. Dropping it stops listening and removes the socket file that it created, if any.
 #[derive(Debug)]
 pub struct Listener {
-    /// What waits in the backlog of a Unix socket may have brought descriptors, which are closed with it.
+    /// Clients in the backlog of a Unix socket may have sent descriptors, which the close of the listener closes too.
     fd: Arc<ForeignFd>,
     endpoint: Endpoint,
 }
 
-/// Makes copies of a listener's socket for as long as it is open here. It does not keep it open.
+/// Copies the socket of a listener while the listener is open. Does not keep the socket open.
 #[derive(Debug)]
 pub struct Lender {
     fd: Weak<ForeignFd>,
     is_handed_on: Option<Arc<AtomicBool>>,
 }
 
-/// Where a listener listens; dropping it removes the socket file that the listener made, if any.
+/// The address and backlog of a listener. Dropping it removes the socket file that the listener created, if any.
 #[derive(Debug)]
 pub struct Endpoint {
     address: ListenerAddress,
@@ -44,17 +44,17 @@ pub struct Endpoint {
     path: Option<OwnPath>,
 }
 
-/// Where a listener listens.
+/// The address of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenerAddress {
-    /// A TCP address with its real port.
+    /// A TCP address with the actual port.
     Tcp(SocketAddr),
     /// A path; empty for an inherited socket without a name.
     Unix(PathBuf),
 }
 
 impl ListenerAddress {
-    /// The port; 0 for a Unix socket.
+    /// Returns the port; 0 for a Unix socket.
     #[must_use]
     pub fn port(&self) -> u16 {
         match self {
@@ -65,7 +65,7 @@ impl ListenerAddress {
 }
 
 impl Listener {
-    /// Binds and listens, or adopts. Every failure is told as `listen`, as Node tells it.
+    /// Binds and listens, or adopts an inherited socket. All errors name `listen` as the system call, as Node's do.
     pub fn open(spec: ListenSpec) -> Result<Self, SystemError> {
         match spec {
             ListenSpec::Tcp {
@@ -81,7 +81,7 @@ impl Listener {
                 ipv6_only,
             } => {
                 match tcp(Ipv6Addr::UNSPECIFIED.into(), port, backlog, ipv6_only) {
-                    // No IPv6 on this system; Node falls back in the same way.
+                    // The system has no IPv6; Node falls back to IPv4 in the same way.
                     Err(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::EINVAL) if !ipv6_only => {
                         tcp(Ipv4Addr::UNSPECIFIED.into(), port, backlog, false)
                     }
@@ -99,13 +99,13 @@ impl Listener {
         .map_err(SystemError::of("listen"))
     }
 
-    /// Where it listens.
+    /// Returns the address.
     #[must_use]
     pub fn address(&self) -> &ListenerAddress {
         &self.endpoint.address
     }
 
-    /// What makes copies of the socket.
+    /// Returns a lender of the socket.
     #[must_use]
     pub fn lender(&self) -> Lender {
         Lender {
@@ -114,7 +114,7 @@ impl Listener {
         }
     }
 
-    /// The socket, and what has to live as long.
+    /// Returns the socket and the endpoint, which the caller keeps for as long as the socket.
     #[must_use]
     pub fn into_parts(self) -> (Arc<ForeignFd>, Endpoint) {
         (self.fd, self.endpoint)
@@ -122,8 +122,8 @@ impl Listener {
 }
 
 impl Lender {
-    /// A copy, for another process to listen with; `None` once the listener is closed. A socket file is from then on left
-    /// where it is, as whoever has the copy is reached by it.
+    /// Returns a copy of the socket for another process; `None` after the listener has been closed. From then on the socket
+    /// file is not removed, because clients reach the other process by it.
     #[must_use]
     pub fn copy(&self) -> Option<Result<OwnedFd, SystemError>> {
         let fd = self.fd.upgrade()?;
@@ -135,20 +135,21 @@ impl Lender {
     }
 }
 
-/// What an inherited socket may have been given as its backlog, which nobody tells: what the kernel allows by default
-/// (`net.core.somaxconn` since Linux 5.4).
+/// The assumed backlog of an inherited socket, which the system does not report: the default of `net.core.somaxconn` since Linux
+/// 5.4.
 const INHERITED_BACKLOG: u32 = 4096;
 
 impl Endpoint {
-    /// Where it listens.
+    /// Returns the address.
     #[must_use]
     pub fn address(&self) -> &ListenerAddress {
         &self.address
     }
 
-    /// More than may wait in the kernel at a time: Linux keeps one more than `listen(2)` was told, macOS half as many more.
+    /// Returns an upper bound of the connections in the backlog. Linux holds one more than the argument of `listen(2)`, macOS
+    /// half as many more.
     #[must_use]
-    pub fn most_waiting(&self) -> u32 {
+    pub fn max_backlog(&self) -> u32 {
         self.backlog.saturating_mul(2).saturating_add(1)
     }
 }
@@ -160,13 +161,13 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
         AddressFamily::Inet
     };
     let fd = stream_socket(family)?;
-    // As libuv does: a port whose last connections are in TIME_WAIT may be bound again.
+    // As in libuv: allows to bind a port that has connections in TIME_WAIT.
     setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     if ip.is_ipv6() {
         setsockopt(&fd, sockopt::Ipv6V6Only, &ipv6_only)?;
     }
     socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(ip, port)))?;
-    socket::listen(&fd, clamp(backlog)?)?;
+    socket::listen(&fd, clamp_backlog(backlog)?)?;
     let address = ListenerAddress::Tcp(bound_to(&fd)?.ok_or(Errno::EAFNOSUPPORT)?);
     Ok(Listener {
         fd: Arc::new(ForeignFd::own(fd)),
@@ -184,7 +185,7 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
     let address = socket_address(name)?;
     let fd = stream_socket(AddressFamily::Unix)?;
     socket::bind(fd.as_raw_fd(), &address)?;
-    // An abstract name has no file, and goes with its socket.
+    // An abstract name has no file and disappears with its socket.
     let own = if is_abstract { None } else { OwnPath::new(&path) };
     let more = u32::from(readable_all) * 0o444 + u32::from(writable_all) * 0o222;
     if more != 0 && !is_abstract {
@@ -194,7 +195,7 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
             .mode();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode | more)).map_err(|error| errno_of(&error))?;
     }
-    socket::listen(&fd, clamp(backlog)?)?;
+    socket::listen(&fd, clamp_backlog(backlog)?)?;
     Ok(Listener {
         fd: Arc::new(fd.into()),
         endpoint: Endpoint {
@@ -206,7 +207,7 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
 }
 
 fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
-    // ENOTSOCK comes from here for what is no socket.
+    // Fails with ENOTSOCK if the descriptor is not a socket.
     if getsockopt(&fd, sockopt::SockType)? != SockType::Stream || !is_listening(&fd)? {
         return Err(Errno::EINVAL);
     }
@@ -235,22 +236,19 @@ fn is_listening(fd: &OwnedFd) -> Result<bool, Errno> {
     getsockopt(fd, sockopt::AcceptConn)
 }
 
-// macOS knows SO_ACCEPTCONN but does not let it be read; accept itself says EINVAL there for a socket that does not
-// listen.
+// macOS does not allow getsockopt(2) of SO_ACCEPTCONN. There accept(2) fails with EINVAL for a socket that does not listen.
 #[cfg(not(target_os = "linux"))]
 #[allow(clippy::unnecessary_wraps, reason = "the other platform's signature")]
 fn is_listening(_fd: &OwnedFd) -> Result<bool, Errno> {
     Ok(true)
 }
 
+/// Returns the address of an IPv4 or IPv6 socket; `None` for a Unix socket.
 fn bound_to(fd: &OwnedFd) -> Result<Option<SocketAddr>, Errno> {
     let storage: SockaddrStorage = getsockname(fd.as_raw_fd())?;
-    Ok(
-        match (storage.family(), storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
-            (_, Some(v4), _) => Some(SocketAddr::V4((*v4).into())),
-            (_, _, Some(v6)) => Some(SocketAddr::V6((*v6).into())),
-            (Some(AddressFamily::Unix), ..) => None,
-            _ => return Err(Errno::EAFNOSUPPORT),
-        },
-    )
+    match (internet_address(&storage), storage.family()) {
+        (None, Some(AddressFamily::Unix)) => Ok(None),
+        (None, _) => Err(Errno::EAFNOSUPPORT),
+        (address, _) => Ok(address),
+    }
 }

@@ -1,6 +1,6 @@
 //! The parent's side: accepts connections, queues them and hands each to a worker.
 //!
-//! The modules stand in the order in which a connection meets them.
+//! The modules are in the order in which a connection passes them.
 
 pub mod config;
 pub mod listener;

@@ -1,4 +1,4 @@
-//! What the server reports to its owner, in order: a bounded mailbox that wakes the owner.
+//! Notices: events that the server reports to its owner, in order, in a bounded mailbox that wakes the owner.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,117 +17,116 @@ use crate::protocol::ProtocolError;
 use crate::sys::Credentials;
 use crate::waker::Waker;
 
-/// Something that the owner may want to know.
+/// An event for the owner of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
-    /// A worker has said hello.
+    /// A worker has sent HELLO.
     Joined {
-        /// Its channel.
+        /// The worker's channel.
         channel: ChannelId,
-        /// The process id that it named.
+        /// The process id in the HELLO.
         pid: u32,
     },
-    /// A program has joined at a shared path, and what follows of its channel is as of any other; [`Notice::Joined`] comes
-    /// next.
+    /// A program has joined at a shared path. [`Notice::Joined`] follows, and then the notices of any other channel.
     Admitted {
-        /// Its channel.
+        /// The worker's channel.
         channel: ChannelId,
-        /// Where.
+        /// The shared path.
         share: ShareId,
-        /// Who.
+        /// The credentials of the program.
         peer: Credentials,
     },
-    /// What connected to a shared path was turned away.
+    /// A peer was refused at a shared path.
     Refused {
-        /// Where.
+        /// The shared path.
         share: ShareId,
-        /// Who, as far as the system says.
+        /// The credentials of the peer, if the system reports them.
         peer: Option<Credentials>,
-        /// Why.
+        /// Why the peer was refused.
         reason: Refused,
     },
-    /// A worker that has not been retired takes no more connections; its channel ends with its last lease.
+    /// A worker that has not been retired takes no more connections. Its channel ends with its last lease.
     Leaving {
-        /// Its channel.
+        /// The worker's channel.
         channel: ChannelId,
     },
-    /// A channel is over.
+    /// A channel has ended.
     Ended {
-        /// Which.
+        /// The channel.
         channel: ChannelId,
-        /// Why.
+        /// Why the channel ended.
         reason: EndReason,
-        /// Leases that its worker held then: what they are worth to their clients now is the worker's own end to tell.
+        /// Leases that the worker held. If the worker still runs, it may finish them.
         leases: u32,
-        /// Connections that its worker had taken.
+        /// Connections that the worker had taken.
         taken: u64,
     },
-    /// A connection that no worker had was reset.
+    /// A connection that no worker had taken was reset.
     Shed {
-        /// Which.
+        /// The connection.
         id: ConnectionId,
-        /// Why.
+        /// Why the connection was reset.
         reason: ShedReason,
-        /// Its client; `None` for a Unix socket.
+        /// The address of the client; `None` for a Unix socket.
         remote: Option<SocketAddr>,
-        /// The port it came in by; 0 for a Unix socket.
+        /// The local port; 0 for a Unix socket.
         local_port: u16,
-        /// How long it waited.
+        /// The time since accept.
         waited: Duration,
     },
-    /// Accepting fails for lack of descriptors or memory. Said once, until it has worked for ten seconds.
+    /// Accepting fails. Reported once per episode, which ends after ten seconds without a failure.
     AcceptError {
-        /// The listener.
+        /// The address of the listener.
         address: ListenerAddress,
-        /// What accept says.
+        /// The error.
         error: SystemError,
     },
-    /// A worker is out of descriptors. Said once, until it has had enough for ten seconds.
+    /// A worker is out of descriptors. Reported once per episode, which ends after ten seconds with enough descriptors.
     WorkerLimit {
-        /// Its channel.
+        /// The worker's channel.
         channel: ChannelId,
     },
-    /// A connection has come a step further; only if the configuration has asked for it.
+    /// A connection has reached a further step. Reported only with [`crate::Config::reporting_steps`].
     Step {
-        /// Which.
+        /// The connection.
         id: ConnectionId,
-        /// How far.
+        /// The step.
         step: Step,
-        /// The channel that it was handed to, or back from.
+        /// The channel of the worker, if the step has one.
         channel: Option<ChannelId>,
     },
     /// A drain is complete.
     Drained,
-    /// The server's thread has panicked. It has closed everything, and nothing more happens.
+    /// The server's thread has panicked. All listeners and channels are closed, and no further notices follow.
     Failed {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }
 
-/// Why a connection was given up.
+/// Why a connection was reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShedReason {
-    /// It had waited too long.
+    /// The connection waited longer than the queue timeout.
     Timeout,
-    /// The server ended at once.
+    /// The server was destroyed.
     Destroyed,
 }
 
-/// How far a connection has come in this process.
+/// A step of a connection on its way to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// It is in the queue.
+    /// The connection is in the queue.
     Accepted,
-    /// It has been sent to a worker.
+    /// The connection was sent to a worker.
     HandedOff,
-    /// That worker has taken it.
+    /// The worker has taken the connection.
     Taken,
-    /// That worker has handed it back.
+    /// The worker has handed the connection back.
     HandedBack,
 }
 
-/// What a worker without descriptors meets: its recvmsg(2) succeeds, and the descriptor is gone (MSG_CTRUNC).
+/// The error of a worker without free descriptors: recvmsg(2) succeeds without the descriptor (MSG_CTRUNC).
 pub const OUT_OF_DESCRIPTORS: SystemError = SystemError {
     syscall: "recvmsg",
     errno: Errno::EMFILE,
@@ -136,44 +135,44 @@ pub const OUT_OF_DESCRIPTORS: SystemError = SystemError {
 /// Why a channel ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndReason {
-    /// The worker closed it after it had been retired or had said that it leaves.
+    /// The worker closed the channel after RETIRE or LEAVE.
     Left,
-    /// The worker closed it, or died, unannounced.
+    /// The worker closed the channel without an announcement, or died.
     Lost,
-    /// The parent ended it.
+    /// The parent closed the channel.
     Dismissed,
     /// The worker broke the protocol.
     Protocol(ProtocolError),
 }
 
-/// Why a peer was turned away.
+/// Why a peer was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refused {
-    /// Its user may not join there.
-    #[error("its user may not join here")]
+    /// The user of the peer may not join.
+    #[error("the user of the peer may not join")]
     NotAllowed,
-    /// As many as may join there have.
-    #[error("as many workers as may join have joined: {limit}")]
+    /// The maximum number of workers has joined.
+    #[error("the maximum of {limit} workers has joined")]
     Full {
-        /// How many may.
+        /// The maximum number of workers.
         limit: u32,
     },
-    /// It said no hello in time, or before others came that needed its place.
-    #[error("it said no hello in time, which is {limit} ms")]
+    /// The peer sent no HELLO in time, or a newer pending peer evicted it.
+    #[error("no HELLO in time; the limit is {limit} ms")]
     Late {
-        /// Milliseconds; 0 if its place alone was the limit.
+        /// The HELLO timeout in milliseconds; 0 without a timeout.
         limit: u32,
     },
-    /// What it said first was no hello, or one of another version.
+    /// The first frame was not a HELLO, or has no version in common.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }
 
-/// Shed connections, steps and refused peers beyond this are counted but no longer told one by one, as an owner that is stuck
-/// must not make this grow without bound.
-const MAX_TOLD: usize = 4096;
+/// The maximum number of notices about shed connections, steps and refused peers. Further ones are counted but not reported,
+/// so that the mailbox of a blocked owner does not grow without bound.
+const MAX_WAITING: usize = 4096;
 
-/// The mailbox: the server's thread posts, the owner takes.
+/// The mailbox: the server's thread posts notices, the owner takes them.
 pub struct Notices {
     waiting: Mutex<VecDeque<Notice>>,
     waker: Waker,
@@ -189,14 +188,14 @@ impl Notices {
         }
     }
 
-    /// Adds one.
+    /// Adds a notice and wakes the owner.
     pub fn post(&self, notice: Notice) {
         let mut waiting = self.lock();
-        let can_be_left_out = matches!(
+        let can_be_dropped = matches!(
             notice,
             Notice::Shed { .. } | Notice::Step { .. } | Notice::Refused { .. }
         );
-        if can_be_left_out && waiting.len() >= MAX_TOLD {
+        if can_be_dropped && waiting.len() >= MAX_WAITING {
             return;
         }
         waiting.push_back(notice);
@@ -204,20 +203,20 @@ impl Notices {
         self.waker.wake();
     }
 
-    /// Whether the owner is so far behind that nobody should join who then has to be told of.
+    /// Returns whether the mailbox is full, so that no further peer should join.
     #[must_use]
-    pub fn is_behind(&self) -> bool {
-        self.lock().len() >= MAX_TOLD
+    pub fn is_full(&self) -> bool {
+        self.lock().len() >= MAX_WAITING
     }
 
-    /// Takes all.
+    /// Removes and returns all notices.
     pub fn take(&self) -> Vec<Notice> {
         self.waker.rearm();
         self.lock().drain(..).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Notice>> {
-        // A list of notices has no invariant that a panic could break.
+        // A panic cannot break an invariant of a list of notices.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Panics on the server's thread, which the runtime would keep to itself.
+//! Catches panics of the server's tasks. The runtime alone would not report them.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-/// Runs a future to its end; an error is the message of its panic.
+/// Runs a future to completion. Returns the message of its panic as an error.
 pub async fn catch<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
     poll_fn(
@@ -18,7 +18,7 @@ pub async fn catch<F: Future>(future: F) -> Result<F::Output, String> {
     .await
 }
 
-/// Returns what a panic said.
+/// Returns the message of a panic.
 pub fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned())

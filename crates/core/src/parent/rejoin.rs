@@ -108,7 +108,7 @@ fn make_room(records: &mut HashMap<Offender, Record>, now: Instant) {
     }
 }
 
-/// The place of one joined worker among those that may join at its path. Dropped when its channel is over.
+/// One of the `max_workers` seats of a shared path, held by a joined worker. Dropped when the worker's channel ends.
 #[derive(Debug)]
 pub struct Seat {
     _permit: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! The composition root: builds and wires every stage on one thread of its own. The only file that knows them all.
+//! The server: creates and connects the acceptors, the dispatcher and the shares, which run on one separate thread.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -44,14 +44,14 @@ pub struct Server {
     lenders: Mutex<Vec<Lender>>,
     next_channel: Arc<AtomicU32>,
     next_share: AtomicU32,
-    /// The files of the shared paths, each removed when it is no longer shared; `None` for a name without one.
+    /// The socket files of the shared paths; `None` for an abstract name. Dropping an entry removes its file.
     shared: Mutex<HashMap<ShareId, Option<OwnPath>>>,
-    gate: Permits,
+    permits: Permits,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
 }
 
-/// Where a server stands in its life. It only moves down this list.
+/// The lifecycle of a server, in order. A server never returns to an earlier phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Running,
@@ -59,7 +59,7 @@ enum Phase {
     Destroyed,
 }
 
-/// What the owner asks of the server's thread.
+/// A command of the owner to the server's thread.
 #[derive(Debug)]
 enum Command {
     Listen(Listener),
@@ -71,28 +71,28 @@ enum Command {
     Destroy,
 }
 
-/// How long a caller waits for sockets that are closed on threads of the closer.
-const CLOSED_WITHIN: Duration = Duration::from_millis(100);
+/// How long a caller waits until the closer has closed the sockets.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Messages that may wait between two stages; a stage that is ahead waits for the next one.
-const STAGE: usize = 256;
+/// The capacity of each message channel. A sender waits while the channel is full.
+const CAPACITY: usize = 256;
 
 impl Server {
-    /// Starts a server on the real system. `bell` is called on its thread when [`Server::notices`] has something.
-    pub fn start(config: &Config, bell: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
-        Self::start_on(Os, config, bell)
+    /// Starts a server on the real operating system. The server's thread calls `wake` when [`Server::notices`] has new notices.
+    pub fn start(config: &Config, wake: impl Fn() + Send + Sync + 'static) -> Result<Self, SystemError> {
+        Self::start_on(Os, config, wake)
     }
 
-    /// Starts a server on a given [`Sys`].
+    /// Starts a server on the given [`Sys`].
     pub fn start_on<S: Sys>(
         sys: S,
         config: &Config,
-        bell: impl Fn() + Send + Sync + 'static,
+        wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, SystemError> {
-        let (commands, inbox) = mpsc::channel(STAGE);
-        let notices = Arc::new(Notices::new(bell));
+        let (commands, inbox) = mpsc::channel(CAPACITY);
+        let notices = Arc::new(Notices::new(wake));
         let stats = Arc::new(Stats::default());
-        let gate = Permits::new(config.max_queue());
+        let permits = Permits::new(config.max_queue());
         let next_channel = Arc::new(AtomicU32::new(1));
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -101,25 +101,25 @@ impl Server {
         let entered = runtime.enter();
         let alarm = Alarm::new()?;
         drop(entered);
-        let house = ServerThread {
+        let server_thread = ServerThread {
             sys,
             config: *config,
             alarm,
-            gate: gate.clone(),
+            permits: permits.clone(),
             channels: Arc::clone(&next_channel),
             stats: Arc::clone(&stats),
             notices: Arc::clone(&notices),
         };
-        let inherits = sys::waits_turn();
+        let inherits_batch = sys::is_batch_scheduled();
         let thread = std::thread::Builder::new()
             .name("socketserver".into())
             .spawn(move || {
-                if inherits {
-                    house.sys.wait_turn(false);
+                if inherits_batch {
+                    server_thread.sys.set_batch_scheduling(false);
                 }
-                let notices = Arc::clone(&house.notices);
-                // Nothing of what may be half changed is looked at again: the runtime drops it all.
-                let ended = catch_unwind(AssertUnwindSafe(move || runtime.block_on(house.run(inbox))));
+                let notices = Arc::clone(&server_thread.notices);
+                // Unwind-safe: the runtime drops all state, and nothing reads it after a panic.
+                let ended = catch_unwind(AssertUnwindSafe(move || runtime.block_on(server_thread.run(inbox))));
                 if let Err(message) = ended.unwrap_or_else(|panic| Err(message_of(panic.as_ref()))) {
                     notices.post(Notice::Failed { message });
                 }
@@ -133,13 +133,13 @@ impl Server {
             next_channel,
             next_share: AtomicU32::new(1),
             shared: Mutex::default(),
-            gate,
+            permits,
             stats,
             notices,
         })
     }
 
-    /// Binds, listens and begins to accept.
+    /// Binds, listens and starts to accept.
     pub fn listen(&self, spec: ListenSpec) -> Result<ListenerAddress, ListenError> {
         if self.phase() != Phase::Running {
             return Err(ListenError::Closed);
@@ -151,12 +151,13 @@ impl Server {
         Ok(address)
     }
 
-    /// Copies of the sockets that it listens on, in the order of listening. Socket files are from then on left alone.
+    /// Returns copies of the listening sockets, in the order of [`Server::listen`]. From then on the server does not remove their
+    /// socket files.
     pub fn listening_sockets(&self) -> Result<Vec<OwnedFd>, SystemError> {
         self.lenders().iter().filter_map(Lender::copy).collect()
     }
 
-    /// Lets programs join as workers at a path. Each that does is told by [`Notice::Admitted`].
+    /// Lets programs join as workers at a path. [`Notice::Admitted`] reports each of them.
     pub fn share(&self, spec: ShareSpec) -> Result<ShareId, ListenError> {
         if self.phase() != Phase::Running {
             return Err(ListenError::Closed);
@@ -168,19 +169,19 @@ impl Server {
         Ok(share)
     }
 
-    /// Removes a shared path: nobody joins there any more, and it is free for another when this returns. Those that have
-    /// joined are as before.
+    /// Removes a shared path. When this returns, no program can join there and the path can be used again. The workers that
+    /// have joined are not affected.
     pub fn unshare(&self, share: ShareId) {
         if self.shared().remove(&share).is_some() {
             let (done, closed) = oneshot::channel();
             self.command(Command::Unshare(share, done));
-            // An abstract name is taken for as long as its socket is open. Fails if the server has ended, and with it that.
+            // An abstract name is in use until its socket is closed. Fails if the server has ended, which closes the socket.
             let _ = closed.blocking_recv();
-            closer::settle(CLOSED_WITHIN);
+            closer::settle(CLOSE_TIMEOUT);
         }
     }
 
-    /// Opens a channel; the worker's end is for a new worker.
+    /// Opens a channel. Returns the worker's end, for a new worker.
     pub fn open_channel(&self) -> Result<(ChannelId, OwnedFd), SystemError> {
         let (ours, workers) = channel::pair()?;
         let channel = self.next_channel.fetch_add(1, Ordering::Relaxed);
@@ -188,18 +189,18 @@ impl Server {
         Ok((channel, workers))
     }
 
-    /// Gives a worker no more connections; it finishes its leases and leaves.
+    /// Retires a worker: it receives no more connections, finishes its leases and leaves.
     pub fn retire(&self, channel: ChannelId) {
         self.command(Command::Forward(Message::Retire(channel)));
     }
 
-    /// Ends a channel now. What its worker has not acked goes back to the queue.
+    /// Ends a channel immediately. Connections that its worker has not acknowledged return to the queue.
     pub fn end_channel(&self, channel: ChannelId) {
         self.command(Command::Forward(Message::Dismiss(channel)));
     }
 
-    /// Stops accepting, once what the kernel's backlogs hold is accepted, and finishes the queue and the leases. Then
-    /// [`Notice::Drained`]. There is no way back.
+    /// Accepts the connections in the backlogs, stops listening, and lets workers serve the queue and finish their leases. Then
+    /// reports [`Notice::Drained`]. A drain cannot be cancelled.
     pub fn drain(&self) {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         if *phase == Phase::Running {
@@ -209,39 +210,39 @@ impl Server {
         }
     }
 
-    /// What has happened since the last call.
+    /// Removes and returns the notices since the last call.
     #[must_use]
     pub fn notices(&self) -> Vec<Notice> {
         self.notices.take()
     }
 
-    /// The counters now.
+    /// Returns the current counters.
     #[must_use]
     pub fn stats(&self) -> Snapshot {
         self.stats.snapshot()
     }
 
-    /// Whether accepting pauses: the queue is full, or the system short of descriptors.
+    /// Returns whether accepting is paused: the queue is full, or the system is out of descriptors or memory.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.gate.free() == 0 || self.stats.snapshot().resting_acceptors > 0
+        self.permits.free() == 0 || self.stats.snapshot().paused_acceptors > 0
     }
 
-    /// One channel's counters; `None` once it has ended.
+    /// Returns the counters of a channel; `None` after the channel has ended.
     #[must_use]
     pub fn channel_stats(&self, channel: ChannelId) -> Option<Arc<ChannelStats>> {
         self.stats.channel(channel)
     }
 
-    /// Ends everything now: listeners, queue, channels, the thread.
+    /// Closes the listeners, resets the queue, closes the channels and ends the thread, immediately.
     pub fn destroy(&self) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Destroyed;
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             self.command(Command::Destroy);
-            // It has panicked or it has ended: gone in both cases.
+            // An error is a panic, which has ended the thread too.
             let _ = thread.join();
-            closer::settle(CLOSED_WITHIN);
+            closer::settle(CLOSE_TIMEOUT);
         }
         self.shared().clear();
     }
@@ -258,9 +259,9 @@ impl Server {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server's thread never waits for its owner, so this blocks for as long as it is behind by [`STAGE`] commands
-    /// and no longer. After the end there is nobody to be commanded, and nothing left to do.
+    /// Sends a command. Blocks while [`CAPACITY`] commands wait, which is short: the server's thread never waits for its owner.
     fn command(&self, command: Command) {
+        // Fails only if the server has ended, when no command has an effect.
         let _ = self.commands.blocking_send(command);
     }
 }
@@ -271,28 +272,28 @@ impl Drop for Server {
     }
 }
 
-/// What the server's thread is built from.
+/// The state that the server's thread starts with.
 struct ServerThread<S> {
     sys: S,
     config: Config,
     alarm: Alarm,
-    gate: Permits,
+    permits: Permits,
     channels: Arc<AtomicU32>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
 }
 
 impl<S: Sys> ServerThread<S> {
-    /// Follows its owner's commands. When it returns, the runtime drops every task, and with them every descriptor. An error is
-    /// the message of a task's panic.
+    /// Executes the owner's commands. On return the runtime drops all tasks, which closes all descriptors. An error is the
+    /// message of a task's panic.
     async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), String> {
         let (failures, mut failed) = mpsc::unbounded_channel();
-        let (dispatcher, inbox) = mpsc::channel(STAGE);
+        let (dispatcher, inbox) = mpsc::channel(CAPACITY);
         let (drain, draining) = watch::channel(false);
         let acceptor = Acceptor {
             sys: self.sys.clone(),
             ids: Arc::new(AtomicU64::new(1)),
-            gate: self.gate,
+            permits: self.permits,
             dispatcher: dispatcher.clone(),
             drain: draining,
             stats: Arc::clone(&self.stats),
@@ -302,7 +303,7 @@ impl<S: Sys> ServerThread<S> {
         let mut accepting: Vec<AbortHandle> = Vec::new();
         let mut shares: HashMap<ShareId, task::JoinHandle<()>> = HashMap::new();
         let (stats, notices) = (Arc::clone(&self.stats), Arc::clone(&self.notices));
-        let pairing = Dispatcher::new(
+        let dispatcher_task = Dispatcher::new(
             self.sys.clone(),
             &self.config,
             inbox,
@@ -310,7 +311,7 @@ impl<S: Sys> ServerThread<S> {
             self.stats,
             self.notices,
         );
-        let pairing = tokio::spawn(watched(pairing.run(), failures.clone()));
+        let dispatcher_task = tokio::spawn(watched(dispatcher_task.run(), failures.clone()));
         loop {
             let command = tokio::select! {
                 biased;
@@ -320,15 +321,16 @@ impl<S: Sys> ServerThread<S> {
             let Some(command) = command else { return Ok(()) };
             let sent = match command {
                 Command::Listen(listener) => {
-                    let (socket, place) = listener.into_parts();
+                    let (socket, endpoint) = listener.into_parts();
                     match sys::watch_listener(socket) {
                         Ok(socket) => {
-                            let task = tokio::spawn(watched(acceptor.clone().run(socket, place), failures.clone()));
+                            let task = tokio::spawn(watched(acceptor.clone().run(socket, endpoint), failures.clone()));
                             accepting.push(task.abort_handle());
                             acceptors.push(task);
                         }
                         Err(errno) => {
-                            let (address, error) = (place.address().clone(), SystemError::of("epoll_ctl")(errno));
+                            let error = SystemError::of("epoll_ctl")(errno);
+                            let address = endpoint.address().clone();
                             notices.post(Notice::AcceptError { address, error });
                         }
                     }
@@ -350,22 +352,22 @@ impl<S: Sys> ServerThread<S> {
                 Command::Unshare(id, done) => {
                     if let Some(share) = shares.remove(&id) {
                         share.abort();
-                        // Its end, and the end of its socket.
+                        // An error is the cancellation. The socket is closed then.
                         let _ = share.await;
                     }
-                    // Its owner may have gone.
+                    // Fails only if the caller no longer waits.
                     let _ = done.send(());
                     true
                 }
                 Command::Forward(message) => dispatcher.send(message).await.is_ok(),
                 Command::Drain => {
-                    // Nobody listens to the watch if nothing was ever listened on.
+                    // Fails only if there is no acceptor.
                     let _ = drain.send(true);
                     let sent = dispatcher.send(Message::Event(Event::Drain)).await.is_ok();
                     let (acceptors, dispatcher) = (std::mem::take(&mut acceptors), dispatcher.clone());
                     tokio::spawn(async move {
                         for acceptor in acceptors {
-                            // One that has panicked accepts no more either.
+                            // An error is a panic, which has ended the acceptor too.
                             let _ = acceptor.await;
                         }
                         let _ = dispatcher.send(Message::Event(Event::ListenersClosed)).await;
@@ -374,21 +376,21 @@ impl<S: Sys> ServerThread<S> {
                 }
                 Command::Destroy => {
                     accepting.iter().for_each(AbortHandle::abort);
-                    // What waits is given up, and counted. Either fails only if the dispatcher has ended.
+                    // The dispatcher resets and counts the waiting connections. Both calls fail only if it has ended.
                     let _ = dispatcher.send(Message::Destroy).await;
-                    let _ = pairing.await;
+                    let _ = dispatcher_task.await;
                     return failed.try_recv().map_or(Ok(()), Err);
                 }
             };
             if !sent {
-                // The dispatcher has ended, and with it everything.
+                // The dispatcher has ended, so the server ends.
                 return failed.try_recv().map_or(Ok(()), Err);
             }
         }
     }
 }
 
-/// Runs a task of the server, and tells its panic.
+/// Runs a task of the server, and reports its panic.
 async fn watched(task: impl Future<Output = ()>, failures: mpsc::UnboundedSender<String>) {
     if let Err(message) = panics::catch(task).await {
         // Fails only if the server has ended.

@@ -1,28 +1,29 @@
-//! `accept4(2)` with the peer's address.
+//! `accept4(2)` with the address of the peer.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
-use super::socket::socklen_of;
+use super::socket::{internet_address, socklen_of};
 
-/// What `accept` gives.
+/// An accepted connection.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The connection, owned.
+    /// The connection.
     pub fd: OwnedFd,
-    /// The peer; `None` for a Unix socket, whose clients have no name.
+    /// The address of the peer; `None` for a Unix socket, whose clients have no name.
     pub remote: Option<SocketAddr>,
 }
 
-// The address comes with accept itself: nix's accept4 leaves it out, and getpeername afterwards is a second call that
-// fails with ENOTCONN for a client that has already gone.
+/// Accepts a connection with the address of its peer. nix's accept4 does not return the address, and getpeername(2) would be
+/// a second call that fails with ENOTCONN for a client that has already disconnected.
 #[allow(
     unsafe_code,
     clippy::disallowed_methods,
-    reason = "nix::sys::socket::accept4 gives no peer address"
+    reason = "nix::sys::socket::accept4 does not return the peer's address"
 )]
 pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {
     // SAFETY: sockaddr_storage is plain data for which all zeroes is a valid value.
@@ -47,9 +48,11 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<Accepted, Errno> {
     let fd = unsafe { OwnedFd::from_raw_fd(raw) };
     #[cfg(not(target_os = "linux"))]
     set_cloexec_nonblock(&fd)?;
+    // SAFETY: the kernel has written an address of `length` bytes to `storage`.
+    let remote = unsafe { SockaddrStorage::from_raw(address, Some(length)) };
     Ok(Accepted {
         fd,
-        remote: socket_address(&storage),
+        remote: remote.as_ref().and_then(internet_address),
     })
 }
 
@@ -59,29 +62,4 @@ fn set_cloexec_nonblock(fd: &OwnedFd) -> Result<(), Errno> {
     fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok(())
-}
-
-#[allow(unsafe_code, reason = "sockaddr_storage is a union in all but name")]
-fn socket_address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    match i32::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller and no stricter aligned.
-            let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-            Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(v4.sin_port))))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above, for sockaddr_in6.
-            let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            let port = u16::from_be(v6.sin6_port);
-            Some(SocketAddr::V6(SocketAddrV6::new(
-                ip,
-                port,
-                u32::from_be(v6.sin6_flowinfo),
-                v6.sin6_scope_id,
-            )))
-        }
-        _ => None,
-    }
 }

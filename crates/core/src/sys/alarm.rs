@@ -1,41 +1,41 @@
-//! Wakes the dispatcher when something is due, and may do so before that.
+//! Wakes the dispatcher at a deadline or earlier.
 //!
-//! A handoff is looked after within a millisecond, but mostly something else turns the dispatcher before. A time limit of
-//! its epoll_wait(2) for that is set and taken back by the kernel each time it sleeps, and being the nearest of its CPU, it
-//! is written to the hardware each time: with one client at a time this was 20 of 115 us a connection, in a virtual machine,
-//! where that leaves the guest. So an alarm, once set, stays set, and a millisecond has one.
+//! The dispatcher checks each handoff within a millisecond, but another event mostly wakes it before. As the timeout of
+//! epoll_wait(2), the deadline was armed and disarmed at every sleep. As the nearest deadline of its CPU it was written to
+//! the timer hardware each time, which in a virtual machine traps to the hypervisor: 20 of 115 us per connection with one
+//! client. So an alarm that is armed stays armed, and is armed at most once per millisecond.
 
 use std::time::Instant;
 
 use crate::error::SystemError;
 
-/// One alarm.
+/// A timer that is armed only for earlier deadlines than before.
 #[derive(Debug)]
 pub struct Alarm {
     timer: Timer,
-    set_for: Option<Instant>,
+    armed_for: Option<Instant>,
 }
 
 impl Alarm {
-    /// One that is not set. Has to be made within the tokio runtime whose tasks will wait for it.
+    /// Creates a disarmed alarm. Call this within the tokio runtime whose tasks will wait for the alarm.
     pub fn new() -> Result<Self, SystemError> {
         Ok(Self {
             timer: Timer::new()?,
-            set_for: None,
+            armed_for: None,
         })
     }
 
-    /// Waits until `due`, or until an earlier time that it was set for before; for ever if there is none.
+    /// Waits until `due`, or until an earlier deadline of a previous call. Waits forever if there is neither.
     pub async fn wait(&mut self, due: Option<Instant>) {
         if let Some(due) = due
-            && self.set_for.is_none_or(|set_for| due < set_for)
+            && self.armed_for.is_none_or(|armed_for| due < armed_for)
         {
-            self.timer.set(due);
-            self.set_for = Some(due);
+            self.timer.arm(due);
+            self.armed_for = Some(due);
         }
-        if self.set_for.is_some() {
-            self.timer.ring().await;
-            self.set_for = None;
+        if self.armed_for.is_some() {
+            self.timer.expired().await;
+            self.armed_for = None;
         } else {
             std::future::pending::<()>().await;
         }
@@ -59,7 +59,7 @@ mod linux {
     use crate::sys;
     use crate::sys::TimerFile;
 
-    /// timerfd_create(2), among what tokio's epoll set watches.
+    /// A timerfd that tokio's epoll set watches.
     #[derive(Debug)]
     pub struct Timer(AsyncFd<TimerFile>);
 
@@ -68,19 +68,19 @@ mod linux {
             sys::watch_timer().map(Self)
         }
 
-        pub fn set(&mut self, due: Instant) {
-            // None at all would be no alarm.
+        pub fn arm(&mut self, due: Instant) {
+            // 0 would disarm the timer.
             let left = due
                 .saturating_duration_since(Instant::now())
                 .max(Duration::from_nanos(1));
             let once = Expiration::OneShot(left.into());
-            // Fails for a descriptor that is no timer, and for a time of more than 2^63 seconds.
+            // Fails only for a descriptor that is not a timer, and for more than 2^63 seconds.
             let _ = self.0.get_ref().timer().set(once, TimerSetTimeFlags::empty());
         }
 
-        pub async fn ring(&mut self) {
-            // Nothing is read: setting it anew takes back what it has counted, and the epoll set tells of each ring once.
-            // An error is the end of the runtime.
+        pub async fn expired(&mut self) {
+            // No read is needed: arming resets the count of expirations, and the epoll set reports each expiration once. An
+            // error means that the runtime has ended.
             if let Ok(mut ready) = poll_fn(|context| self.0.poll_read_ready(context)).await {
                 ready.clear_ready();
             }
@@ -97,7 +97,7 @@ mod other {
 
     use crate::error::SystemError;
 
-    /// tokio's, which is the time limit of its kevent(2).
+    /// A tokio timer: the timeout of tokio's kevent(2).
     #[derive(Debug)]
     pub struct Timer(Option<Pin<Box<Sleep>>>);
 
@@ -106,14 +106,14 @@ mod other {
             Ok(Self(None))
         }
 
-        pub fn set(&mut self, due: Instant) {
+        pub fn arm(&mut self, due: Instant) {
             match &mut self.0 {
                 Some(sleep) => sleep.as_mut().reset(due.into()),
                 None => self.0 = Some(Box::pin(sleep_until(due.into()))),
             }
         }
 
-        pub async fn ring(&mut self) {
+        pub async fn expired(&mut self) {
             match &mut self.0 {
                 Some(sleep) => sleep.as_mut().await,
                 None => std::future::pending().await,
@@ -134,7 +134,7 @@ mod tests {
     const AT_ONCE: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn it_rings_when_something_is_due_and_again_for_the_next() {
+    async fn an_alarm_expires_at_each_deadline() {
         let mut alarm = Alarm::new().unwrap();
         for _ in 0..3 {
             let due = Instant::now() + Duration::from_millis(2);
@@ -144,21 +144,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_due_already_rings() {
+    async fn a_deadline_that_has_passed_expires_at_once() {
         let mut alarm = Alarm::new().unwrap();
         timeout(NEVER, alarm.wait(Some(Instant::now()))).await.unwrap();
     }
 
     #[tokio::test]
-    async fn nothing_due_is_no_ring() {
+    async fn without_a_deadline_an_alarm_never_expires() {
         let mut alarm = Alarm::new().unwrap();
         assert!(timeout(AT_ONCE, alarm.wait(None)).await.is_err());
         timeout(NEVER, alarm.wait(Some(Instant::now()))).await.unwrap();
-        assert!(timeout(AT_ONCE, alarm.wait(None)).await.is_err(), "it has rung");
+        assert!(
+            timeout(AT_ONCE, alarm.wait(None)).await.is_err(),
+            "the alarm has expired"
+        );
     }
 
     #[tokio::test]
-    async fn what_is_due_earlier_is_not_kept_waiting() {
+    async fn an_earlier_deadline_replaces_a_later_one() {
         let mut alarm = Alarm::new().unwrap();
         let now = Instant::now();
         assert!(timeout(AT_ONCE, alarm.wait(Some(now + 2 * NEVER))).await.is_err());
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_stays_set_for_what_was_due_earlier() {
+    async fn an_alarm_stays_armed_for_an_earlier_deadline() {
         let mut alarm = Alarm::new().unwrap();
         let now = Instant::now();
         assert!(timeout(AT_ONCE, alarm.wait(Some(now + 4 * AT_ONCE))).await.is_err());

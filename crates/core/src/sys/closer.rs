@@ -1,9 +1,9 @@
-//! Closes descriptors that another process has, or had, on threads of their own, because that close(2) may sleep.
+//! The closer: closes shared descriptors on separate threads, because their close(2) may sleep.
 //!
-//! The close of the last copy of a TCP socket with SO_LINGER and unsent data sleeps for as long as the option says, and
-//! O_NONBLOCK does not matter (tcp_close, socket(7)). Any process that has a copy can set the option. The close of a Unix
-//! socket closes what lies unread in its queue, which may be such sockets. The close of a file waits for its file system
-//! (FUSE). So none of these runs on the thread that accepts and dispatches, nor on a JavaScript thread.
+//! The close of the last copy of a TCP socket with SO_LINGER and unsent data sleeps for the time of the option, with or
+//! without O_NONBLOCK (tcp_close, socket(7)). Any process that has a copy can set the option. The close of a Unix socket also
+//! closes the descriptors that are unread in its queue, which may be such sockets. The close of a file waits for its file
+//! system (FUSE). So the thread that accepts and dispatches performs none of these closes, and no JavaScript thread does.
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -16,10 +16,10 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use super::socket::disconnect;
 
-/// Owns a descriptor whose file another process has, or had. Dropping it closes it on a thread of the closer.
+/// Owns a descriptor of which another process has, or had, a copy. Dropping it closes the descriptor on a thread of the closer.
 #[derive(Debug)]
 pub struct ForeignFd {
-    /// `None` only while it is dropped or given away.
+    /// `None` only during drop and the methods that consume `self`.
     fd: Option<OwnedFd>,
     closed_by: ClosedBy,
 }
@@ -33,7 +33,7 @@ enum ClosedBy {
     Others,
 }
 
-/// Threads that close, as many as there are closes that sleep and one more, up to [`MAX_THREADS`].
+/// A pool of closing threads: one more than the number of closes that sleep, up to [`MAX_THREADS`].
 #[derive(Debug)]
 struct Closer {
     state: Mutex<State>,
@@ -43,38 +43,38 @@ struct Closer {
 
 #[derive(Debug)]
 struct State {
-    queue: VecDeque<(OwnedFd, Manner)>,
+    queue: VecDeque<(OwnedFd, CloseMode)>,
     threads: usize,
-    /// Threads that wait for work.
+    /// The number of threads that wait for work.
     idle: usize,
-    /// Callers of [`Closer::settle`].
+    /// The number of callers in [`Closer::settle`].
     waiting: usize,
 }
 
-/// How a connection ends.
+/// How a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
+enum CloseMode {
     Orderly,
     Reset,
 }
 
-/// Connections over TCP. SO_LINGER is switched off before they are closed, so only a peer that sets it again in between
-/// has such a close sleep, and what else a peer has sent does not delay the end that a client waits for.
+/// Closes TCP connections. A separate pool, so that other descriptors do not delay the FIN that a client waits for. SO_LINGER
+/// is switched off before the close, so the close sleeps only if a process sets the option again in between.
 static CONNECTIONS: Closer = Closer::new();
-/// Everything else.
+/// Closes all other descriptors.
 static OTHERS: Closer = Closer::new();
 
-/// Beyond so many closes that sleep, descriptors stay open until one of them is over.
+/// The maximum number of threads. While as many closes sleep, further descriptors stay open.
 const MAX_THREADS: usize = 32;
 
 /// A thread without work ends after this time.
-const KEEP_IDLE: Duration = Duration::from_secs(2);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A close(2) needs next to no stack; what remains is for thread-local storage, which is part of it.
+/// close(2) needs almost no stack; the rest is for thread-local storage, which is part of the stack.
 const STACK: usize = 256 * 1024;
 
 impl ForeignFd {
-    /// Owns a descriptor that no other process can have changed. It is closed where it is dropped.
+    /// Owns a descriptor that no other process can have changed. The thread that drops it closes the descriptor.
     #[must_use]
     pub fn own(fd: OwnedFd) -> Self {
         Self {
@@ -92,32 +92,29 @@ impl ForeignFd {
         }
     }
 
-    /// Gives the descriptor to a caller who closes it.
+    /// Returns the descriptor. The caller closes it.
     #[must_use]
     pub fn into_owned(mut self) -> OwnedFd {
         self.take()
     }
 
-    /// Closes a connection with a reset, on a thread of the closer.
+    /// Resets a connection, on a thread of the closer.
     pub fn reset(mut self) {
         let fd = self.take();
-        self.close(fd, Manner::Reset);
+        self.close(fd, CloseMode::Reset);
     }
 
-    fn close(&self, fd: OwnedFd, manner: Manner) {
+    fn close(&self, fd: OwnedFd, mode: CloseMode) {
         match self.closed_by {
-            ClosedBy::Dropper => close_now(fd, manner),
-            ClosedBy::Connections => CONNECTIONS.close(fd, manner),
-            ClosedBy::Others => OTHERS.close(fd, manner),
+            ClosedBy::Dropper => close_now(fd, mode),
+            ClosedBy::Connections => CONNECTIONS.close(fd, mode),
+            ClosedBy::Others => OTHERS.close(fd, mode),
         }
     }
 
-    #[allow(
-        clippy::expect_used,
-        reason = "only methods that consume `self`, and drop, leave None behind"
-    )]
+    #[allow(clippy::expect_used, reason = "only drop and methods that consume `self` leave None")]
     fn take(&mut self) -> OwnedFd {
-        self.fd.take().expect("a descriptor that has not been given away")
+        self.fd.take().expect("a descriptor that has not been taken")
     }
 }
 
@@ -133,12 +130,9 @@ impl From<OwnedFd> for ForeignFd {
 impl Deref for ForeignFd {
     type Target = OwnedFd;
 
-    #[allow(
-        clippy::expect_used,
-        reason = "only methods that consume `self`, and drop, leave None behind"
-    )]
+    #[allow(clippy::expect_used, reason = "only drop and methods that consume `self` leave None")]
     fn deref(&self) -> &OwnedFd {
-        self.fd.as_ref().expect("a descriptor that has not been given away")
+        self.fd.as_ref().expect("a descriptor that has not been taken")
     }
 }
 
@@ -149,7 +143,7 @@ impl AsFd for ForeignFd {
 }
 
 impl AsRawFd for ForeignFd {
-    #[allow(clippy::disallowed_types, reason = "AsyncFd asks for the number")]
+    #[allow(clippy::disallowed_types, reason = "AsyncFd requires AsRawFd")]
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         (**self).as_raw_fd()
     }
@@ -158,12 +152,13 @@ impl AsRawFd for ForeignFd {
 impl Drop for ForeignFd {
     fn drop(&mut self) {
         if let Some(fd) = self.fd.take() {
-            self.close(fd, Manner::Orderly);
+            self.close(fd, CloseMode::Orderly);
         }
     }
 }
 
-/// Waits until everything that has been dropped so far is closed, for `bound` at most. A name or a number is free then.
+/// Waits until all descriptors dropped so far are closed, for `bound` at most. Their numbers, and the names of sockets, are
+/// free then.
 pub fn settle(bound: Duration) {
     let by = Instant::now() + bound;
     for closer in [&CONNECTIONS, &OTHERS] {
@@ -171,29 +166,30 @@ pub fn settle(bound: Duration) {
     }
 }
 
-/// Whether a close of this socket may sleep: SO_LINGER is set, with a time. Unlike setsockopt(2), getsockopt(2) does not
-/// take the socket's lock, which a process can hold for as long as a page fault of its sendmsg(2) takes.
+/// Returns whether the close of this socket may sleep: SO_LINGER is set with a time above 0. Unlike setsockopt(2),
+/// getsockopt(2) does not take the socket's lock, which another process can hold during a page fault of its sendmsg(2).
 #[must_use]
 pub fn lingers(socket: BorrowedFd<'_>) -> bool {
     getsockopt(&socket, sockopt::Linger).is_ok_and(|linger| linger.l_onoff != 0 && linger.l_linger != 0)
 }
 
-/// Switches SO_LINGER off if its close may sleep. The option belongs to all copies of the socket, and is not set again.
+/// Switches SO_LINGER off if the close of this socket may sleep. The option belongs to all copies of the socket, and is not
+/// restored.
 pub fn switch_linger_off(socket: BorrowedFd<'_>) {
     if lingers(socket) {
         set_linger(socket, 0);
     }
 }
 
-/// Has the close of a connection reset it, so that the client learns at once that nobody will answer, instead of a clean end
-/// that reads like an empty answer.
+/// Makes the close of a connection a reset. A client then sees an error instead of an orderly end, which would look like an
+/// empty response.
 pub fn reset_at_close(socket: BorrowedFd<'_>) {
     set_linger(socket, 1);
 }
 
 fn set_linger(socket: BorrowedFd<'_>, l_onoff: libc::c_int) {
     let linger = libc::linger { l_onoff, l_linger: 0 };
-    // A failure leaves an ordinary close, which is the next best thing.
+    // After a failure the close is an ordinary one.
     let _ = setsockopt(&socket, sockopt::Linger, &linger);
 }
 
@@ -211,18 +207,18 @@ impl Closer {
         }
     }
 
-    fn close(&'static self, fd: OwnedFd, manner: Manner) {
+    fn close(&'static self, fd: OwnedFd, mode: CloseMode) {
         let mut state = self.lock();
-        state.queue.push_back((fd, manner));
+        state.queue.push_back((fd, mode));
         if state.idle > 0 {
             drop(state);
             self.work.notify_one();
         } else if state.threads == 0 && !self.start_thread(&mut state) {
-            // No thread can be had: better a close that may sleep than a descriptor that is never closed.
-            let left = std::mem::take(&mut state.queue);
+            // No thread can be started. A close that may sleep is better than a descriptor that is never closed.
+            let queue = std::mem::take(&mut state.queue);
             drop(state);
-            for (fd, manner) in left {
-                close_now(fd, manner);
+            for (fd, mode) in queue {
+                close_now(fd, mode);
             }
         }
     }
@@ -252,17 +248,17 @@ impl Closer {
         is_started
     }
 
-    /// Closes what comes, until nothing has come for a while.
+    /// Closes descriptors until the queue has been empty for [`IDLE_TIMEOUT`].
     fn run(&'static self) {
         let mut state = self.lock();
         loop {
-            while let Some((fd, manner)) = state.queue.pop_front() {
-                // This close may sleep, so another thread has to be there for the next one.
+            while let Some((fd, mode)) = state.queue.pop_front() {
+                // This close may sleep, so another thread must be available for the next descriptor.
                 if state.idle == 0 && state.threads < MAX_THREADS {
                     self.start_thread(&mut state);
                 }
                 drop(state);
-                close_now(fd, manner);
+                close_now(fd, mode);
                 state = self.lock();
             }
             state.idle += 1;
@@ -271,7 +267,7 @@ impl Closer {
             }
             let (woken, waited) = self
                 .work
-                .wait_timeout(state, KEEP_IDLE)
+                .wait_timeout(state, IDLE_TIMEOUT)
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
@@ -288,12 +284,12 @@ impl Closer {
     }
 }
 
-fn close_now(fd: OwnedFd, manner: Manner) {
-    match manner {
-        Manner::Orderly => switch_linger_off(fd.as_fd()),
-        Manner::Reset => {
+fn close_now(fd: OwnedFd, mode: CloseMode) {
+    match mode {
+        CloseMode::Orderly => switch_linger_off(fd.as_fd()),
+        CloseMode::Reset => {
             reset_at_close(fd.as_fd());
-            // A copy that lies unread in a blocked worker's socket would keep the connection open.
+            // An unread copy in the socket of a blocked worker would keep the connection open.
             disconnect(fd.as_fd());
         }
     }
@@ -308,14 +304,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_is_closed() {
+    fn a_dropped_descriptor_is_closed() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         drop(ForeignFd::from(OwnedFd::from(ours)));
         assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]
-    fn what_is_given_away_stays_open() {
+    fn a_descriptor_taken_out_stays_open() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let kept = ForeignFd::from(OwnedFd::from(ours)).into_owned();
         settle(Duration::from_secs(10));

@@ -1,4 +1,4 @@
-//! Who has connected to a Unix socket, as the kernel says.
+//! The credentials of a Unix socket's peer.
 
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
@@ -9,26 +9,26 @@ use nix::errno::Errno;
 #[cfg(target_os = "linux")]
 use nix::libc;
 
-/// Who a process runs as; of a peer, as of when it connected.
+/// The process, user and groups of a peer when it connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Its process; `None` for one that this process cannot see, being in another pid namespace.
+    /// The process id; `None` if the peer is in a pid namespace that this process cannot see.
     pub pid: Option<u32>,
-    /// Its effective user.
+    /// The effective user id.
     pub uid: u32,
-    /// Its effective group.
+    /// The effective group id.
     pub gid: u32,
-    /// Its other groups, as far as the system tells: Linux since 4.13 does, macOS does not.
+    /// The supplementary groups. Empty on macOS and on Linux before 4.13, which do not report them.
     pub groups: Vec<u32>,
 }
 
 impl Credentials {
-    /// Returns the user; `None` if the number may stand for any user that has no number in this user namespace.
+    /// Returns the user id; `None` if it may stand for any user without an id in this user namespace.
     pub(crate) fn known_uid(&self) -> Option<u32> {
         (!UNMAPPED_USER.is(self.uid)).then_some(self.uid)
     }
 
-    /// Returns the group and the supplementary groups, without a number that may stand for any unmapped group.
+    /// Returns the group and the supplementary groups, without an id that may stand for any unmapped group.
     pub(crate) fn known_gids(&self) -> impl Iterator<Item = u32> {
         let groups = std::iter::once(&self.gid).chain(&self.groups).copied();
         groups.filter(|&gid| !UNMAPPED_GROUP.is(gid))
@@ -40,12 +40,12 @@ static UNMAPPED_USER: LazyLock<Unmapped> =
 static UNMAPPED_GROUP: LazyLock<Unmapped> =
     LazyLock::new(|| Unmapped::read("/proc/sys/kernel/overflowgid", "/proc/self/gid_map"));
 
-/// The number by which the kernel shows all users, or groups, that have none in this user namespace
-/// (`user_namespaces(7)`); `None` where every user has one, as outside of user namespaces and on macOS.
+/// The overflow id, which stands for all users, or groups, without an id in this user namespace (`user_namespaces(7)`).
+/// `None` if every user has an id: outside of user namespaces, and on macOS.
 struct Unmapped(Option<u32>);
 
 impl Unmapped {
-    /// What `overflowuid` is unless it was changed.
+    /// The default of `overflowuid`.
     const DEFAULT: u32 = 65_534;
 
     fn read(overflow: &str, map: &str) -> Self {
@@ -64,7 +64,7 @@ impl Unmapped {
         ))
     }
 
-    /// Whether the map gives each of the 2^32 - 1 ids a number.
+    /// Returns whether the map covers all 2^32 - 1 ids.
     fn is_whole(map: &str) -> bool {
         let lengths = map
             .lines()
@@ -82,16 +82,16 @@ pub(super) fn credentials(peer: &OwnedFd) -> Result<Credentials, Errno> {
     use nix::sys::socket::{getsockopt, sockopt};
     let found = getsockopt(peer, sockopt::PeerCredentials)?;
     Ok(Credentials {
-        // 0 stands for a process of another namespace (pid_namespaces(7)).
+        // 0 means a process of another namespace (pid_namespaces(7)).
         pid: u32::try_from(found.pid()).ok().filter(|&pid| pid != 0),
         uid: found.uid(),
         gid: found.gid(),
-        // A kernel that cannot say knows of no more than the one.
+        // Linux before 4.13 has no SO_PEERGROUPS.
         groups: peer_groups(peer).unwrap_or_default(),
     })
 }
 
-/// SO_PEERGROUPS, which nix does not have: the supplementary groups, by which most people belong to a group at all.
+/// Returns the supplementary groups of a peer (SO_PEERGROUPS, which nix lacks). Most users belong to a group only by these.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "getsockopt(2) of an option that nix lacks")]
 fn peer_groups(peer: &OwnedFd) -> Result<Vec<u32>, Errno> {
@@ -116,7 +116,7 @@ fn peer_groups(peer: &OwnedFd) -> Result<Vec<u32>, Errno> {
                 groups.truncate(needed);
                 return Ok(groups);
             }
-            // There are more, and it says how many; they do not change afterwards.
+            // The kernel has stored the required size. The groups of a peer do not change after it has connected.
             Err(Errno::ERANGE) if needed > groups.len() => groups.resize(needed, 0),
             Err(errno) => return Err(errno),
         }
@@ -134,7 +134,7 @@ pub(super) fn credentials(peer: &OwnedFd) -> Result<Credentials, Errno> {
         pid: pid.and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid != 0),
         uid: uid.as_raw(),
         gid: gid.as_raw(),
-        // LOCAL_PEERCRED has 16 places and nix hides how many of them are filled: what is not reads as group 0.
+        // LOCAL_PEERCRED has 16 entries, and nix does not tell how many are valid: the others would read as group 0.
         groups: Vec::new(),
     })
 }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_overflow_number_is_unknown_unless_every_user_has_a_number() {
+    fn the_overflow_id_is_unknown_unless_every_user_has_an_id() {
         let whole = "         0          0 4294967295\n";
         for map in [Some(""), Some("0 100000 65536\n"), Some("1000 1000 1\n"), None] {
             assert!(Unmapped::of(Some("65534\n"), map).is(65_534), "{map:?}");

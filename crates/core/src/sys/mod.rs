@@ -1,7 +1,7 @@
-//! The seam to the operating system: every call that may fail in an interesting way, and the clock.
+//! The operating system: all system calls whose failures need tests, and the clock.
 //!
-//! Production code runs on [`Os`]; tests put a [`Sys`] in its place that fails on demand, so that EMFILE, short sends
-//! and dead peers are unit tests.
+//! Production code runs on [`Os`]. Tests replace it by a [`Sys`] that fails on demand, so that EMFILE, short sends and dead
+//! peers can be tested.
 
 pub mod accept;
 pub mod alarm;
@@ -24,57 +24,57 @@ pub use self::accept::Accepted;
 pub use self::ancillary::Received;
 pub use self::closer::ForeignFd;
 pub use self::credentials::Credentials;
-pub use self::scheduling::waits_turn;
-pub(crate) use self::socket::{clamp, is_backlog_empty, socket_pair, stream_socket};
+pub use self::scheduling::is_batch_scheduled;
+pub(crate) use self::socket::{clamp_backlog, internet_address, is_backlog_empty, socket_pair, stream_socket};
 pub use self::socket::{identity, prepare, shut_down, unconnected_socket};
 #[cfg(target_os = "linux")]
 pub use self::timer::{TimerFile, watch_timer};
-pub use self::watch::{room, watch, watch_listener};
+pub use self::watch::{await_writable, watch, watch_listener};
 
-/// The system calls of the pipeline.
+/// The system calls between accept and the worker.
 pub trait Sys: Clone + Send + Sync + 'static {
-    /// The monotonic clock.
+    /// Returns the time of the monotonic clock.
     fn now(&self) -> Instant;
 
-    /// `accept4(2)`: one connection with its peer's address, close-on-exec and non-blocking.
+    /// Accepts one connection with its peer's address, close-on-exec and non-blocking (accept4(2)).
     fn accept(&self, listener: BorrowedFd<'_>) -> Result<Accepted, Errno>;
 
-    /// `sendmsg(2)` without blocking: bytes, and descriptors that travel with the first of them.
+    /// Sends bytes, with `descriptors` attached to the first byte, without blocking (sendmsg(2)).
     fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno>;
 
-    /// `recvmsg(2)`, blocking or not as the socket is.
+    /// Receives bytes and descriptors (recvmsg(2)). Blocks unless the socket has O_NONBLOCK.
     fn receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno>;
 
-    /// `recvmsg(2)` without blocking, however the socket is.
+    /// Receives bytes and descriptors without blocking, with or without O_NONBLOCK.
     fn try_receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
         ancillary::try_receive(socket, bytes)
     }
 
-    /// Who has connected to a Unix socket, as the kernel says (unix(7), SO_PEERCRED).
+    /// Returns the credentials of a Unix socket's peer, as the kernel reports them (unix(7), SO_PEERCRED).
     fn credentials(&self, peer: &OwnedFd) -> Result<Credentials, Errno> {
         credentials::credentials(peer)
     }
 
-    /// Whether the peer has read everything that was sent on a Unix socket. On macOS nobody can say, and no limit is spent by
-    /// what is unread: there it counts as read.
+    /// Returns whether the peer has read everything that was sent on a Unix socket. macOS cannot tell, and has no limit on
+    /// unread descriptors, so the answer there is true.
     fn is_all_read(&self, socket: BorrowedFd<'_>) -> bool {
         ancillary::is_all_read(socket)
     }
 
-    /// Returns whether what a peer has sent can still be read after shutdown(2) of the reading side. macOS discards it.
+    /// Returns whether received data can still be read after shutdown(2) of the reading side. macOS discards the data.
     fn keeps_unread(&self) -> bool {
         cfg!(target_os = "linux")
     }
 
-    /// Has the calling thread wait its turn from now on, or no longer: woken, it does not push aside what runs (SCHED_BATCH,
-    /// sched(7)). True if it waits by this. Where that is forbidden (a seccomp filter), unknown (macOS), or the thread
-    /// runs as somebody else has chosen, all stays as it is.
-    fn wait_turn(&self, waits: bool) -> bool {
-        scheduling::wait_turn(waits)
+    /// Switches the calling thread to SCHED_BATCH, or back to SCHED_OTHER (sched(7)). A SCHED_BATCH thread does not preempt the
+    /// running task when it wakes up. Returns whether this call made the thread SCHED_BATCH. Changes nothing where a seccomp
+    /// filter forbids the call, on macOS, and if the thread has a policy that this function has not set.
+    fn set_batch_scheduling(&self, batch: bool) -> bool {
+        scheduling::set_batch_scheduling(batch)
     }
 }
 
-/// The real system.
+/// The real operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Os;
 
@@ -96,7 +96,7 @@ impl Sys for Os {
     }
 }
 
-/// `dup2(2)`: makes a copy of `kept` the standard error of this process, in place of what that was.
+/// Replaces the standard error of this process by a copy of `kept` (dup2(2)).
 pub fn become_stderr(kept: &OwnedFd) -> Result<(), Errno> {
     nix::unistd::dup2_stderr(kept)
 }

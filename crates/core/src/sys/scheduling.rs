@@ -1,16 +1,16 @@
-//! Whether connections come so fast that the thread which takes them had better wait its turn.
+//! Scheduling at a high accept rate: threads that handle connections run as SCHED_BATCH.
 //!
-//! A thread that is woken pushes aside what runs on its CPU, and what runs there at such a time is mostly the accepting
-//! thread, a worker, or a client on the same machine, each about to make more for the others to do. Woken at every
-//! connection, all of them change places for each, and nothing comes in batches. Measured with 64 and 8 clients at a time
-//! and 2 workers on 2 cores, Node 24: 43 and 49 us of processor time a connection if nobody waits, 36 and 45 if the accepting
-//! thread does, 29 and 37 if the workers do too.
+//! A SCHED_OTHER thread preempts the running task when it wakes up. At a high accept rate that task is mostly the accepting
+//! thread, a worker, or a client on the same machine, each about to produce more work for the others. Every connection
+//! then causes several context switches, and nothing is processed in batches. Measured with 64 and 8 concurrent clients and
+//! 2 workers on 2 cores, Node 24: 43 and 49 us of CPU time per connection with SCHED_OTHER, 36 and 45 with SCHED_BATCH for
+//! the accepting thread, 29 and 37 with SCHED_BATCH for the workers too.
 //!
-//! It is not for times when few come: one that waits its turn beside a program that never sleeps waits for 3 ms and more,
-//! where one that does not gets by in 0.1 ms.
+//! At a low accept rate SCHED_BATCH costs latency: beside a program that never sleeps, a woken thread waits for 3 ms and
+//! more, instead of 0.1 ms.
 //!
-//! Each thread judges by the server's connections, not by its own alone: one of sixteen workers that takes a sixteenth of
-//! them pushes aside as much as one of two. With 64 clients and 8 workers on 2 cores that is 63 us or 48 a connection.
+//! Each thread measures the accept rate of the server, not its own: one of sixteen workers preempts as often as one of two.
+//! With 64 clients and 8 workers on 2 cores, measuring the server's rate takes 48 us per connection instead of 63.
 
 use std::time::{Duration, Instant};
 
@@ -20,116 +20,117 @@ use nix::libc;
 use crate::ids::ConnectionId;
 use crate::sys::Sys;
 
-/// In a rush they come closer together than this: more than 10,000 a second. What a thousand of them would save is less than
-/// a hundredth of a core.
-const APART: Duration = Duration::from_micros(100);
+/// The accept rate is high if the mean interval of a sample is shorter: more than 10,000 connections a second. At a tenth of
+/// that rate SCHED_BATCH would save less than a hundredth of a core.
+const SHORT_INTERVAL: Duration = Duration::from_micros(100);
 
-/// So many are looked at together, at least.
+/// The minimum number of connections in a sample.
 const SAMPLE: u32 = 64;
 
-/// If so many have not come within this time it is over, though none comes to show it: clients may keep what they have, and
-/// the thread goes on to serve them. A tenth of the pace of a rush, and nobody stays behind longer than a client notices.
-pub(crate) const OVER_AFTER: Duration = Duration::from_millis(64);
+/// Without a complete sample within this time the rate is no longer high, even if no further connection arrives: clients may
+/// keep their connections open, and the thread must serve these without delay. A tenth of the high rate.
+pub(crate) const SAMPLE_TIMEOUT: Duration = Duration::from_millis(64);
 
-/// The pace at which the server's connections come, as one thread sees it, and whether it waits its turn for that.
+/// The accept rate of the server, as one thread measures it. Sets the scheduling policy of that thread.
 #[derive(Debug, Default)]
 pub(crate) struct AcceptRate {
-    /// The newest of the last sample.
+    /// The newest connection of the last sample.
     newest: ConnectionId,
-    /// When that was seen.
-    since: Option<Instant>,
-    /// This has made the thread wait its turn.
-    waits: bool,
+    /// The end of the last sample.
+    sampled_at: Option<Instant>,
+    /// This has switched the thread to SCHED_BATCH.
+    is_batch: bool,
 }
 
 impl AcceptRate {
-    /// The calling thread has a connection before it. As the server numbers them, its id tells how many have come since the
-    /// last sample.
-    pub(crate) fn saw<S: Sys>(&mut self, id: ConnectionId, sys: &S) {
+    /// Records a connection that the calling thread handles. Ids are consecutive within a server, so the id tells how many
+    /// connections were accepted since the last sample.
+    pub(crate) fn record<S: Sys>(&mut self, id: ConnectionId, sys: &S) {
         let count = u32::try_from(id.saturating_sub(self.newest)).unwrap_or(u32::MAX);
         if count < SAMPLE {
             return;
         }
         let now = sys.now();
-        let since = self.since.replace(now);
+        let previous = self.sampled_at.replace(now);
         self.newest = id;
-        let is_rush = since.is_some_and(|since| now.saturating_duration_since(since) < APART * count);
-        self.turn(is_rush, sys);
+        let is_high = previous.is_some_and(|at| now.saturating_duration_since(at) < SHORT_INTERVAL * count);
+        self.set_batch(is_high, sys);
     }
 
-    /// When it is over if no more come; `None` if nothing has to be done then.
-    pub(crate) fn over_at(&self) -> Option<Instant> {
-        self.since.filter(|_| self.waits).map(|since| since + OVER_AFTER)
+    /// Returns when the rate is no longer high if no further connection arrives; `None` if it is not high now.
+    pub(crate) fn expires_at(&self) -> Option<Instant> {
+        let sampled_at = self.sampled_at.filter(|_| self.is_batch);
+        sampled_at.map(|at| at + SAMPLE_TIMEOUT)
     }
 
-    /// Nothing may have come, and time goes by.
-    pub(crate) fn look<S: Sys>(&mut self, now: Instant, sys: &S) {
-        if self.over_at().is_some_and(|at| at <= now) {
-            self.turn(false, sys);
+    /// Returns the thread to SCHED_OTHER if the sample timeout has passed.
+    pub(crate) fn expire<S: Sys>(&mut self, now: Instant, sys: &S) {
+        if self.expires_at().is_some_and(|at| at <= now) {
+            self.set_batch(false, sys);
         }
     }
 
-    /// No more connections come to the calling thread by this way.
-    pub(crate) fn ends<S: Sys>(&mut self, sys: &S) {
-        self.turn(false, sys);
+    /// Returns the thread to SCHED_OTHER: it receives no more connections.
+    pub(crate) fn end<S: Sys>(&mut self, sys: &S) {
+        self.set_batch(false, sys);
     }
 
-    fn turn<S: Sys>(&mut self, is_rush: bool, sys: &S) {
-        if is_rush != self.waits {
-            self.waits = sys.wait_turn(is_rush);
+    fn set_batch<S: Sys>(&mut self, batch: bool, sys: &S) {
+        if batch != self.is_batch {
+            self.is_batch = sys.set_batch_scheduling(batch);
         }
     }
 }
 
-/// SCHED_BATCH instead of SCHED_OTHER, or back. Any other policy is somebody's choice, and so is SCHED_BATCH before this.
+/// See [`Sys::set_batch_scheduling`]. Leaves a policy alone that the user has chosen, SCHED_BATCH included.
 #[cfg(target_os = "linux")]
 #[allow(
     unsafe_code,
     reason = "sched_getscheduler(2) and sched_setscheduler(2), which nix lacks"
 )]
-pub(super) fn wait_turn(waits: bool) -> bool {
-    let (from, to) = if waits {
+pub(super) fn set_batch_scheduling(batch: bool) -> bool {
+    let (from, to) = if batch {
         (libc::SCHED_OTHER, libc::SCHED_BATCH)
     } else {
         (libc::SCHED_BATCH, libc::SCHED_OTHER)
     };
     // SAFETY: sched_param is plain data for which all zeroes is a valid value, the only one that these policies take.
     let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-    // The calls themselves, as musl's functions of these names only return ENOSYS.
+    // By syscall(2), because musl's functions of these names only return ENOSYS.
     // SAFETY: 0 is the calling thread, and `parameters` outlives the call.
     let done = unsafe {
         libc::syscall(libc::SYS_sched_getscheduler, 0) == from.into()
             && libc::syscall(libc::SYS_sched_setscheduler, 0, to, &raw const parameters) == 0
     };
     if done {
-        WAITS.set(waits);
+        IS_BATCH.set(batch);
     }
-    done && waits
+    done && batch
 }
 
 #[cfg(target_os = "linux")]
 thread_local! {
-    /// The thread waits its turn by this.
-    static WAITS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// `set_batch_scheduling` has switched this thread to SCHED_BATCH.
+    static IS_BATCH: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether the calling thread waits its turn by [`Sys::wait_turn`], and so does what it starts, until that no longer does
-/// (sched(7), children inherit the policy).
+/// Returns whether [`Sys::set_batch_scheduling`] has made the calling thread SCHED_BATCH. Threads and processes that the thread
+/// starts inherit the policy (sched(7)).
 #[cfg(target_os = "linux")]
 #[must_use]
-pub fn waits_turn() -> bool {
-    WAITS.get()
+pub fn is_batch_scheduled() -> bool {
+    IS_BATCH.get()
 }
 
-/// Only Linux knows how.
+/// Returns false: only Linux has SCHED_BATCH.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
-pub fn waits_turn() -> bool {
+pub fn is_batch_scheduled() -> bool {
     false
 }
 
-/// Only Linux knows how.
+/// Returns false: only Linux has SCHED_BATCH.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn wait_turn(_waits: bool) -> bool {
+pub(super) fn set_batch_scheduling(_batch: bool) -> bool {
     false
 }

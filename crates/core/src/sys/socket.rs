@@ -1,5 +1,6 @@
-//! Sockets: made, queried and shut down.
+//! Creates, queries and shuts down sockets.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -8,12 +9,15 @@ use nix::fcntl::OFlag;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::sys::socket::{
+    self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, shutdown, socketpair,
+};
 use nix::sys::stat::fstat;
 
 use super::closer::switch_linger_off;
 use crate::error::SystemError;
 
+/// Creates a stream socket, close-on-exec and non-blocking.
 #[cfg(target_os = "linux")]
 pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     socket::socket(
@@ -24,6 +28,7 @@ pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     )
 }
 
+/// Creates a stream socket, close-on-exec and non-blocking.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     let fd = socket::socket(family, SockType::Stream, SockFlag::empty(), None)?;
@@ -32,14 +37,15 @@ pub(crate) fn stream_socket(family: AddressFamily) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Returns a stream socket of IPv4, or of `AF_UNIX`, that is connected to nothing.
+/// Creates an unconnected stream socket of IPv4 or of `AF_UNIX`.
 pub fn unconnected_socket(unix: bool) -> Result<OwnedFd, SystemError> {
     let family = if unix { AddressFamily::Unix } else { AddressFamily::Inet };
     stream_socket(family).map_err(SystemError::of("socket"))
 }
 
-/// nix refuses more than SOMAXCONN, but the kernel caps by a setting that may be larger.
-pub(crate) fn clamp(backlog: i32) -> Result<Backlog, Errno> {
+/// Converts the backlog argument of listen(2). nix rejects more than SOMAXCONN, but the limit of the kernel is a setting that
+/// may be larger. Fails with EINVAL for a negative number.
+pub(crate) fn clamp_backlog(backlog: i32) -> Result<Backlog, Errno> {
     #[cfg(target_os = "linux")]
     let largest = Backlog::MAXALLOWABLE;
     #[cfg(not(target_os = "linux"))]
@@ -51,7 +57,7 @@ pub(crate) fn clamp(backlog: i32) -> Result<Backlog, Errno> {
     }
 }
 
-/// Whether a listener's backlog is empty.
+/// Returns whether the backlog of a listener is empty.
 pub(crate) fn is_backlog_empty(listener: &OwnedFd) -> bool {
     poll(
         &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
@@ -59,7 +65,7 @@ pub(crate) fn is_backlog_empty(listener: &OwnedFd) -> bool {
     ) == Ok(0)
 }
 
-/// Two connected AF_UNIX stream sockets, close-on-exec, that block.
+/// Creates two connected AF_UNIX stream sockets, close-on-exec and blocking.
 pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), SystemError> {
     let (left, right) =
         socketpair(AddressFamily::Unix, SockType::Stream, None, pair_flags()).map_err(SystemError::of("socketpair"))?;
@@ -79,8 +85,7 @@ fn pair_flags() -> SockFlag {
     SockFlag::empty()
 }
 
-/// Sets what every end of a channel needs, for one that was inherited too: close-on-exec and, where there is no
-/// `MSG_NOSIGNAL`, no SIGPIPE.
+/// Sets close-on-exec on an end of a channel, created or inherited, and disables SIGPIPE on systems without `MSG_NOSIGNAL`.
 pub fn prepare(end: &OwnedFd) -> Result<(), SystemError> {
     fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(SystemError::of("fcntl"))?;
     #[cfg(not(target_os = "linux"))]
@@ -88,27 +93,33 @@ pub fn prepare(end: &OwnedFd) -> Result<(), SystemError> {
     Ok(())
 }
 
-/// Returns the inode of a socket, which no other socket has at the same time. `None` where sockets have none (macOS). It is
-/// not asked of anything else: fstat(2) of a file may sleep.
+/// Converts the address of an IPv4 or IPv6 socket; `None` for other families.
+pub(crate) fn internet_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = storage.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+}
+
+/// Returns the inode of a socket, which is unique among open sockets. `None` on macOS, where sockets have no inode. Call this
+/// for sockets only: fstat(2) of a file may sleep.
 #[must_use]
 pub fn identity(socket: BorrowedFd<'_>) -> Option<u64> {
     fstat(socket).ok().map(|found| found.st_ino).filter(|&inode| inode != 0)
 }
 
-/// Resets a TCP connection for its client, whoever else has a copy of the socket; ends any other connection.
+/// Resets a TCP connection, even if other processes have copies of the socket. Shuts any other connection down.
 pub(super) fn disconnect(connection: BorrowedFd<'_>) {
     if !disconnect_tcp(connection) {
         shut_down(connection);
     }
 }
 
-/// Dissolves the association by connect(2) with AF_UNSPEC, which sends a reset (tcp_disconnect).
+/// Dissolves the association by connect(2) with AF_UNSPEC, which sends a reset (tcp_disconnect). Returns false if that fails.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "connect(2) with AF_UNSPEC, for which nix has no address")]
 fn disconnect_tcp(connection: BorrowedFd<'_>) -> bool {
     // SAFETY: sockaddr is plain data for which all zeroes is a valid value: AF_UNSPEC.
     let unspecified: libc::sockaddr = unsafe { std::mem::zeroed() };
-    // SAFETY: the address outlives the call, and the length is the address's.
+    // SAFETY: the address outlives the call, and the length is that of the address.
     let done = unsafe {
         libc::connect(
             connection.as_raw_fd(),
@@ -119,21 +130,21 @@ fn disconnect_tcp(connection: BorrowedFd<'_>) -> bool {
     done == 0
 }
 
-/// macOS has no such connect(2).
+/// Returns false: macOS cannot reset a connection by connect(2).
 #[cfg(not(target_os = "linux"))]
 fn disconnect_tcp(_connection: BorrowedFd<'_>) -> bool {
     false
 }
 
-/// Ends a connection for its client, whoever else has a copy of it. Whoever has one may have set SO_LINGER, with which the
-/// close that follows would sleep.
+/// Shuts a connection down in both directions, even if other processes have copies of the socket. Switches SO_LINGER off,
+/// because with it the close that follows could sleep.
 pub fn shut_down(connection: BorrowedFd<'_>) {
     switch_linger_off(connection);
-    // Fails only for a connection that has ended (ENOTCONN).
+    // Fails only for a connection that is already closed (ENOTCONN).
     let _ = shutdown(connection.as_raw_fd(), Shutdown::Both);
 }
 
-/// SO_NOSIGPIPE, which nix does not have: macOS has no MSG_NOSIGNAL.
+/// Disables SIGPIPE for a socket: macOS has no MSG_NOSIGNAL, and nix has no SO_NOSIGPIPE.
 #[cfg(target_vendor = "apple")]
 #[allow(unsafe_code, reason = "setsockopt(2) of an option that nix lacks")]
 pub fn no_sigpipe(socket: &OwnedFd) -> Result<(), Errno> {

@@ -1,4 +1,4 @@
-//! Descriptors of this process in the epoll set of the current tokio runtime.
+//! Registers descriptors with the epoll set of the current tokio runtime.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use tokio::io::unix::AsyncFd;
 use super::closer::ForeignFd;
 use crate::error::errno_of;
 
-/// Watches a descriptor of ours in the current tokio runtime. Never an accepted connection: closing a descriptor does
-/// not take it out of an epoll set while another process holds a copy (epoll(7)). It is closed by the closer: what lies unread
-/// in a Unix socket is closed with it.
+/// Watches a descriptor in the current tokio runtime. Do not watch accepted connections: close(2) does not remove a
+/// descriptor from an epoll set while another process has a copy (epoll(7)). The closer closes the descriptor, because the
+/// close of a Unix socket also closes the descriptors that are unread in its queue.
 pub fn watch(fd: impl Into<ForeignFd>, interest: Interest) -> Result<AsyncFd<ForeignFd>, Errno> {
     register(fd.into(), interest)
 }
 
-/// The same for a listener, whose socket can be copied as long as it is open.
+/// Watches a listener. The shared ownership lets a [`crate::parent::listener::Lender`] copy the socket while it is open.
 pub fn watch_listener(fd: Arc<ForeignFd>) -> Result<AsyncFd<Arc<ForeignFd>>, Errno> {
     register(fd, Interest::READABLE)
 }
 
 #[allow(unsafe_code, reason = "AsyncFd cannot know that its owner keeps the descriptor open")]
 pub(super) fn register<F: AsRawFd>(fd: F, interest: Interest) -> Result<AsyncFd<F>, Errno> {
-    // SAFETY: called with an owned descriptor alone, shared or in a timer, which is open, is the same descriptor for as long as it
-    // lives, and lives in the AsyncFd.
+    // SAFETY: all callers pass an owned descriptor (shared, or in a timer), which stays open and the same while the AsyncFd owns
+    // it.
     let watched = unsafe { AsyncFd::register_with_interest(fd, interest) };
     watched.map_err(|error| errno_of(&error.into_parts().1))
 }
 
-/// Waits until a socket of ours takes more. It is watched only meanwhile: each message that the other side reads makes
-/// room, and would wake this side to be told so.
+/// Waits until a socket is writable. The socket is registered only during the wait: otherwise each message that the peer
+/// reads would wake this process.
 #[allow(unsafe_code, reason = "see `watch`")]
-pub async fn room(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+pub async fn await_writable(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: a borrowed descriptor is open for as long as the borrow, which the AsyncFd cannot outlive.
     let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE) };
     let watched = watched.map_err(|error| errno_of(&error.into_parts().1))?;

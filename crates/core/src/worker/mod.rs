@@ -40,7 +40,7 @@ use crate::protocol::encode::Encoder;
 use crate::protocol::frame::{OLDEST_VERSION, VERSION};
 use crate::protocol::records::Hello;
 use crate::sys::prepare;
-use crate::sys::scheduling::OVER_AFTER;
+use crate::sys::scheduling::SAMPLE_TIMEOUT;
 use crate::sys::{ForeignFd, Os, Sys};
 use crate::waker::Waker;
 
@@ -145,7 +145,7 @@ impl<S: Sys> Receiver<S> {
     /// Returns the interval at which the owner must also call [`Receiver::read`] while the socket is idle; `None` for never.
     /// A thread that runs as SCHED_BATCH at a high accept rate returns to SCHED_OTHER this way when connections stop.
     pub fn read_interval(&self) -> Option<Duration> {
-        self.shared.lock().accept_rate.over_at().map(|_| OVER_AFTER)
+        self.shared.lock().accept_rate.expires_at().map(|_| SAMPLE_TIMEOUT)
     }
 
     /// Takes connections of a lane and tells the parent:
@@ -173,7 +173,7 @@ impl<S: Sys> Receiver<S> {
             if let Some(newest) = taken.last()
                 && !matches!(state.phase, Phase::Ended(_))
             {
-                state.accept_rate.saw(newest.head.id, &self.shared.sys);
+                state.accept_rate.record(newest.head.id, &self.shared.sys);
             }
             return taken;
         }
@@ -358,7 +358,7 @@ impl<S: Sys> Shared<S> {
         let mut state = self.lock();
         state.end(end);
         // The thread may join another server later.
-        state.accept_rate.ends(&self.sys);
+        state.accept_rate.end(&self.sys);
         drop(state);
         // Nothing can be sent any more, no matter which side ended the channel.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
@@ -367,8 +367,8 @@ impl<S: Sys> Shared<S> {
     fn check_accept_rate(&self) {
         let mut state = self.lock();
         // Usually there is no deadline, and then the clock is not read.
-        if state.accept_rate.over_at().is_some() {
-            state.accept_rate.look(self.sys.now(), &self.sys);
+        if state.accept_rate.expires_at().is_some() {
+            state.accept_rate.expire(self.sys.now(), &self.sys);
         }
     }
 

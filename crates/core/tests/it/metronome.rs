@@ -67,9 +67,9 @@ impl Sys for Metronome {
         Os.receive(socket, bytes)
     }
 
-    fn wait_turn(&self, waits: bool) -> bool {
+    fn set_batch_scheduling(&self, batch: bool) -> bool {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
-        self.0.wishes.lock().unwrap().push((name, waits));
-        waits
+        self.0.wishes.lock().unwrap().push((name, batch));
+        batch
     }
 }

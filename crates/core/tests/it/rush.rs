@@ -156,13 +156,13 @@ fn policy() -> i32 {
 fn who_waits_its_turn_runs_as_batch_and_then_as_before() {
     use nix::libc::{SCHED_BATCH, SCHED_OTHER};
     assert_eq!(policy(), SCHED_OTHER);
-    assert!(Os.wait_turn(true));
+    assert!(Os.set_batch_scheduling(true));
     assert_eq!(policy(), SCHED_BATCH);
     assert!(
-        !Os.wait_turn(true),
+        !Os.set_batch_scheduling(true),
         "it is not by this that it waits, and not for this to undo"
     );
     assert_eq!(policy(), SCHED_BATCH);
-    assert!(!Os.wait_turn(false));
+    assert!(!Os.set_batch_scheduling(false));
     assert_eq!(policy(), SCHED_OTHER);
 }

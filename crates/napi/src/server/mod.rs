@@ -52,7 +52,7 @@ impl NativeServer {
         let timeout = Duration::from_millis(settings.queue_timeout_ms.into());
         let config = Config::new(settings.max_queue, Some(timeout), policy)
             .map_err(|error| invalid(error.to_string()))?
-            .telling_steps(settings.steps);
+            .reporting_steps(settings.steps);
         let server = Server::start(&config, waker(wake)).map_err(failure)?;
         Ok(Self {
             server,

@@ -82,7 +82,9 @@ impl<S: Sys> Dispatcher<S> {
         let (mut heads, mut descriptors) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
         let first = in_flight.len().saturating_sub(ids.len());
         if io.writer.is_of_joined() {
-            in_flight.range_mut(first..).for_each(|sent| sent.connection.identify());
+            in_flight
+                .range_mut(first..)
+                .for_each(|sent| sent.connection.record_identity());
         }
         for sent in in_flight.range(first..) {
             let connection = &sent.connection;

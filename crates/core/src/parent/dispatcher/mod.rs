@@ -76,7 +76,7 @@ impl<S: Sys> Dispatcher<S> {
         Self {
             sys,
             state: State::new(config),
-            reports_steps: config.tells_steps(),
+            reports_steps: config.reports_steps(),
             inbox,
             alarm,
             accept_rate: AcceptRate::default(),
@@ -114,7 +114,7 @@ impl<S: Sys> Dispatcher<S> {
             for message in turn.drain(..) {
                 self.handle(message, now);
             }
-            self.accept_rate.look(now, &self.sys);
+            self.accept_rate.expire(now, &self.sys);
             loop {
                 self.perform(now);
                 if !self.ask_for_news(now) {
@@ -139,7 +139,7 @@ impl<S: Sys> Dispatcher<S> {
         let channels = self.state.channels.values();
         self.io_deadline = channels.filter_map(|channel| channel.io_deadline(now)).min();
         let due = self.io_deadline.into_iter().chain(self.state.deadline(now));
-        due.chain(self.accept_rate.over_at()).chain(self.ends_by).min()
+        due.chain(self.accept_rate.expires_at()).chain(self.ends_by).min()
     }
 
     fn handle(&mut self, message: Message, now: Instant) {
@@ -147,7 +147,7 @@ impl<S: Sys> Dispatcher<S> {
             Message::Event(event) => {
                 let draining = matches!(event, Event::Drain);
                 if let Event::Accepted(connection) = &event {
-                    self.accept_rate.saw(connection.id(), &self.sys);
+                    self.accept_rate.record(connection.id(), &self.sys);
                     self.report_step(connection.id(), Step::Accepted, None);
                 }
                 self.state.apply(event, now, &mut self.actions);

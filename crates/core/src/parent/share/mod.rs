@@ -128,7 +128,7 @@ impl<S: Sys> Share<S> {
                 ready = listener.readable() => if ready.is_err() { return },
                 () = lobby.one_leaves() => continue,
             }
-            while share.notices.is_behind() {
+            while share.notices.is_full() {
                 tokio::time::sleep(LONGEST_PAUSE).await;
             }
             match share.accept(&listener) {

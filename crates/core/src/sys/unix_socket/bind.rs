@@ -15,7 +15,7 @@ use nix::unistd::{geteuid, mkdtemp};
 use super::{address, connect_to, path_of};
 use crate::error::errno_of;
 use crate::sys::unix_socket::OwnPath;
-use crate::sys::{clamp, stream_socket};
+use crate::sys::{clamp_backlog, stream_socket};
 
 /// A tenth of a second in all; the lock is held for as long as a few system calls take.
 const LOCK_TRIES: u32 = 50;
@@ -33,7 +33,7 @@ pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, O
         // It has no permissions, and goes with its socket.
         let fd = stream_socket(AddressFamily::Unix)?;
         socket::bind(fd.as_raw_fd(), &address)?;
-        socket::listen(&fd, clamp(backlog)?)?;
+        socket::listen(&fd, clamp_backlog(backlog)?)?;
         return Ok((fd, None));
     };
     // bind(2) makes the file with the rights that the umask leaves, and whoever connects before a chmod(2) is in. The umask
@@ -46,7 +46,7 @@ pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, O
     // By its path, as that is what ss(8) shows. If the directory was swapped the file is not found through the descriptor.
     socket::bind(fd.as_raw_fd(), &UnixAddr::new(&private.path.join("s"))?)?;
     fs::set_permissions(&made, Permissions::from_mode(mode)).map_err(|error| errno_of(&error))?;
-    socket::listen(&fd, clamp(backlog)?)?;
+    socket::listen(&fd, clamp_backlog(backlog)?)?;
     let mut lock = None;
     for _ in 0..TRIES {
         match fs::hard_link(&made, path).map_err(|error| errno_of(&error)) {

@@ -28,7 +28,7 @@ struct Alone {
     drain: watch::Sender<bool>,
     stats: Arc<Stats>,
     notices: Arc<Notices>,
-    gate: Permits,
+    permits: Permits,
     task: JoinHandle<()>,
 }
 
@@ -41,11 +41,11 @@ impl Alone {
         let (dispatcher, accepted) = mpsc::channel(64);
         let (drain, draining) = watch::channel(false);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
-        let gate = Permits::new(places);
+        let permits = Permits::new(places);
         let acceptor = Acceptor {
             sys: sys.clone(),
             ids: Arc::new(AtomicU64::new(1)),
-            gate: gate.clone(),
+            permits: permits.clone(),
             dispatcher,
             drain: draining,
             stats: Arc::clone(&stats),
@@ -60,7 +60,7 @@ impl Alone {
             drain,
             stats,
             notices,
-            gate,
+            permits,
             task: tokio::spawn(acceptor.run(socket, place)),
         }
     }
@@ -112,16 +112,16 @@ async fn rests_and_recovers(errno: Errno) {
     assert!(alone.next_within(10).await.is_none());
     let tries = alone.sys.accepts();
     assert!((50..=110).contains(&tries), "{tries} tries in ten seconds");
-    assert_eq!(alone.stats.snapshot().resting_acceptors, 1);
+    assert_eq!(alone.stats.snapshot().paused_acceptors, 1);
     assert_eq!(alone.errors(), [errno]);
     // It works again, without anything from outside.
     assert!(alone.next_within(10).await.is_some());
     assert_eq!(alone.errors(), []);
     let stats = alone.stats.snapshot();
-    assert_eq!(stats.resting_acceptors, 0);
+    assert_eq!(stats.paused_acceptors, 0);
     assert_eq!(stats.accept_errors[&format!("{errno:?}")], 150);
     // All places but the one of what has been accepted, which was dropped unseen.
-    assert_eq!(alone.gate.free(), 8);
+    assert_eq!(alone.permits.free(), 8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +178,7 @@ async fn a_rest_keeps_no_place_in_the_queue() {
     let mut alone = Alone::new(1, Faulty::default().accept(|_| Some(Errno::EMFILE)));
     let _client = client(alone.address);
     assert!(alone.next_within(5).await.is_none());
-    assert_eq!(alone.gate.free(), 1);
+    assert_eq!(alone.permits.free(), 1);
 }
 
 macro_rules! spoilt {

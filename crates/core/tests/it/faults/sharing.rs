@@ -296,7 +296,7 @@ fn a_server_out_of_descriptors_lets_peers_wait_without_spinning_and_recovers() {
     assert_eq!(errors(&world), [(ListenerAddress::Unix(path), Errno::EMFILE)]);
     let stats = world.server.stats();
     assert!((1..=6).contains(&stats.accept_errors["EMFILE"]));
-    assert_eq!(stats.resting_acceptors, 0);
+    assert_eq!(stats.paused_acceptors, 0);
     drop(member);
 }
 

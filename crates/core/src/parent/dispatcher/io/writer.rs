@@ -154,7 +154,7 @@ impl ChannelWriter {
     fn watch(&self) {
         let (channel, socket, dispatcher) = (self.channel, Arc::clone(&self.socket), self.dispatcher.clone());
         tokio::spawn(async move {
-            if sys::room(socket.as_fd()).await.is_err() {
+            if sys::await_writable(socket.as_fd()).await.is_err() {
                 // Out of epoll watches.
                 tokio::time::sleep(ROOM).await;
             }
