@@ -65,6 +65,7 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Returns the lane of a port, which is created on first use.
+    #[inline]
     pub(super) fn of(lanes: &mut Vec<Self>, port: u16) -> &mut Self {
         let index = lanes.iter().position(|lane| lane.port == port).unwrap_or_else(|| {
             if lanes.len() >= MAX_LANES {
