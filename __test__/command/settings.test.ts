@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -7,9 +7,10 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
 const { readRunSettings } = library('command/settings/run-settings')
 
-/** Writes a config file and reads the settings of `socketserver run` with it. */
+/** Writes a config file beside a folder app/src, and reads the settings of `socketserver run` with it. */
 async function settingsOf(t: ExecutionContext, file: string, text: string, ...args: string[]) {
   const folder = temporaryDirectory(t)
+  mkdirSync(join(folder, 'app', 'src'), { recursive: true })
   writeFileSync(join(folder, file), text)
   const notes: string[] = []
   const settings = await readRunSettings([...args, join(folder, file)], (note) => notes.push(note))
