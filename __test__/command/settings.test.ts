@@ -66,7 +66,7 @@ for (const [config, message] of [
   [{ workers: 4 }, /the config file must have an 'app'/],
   [{ app: 'a.js', workers: 'many' }, /'workers' in socketserver\.config\.json must be a whole number .* not 'many'/],
   [{ app: 'a.js', env: 3 }, /'env' in socketserver\.config\.json must be an object of variables, not 3/],
-  [{ app: 'a.js', env: { A: [] } }, /the variable A must be a text, a number or a boolean, not \[\]/],
+  [{ app: 'a.js', env: { A: [] } }, /the variable A must be a string, a number or a boolean, not \[\]/],
   [{ app: 'a.js', keepTrying: 'yes' }, /'keepTrying' in socketserver\.config\.json must be true or false, not 'yes'/],
 ] as const) {
   test(`a config file with ${JSON.stringify(config)} is refused`, async (t) => {
@@ -106,7 +106,9 @@ test('PM2’s ecosystem file is understood, and what has no effect is named once
   })
   t.deepEqual(settings.environment.config, { NODE_ENV: 'production', A: '1' })
   t.deepEqual(settings.environment.options, { PORT: '4000' })
-  t.deepEqual(notes, ['ecosystem.config.js: no effect have log_date_format, error_file, merge_logs (docs/from-pm2.md)'])
+  t.deepEqual(notes, [
+    'ecosystem.config.js: these fields have no effect: log_date_format, error_file, merge_logs (docs/from-pm2.md)',
+  ])
 })
 
 test('instances 0 and max are one worker per CPU, and autorestart: false restarts nothing', async (t) => {

@@ -4,7 +4,7 @@ import { hasCode } from '../errors.js'
 import { resolveEntry } from '../server/pool/resolve-entry.js'
 import { CommandError } from './command-error.js'
 
-/** Throws, with what to type instead, unless `app` names something that `node app` would run in `cwd`. */
+/** Throws unless `node app` would find a program in `cwd`. The error says what to type instead. */
 export function requireApp(app: string, cwd: string): void {
   if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new CommandError(`the folder to run in does not exist: ${cwd}`)
@@ -30,7 +30,7 @@ function reason(app: string, cwd: string): string {
   return `there is no file ${app} in ${cwd}`
 }
 
-/** Returns the path of the program that an installed package brings; undefined if there is none. */
+/** Returns the path of an installed package's program; undefined if the package has none. */
 function programOf(app: string, cwd: string): string | undefined {
   const link = resolve(cwd, 'node_modules', '.bin', app)
   if (existsSync(link)) return relative(cwd, realpathSync(link))

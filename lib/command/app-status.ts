@@ -4,7 +4,7 @@ import type { Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
 import type { Status, WorkerStatus } from './control/control-protocol.js'
 
-/** Returns the state of a running app. Asks no worker, so that a stuck one does not matter. */
+/** Returns the state of a running app. Sends nothing to workers, so that a stuck worker cannot delay the result. */
 export async function appStatus(
   name: string,
   startedAt: Date,

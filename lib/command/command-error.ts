@@ -9,7 +9,7 @@ export const EXIT = {
   notRunning: 3,
 } as const
 
-/** A failure that the command reports by its message alone, without a stack, before it ends with `exitCode`. */
+/** A failure that the command reports by its message, without a stack, before it exits with `exitCode`. */
 export class CommandError extends Error {
   readonly exitCode: number
 
@@ -20,12 +20,12 @@ export class CommandError extends Error {
   }
 }
 
-/** Returns the error of a mistake in the arguments or in the config file. */
+/** Returns the error for a mistake in the arguments or the config file. */
 export function usageError(message: string): CommandError {
   return new CommandError(message, EXIT.usage)
 }
 
-/** Returns what to print of an error that is no CommandError. */
+/** Returns the message of an error, or the text of another value. */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

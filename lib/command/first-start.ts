@@ -4,8 +4,8 @@ import type { Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
 
 /**
- * Resolves when every worker of a new pool is ready, or when a later start has made up for a failed one. Rejects if the app
- * cannot be started: while no worker has been ready, one is not ready in time, exits with 0, or is in a crash loop.
+ * Resolves when every worker of a new pool is ready, also after a repeated start. Rejects if the app cannot be started: no worker
+ * has been ready yet, and a worker is not ready in time, exits with 0, or is in a crash loop.
  */
 export function firstStart(server: Server, pool: Pool<WorkerHandle>, keepTrying: boolean): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -8,7 +8,7 @@ import { HELP } from './help.js'
 
 type Command = (args: readonly string[]) => Promise<void>
 
-/** Loaded when they are needed: a second terminal needs neither the server nor its binary. */
+/** Loaded on demand, because most commands need neither the server nor its binary. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./run.js')).run,
   status: async () => (await import('./orders.js')).status,
@@ -22,7 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
 async function main([name, ...args]: readonly string[]): Promise<void> {
   if (name === undefined || name === 'help' || isHelp([name]) || (COMMANDS[name] !== undefined && isHelp(args))) {
     process.stdout.write(HELP)
-    // Without a command something is missing.
+    // A missing command is a usage error.
     if (name === undefined) process.exitCode = EXIT.usage
     return
   }
@@ -36,7 +36,7 @@ async function main([name, ...args]: readonly string[]): Promise<void> {
   await command(args)
 }
 
-/** Whether help is asked for; arguments behind the app are the app's own. */
+/** Returns whether the arguments ask for help. Arguments after the app belong to the app. */
 function isHelp([first]: readonly string[]): boolean {
   return first === '--help' || first === '-h'
 }
@@ -54,7 +54,7 @@ function version(): string {
 
 const isParent = process.argv[2] === 'run'
 for (const stream of [process.stdout, process.stderr]) {
-  // `socketserver logs | head` is no error, and a parent serves on although nobody reads what it prints.
+  // EPIPE: `socketserver logs | head` is not an error, and a parent continues without a reader of its messages.
   stream.on('error', (error) => {
     if (!hasCode(error, 'EPIPE') && !hasCode(error, 'EIO')) throw error
     if (!isParent) process.exit()

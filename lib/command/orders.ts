@@ -1,4 +1,4 @@
-// The commands of a second terminal.
+// The commands that talk to a running app: status, reload, scale and stop.
 
 import { CommandError, EXIT, usageError } from './command-error.js'
 import type { ControlClient } from './control/control-client.js'
@@ -26,16 +26,16 @@ export async function status(args: readonly string[]): Promise<void> {
   print(values.has('json') ? JSON.stringify(answer, null, 2) : statusTable(answer, new Date()))
 }
 
-/** `socketserver reload`: returns when the old workers have gone. */
+/** `socketserver reload`: returns when the old workers have exited. */
 export async function reload(args: readonly string[]): Promise<void> {
   const app = await appOf(args, 'reload')
   const { workers, generation } = await app.ask<Changed>('POST', '/reload')
   print(`${app.name}: reloaded ${plural(workers, 'worker')}, generation ${generation}`)
 }
 
-/** `socketserver scale`: returns when the new workers are ready, or the old ones have gone. */
+/** `socketserver scale`: returns when the new workers are ready, or the surplus workers have exited. */
 export async function scale(args: readonly string[]): Promise<void> {
-  // parseArgs would take -1 for an option.
+  // parseArgs would read -1 as an option.
   const index = args.findIndex((arg) => /^[+-]?\d+$/.test(arg))
   const [target] = args.slice(index)
   if (index === -1 || target === undefined)

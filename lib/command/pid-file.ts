@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { CommandError, EXIT, reasonOf } from './command-error.js'
 
-/** Writes this process's id to a file, whole at any moment. Returns what removes the file, if it is still this process's. */
+/** Writes this process's id to a file, atomically. Returns a function that removes the file if it still has this id. */
 export function writePidFile(path: string): () => void {
   const temporary = `${path}.${process.pid}`
   try {
@@ -15,7 +15,7 @@ export function writePidFile(path: string): () => void {
     try {
       if (readFileSync(path, 'utf8') === `${process.pid}\n`) rmSync(path)
     } catch {
-      // Somebody else has removed it.
+      // Another process has removed the file.
     }
   }
 }

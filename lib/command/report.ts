@@ -1,4 +1,4 @@
-// What the parent of a running app tells its terminal: on standard error, as standard output belongs to the app.
+// Messages of the parent of a running app, on standard error. Standard output belongs to the app.
 
 import { SocketServerError } from '../errors.js'
 import { reasonOf } from './command-error.js'
@@ -19,7 +19,7 @@ export function plural(count: number, noun: string): string {
  */
 export function failureText(error: unknown, slotOf: (id: number) => number | undefined): string {
   if (!(error instanceof SocketServerError)) return reasonOf(error)
-  // The cause is the last failure of a crash loop, and the failure of the successor in recycling.
+  // A crash loop has its last failure as the cause; recycling has the failure of the replacement.
   if (error.cause instanceof SocketServerError) return failureText(error.cause, slotOf)
   const id = error.pid ?? error.threadId
   if (!error.code.startsWith('ERR_SOCKETSERVER_') || id === undefined) return error.message

@@ -36,7 +36,7 @@ class RunningApp {
   readonly #server: Server
   readonly #slots: WorkerSlots
   readonly #env: NodeJS.ProcessEnv
-  /** Undefined: workers write to the terminal themselves. */
+  /** Undefined if workers inherit standard output and standard error. */
   readonly #output: WorkerOutput | undefined
   #pool: Pool<WorkerHandle> | undefined
   #isStarted = false
@@ -123,14 +123,14 @@ class RunningApp {
     try {
       await pool.resize(size)
     } catch (error) {
-      // Otherwise the new slots would be retried for ever.
+      // The pool would retry the new slots for ever.
       if (pool.size > before) await pool.resize(before)
       throw new CommandError(`the number of workers stays ${before}: ${this.#reason(error)}`)
     }
     return changed(pool)
   }
 
-  /** Closes as SIGTERM does; `answer` is called when everything has ended. */
+  /** Closes the server as SIGTERM does. Calls `answer` when everything has ended. */
   #stop(answer: (stopped: Stopped) => void): void {
     const before = this.#server.stats().cut
     this.#server.once('close', () => answer({ cut: this.#server.stats().cut - before }))
@@ -153,7 +153,7 @@ class RunningApp {
     this.#output.log.send(response, follow)
   }
 
-  /** Reloads when files change; returns what ends that. */
+  /** Reloads when files change. Returns a function that stops watching. */
   #watch(): () => void {
     const { watch: paths, ignoreWatch, cwd, pidFile, control } = this.#settings
     if (paths === undefined) return () => {}
@@ -178,12 +178,12 @@ class RunningApp {
     process.on('SIGHUP', () => order(this.#reload().then(() => say('reloaded'))))
     process.on('SIGTTIN', () => order(this.#scale('+1').then(() => say(plural(pool.size, 'worker')))))
     process.on('SIGTTOU', () => order(this.#scale('-1').then(() => say(plural(pool.size, 'worker')))))
-    // The default action would end the process; the signal is kept for an upgrade.
+    // The default action would end the process. The signal is reserved for upgrades of the parent.
     process.on('SIGUSR2', () => {})
   }
 
   #failed(error: Error): void {
-    // Until then the failure of the start is reported once, at its end.
+    // start() reports a failure of the first start once, with its reason.
     if (this.#isStarted || this.#settings.keepTrying) say(this.#reason(error))
   }
 

@@ -3,7 +3,7 @@ import type { Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
 import type { RunSettings } from './settings/run-settings.js'
 
-/** Starts the workers of an app. `env` is read at each start of a worker, so a reload takes over changes of the object. */
+/** Starts the workers of an app. Each start of a worker reads `env`, so a reload applies changes of the object. */
 export function startPool(
   server: Server,
   settings: RunSettings,
@@ -24,9 +24,9 @@ export function startPool(
     killTimeout,
     maxConnections,
     maxMemory,
-    // A process group of its own: Ctrl-C in the terminal reaches the parent only.
+    // In a process group of its own, so that Ctrl-C in the terminal reaches only the parent.
     detached: true,
-    // A terminal stays untouched; a file or a journal does not tell the difference.
+    // With a pipe, the worker's standard error would no longer be a terminal. For a file or a journal there is no difference.
     observeStderr: !process.stderr.isTTY,
     stdio: isPiped ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
   })

@@ -1,7 +1,7 @@
 import { addressText } from '../address.js'
 import type { Status, WorkerStatus } from './control/control-protocol.js'
 
-/** Returns the state of one app for people. */
+/** Returns the state of one app as text. */
 export function statusTable(status: Status, now: Date): string {
   const { name, pid, startedAt, listeners, workers, stats } = status
   const where = listeners.map(addressText).join(', ') || 'nowhere'
@@ -47,7 +47,7 @@ function workerRow(worker: WorkerStatus, now: Date): string[] {
   ]
 }
 
-/** Aligns columns; those of numbers to the right. */
+/** Returns aligned lines. Columns of numbers are aligned to the right. */
 function table(headings: readonly string[], rows: readonly string[][]): string[] {
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => row[column]?.length ?? 0)),

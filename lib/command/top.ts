@@ -1,4 +1,4 @@
-// `socketserver top`: the state of an app, drawn anew each second.
+// `socketserver top`: shows the state of an app, once a second.
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { CommandError, usageError } from './command-error.js'
@@ -6,7 +6,7 @@ import type { Status } from './control/control-protocol.js'
 import { appOf } from './orders.js'
 import { statusTable } from './status-table.js'
 
-/** Draws until `q` or Ctrl-C is typed. Throws if the app ends. */
+/** Shows the state until the user types `q` or Ctrl-C. Throws if the app ends. */
 export async function top(args: readonly string[]): Promise<void> {
   const { stdin, stdout } = process
   if (!stdout.isTTY || !stdin.isTTY) throw usageError("top needs a terminal; 'socketserver status' does not")
@@ -32,7 +32,7 @@ export async function top(args: readonly string[]): Promise<void> {
   }
 }
 
-/** Returns what `top` shows: the table, and how fast the counters have grown since the last time. */
+/** Returns the screen: the table of `status`, and the rates of the counters since the previous screen. */
 export function topScreen(status: Status, previous: Status | undefined, now: Date): string {
   const { stats } = status
   const rate = (count: (status: Status) => number): string =>
@@ -47,7 +47,7 @@ export function topScreen(status: Status, previous: Status | undefined, now: Dat
   return `${statusTable(status, now)}\n${rates.join('   ')}\n\nq quits`
 }
 
-/** Fits a text to the screen, and clears what was there. */
+/** Returns the text cut to the size of the screen, with the sequences that clear the rest of the screen. */
 function clipped(text: string, rows: number, columns: number): string {
   const lines = text.split('\n').slice(0, rows - 1)
   return lines.map((line) => `${line.slice(0, columns)}${CLEAR_LINE}\r\n`).join('') + CLEAR_BELOW
@@ -55,10 +55,10 @@ function clipped(text: string, rows: number, columns: number): string {
 
 const PERIOD = 1000
 
-/** In raw mode the terminal makes no signal of it. */
+/** In raw mode the terminal sends this byte instead of SIGINT. */
 const CTRL_C = '\x03'
 
-/** The alternate screen, without a cursor; and back. */
+/** Switches to the alternate screen without a cursor, and back. */
 const ENTER = '\x1b[?1049h\x1b[?25l'
 const LEAVE = '\x1b[?25h\x1b[?1049l'
 const HOME = '\x1b[H'

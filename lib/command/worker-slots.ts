@@ -1,6 +1,6 @@
 import type { Server } from '../server/server.js'
 
-/** Remembers which slot a process or thread had, also for a while after it has exited: errors name the process. */
+/** Keeps the slots of processes and threads, also of the latest exited ones, because errors name a process and not a slot. */
 export class WorkerSlots {
   readonly #slots = new Map<number, number>()
 
@@ -8,7 +8,7 @@ export class WorkerSlots {
     server.on('start', ({ pid, threadId, slot }) => {
       const id = pid ?? threadId
       if (id === undefined || slot === undefined) return
-      // Set anew, it is the youngest: the eldest is forgotten.
+      // A map keeps the order of insertion. Deleting first makes this entry the newest, and the oldest is removed.
       this.#slots.delete(id)
       this.#slots.set(id, slot)
       if (this.#slots.size > MOST_REMEMBERED) this.#slots.delete(this.#slots.keys().next().value ?? 0)

@@ -1,4 +1,4 @@
-// Runs in a second terminal: asks the parent of a running app. The counterpart is control-server.ts.
+// Sends requests to the parent of a running app. The counterpart is control-server.ts.
 
 import { once } from 'node:events'
 import { Agent, type IncomingMessage, request } from 'node:http'
@@ -16,14 +16,14 @@ export class ControlClient {
     this.path = path
   }
 
-  /** Sends a request and returns the answer; throws what the parent reports. */
+  /** Sends a request and returns the parsed response. Throws the error that the parent reports. */
   async ask<Answer>(method: 'GET' | 'POST', target: string): Promise<Answer> {
     const response = await this.open(method, target)
     const body = await text(response)
     return JSON.parse(body)
   }
 
-  /** The same, for an answer that is a stream. */
+  /** Sends a request and returns the response as a stream. Throws the error that the parent reports. */
   async open(method: 'GET' | 'POST', target: string): Promise<IncomingMessage> {
     const response = await this.#send(method, target)
     if (response.statusCode === 200) return response
@@ -32,7 +32,7 @@ export class ControlClient {
   }
 
   async #send(method: string, target: string): Promise<IncomingMessage> {
-    // A connection of its own, closed when the parent ends: `stop` waits for that.
+    // On a connection of its own, because `stop` waits until the parent closes it.
     const sent = request({ socketPath: this.path, method, path: target, agent: new Agent({ keepAlive: false }) })
     sent.end()
     try {
@@ -45,7 +45,7 @@ export class ControlClient {
   }
 }
 
-/** Whether somebody answers at a control socket. */
+/** Returns whether a process listens on a control socket. */
 export async function answers(path: string): Promise<boolean> {
   const socket = connect(path)
   try {
@@ -63,7 +63,7 @@ function connectError({ name, path }: ControlClient, error: unknown): CommandErr
   return new CommandError(`${name} does not answer at ${path}: ${reasonOf(error)}`, EXIT.failed, error)
 }
 
-/** Whether nobody listens: there is no file, or one that a dead process has left. */
+/** Returns whether nothing listens: the file is missing, or a dead process has left it. */
 function isGone(error: unknown): boolean {
   if (!(error instanceof Error && 'code' in error)) return false
   return error.code === 'ENOENT' || error.code === 'ECONNREFUSED' || error.code === 'ENOTSOCK'

@@ -1,4 +1,4 @@
-// Where the control sockets of running apps are.
+// The paths of control sockets.
 
 import { lstatSync, mkdirSync, readdirSync, type Stats, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ export function newControlPath(name: string): string {
   return requireShort(join(folder, `${name}.sock`))
 }
 
-/** Returns the control sockets that there are, by the name of the app; some may be stale. */
+/** Returns the paths of all control sockets by the name of the app. Some may be stale. */
 export function controlPaths(): Map<string, string> {
   const paths = new Map<string, string>()
   for (const folder of folders().filter((candidate) => lstatSync(candidate, { throwIfNoEntry: false }) !== undefined)) {
@@ -41,8 +41,8 @@ export function requireShort(path: string): string {
 }
 
 /**
- * Returns the folders to look in, the one for new sockets first. A service has no XDG_RUNTIME_DIR while the terminal of the
- * same user has one, so the terminal looks in both.
+ * Returns the folders of control sockets, first the folder for new sockets. A service has no XDG_RUNTIME_DIR, but the terminal of
+ * the same user may have one, so commands search both folders.
  */
 function folders(): string[] {
   const runtime = process.env['XDG_RUNTIME_DIR'] ?? ''
@@ -51,7 +51,7 @@ function folders(): string[] {
   return isUsable ? [join(runtime, 'socketserver'), own] : [own]
 }
 
-/** Throws unless a folder is this user's alone: anybody else in it could pose as an app, or give orders to one. */
+/** Throws unless only this user can enter a folder. Other users could impersonate an app, or control one. */
 function requirePrivate(folder: string): void {
   const stats = lstatSync(folder)
   const problem = problemOf(stats)

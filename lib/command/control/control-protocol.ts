@@ -1,4 +1,4 @@
-// What the parent and the commands of a second terminal say to each other.
+// Requests and responses on the control socket.
 
 import type { ServerResponse } from 'node:http'
 import type { ListenAddress } from '../../address.js'
@@ -10,7 +10,7 @@ export type ControlHandlers = Readonly<
   Record<string, (response: ServerResponse, parameters: URLSearchParams) => void | Promise<void>>
 >
 
-/** The body of an answer that is no success. */
+/** The body of a response with an error. */
 export interface ControlError {
   error: string
   exitCode: number
@@ -39,9 +39,9 @@ export interface WorkerStatus {
   leases: number
   handled: number
   restarts: number
-  /** The share of time in which the event loop was busy, 0 to 1, since the last question; null if it is not known. */
+  /** The share of time in which the event loop was busy, 0 to 1; null if unknown, as for processes. */
   eventLoopUtilization: number | null
-  /** Resident memory in bytes; null for a thread, and if it is not known. */
+  /** Resident memory in bytes; null for a thread, and if unknown. */
   memory: number | null
 }
 

@@ -1,5 +1,5 @@
-// Runs in the PARENT: answers `status`, `reload` and the like. The counterpart is control-client.ts. Both speak HTTP/1.1 over a
-// Unix socket, so that `curl --unix-socket` works as well.
+// Runs in the PARENT: answers `status`, `reload` and the other commands. The counterpart is control-client.ts. The protocol is
+// HTTP/1.1 over a Unix socket, so that `curl --unix-socket` works too.
 
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -15,7 +15,7 @@ export class ControlServer {
   readonly #handlers: ControlHandlers
   #inode: number | undefined
 
-  /** Opens a control socket, in the place of a stale one. Throws if another app answers there. */
+  /** Opens a control socket, and replaces a stale one. Throws if another app listens at the path. */
   static async open(path: string, handlers: ControlHandlers): Promise<ControlServer> {
     const server = new ControlServer(requireShort(path), handlers)
     await server.#claim()
@@ -27,12 +27,12 @@ export class ControlServer {
     this.#handlers = handlers
   }
 
-  /** Removes the file, if it is still this server's, and ends connections that wait for nothing. */
+  /** Removes the file if it is still this server's, and closes idle connections. */
   close(): void {
     this.#unlink()
     this.#server.close()
     this.#server.closeIdleConnections()
-    // What still follows the log would keep this process.
+    // A connection that still follows the log must not keep the process alive.
     this.#server.unref()
   }
 
@@ -54,7 +54,7 @@ export class ControlServer {
       throw new CommandError(`the control socket cannot be opened: ${this.path} exists and is no socket`)
     }
     if (await answers(this.path)) throw new AlreadyRunning(this.path)
-    // Unless another parent has just replaced the stale file.
+    // Another parent may have replaced the stale file in the meantime.
     if (found !== undefined && lstatSync(this.path, { throwIfNoEntry: false })?.ino === found.ino) unlinkSync(this.path)
     try {
       await this.#listen()
@@ -67,7 +67,7 @@ export class ControlServer {
   #listen(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject)
-      // bind(2) creates the file within this call: nobody but this user can connect at any moment.
+      // bind(2) creates the file within this call, so that at no moment another user can connect.
       const umask = process.umask(0o177)
       try {
         this.#server.listen(this.path, () => {
@@ -96,7 +96,7 @@ export class ControlServer {
   }
 }
 
-/** Another parent answers at the control socket. */
+/** Another parent listens on the control socket. */
 export class AlreadyRunning extends CommandError {
   readonly path: string
 
@@ -106,7 +106,7 @@ export class AlreadyRunning extends CommandError {
   }
 }
 
-/** Sends a value as JSON; resolves when it has been handed to the system. */
+/** Sends a value as JSON. */
 export function sendJson(response: ServerResponse, value: object, status = 200): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(`${JSON.stringify(value)}\n`)
 }

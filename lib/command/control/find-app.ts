@@ -2,14 +2,14 @@ import { CommandError, EXIT, usageError } from '../command-error.js'
 import { answers, ControlClient } from './control-client.js'
 import { controlPaths } from './control-path.js'
 
-/** Returns the control sockets of the apps that are running, in the order of their names. */
+/** Returns the running apps in the order of their names. */
 export async function runningApps(): Promise<ControlClient[]> {
   const all = [...controlPaths()].map(([name, path]) => new ControlClient(name, path))
   const areRunning = await Promise.all(all.map(({ path }) => answers(path)))
   return all.filter((_, index) => areRunning[index] === true).sort((a, b) => a.name.localeCompare(b.name))
 }
 
-/** Returns the app of a name, or at a control socket, or the only one that is running. */
+/** Returns the app with a name or at a control socket; without either, the only running app. */
 export async function findApp(
   name: string | undefined,
   control: string | undefined,

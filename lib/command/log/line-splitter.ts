@@ -1,6 +1,6 @@
 import { Transform, type TransformCallback } from 'node:stream'
 
-/** Cuts a stream of bytes into lines: each chunk that it emits is one line with its newline, as it was. */
+/** Splits a stream of bytes into lines. Each chunk that it emits is one unchanged line with its newline. */
 export class LineSplitter extends Transform {
   #rest: Buffer = Buffer.alloc(0)
 
@@ -34,5 +34,5 @@ export class LineSplitter extends Transform {
 
 const NEWLINE = 0x0a
 
-/** Bytes. A longer line is cut, as a program that never ends its line would fill the memory. */
+/** Bytes. A longer line is split, because a program that never writes a newline would fill the memory. */
 const LONGEST_LINE = 1024 * 1024

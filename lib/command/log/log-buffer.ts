@@ -13,7 +13,7 @@ export class LogBuffer {
     for (const follower of this.#followers) follower.add(line)
   }
 
-  /** Writes the lines to a stream and, to follow them, every later one until the stream closes; ends it otherwise. */
+  /** Writes the lines to a stream. With `follow`, also writes later lines until the stream closes; else ends the stream. */
   send(stream: Writable, follow: boolean): void {
     for (const line of this.#lines) stream.write(line)
     if (!follow) {
@@ -25,13 +25,13 @@ export class LogBuffer {
     stream.once('close', () => this.#followers.delete(follower))
   }
 
-  /** Ends the streams of those who follow. */
+  /** Ends the streams that follow the log. */
   close(): void {
     for (const { stream } of this.#followers) stream.end()
   }
 }
 
-/** Somebody who follows the log. A slow one loses lines, and is told how many. */
+/** A stream that follows the log. A slow stream misses lines, and a line says how many. */
 class Follower {
   readonly stream: Writable
   #skipped = 0

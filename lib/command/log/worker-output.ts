@@ -3,12 +3,12 @@ import type { Server } from '../../server/server.js'
 import { LineSplitter } from './line-splitter.js'
 import { LogBuffer } from './log-buffer.js'
 
-/** The output of workers that goes through the parent: every line gets the slot of its worker in front, and nothing else changes. */
+/** Passes the output of workers through the parent, with the worker's slot before each line and no other change. */
 export class WorkerOutput {
   readonly log = new LogBuffer()
 
   constructor(server: Server) {
-    // One listener per worker and stream, for as long as the worker lives.
+    // Each worker has a listener on each stream while it lives, which may exceed Node's limit of 10.
     for (const stream of [process.stdout, process.stderr]) stream.setMaxListeners(0)
     server.on('start', ({ slot, process: child, thread }) => {
       const { stdout = null, stderr = null } = child ?? thread ?? {}
@@ -24,7 +24,7 @@ export class WorkerOutput {
     lines.on('data', (line: Buffer) => {
       this.log.add(Buffer.concat([plain, line]))
       if (to.write(Buffer.concat([prefix, line]))) return
-      // The terminal is slower than the worker, which then waits in its own write(2).
+      // The terminal is slower than the worker. A full pipe then blocks the worker's write(2).
       lines.pause()
       to.once('drain', () => lines.resume())
     })
@@ -32,8 +32,8 @@ export class WorkerOutput {
 }
 
 /**
- * Returns the environment of workers whose output goes to a terminal by way of the parent: they see a pipe, and would do without
- * colours. chalk, Node's own `styleText()` and many others obey FORCE_COLOR.
+ * Returns variables that make workers write colours if their output goes through the parent to a terminal. Workers see a pipe and
+ * would write no colours. chalk, Node's `styleText()` and many others obey FORCE_COLOR.
  */
 export function colourVariables(env: NodeJS.ProcessEnv): Record<string, string> {
   const isChosen = env['FORCE_COLOR'] !== undefined || env['NO_COLOR'] !== undefined

@@ -12,13 +12,13 @@ export function findConfigFile(folder: string): string | undefined {
   return DEFAULT_NAMES.map((name) => resolve(folder, name)).find((path) => existsSync(path))
 }
 
-/** Whether this is the name of a config file and not of an app. */
+/** Returns whether this is the name of a config file, not of an app. */
 export function isConfigFile(path: string): boolean {
   const name = basename(path)
   return /\.config\.(js|cjs|mjs|json)$/.test(name) || /^(ecosystem|pm2|process)\.json$/.test(name)
 }
 
-/** Reads the package's own config file, or PM2's. Throws a usage error for what it cannot understand. */
+/** Reads a config file of this package or of PM2. Throws a usage error for unknown keys and invalid values. */
 export async function readConfigFile(path: string, choice: EcosystemChoice): Promise<GivenSettings> {
   const file = resolve(path)
   const config = await load(file)

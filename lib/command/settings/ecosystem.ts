@@ -1,4 +1,4 @@
-// PM2's ecosystem file. docs/from-pm2.md has the table of what becomes of each field.
+// Converts PM2's ecosystem file. docs/from-pm2.md lists the fields and their equivalents.
 
 import { availableParallelism } from 'node:os'
 import { basename, dirname } from 'node:path'
@@ -8,7 +8,7 @@ import type { ConfigKey, GivenSettings } from './given.js'
 import { integerOf, shown, stringOf } from './values.js'
 
 export interface EcosystemChoice {
-  /** The name of the app to run, where the file has several. */
+  /** The name of the app to run, if the file has several. */
   only: string | undefined
   /** The name of the environment: its `env_NAME` is added to `env`. */
   env: string | undefined
@@ -16,7 +16,7 @@ export interface EcosystemChoice {
   note: (sentence: string) => void
 }
 
-/** Converts one app of PM2's ecosystem file. Fields without an equivalent are named once. */
+/** Converts one app of PM2's ecosystem file. One note names the fields without an equivalent. */
 export function readEcosystem(file: string, apps: unknown, { only, env, note }: EcosystemChoice): GivenSettings {
   const app = chooseApp(file, apps, only)
   const field = (name: string): string => `'${name}' in ${basename(file)}`
@@ -38,7 +38,7 @@ export function readEcosystem(file: string, apps: unknown, { only, env, note }: 
   const nodeArgs = ['interpreter_args', 'node_args'].flatMap((name) => words(Reflect.get(app, name) ?? []))
   if (Reflect.get(app, 'source_map_support') === true) nodeArgs.push('--enable-source-maps')
   if (nodeArgs.length > 0) given.nodeArg = { name: field('node_args'), value: nodeArgs }
-  if (unused.length > 0) note(`${basename(file)}: no effect have ${unused.join(', ')} (docs/from-pm2.md)`)
+  if (unused.length > 0) note(`${basename(file)}: these fields have no effect: ${unused.join(', ')} (docs/from-pm2.md)`)
   return anchored(given, dirname(file))
 }
 
@@ -71,7 +71,7 @@ function object(app: object, key: string): object {
   throw usageError(`'${key}' must be an object, not ${shown(value)}`)
 }
 
-/** Only programs of Node can be run: PM2 would start any other interpreter in fork mode. */
+/** Refuses an interpreter other than Node, which PM2 would start in fork mode. */
 function requireNode(interpreter: unknown, file: string): void {
   if (interpreter === undefined || interpreter === 'node' || interpreter === process.execPath) return
   if (/(^|\/)node$/.test(String(interpreter))) return
@@ -93,7 +93,7 @@ function restartOf(app: object, field: (name: string) => string): unknown {
   }
 }
 
-/** Splits the text of arguments as a shell would, with quotes. */
+/** Splits a string of arguments at spaces, outside quotes, as a shell does. */
 function words(value: unknown): string[] {
   if (Array.isArray(value)) return value.map(String)
   return [...String(value).matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
@@ -119,7 +119,7 @@ function unchanged(value: unknown): unknown {
 
 type Conversion = readonly [option: ConfigKey, convert?: (value: unknown, name: string) => unknown]
 
-/** The fields that become an option, and how. */
+/** The fields that become an option, each with its conversion. */
 const FIELDS: Readonly<Record<string, Conversion>> = {
   script: ['app'],
   args: ['args', words],
@@ -138,7 +138,7 @@ const FIELDS: Readonly<Record<string, Conversion>> = {
   env_file: ['envFile'],
 }
 
-/** The fields that are read elsewhere, or have nothing to say here. */
+/** The fields that other code reads, or that need no equivalent. */
 const IGNORED = [
   'autorestart',
   'env',

@@ -3,9 +3,9 @@ import { parseEnv } from 'node:util'
 import { CommandError, EXIT, reasonOf, usageError } from '../command-error.js'
 import { shown } from './values.js'
 
-/** Where the environment of the workers comes from; the later ones win. */
+/** The sources of the workers' environment. Later sources win. */
 export interface EnvironmentSources {
-  /** Files of `NAME=value` lines. As with `node --env-file`, a variable that this process has already keeps its value. */
+  /** Files of `NAME=value` lines. As with `node --env-file`, the variables of this process win. */
   envFiles: readonly string[]
   /** The variables of the config file. */
   config: Readonly<Record<string, string>>
@@ -13,7 +13,7 @@ export interface EnvironmentSources {
   options: Readonly<Record<string, string>>
 }
 
-/** Returns the environment of the workers. Reads the files anew, so that a reload takes over what has changed in them. */
+/** Returns the environment of the workers. Reads the files each time, so that a reload applies their changes. */
 export function environmentOf({ envFiles, config, options }: EnvironmentSources): NodeJS.ProcessEnv {
   const files = envFiles.map((path) => parseEnvFile(path))
   return Object.assign({}, ...files, process.env, config, options)
@@ -27,7 +27,7 @@ function parseEnvFile(path: string): NodeJS.Dict<string> {
   }
 }
 
-/** Returns variables from the `env` of a config file: texts, numbers and booleans. */
+/** Returns variables from the `env` of a config file: strings, numbers and booleans. */
 export function variablesOf(name: string, value: unknown): Record<string, string> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw usageError(`${name} must be an object of variables, not ${shown(value)}`)
@@ -36,7 +36,7 @@ export function variablesOf(name: string, value: unknown): Record<string, string
   for (const [key, item] of Object.entries(value)) {
     if (item === undefined || item === null) continue
     if (!['string', 'number', 'boolean'].includes(typeof item)) {
-      throw usageError(`${name}: the variable ${key} must be a text, a number or a boolean, not ${shown(item)}`)
+      throw usageError(`${name}: the variable ${key} must be a string, a number or a boolean, not ${shown(item)}`)
     }
     variables[key] = String(item)
   }

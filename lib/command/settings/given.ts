@@ -1,12 +1,12 @@
-// Settings as they were given, before they are checked.
+// Settings before they are checked.
 
-/** A value, and its name where it was given: `--workers`, `WEB_CONCURRENCY`, or a key of a config file. */
+/** A value with its name in its source: `--workers`, `WEB_CONCURRENCY`, or a key of a config file. */
 export interface Given {
   name: string
   value: unknown
 }
 
-/** The keys of a config file. Those that are options of the command have the same meaning as these. */
+/** The keys of a config file. Options of the command have the same names and meanings. */
 export const CONFIG_KEYS = [
   'app',
   'args',

@@ -1,6 +1,6 @@
 // The options of `socketserver run`. A key is the name in a config file; its flag is the same name with hyphens.
 
-/** `flag` takes no value, `value` one, `values` one each time it is given, `optional` an inline value or none. */
+/** `flag`: no value. `value`: one value. `values`: repeatable, one value each. `optional`: an inline value or none. */
 type Takes = 'flag' | 'value' | 'values' | 'optional'
 
 export interface OptionSpec {

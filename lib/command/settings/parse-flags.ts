@@ -3,16 +3,16 @@ import { nearestOf } from '../../known-options.js'
 import { usageError } from '../command-error.js'
 import { flagOf, type OptionSpec } from './options.js'
 
-/** Parsed arguments: each option that was given, with its values, and the rest. */
+/** Parsed arguments: the given options with their values, and the positional arguments. */
 export interface ParsedFlags<Key extends string> {
-  /** The values of an option in their order; a flag without a value has one empty string. */
+  /** The values of each option, in order. A flag without a value has one empty string. */
   values: Map<Key, string[]>
   positionals: string[]
 }
 
 /**
  * Parses arguments with Node's `parseArgs`. With `stopAtFirst`, options end at the first positional argument, as they do for
- * `node` itself: what follows belongs to the app. Throws a usage error for unknown options, and for missing or unwanted values.
+ * `node` itself: later arguments belong to the app. Throws a usage error for unknown options, and for missing or unexpected values.
  */
 export function parseFlags<Key extends string>(
   args: readonly string[],

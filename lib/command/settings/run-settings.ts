@@ -12,9 +12,9 @@ import { flagOf, RUN_OPTIONS, type RunOption } from './options.js'
 import { parseFlags } from './parse-flags.js'
 import * as values from './values.js'
 
-/** What `socketserver run` is to do, checked. */
+/** The checked settings of `socketserver run`. */
 export interface RunSettings {
-  /** The path of the app as it was given, to be resolved in `cwd`. */
+  /** The path of the app as given, relative to `cwd`. */
   app: string
   args: string[]
   name: string
@@ -35,10 +35,10 @@ export interface RunSettings {
   maxQueue: number | undefined
   queueTimeout: number | undefined
   policy: PolicyName | undefined
-  /** Absolute paths to watch; undefined: no watching. */
+  /** The absolute paths to watch; undefined to watch none. */
   watch: string[] | undefined
   ignoreWatch: string[]
-  /** Whether each line of output carries its slot; undefined: in a terminal with several workers. */
+  /** Whether each line of output has the worker's slot; undefined means in a terminal with several workers. */
   logPrefix: boolean | undefined
   pidFile: string | undefined
   control: string | undefined
@@ -136,7 +136,7 @@ function workersOf(given: Given | undefined, environment: EnvironmentSources): n
   )
 }
 
-/** Returns PORT as `--port` says, else as the first `--bind` listens, whose number an inherited descriptor does not tell. */
+/** Returns PORT: the value of `--port`, else the port or path of the first `--bind`. An inherited descriptor has neither. */
 function portVariable(given: Given | undefined, [bind]: readonly ListenOptions[]): Record<string, string> {
   if (given !== undefined) return { PORT: String(values.integerOf(given.name, given.value, 0, 65_535)) }
   if (bind === undefined || 'fd' in bind) return {}
@@ -160,7 +160,7 @@ function restartOf(name: string, value: unknown): boolean | RestartOptions {
   throw usageError(`${name} must be true, false or an object, not ${values.shown(value)}`)
 }
 
-/** Returns the app's file name without its extension, or the folder's name where the file name says nothing. */
+/** Returns the app's file name without its extension, or the folder's name for names such as index.js. */
 function defaultName(app: string, cwd: string): string {
   const path = resolve(cwd, app)
   const name = basename(path, extname(path))
@@ -172,7 +172,7 @@ function defaultName(app: string, cwd: string): string {
   )
 }
 
-/** Options behind the app belong to the app, as with `node`. Somebody who types one of ours there has probably mistaken that. */
+/** Options after the app belong to the app, as with `node`. An option of this command there is probably a mistake. */
 function warnOfLateOptions(app: string, rest: readonly string[], note: (sentence: string) => void): void {
   const flags = Object.keys(RUN_OPTIONS).map((key) => `--${flagOf(key)}`)
   const late = rest[0] === '--' ? undefined : rest.find((arg) => [...flags, '-w'].includes(arg.replace(/=.*/s, '')))

@@ -1,5 +1,5 @@
-// Conversions of single settings. Each takes the value as a command line, an environment or a config file has it, and its name
-// there for the error.
+// Converts and checks single settings. Each function takes the setting's name, for the error, and its value from the command line,
+// the environment or a config file.
 
 import { availableParallelism } from 'node:os'
 import { usageError } from '../command-error.js'
@@ -21,14 +21,14 @@ export function integerOf(name: string, value: unknown, min: number, max: number
   throw usageError(`${name} must be a whole number from ${min} to ${max}, not ${shown(value)}`)
 }
 
-/** Returns milliseconds that fit a timer of Node. */
+/** Returns milliseconds within the range of Node's timers. */
 export function millisecondsOf(name: string, value: unknown): number {
   const number = wholeNumber(value)
   if (number !== undefined && number <= LONGEST_TIMER) return number
   throw usageError(`${name} must be a whole number of milliseconds, not ${shown(value)}`)
 }
 
-/** Returns bytes: a number, or one followed by K, M or G, in powers of 1024. */
+/** Returns bytes from a number, or a number with K, M or G for powers of 1024. */
 export function bytesOf(name: string, value: unknown): number {
   const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(String(value).trim()) ?? []
   const bytes = Math.floor(Number(digits) * 1024 ** ['', 'K', 'M', 'G'].indexOf(unit.toUpperCase()))
@@ -44,22 +44,22 @@ export function oneOf<const T extends string>(name: string, value: unknown, allo
 
 export function stringOf(name: string, value: unknown): string {
   if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value
-  throw usageError(`${name} must be a text that is not empty, not ${shown(value)}`)
+  throw usageError(`${name} must be a non-empty string, not ${shown(value)}`)
 }
 
-/** Returns a list of texts; a single text is a list of one. */
+/** Returns a list of strings. A single string is a list of one. */
 export function stringsOf(name: string, value: unknown): string[] {
   const list: unknown[] = Array.isArray(value) ? value : [value]
   return list.map((item) => stringOf(name, item))
 }
 
-/** Returns arguments, of which each may be empty. */
+/** Returns a list of arguments, which may be empty strings. */
 export function argumentsOf(name: string, value: unknown): string[] {
   if (Array.isArray(value) && value.every((item) => typeof item === 'string' && !item.includes('\0'))) return [...value]
-  throw usageError(`${name} must be a list of texts, not ${shown(value)}`)
+  throw usageError(`${name} must be a list of strings, not ${shown(value)}`)
 }
 
-/** Returns a boolean; a flag of the command line, which has the empty string, is true. */
+/** Returns a boolean. The empty string, which a flag of the command line has, is true. */
 export function booleanOf(name: string, value: unknown): boolean {
   if (value === '') return true
   if (typeof value === 'boolean') return value
@@ -72,13 +72,13 @@ export function nameOf(name: string, value: unknown): string {
   throw usageError(`${name} must consist of up to 64 letters, digits, '.', '_' and '-', not ${shown(value)}`)
 }
 
-/** Quotes a value for a message. */
+/** Returns a value as text for a message, at most 80 characters of it. */
 export function shown(value: unknown): string {
   const text = typeof value === 'string' ? `'${value}'` : (JSON.stringify(value) ?? String(value))
   return text.length > 80 ? `${text.slice(0, 80)}...` : text
 }
 
-/** Returns a number that is one, or is written in digits; undefined for anything else. */
+/** Returns a whole number that is given as a number or in digits; undefined for anything else. */
 function wholeNumber(value: unknown): number | undefined {
   if (typeof value === 'string' && !/^\d+$/.test(value)) return undefined
   if (typeof value !== 'string' && typeof value !== 'number') return undefined
@@ -88,8 +88,8 @@ function wholeNumber(value: unknown): number | undefined {
 
 const APP_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/
 
-/** As for pools: more are a mistake, as Linux's default pid_max is 32768. */
+/** The limit of pools. More are a mistake: the default of Linux's pid_max is 32768. */
 const MOST_WORKERS = 65_535
 
-/** Node's timers fire at once beyond this. */
+/** Milliseconds. Node's timers with a longer delay fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1

@@ -7,14 +7,14 @@ export interface WatchSetup {
   /** Names and paths to leave out, the latter relative to `root`. */
   ignored: readonly string[]
   root: string
-  /** Told, once, that files have changed: after `QUIET_TIME` without a further change. */
+  /** Called once after one or more changes, when `QUIET_TIME` has passed without another change. */
   changed: (path: string) => void
   failed: (error: Error) => void
 }
 
 /**
- * Watches folders and what is in them. One watcher per folder, as Node's recursive watching on Linux would visit node_modules as
- * well, and cannot be told to leave it out.
+ * Watches files and folders recursively. Each folder has its own watcher, because Node's recursive watching on Linux also visits
+ * node_modules and has no option to exclude it.
  */
 export class FolderWatcher {
   readonly #setup: WatchSetup
@@ -25,7 +25,7 @@ export class FolderWatcher {
     this.#setup = setup
     for (const path of setup.paths) {
       if (statSync(path).isDirectory()) this.#watchFolder(path)
-      // Editors replace files, so the folder is watched and not the file.
+      // Editors replace files, so watch the folder of the file.
       else this.#watch(dirname(path), (name) => name === basename(path))
     }
   }
@@ -59,7 +59,7 @@ export class FolderWatcher {
       watcher.on('error', () => this.#forget(folder))
       this.#watchers.set(folder, watcher)
     } catch (error) {
-      // ENOSPC: fs.inotify.max_user_watches. The folder may also have gone meanwhile.
+      // ENOSPC: fs.inotify.max_user_watches is reached. ENOENT: the folder has been removed.
       if (error instanceof Error) this.#setup.failed(error)
     }
   }
@@ -78,7 +78,7 @@ export class FolderWatcher {
     this.#watchers.delete(folder)
   }
 
-  /** Whether a change there is none of the app's: hidden files, packages, logs, and what the user left out. */
+  /** Returns whether to ignore changes of a path: hidden files, packages, logs, and what the user has excluded. */
   #isIgnored(path: string): boolean {
     const name = basename(path)
     if (name.startsWith('.') || IGNORED.test(name)) return true
@@ -92,7 +92,7 @@ function entriesOf(folder: string): Dirent[] {
   try {
     return readdirSync(folder, { withFileTypes: true })
   } catch {
-    // It has gone, or is not for this user to read.
+    // The folder has been removed, or this user may not read it.
     return []
   }
 }
@@ -100,5 +100,5 @@ function entriesOf(folder: string): Dirent[] {
 /** Installed packages; files that apps and editors write while they run. */
 const IGNORED = /^node_modules$|\.(log|pid|sock|swp|tmp)$|~$/
 
-/** Milliseconds without a change: a build or a checkout writes many files. */
+/** Milliseconds without a change before a reload. A build or a checkout writes many files. */
 const QUIET_TIME = 200
