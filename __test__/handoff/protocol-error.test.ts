@@ -9,12 +9,12 @@ import { until } from '../helpers/until.js'
 
 const VIOLATIONS: Record<string, { bytes: Buffer[]; told: RegExp; exits?: boolean }> = {
   'bytes that are no frame': { bytes: [Buffer.from('GET / HTTP/1.1\r\n\r\n')], told: /unknown frame kind 0x2f/ },
-  'an ack before its hello': { bytes: [ack(1)], told: /the first frame was not a hello/ },
-  'a second hello': { bytes: [hello(), hello()], told: /a second hello/ },
+  'an ack before its hello': { bytes: [ack(1)], told: /the first frame was not a HELLO/ },
+  'a second hello': { bytes: [hello(), hello()], told: /a second HELLO/ },
   'another version': { bytes: [hello(7, 9)], told: /the peer speaks versions 7 to 9, this side speaks 1/ },
   'an ack of a connection that it was never sent': {
     bytes: [hello(), ack(999)],
-    told: /connection 999 is not under way/,
+    told: /connection 999 is not in flight/,
   },
   'the end of leases that it does not hold': { bytes: [hello(), ended(5)], told: /5 leases ended, 0 were held/ },
   'more credit than the limit': { bytes: [hello(), credit(2 ** 32 - 1)], told: /credit of 4294967295 is beyond/ },

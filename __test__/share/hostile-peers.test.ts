@@ -47,11 +47,11 @@ async function joinScene(t: ExecutionContext, { server, path }: Scene): Promise<
 }
 
 const VIOLATIONS: Readonly<Record<string, readonly [bytes: Buffer, error: RegExp]>> = {
-  'acks a connection that it never got': [ack(4711), /connection 4711 is not under way/],
-  'acks a connection twice': [Buffer.concat([ack(1), ack(1)]), /connection 1 is not under way/],
+  'acks a connection that it never got': [ack(4711), /connection 4711 is not in flight/],
+  'acks a connection twice': [Buffer.concat([ack(1), ack(1)]), /connection 1 is not in flight/],
   'ends a lease that it does not hold': [ended(1), /1 leases ended, 0 were held/],
-  'gives credit beyond the limit': [credit(2 ** 32 - 1), /credit of \d+ is beyond the limit of 1048576/],
-  'sends a second HELLO': [hello(), /a second hello/],
+  'gives credit beyond the limit': [credit(2 ** 32 - 1), /credit of \d+ exceeds the limit of 1048576/],
+  'sends a second HELLO': [hello(), /a second HELLO/],
   'sends a frame of the parent': [frame(0x85, 0), /unknown frame kind 0x85/],
   'sends random bytes': [Buffer.alloc(3000, 0xa5), /unknown frame kind 0xa5/],
 }
@@ -72,7 +72,7 @@ for (const [what, [bytes, error]] of Object.entries(VIOLATIONS)) {
     t.deepEqual(await violator.closed(), { reason: 3, detail: 0 })
     await until(() => handle.state === 'exited' && errors.length === 1)
     t.like(errors[0], { code: 'ERR_SOCKETSERVER_PROTOCOL', pid: process.pid })
-    t.regex(errors[0]?.message ?? '', isAcked ? /connection \d+ is not under way/ : error)
+    t.regex(errors[0]?.message ?? '', isAcked ? /connection \d+ is not in flight/ : error)
     // A connection that the violator had acked is lost with it.
     if (!isAcked) t.is(await sent.say('sent').answer(), `${other} holds, and says sent`)
     t.is(await holding.say('held').answer(), `${other} holds, and says held`)

@@ -105,7 +105,7 @@ impl Reader {
         if self.start == self.end {
             Ok(())
         } else {
-            Err(ProtocolError::CutFrame)
+            Err(ProtocolError::IncompleteFrame)
         }
     }
 

@@ -126,7 +126,7 @@ impl Scoreboard {
 
     /// Parent: returns the state of a connection; `None` if the worker has written an invalid value.
     #[must_use]
-    pub fn standing(&self, slot: u8, id: ConnectionId) -> Option<Claim> {
+    pub fn claim_of(&self, slot: u8, id: ConnectionId) -> Option<Claim> {
         let found = self.claim_word(slot).load(Ordering::Acquire);
         [
             Claim::Offered,
@@ -309,7 +309,7 @@ mod tests {
         assert!(parent.claim(0, 1, Claim::Recalled));
         parent.offer(0, 2);
         assert!(!worker.claim(0, 1, Claim::Taken));
-        assert_eq!(parent.standing(0, 2), Some(Claim::Offered));
+        assert_eq!(parent.claim_of(0, 2), Some(Claim::Offered));
     }
 
     #[test]
@@ -317,7 +317,7 @@ mod tests {
         let (parent, worker) = both_sides();
         parent.offer(0, 1);
         worker.offer(0, 9);
-        assert_eq!(parent.standing(0, 1), None);
+        assert_eq!(parent.claim_of(0, 1), None);
     }
 
     #[test]

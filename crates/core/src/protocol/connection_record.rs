@@ -1,4 +1,4 @@
-//! The record of a connection: what travels beside its descriptor.
+//! The record of a connection, which is sent with its descriptor.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -6,40 +6,40 @@ use super::frame::FrameError;
 use super::records::{Fields, Record};
 use crate::ids::ConnectionId;
 
-/// What is told of a connection beside its descriptor.
+/// The metadata of a connection, which is sent with its descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionHead {
-    /// Unique within the server.
+    /// The id, unique within the server.
     pub id: ConnectionId,
-    /// Microseconds from accept to this handoff; 2^32 - 1 is that or more.
+    /// Microseconds from accept to this handoff; 2^32 - 1 means that or more.
     pub waited: u32,
-    /// The lane whose credit it used.
+    /// The lane whose credit the connection used.
     pub lane: u16,
-    /// Its slot on the scoreboard; [`crate::channel::scoreboard::NO_SLOT`] on a channel without one.
+    /// The slot on the scoreboard; [`crate::channel::scoreboard::NO_SLOT`] on a channel without a scoreboard.
     pub slot: u8,
-    /// The socket's kind.
+    /// The address family of the socket.
     pub family: Family,
-    /// A copy of the descriptor may lie unread at a worker that had been offered it before: a close alone would not
-    /// reach the client before that copy is gone too, so shut the connection down first, shutdown(2).
+    /// Another worker may have an unread copy of the descriptor. While that copy exists, close(2) alone sends no FIN, so call
+    /// shutdown(2) first.
     pub reissued: bool,
-    /// The client; `None` for a Unix socket.
+    /// The address of the client; `None` for a Unix socket.
     pub remote: Option<SocketAddr>,
-    /// The port it came in by; 0 for a Unix socket.
+    /// The local port; 0 for a Unix socket.
     pub local_port: u16,
 }
 
-/// The kind of a connection's socket.
+/// The address family of a connection's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// `AF_UNIX`
     Unix,
     /// `AF_INET`
     Ipv4,
-    /// `AF_INET6`, IPv4-mapped addresses included
+    /// `AF_INET6`, including IPv4-mapped addresses
     Ipv6,
 }
 
-/// In the byte of the family.
+/// The flag of a reissued connection, in the byte of the family.
 const REISSUED: u8 = 0x80;
 
 impl Record for ConnectionHead {

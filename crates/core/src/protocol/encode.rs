@@ -1,4 +1,4 @@
-//! Frames to bytes.
+//! Encodes frames.
 
 use super::frame::HEADER;
 use super::kind;
@@ -6,32 +6,32 @@ use super::limits::MAX_RECORDS;
 use super::records::{CloseReason, ConnectionHead, Credit, Hello, Record, Refusal, Returned, Welcome};
 use crate::ids::ConnectionId;
 
-/// Appends frames to a buffer, so that one write carries all that there is to say.
+/// Appends frames to a buffer, so that one system call sends several frames.
 #[derive(Debug, Default, Clone)]
 pub struct Encoder {
     bytes: Vec<u8>,
 }
 
 impl Encoder {
-    /// An empty buffer.
+    /// Creates an empty buffer.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What has been written.
+    /// Returns the encoded frames.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether nothing has been written.
+    /// Returns whether the buffer is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Empties it and keeps its memory.
+    /// Empties the buffer and keeps its memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
@@ -76,7 +76,7 @@ impl Encoder {
         self.frames::<ConnectionId>(kind::NUDGE, []);
     }
 
-    /// See [`super::frame::ToParent::Return`]: the descriptor has to travel with its first byte.
+    /// See [`super::frame::ToParent::Return`]. Send the descriptor with the first byte.
     pub fn hand_back(&mut self, id: ConnectionId) {
         self.frames(kind::RETURN, [id]);
     }
@@ -86,7 +86,7 @@ impl Encoder {
         self.frames(kind::WELCOME, [welcome]);
     }
 
-    /// See [`super::frame::ToWorker::Connection`]: at most [`MAX_RECORDS`], as their descriptors have to travel with one message.
+    /// See [`super::frame::ToWorker::Connection`]. At most [`MAX_RECORDS`], because one message carries the descriptors.
     pub fn connection(&mut self, heads: impl IntoIterator<Item = ConnectionHead>) {
         self.frames(kind::CONNECTION, heads);
     }
@@ -121,7 +121,7 @@ impl Encoder {
         self.frames(kind::RETURNED, returned);
     }
 
-    /// One frame for each [`MAX_RECORDS`] records; one without records if there are none and the kind has none.
+    /// Appends one frame per [`MAX_RECORDS`] records. A kind without records gets one empty frame.
     fn frames<R: Record>(&mut self, kind: u8, records: impl IntoIterator<Item = R>) {
         let bare = matches!(kind, kind::LEAVE | kind::NUDGE | kind::DRAIN | kind::RETIRE);
         let mut records = records.into_iter().peekable();

@@ -1,23 +1,23 @@
-//! What a channel's peer did against `PROTOCOL.md`.
+//! Violations of `PROTOCOL.md` by the peer of a channel.
 
 use thiserror::Error;
 
 use super::frame::{FrameError, OLDEST_VERSION};
-use super::limits::{FRAME_WITHIN, MAX_IGNORED_ROUNDS};
+use super::limits::{FRAME_TIMEOUT, MAX_IGNORED_ROUNDS};
 
-/// What a channel's peer did against `PROTOCOL.md`. It always ends the channel.
+/// A violation of `PROTOCOL.md` by the peer of a channel. Every violation ends the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProtocolError {
-    /// Bytes that are no frame.
+    /// The bytes are not a valid frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The first frame has to be a hello.
-    #[error("the first frame was not a hello")]
+    /// The first frame was not a HELLO.
+    #[error("the first frame was not a HELLO")]
     NoHello,
-    /// A second hello.
-    #[error("a second hello")]
+    /// The peer sent a second HELLO.
+    #[error("a second HELLO")]
     SecondHello,
-    /// No version in common.
+    /// The peer and this side have no version in common.
     #[error("the peer speaks versions {theirs_min} to {theirs_max}, this side speaks {OLDEST_VERSION} to {ours}")]
     Version {
         /// The oldest version that the peer speaks.
@@ -27,85 +27,85 @@ pub enum ProtocolError {
         /// The newest version of this side.
         ours: u16,
     },
-    /// An ack or a refusal of a connection that the peer does not hold.
-    #[error("connection {id} is not under way on this channel")]
+    /// An ACK or a REFUSE names a connection that is not in flight to the peer.
+    #[error("connection {id} is not in flight on this channel")]
     UnknownConnection {
-        /// The id that the peer named.
+        /// The id in the frame.
         id: u64,
     },
-    /// The return of a connection that is not leased to the peer, or was so too long ago.
+    /// A RETURN names a connection that the peer has not leased, or that it took too long ago.
     #[error("connection {id} is not leased on this channel")]
     NotLeased {
-        /// The id that the peer named.
+        /// The id in the frame.
         id: u64,
     },
-    /// A returned connection's descriptor is of something else.
+    /// The descriptor of a RETURN does not refer to the connection.
     #[error("the descriptor returned for connection {id} is not of that connection")]
     NotTheConnection {
-        /// The id that the peer named.
+        /// The id in the frame.
         id: u64,
     },
-    /// More leases ended than there were.
+    /// The peer ended more leases than it held.
     #[error("{ended} leases ended, {leases} were held")]
     TooManyEnded {
-        /// As told by the peer.
+        /// The number of ended leases that the peer reported.
         ended: u32,
-        /// As counted here.
+        /// The number of leases that the peer held.
         leases: u32,
     },
-    /// Credit beyond what a channel may hold.
-    #[error("credit of {credit} is beyond the limit of {limit}")]
+    /// The credit of the channel exceeds its maximum.
+    #[error("credit of {credit} exceeds the limit of {limit}")]
     TooMuchCredit {
-        /// What the credit would have become.
+        /// The sum of the credit.
         credit: u64,
         /// [`super::limits::MAX_CREDIT`].
         limit: u32,
     },
-    /// Credit for no connection.
+    /// A CREDIT record has count 0.
     #[error("credit for 0 connections on lane {lane}")]
     EmptyCredit {
-        /// The lane of the credit.
+        /// The lane of the record.
         lane: u16,
     },
-    /// Credit on more lanes than one worker may serve.
+    /// The channel has credit on too many lanes.
     #[error("credit on more than {limit} lanes")]
     TooManyLanes {
         /// [`super::limits::MAX_LANES`].
         limit: usize,
     },
-    /// More descriptors than the frames declare, or any at all where none belong.
+    /// More descriptors arrived than the frames declare.
     #[error("descriptors arrived that no frame declares")]
     SurplusDescriptors,
-    /// Fewer descriptors than the frames declare, with no truncation by the kernel to explain it.
+    /// Fewer descriptors arrived than the frames declare, and the kernel reported no truncation.
     #[error("a frame declares {declared} descriptors, {received} arrived")]
     MissingDescriptors {
-        /// As the frame says.
+        /// The number of descriptors that the frame declares.
         declared: usize,
-        /// As received.
+        /// The number of descriptors that arrived.
         received: usize,
     },
-    /// The scoreboard that was promised did not come or cannot be mapped.
+    /// The descriptor of the scoreboard did not arrive, or cannot be mapped.
     #[error("the scoreboard did not arrive or cannot be mapped")]
     NoScoreboard,
-    /// The scoreboard says what cannot be.
-    #[error("the scoreboard says what cannot be of connection {id}")]
+    /// The scoreboard contains an invalid value.
+    #[error("the scoreboard contains an invalid value for connection {id}")]
     Scoreboard {
         /// The connection in the slot.
         id: u64,
     },
-    /// A frame for what the scoreboard says.
-    #[error("a frame that has no place on a channel with a scoreboard")]
+    /// A frame that must not be sent on a channel with a scoreboard.
+    #[error("a frame that is not allowed on a channel with a scoreboard")]
     NotByFrame,
-    /// A recall that was answered neither by an ack nor by a refusal.
+    /// A RECALL was answered by neither an ACK nor a REFUSE.
     #[error("a recall was not answered within 5 seconds")]
     Unanswered,
-    /// Connections recalled again and again and none read, by a worker whose event loop turns or that asks for more.
+    /// The peer repeatedly read none of its recalled connections, although its event loop turned or it granted credit.
     #[error("no connection was taken in {} rounds of recalls", MAX_IGNORED_ROUNDS)]
     TakesNothing,
-    /// The beginning of a frame whose rest did not follow.
-    #[error("a frame was not finished within {} seconds", FRAME_WITHIN.as_secs())]
+    /// The rest of a frame did not arrive in time.
+    #[error("a frame was not finished within {} seconds", FRAME_TIMEOUT.as_secs())]
     UnfinishedFrame,
     /// The stream ended within a frame.
     #[error("the channel ended within a frame")]
-    CutFrame,
+    IncompleteFrame,
 }

@@ -1,7 +1,7 @@
-//! The wire format: bytes to frames and back, no I/O. `PROTOCOL.md` is its specification.
+//! Decodes frames, without I/O. `PROTOCOL.md` specifies the wire format.
 //!
-//! A frame is a header of 8 bytes and 0 to 64 records of one size. All numbers are little-endian.
-//! The two directions have two types, so a frame that travels the wrong way is not a frame.
+//! A frame is a header of 8 bytes and 0 to 64 records of one size. All numbers are little-endian. Each direction has its own
+//! type, so a frame in the wrong direction is invalid.
 
 use thiserror::Error;
 
@@ -10,117 +10,117 @@ use super::limits::MAX_RECORDS;
 use super::records::{CloseReason, ConnectionHead, Credit, Hello, Record, Records, Refusal, Returned, Welcome};
 use crate::ids::ConnectionId;
 
-/// The newest version that this code speaks.
+/// The newest version that this code supports.
 pub const VERSION: u16 = 2;
-/// The oldest version that this code speaks.
+/// The oldest version that this code supports.
 pub const OLDEST_VERSION: u16 = 1;
-/// The version since which a worker may return what it has acked.
+/// The first version with RETURN: a worker may hand back connections that it has acknowledged.
 pub const RETURNS_SINCE: u16 = 2;
-/// The bytes before a frame's records.
+/// The size of a frame's header in bytes.
 pub const HEADER: usize = 8;
-/// The largest frame.
+/// The maximum size of a frame in bytes.
 pub const MAX_FRAME: usize = HEADER + MAX_RECORDS * ConnectionHead::SIZE;
 
-/// The version that a peer that speaks `oldest` to `newest` and this code speak with each other: the newest that both know.
+/// Returns the newest version that this code and a peer with versions `oldest` to `newest` support; `None` if there is none.
 #[must_use]
 pub fn common_version(oldest: u16, newest: u16) -> Option<u16> {
     let version = newest.min(VERSION);
     (version >= oldest.max(OLDEST_VERSION)).then_some(version)
 }
 
-/// Bytes that are no frame.
+/// Why bytes are not a valid frame.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// No frame of this kind travels in this direction.
+    /// No frame in this direction has this kind.
     #[error("unknown frame kind 0x{0:02x}")]
     Kind(u8),
-    /// A reserved byte was not zero.
+    /// A reserved byte is not zero.
     #[error("a reserved byte is not zero in frame kind 0x{0:02x}")]
     Reserved(u8),
-    /// A number of records that this kind does not have.
+    /// A frame of this kind cannot have this number of records.
     #[error("{count} records in frame kind 0x{kind:02x}")]
     Count {
-        /// The frame's kind.
+        /// The kind in the header.
         kind: u8,
-        /// As the header says.
+        /// The number of records in the header.
         count: u16,
     },
     /// The length and the number of records disagree.
     #[error("length {length} does not fit {count} records in frame kind 0x{kind:02x}")]
     Length {
-        /// The frame's kind.
+        /// The kind in the header.
         kind: u8,
-        /// As the header says.
+        /// The number of records in the header.
         count: u16,
-        /// As the header says.
+        /// The length in the header.
         length: u32,
     },
-    /// The first bytes of a hello or welcome are not "SSRV".
+    /// The first bytes of a HELLO or WELCOME are not "SSRV".
     #[error("the magic bytes are {0:02x?}, not \"SSRV\"")]
     Magic([u8; 4]),
-    /// An address family that does not exist here.
+    /// The address family is unknown.
     #[error("unknown address family {0}")]
     Family(u8),
-    /// A reason that does not exist.
+    /// The reason is unknown.
     #[error("unknown reason {0}")]
     Reason(u32),
 }
 
-/// What a worker says.
+/// A frame from the worker to the parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToParent<'a> {
-    /// The first frame of a worker.
+    /// Opens the session; the first frame of a worker.
     Hello(Hello),
-    /// These connections are mine now: close your copies.
+    /// Acknowledges connections: the worker has them, and the parent closes its copies.
     Ack(Records<'a, ConnectionId>),
-    /// These I cannot or will not take: give them to somebody else.
+    /// Refuses connections, which return to the queue.
     Refuse(Records<'a, Refusal>),
-    /// So many leases are over.
+    /// Reports the number of leases that have ended.
     Ended(u32),
-    /// Permission for more connections.
+    /// Grants credit for connections.
     Credit(Records<'a, Credit>),
-    /// Takes unused credit back.
+    /// Asks to cancel unused credit.
     Cancel(Records<'a, Credit>),
-    /// No more connections, please; the leases will be finished.
+    /// Announces that the worker takes no more connections and finishes its leases.
     Leave,
-    /// There is news on the scoreboard, and the parent has asked for it.
+    /// Announces a change on the scoreboard, because the parent has asked for it.
     Nudge,
-    /// This one, whose descriptor travels with the frame, was mine, and goes to somebody else unread. Since version
+    /// Hands back a connection that the worker has acknowledged and not read, with its descriptor. Since version
     /// [`RETURNS_SINCE`].
     Return(ConnectionId),
 }
 
-/// What the parent says.
+/// A frame from the parent to the worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToWorker<'a> {
-    /// The answer to a hello.
+    /// Answers a HELLO.
     Welcome(Welcome),
-    /// Connections; as many descriptors travel with the frame, in the same order.
+    /// Sends connections, with one descriptor per record, in the same order.
     Connection(Records<'a, ConnectionHead>),
-    /// Refuse these if they have not been acked yet.
+    /// Recalls connections: the worker refuses those that it has not acknowledged.
     Recall(Records<'a, ConnectionId>),
-    /// The answer to a cancel: so much was unused and is gone.
+    /// Answers a CANCEL with the amount of credit that was unused and is cancelled.
     Cancelled(Records<'a, Credit>),
-    /// The server is draining: end what idles. Connections may still come.
+    /// Announces that the server drains: the worker closes idle connections. Connections may still follow.
     Drain,
-    /// No more connections will come: finish the leases, then close the channel.
+    /// Announces that no more connections follow: the worker finishes its leases, then closes the channel.
     Retire,
-    /// The channel is over; what has not been acked is withdrawn.
+    /// Closes the channel and withdraws the connections that are not acknowledged.
     Close(CloseReason),
-    /// What has become of connections that the worker has returned. Since version [`RETURNS_SINCE`].
+    /// Answers RETURN. Since version [`RETURNS_SINCE`].
     Returned(Records<'a, Returned>),
 }
 
-/// A frame cut out of a stream, not yet read.
-struct Cut<'a> {
+/// A complete frame at the start of a stream, whose records are not decoded yet.
+struct RawFrame<'a> {
     kind: u8,
     count: u16,
     records: &'a [u8],
     size: usize,
 }
 
-impl<'a> Cut<'a> {
-    /// The next frame in `bytes`; `None` if it is not whole yet. A wrong header is told at once, without its records.
+impl<'a> RawFrame<'a> {
+    /// Returns the first frame of `bytes`; `None` if it is incomplete. An invalid header is an error before its records arrive.
     fn from(bytes: &'a [u8], shape: impl Fn(u8) -> Option<Shape>) -> Result<Option<Self>, FrameError> {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Ok(None);
@@ -147,7 +147,7 @@ impl<'a> Cut<'a> {
         }))
     }
 
-    /// The one record of a kind that has exactly one.
+    /// Decodes the record of a kind that has exactly one.
     fn one<R: Record>(&self) -> Result<R, FrameError> {
         Records::new(self.records).next().unwrap_or(Err(FrameError::Count {
             kind: self.kind,
@@ -156,7 +156,7 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// How many records of what size a kind has.
+/// The size and the allowed number of records of a kind.
 struct Shape {
     size: usize,
     count: Count,
@@ -200,9 +200,9 @@ impl Shape {
 }
 
 impl<'a> ToParent<'a> {
-    /// Reads the first frame of `bytes` and says how many bytes it took; `None` if it is not whole yet.
+    /// Decodes the first frame of `bytes`. Returns the frame and its size in bytes; `None` if the frame is incomplete.
     pub fn decode(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameError> {
-        let cut = Cut::from(bytes, |kind| match kind {
+        let raw = RawFrame::from(bytes, |kind| match kind {
             kind::HELLO => Some(Shape::one::<Hello>()),
             kind::ACK => Some(Shape::many::<ConnectionId>()),
             kind::REFUSE => Some(Shape::many::<Refusal>()),
@@ -212,26 +212,26 @@ impl<'a> ToParent<'a> {
             kind::RETURN => Some(Shape::one::<ConnectionId>()),
             _ => None,
         })?;
-        let Some(cut) = cut else { return Ok(None) };
-        let frame = match cut.kind {
-            kind::HELLO => Self::Hello(cut.one()?),
-            kind::ACK => Self::Ack(Records::new(cut.records)),
-            kind::REFUSE => Self::Refuse(Records::new(cut.records)),
-            kind::ENDED => Self::Ended(cut.one()?),
-            kind::CREDIT => Self::Credit(Records::new(cut.records)),
-            kind::CANCEL => Self::Cancel(Records::new(cut.records)),
+        let Some(raw) = raw else { return Ok(None) };
+        let frame = match raw.kind {
+            kind::HELLO => Self::Hello(raw.one()?),
+            kind::ACK => Self::Ack(Records::new(raw.records)),
+            kind::REFUSE => Self::Refuse(Records::new(raw.records)),
+            kind::ENDED => Self::Ended(raw.one()?),
+            kind::CREDIT => Self::Credit(Records::new(raw.records)),
+            kind::CANCEL => Self::Cancel(Records::new(raw.records)),
             kind::LEAVE => Self::Leave,
-            kind::RETURN => Self::Return(cut.one()?),
+            kind::RETURN => Self::Return(raw.one()?),
             _ => Self::Nudge,
         };
-        Ok(Some((frame, cut.size)))
+        Ok(Some((frame, raw.size)))
     }
 }
 
 impl<'a> ToWorker<'a> {
-    /// Reads the first frame of `bytes` and says how many bytes it took; `None` if it is not whole yet.
+    /// Decodes the first frame of `bytes`. Returns the frame and its size in bytes; `None` if the frame is incomplete.
     pub fn decode(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameError> {
-        let cut = Cut::from(bytes, |kind| match kind {
+        let raw = RawFrame::from(bytes, |kind| match kind {
             kind::WELCOME => Some(Shape::one::<Welcome>()),
             kind::CONNECTION => Some(Shape::many::<ConnectionHead>()),
             kind::RECALL => Some(Shape::many::<ConnectionId>()),
@@ -241,17 +241,17 @@ impl<'a> ToWorker<'a> {
             kind::RETURNED => Some(Shape::many::<Returned>()),
             _ => None,
         })?;
-        let Some(cut) = cut else { return Ok(None) };
-        let frame = match cut.kind {
-            kind::WELCOME => Self::Welcome(cut.one()?),
-            kind::CONNECTION => Self::Connection(Records::new(cut.records)),
-            kind::RECALL => Self::Recall(Records::new(cut.records)),
-            kind::CANCELLED => Self::Cancelled(Records::new(cut.records)),
+        let Some(raw) = raw else { return Ok(None) };
+        let frame = match raw.kind {
+            kind::WELCOME => Self::Welcome(raw.one()?),
+            kind::CONNECTION => Self::Connection(Records::new(raw.records)),
+            kind::RECALL => Self::Recall(Records::new(raw.records)),
+            kind::CANCELLED => Self::Cancelled(Records::new(raw.records)),
             kind::DRAIN => Self::Drain,
             kind::RETIRE => Self::Retire,
-            kind::RETURNED => Self::Returned(Records::new(cut.records)),
-            _ => Self::Close(cut.one()?),
+            kind::RETURNED => Self::Returned(Records::new(raw.records)),
+            _ => Self::Close(raw.one()?),
         };
-        Ok(Some((frame, cut.size)))
+        Ok(Some((frame, raw.size)))
     }
 }

@@ -1,4 +1,4 @@
-//! The kind of a frame: the fifth byte of its header. Kinds from 0x80 on travel from the parent to the worker.
+//! The kind of a frame, which is the fifth byte of its header. The parent sends kinds from 0x80, the worker lower ones.
 
 pub(crate) const HELLO: u8 = 0x01;
 pub(crate) const ACK: u8 = 0x02;

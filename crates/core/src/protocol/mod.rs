@@ -1,4 +1,4 @@
-//! The wire format between a parent and a worker, without I/O. `PROTOCOL.md` is its specification.
+//! The wire format between parent and worker, without I/O. `PROTOCOL.md` is the specification.
 
 pub mod connection_record;
 pub mod encode;

@@ -1,4 +1,4 @@
-//! The records that frames are made of: fixed sizes, little-endian, no I/O. `PROTOCOL.md` has their tables.
+//! The records of frames: fixed sizes, little-endian, without I/O. `PROTOCOL.md` has their tables.
 
 use std::marker::PhantomData;
 
@@ -8,20 +8,20 @@ use super::frame::{FrameError, VERSION, common_version};
 use super::kind;
 use crate::ids::ConnectionId;
 
-/// "SSRV", read as bytes: the first four of a hello's and a welcome's record.
+/// The magic bytes: the first four bytes of a HELLO or WELCOME record.
 pub const MAGIC: [u8; 4] = *b"SSRV";
 
 /// One fixed-size record of a frame.
 pub trait Record: Sized {
-    /// Its bytes.
+    /// The size in bytes.
     const SIZE: usize;
-    /// Appends exactly [`Record::SIZE`] bytes.
+    /// Appends the record to `bytes`: exactly [`Record::SIZE`] bytes.
     fn encode(&self, bytes: &mut Vec<u8>);
-    /// Reads it back; `bytes` has exactly [`Record::SIZE`].
+    /// Decodes a record from exactly [`Record::SIZE`] bytes.
     fn decode(bytes: &[u8]) -> Result<Self, FrameError>;
 }
 
-/// The records of a frame, decoded as they are asked for.
+/// An iterator that decodes the records of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Records<'a, R> {
     bytes: &'a [u8],
@@ -54,21 +54,21 @@ impl<R: Record> Iterator for Records<'_, R> {
 
 impl<R: Record> ExactSizeIterator for Records<'_, R> {}
 
-/// A worker's introduction.
+/// The record of HELLO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
-    /// The oldest version that it speaks.
+    /// The oldest version that the worker supports.
     pub oldest: u16,
-    /// The newest version that it speaks.
+    /// The newest version that the worker supports.
     pub newest: u16,
-    /// Its process id, for people; nothing depends on it.
+    /// The process id of the worker, for information only.
     pub pid: u32,
-    /// Whether it can map a [`crate::channel::scoreboard::Scoreboard`].
+    /// The worker can map a [`crate::channel::scoreboard::Scoreboard`].
     pub scoreboard: bool,
 }
 
 impl Hello {
-    /// The newest version that both sides speak.
+    /// Returns the newest version that both sides support.
     pub fn version(&self) -> Result<u16, ProtocolError> {
         common_version(self.oldest, self.newest).ok_or(ProtocolError::Version {
             theirs_min: self.oldest,
@@ -78,84 +78,84 @@ impl Hello {
     }
 }
 
-/// The parent's answer.
+/// The record of WELCOME.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Welcome {
-    /// The version that both will speak.
+    /// The version of the session.
     pub version: u16,
-    /// The channel's number within the server, for people.
+    /// The number of the channel within the server, for information only.
     pub channel: u32,
-    /// Whether the descriptor of a scoreboard travels with the frame.
+    /// The descriptor of a scoreboard is sent with the frame.
     pub scoreboard: bool,
 }
 
-/// A number of connections on one lane: all that came in by one local port, or, for lane 0, by any.
+/// An amount of credit on one lane: for connections of one local port, or, on lane 0, of all ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credit {
-    /// The local port; 0 is any.
+    /// The local port; 0 means all ports.
     pub lane: u16,
-    /// How many.
+    /// The number of connections.
     pub count: u32,
 }
 
-/// A connection that goes back.
+/// A connection that the worker refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which.
+    /// The connection.
     pub id: ConnectionId,
-    /// Why.
+    /// Why the worker refuses it.
     pub reason: RefusalReason,
 }
 
-/// Why a connection goes back.
+/// Why a worker refuses a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// The parent asked for it, as it had lain untaken.
+    /// The parent has recalled the connection.
     Recalled,
-    /// Its descriptor did not arrive: the worker is at its limit of open files.
+    /// The descriptor did not arrive: the worker is at its limit of open files.
     NoDescriptor,
-    /// The worker no longer wants it: it has cancelled or is leaving.
+    /// The worker has cancelled its credit or is leaving.
     Unwanted,
 }
 
-/// What has become of a connection that a worker has returned.
+/// The answer to a RETURN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Returned {
-    /// Which.
+    /// The connection.
     pub id: ConnectionId,
-    /// What.
+    /// Whether the parent has the connection.
     pub outcome: ReturnOutcome,
 }
 
-/// Whether a returned connection has arrived.
+/// Whether the parent has a returned connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReturnOutcome {
-    /// It waits in its old place.
+    /// The connection is back in the queue.
     TakenBack,
-    /// Its descriptor did not arrive, as the parent was at its limit of open files: it is to be sent once more.
+    /// The descriptor did not arrive, because the parent is at its limit of open files. The worker may send it again.
     SendAgain,
 }
 
-/// Why the parent ends a channel.
+/// Why the parent closes a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The server ends now.
+    /// The server ends.
     Ended,
-    /// This worker is not wanted any more.
+    /// The owner of the server has dismissed the worker.
     Dismissed,
     /// The worker broke the protocol.
     Protocol,
-    /// No version in common; the parent speaks this one.
+    /// No version in common. The number is the newest version that the parent supports.
     Version(u16),
-    /// Its user may not join here.
+    /// The user of the worker may not join.
     NotAllowed,
-    /// As many as may join here have: so many.
+    /// The maximum number of workers has joined. The number is that maximum.
     Full(u32),
-    /// It has not said hello in time: within so many milliseconds.
+    /// No HELLO in time. The number is the timeout in milliseconds.
     Late(u32),
 }
 
-/// Reads numbers off the front of a record, whose size [`Records`] has checked.
+/// Decodes the fields of a record in order. [`Records`] has checked the size of the record.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl Fields<'_> {
@@ -195,7 +195,7 @@ impl Fields<'_> {
     }
 }
 
-/// The one flag of a word whose other bits are reserved.
+/// Decodes a flag word, whose bits other than the first are reserved.
 fn flag(kind: u8, word: u32) -> Result<bool, FrameError> {
     match word {
         0 => Ok(false),

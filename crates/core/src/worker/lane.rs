@@ -162,7 +162,7 @@ impl Lane {
 
     /// Returns the change that brings the outstanding credit to `target`.
     pub(super) fn credit_change(&self, target: u32) -> Option<CreditChange> {
-        // A pending CANCEL may take back as much as it asks for.
+        // A pending CANCEL may cancel as much as it asks for.
         let certain = self.outstanding - self.cancelling.unwrap_or(0).min(self.outstanding);
         if target > certain {
             Some(CreditChange::Grant(Credit {

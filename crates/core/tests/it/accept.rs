@@ -1,4 +1,4 @@
-//! Listeners and the queue: who comes in, in what order, and who has to wait outside.
+//! Listeners and the queue: which connections are accepted, in what order, and which stay in the backlog.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -40,7 +40,7 @@ fn a_client_may_send_before_any_worker_exists() {
 }
 
 #[test]
-fn a_connection_comes_with_its_addresses() {
+fn a_worker_receives_the_addresses_of_a_connection() {
     let world = World::new();
     let address = world.listen();
     let client = client(address);
@@ -54,7 +54,7 @@ fn a_connection_comes_with_its_addresses() {
 }
 
 #[test]
-fn a_connection_whose_client_has_gone_still_comes_with_its_address() {
+fn a_connection_whose_client_has_disconnected_still_has_its_address() {
     let world = World::new();
     let client = client(world.listen());
     let address = client.local_addr().unwrap();
@@ -76,7 +76,7 @@ fn an_ipv6_listener_without_a_host_takes_ipv4_too() {
     let v4 = client(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let remote = worker.one().head.remote.unwrap();
     assert_eq!(remote.ip().to_canonical(), v4.local_addr().unwrap().ip());
-    // Only where there is IPv6 at all.
+    // Only if the system has IPv6.
     if let Ok(v6) = TcpStream::connect((Ipv6Addr::LOCALHOST, port)) {
         let taken = worker.one();
         assert!(is_of(&taken, &v6));
@@ -85,7 +85,7 @@ fn an_ipv6_listener_without_a_host_takes_ipv4_too() {
 }
 
 #[test]
-fn a_port_in_use_is_an_error_and_the_server_lives() {
+fn a_port_in_use_is_an_error_and_the_server_keeps_running() {
     let world = World::new();
     let address = world.listen();
     let error = world.server.listen(tcp(address.ip(), address.port()));
@@ -106,7 +106,7 @@ fn a_backlog_below_zero_is_an_error() {
 }
 
 #[test]
-fn a_queue_without_places_cannot_be_configured() {
+fn a_queue_of_length_0_cannot_be_configured() {
     let error = Config::new(0, None, PolicyName::LeastBusy).unwrap_err();
     let ConfigError::OutOfRange { option, value, .. } = error;
     assert_eq!((option, value.as_str()), ("maxQueue", "0"));
@@ -141,16 +141,15 @@ fn a_drain_removes_the_path_of_a_unix_listener() {
     let path = folder.path("socket");
     world.server.listen(unix(&path)).unwrap();
     world.server.drain();
-    until_true("the path goes", || !path.exists());
+    until_true("the path is removed", || !path.exists());
 }
 
 #[test]
-fn a_path_that_a_successor_has_taken_over_stays() {
+fn a_path_that_a_successor_has_replaced_stays() {
     let (folder, world) = (Folder::new("successor"), World::new());
     let path = folder.path("socket");
     world.server.listen(unix(&path)).unwrap();
-    // Renamed into place, as a successor does it: this one was made while the first still existed, so it is another
-    // file for certain.
+    // A successor renames its socket to the path. It was created while the first existed, so its inode is different.
     let other = folder.path("other");
     let _successor = UnixListener::bind(&other).unwrap();
     std::fs::rename(&other, &path).unwrap();
@@ -175,7 +174,7 @@ fn a_path_that_is_too_long_is_an_error() {
 }
 
 #[test]
-fn a_path_can_be_opened_to_everybody() {
+fn a_path_can_be_opened_to_all_users() {
     let (folder, world) = (Folder::new("mode"), World::new());
     let path = folder.path("socket");
     let spec = ListenSpec::Unix {
@@ -214,7 +213,7 @@ fn an_inherited_unix_listener_keeps_its_path() {
 }
 
 #[test]
-fn what_does_not_listen_is_not_adopted() {
+fn a_descriptor_that_does_not_listen_is_not_adopted() {
     let world = World::new();
     let (one, _other) = UnixStream::pair().unwrap();
     let error = world.server.listen(ListenSpec::Inherited(OwnedFd::from(one)));
@@ -225,7 +224,7 @@ fn what_does_not_listen_is_not_adopted() {
 }
 
 #[test]
-fn a_full_queue_pauses_accepting_and_the_backlog_absorbs() {
+fn while_the_queue_is_full_connections_stay_in_the_backlog() {
     let world = World::with(&queue_of(2));
     let address = world.listen();
     let clients = clients(address, 6);
@@ -241,11 +240,11 @@ fn a_full_queue_pauses_accepting_and_the_backlog_absorbs() {
         assert_eq!(answer_to(client), "late");
     }
     assert_eq!(world.server.stats().max_queued, 2);
-    until_true("accepting goes on", || !world.server.is_paused());
+    until_true("accepting continues", || !world.server.is_paused());
 }
 
 #[test]
-fn one_queue_bounds_all_listeners() {
+fn one_queue_limits_all_listeners() {
     let world = World::with(&queue_of(3));
     let (one, two) = (world.listen(), world.listen());
     let clients: Vec<_> = [one, two, one, two, one, two].map(client).into();
@@ -256,7 +255,7 @@ fn one_queue_bounds_all_listeners() {
 }
 
 #[test]
-fn who_waits_too_long_is_reset_and_counted_and_told() {
+fn a_connection_that_waits_too_long_is_reset_counted_and_reported() {
     let limit = Duration::from_millis(30);
     let world = World::with(&Config::new(8, Some(limit), PolicyName::LeastBusy).unwrap());
     let address = world.listen();
@@ -264,7 +263,7 @@ fn who_waits_too_long_is_reset_and_counted_and_told() {
     let here = client.local_addr().unwrap();
     let error = client.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    let (remote, port, waited) = world.notice("the shedding is told", |notice| match notice {
+    let (remote, port, waited) = world.notice("the reset is reported", |notice| match notice {
         Notice::Shed {
             remote,
             local_port,
@@ -276,7 +275,7 @@ fn who_waits_too_long_is_reset_and_counted_and_told() {
     assert_eq!((remote, port), (Some(here), address.port()));
     assert!(waited >= limit);
     world.stats("it is counted", |stats| stats.shed == 1 && stats.queued == 0);
-    // Its place is free again.
+    // Its permit is free again.
     let next = crate::world::client(address);
     answer(world.worker().one(), "in time");
     assert_eq!(answer_to(next), "in time");
@@ -307,7 +306,7 @@ fn a_timeout_of_zero_is_none() {
 fn errno(result: Result<ListenerAddress, ListenError>) -> (Errno, &'static str) {
     match result.unwrap_err() {
         ListenError::System(error) => (error.errno, error.syscall),
-        other => panic!("{other:?} is no system error"),
+        other => panic!("{other:?} is not a system error"),
     }
 }
 
@@ -320,7 +319,7 @@ fn unix(path: &Path) -> ListenSpec {
     }
 }
 
-/// A private folder, gone at the end.
+/// A private folder, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -337,7 +336,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left over in a temporary folder is no failure.
+        // Leftover files in a temporary folder are not a failure.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

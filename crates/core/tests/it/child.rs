@@ -1,4 +1,4 @@
-//! Tests that need a process to themselves: one whose descriptors are counted or limited.
+//! Runs tests in a process of their own, whose descriptors they count or limit.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -11,7 +11,7 @@ use crate::wait::BOUND;
 
 const MARK: &str = "SOCKETSERVER_TEST_CHILD";
 
-/// Runs `body` in a child process: this test binary again, with this one test. `name` is the test's own path.
+/// Runs `body` in a child process: this test binary again, with one test. `name` is the path of that test.
 pub fn alone(name: &str, body: impl FnOnce()) {
     if std::env::var_os(MARK).is_some() {
         return body();
@@ -30,7 +30,7 @@ pub fn alone(name: &str, body: impl FnOnce()) {
     );
 }
 
-/// How many descriptors this process has open.
+/// Returns how many descriptors this process has open.
 pub fn open_descriptors() -> usize {
     settle(BOUND);
     let folder = if cfg!(target_os = "linux") {
@@ -38,21 +38,21 @@ pub fn open_descriptors() -> usize {
     } else {
         "/dev/fd"
     };
-    // The one that reads the folder is among them.
+    // The count includes the descriptor that reads the folder.
     std::fs::read_dir(folder).unwrap().count() - 1
 }
 
-/// Lets this process open so many more descriptors and then no further one.
+/// Limits this process to `more` further descriptors.
 pub fn limit_descriptors(more: usize) {
     settle(BOUND);
-    // The system gives the lowest number that is free, and the limit is one of numbers.
+    // The system allocates the lowest free number, and the limit applies to the numbers.
     let next: Vec<File> = (0..more).map(|_| File::open("/dev/null").unwrap()).collect();
     let last = next.iter().map(AsRawFd::as_raw_fd).max().unwrap_or(2);
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(last).unwrap() + 1, hard).unwrap();
 }
 
-/// Lifts that limit as far as it goes.
+/// Raises the limit to the hard limit, at most 4096.
 pub fn lift_limit() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();

@@ -1,4 +1,4 @@
-//! Credit: what a worker is never given without, and how it is taken back.
+//! Credit: a worker receives no connection without it, and can cancel it.
 
 use socketserver_core::protocol::records::Credit;
 use socketserver_core::worker::Phase;
@@ -7,7 +7,7 @@ use crate::peer::{Heard, hello};
 use crate::world::{World, answer, answer_to, client, clients, is_of, still_waits};
 
 #[test]
-fn a_worker_without_credit_is_given_nothing() {
+fn a_worker_without_credit_receives_nothing() {
     let world = World::new();
     let address = world.listen();
     let idle = world.worker();
@@ -19,7 +19,7 @@ fn a_worker_without_credit_is_given_nothing() {
 }
 
 #[test]
-fn two_ports_have_their_own_workers() {
+fn two_workers_can_serve_one_port_each() {
     let world = World::new();
     let (one, two) = (world.listen(), world.listen());
     let worker = world.worker();
@@ -34,7 +34,7 @@ fn two_ports_have_their_own_workers() {
 }
 
 #[test]
-fn a_worker_of_one_port_is_not_given_the_other_ports_connections() {
+fn a_worker_of_one_port_receives_no_connections_of_another() {
     let world = World::new();
     let (one, two) = (world.listen(), world.listen());
     let worker = world.worker();
@@ -47,7 +47,7 @@ fn a_worker_of_one_port_is_not_given_the_other_ports_connections() {
 }
 
 #[test]
-fn one_process_may_serve_a_port_and_the_rest() {
+fn one_worker_can_serve_one_port_and_all_others() {
     let world = World::new();
     let (one, two) = (world.listen(), world.listen());
     let worker = world.worker();
@@ -60,7 +60,7 @@ fn one_process_may_serve_a_port_and_the_rest() {
 }
 
 #[test]
-fn cancelled_credit_is_answered_with_what_was_unused() {
+fn a_cancel_is_answered_with_the_unused_credit() {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer().join();
@@ -80,14 +80,14 @@ fn cancelled_credit_is_answered_with_what_was_unused() {
 }
 
 #[test]
-fn a_worker_that_wants_fewer_gives_back_what_is_too_much() {
+fn a_worker_with_less_room_refuses_the_surplus() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();
     worker.ask_and_hang(2);
     let clients = clients(address, 2);
-    world.stats("both are under way", |stats| stats.accepted == 2 && stats.queued == 0);
-    // Room for one only, by now: one is taken, the other goes back, and no credit is left.
+    world.stats("both are in flight", |stats| stats.accepted == 2 && stats.queued == 0);
+    // The worker now has room for one: it takes one, refuses the other, and no credit is left.
     let mut taken = Vec::new();
     crate::wait::until_true("one is taken", || {
         let room = 1 - u32::try_from(taken.len()).unwrap();
@@ -99,7 +99,7 @@ fn a_worker_that_wants_fewer_gives_back_what_is_too_much() {
 }
 
 #[test]
-fn credit_may_come_with_the_hello() {
+fn credit_can_be_sent_with_the_hello() {
     let world = World::new();
     let client = client(world.listen());
     world.await_queued(1);
@@ -116,18 +116,20 @@ fn credit_may_come_with_the_hello() {
 }
 
 #[test]
-fn a_window_without_limit_is_cut_to_what_the_parent_takes() {
+fn a_window_is_limited_to_the_maximum_credit() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();
     let client = client(address);
-    let taken = crate::wait::until("it comes", || worker.receiver.exchange(0, u32::MAX, u32::MAX, 0).pop());
+    let taken = crate::wait::until("it arrives", || {
+        worker.receiver.exchange(0, u32::MAX, u32::MAX, 0).pop()
+    });
     assert!(is_of(&taken, &client));
     assert_eq!(worker.receiver.phase(), Phase::Open);
 }
 
 #[test]
-fn a_worker_whose_wish_goes_up_and_down_stays_in_step() {
+fn a_worker_whose_window_changes_at_every_turn_stays_in_step() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();
@@ -144,7 +146,7 @@ fn a_worker_whose_wish_goes_up_and_down_stays_in_step() {
 }
 
 #[test]
-fn a_worker_may_serve_any_number_of_ports_one_after_another() {
+fn a_worker_can_serve_any_number_of_ports_one_after_another() {
     let world = World::new();
     let worker = world.worker();
     for _ in 0..70 {
@@ -156,7 +158,7 @@ fn a_worker_may_serve_any_number_of_ports_one_after_another() {
 }
 
 #[test]
-fn a_lane_whose_credit_is_cancelled_makes_room_for_another() {
+fn a_lane_whose_credit_is_cancelled_no_longer_counts() {
     let world = World::new();
     let mut peer = world.peer().join();
     peer.say(|frames| frames.credit((1..=64).map(|lane| Credit { lane, count: 1 })));

@@ -1,4 +1,4 @@
-//! The ways in which a worker, a server, or both come to an end.
+//! How workers and servers end: leave, retire, drain, destroy, and the death of the parent.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use crate::wait::{until, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits, tcp};
 
 #[test]
-fn a_worker_that_leaves_finishes_its_leases_and_gives_back_the_rest() {
+fn a_worker_that_leaves_finishes_its_leases_and_refuses_the_rest() {
     let world = World::new();
     let address = world.listen();
     let leaving = world.worker();
@@ -28,7 +28,7 @@ fn a_worker_that_leaves_finishes_its_leases_and_gives_back_the_rest() {
     let taken = leaving.one();
     leaving.ask_and_hang(1);
     let second = client(address);
-    world.stats("it is under way", |stats| stats.accepted == 2 && stats.queued == 0);
+    world.stats("it is in flight", |stats| stats.accepted == 2 && stats.queued == 0);
     leaving.receiver.leave();
     answer(world.worker().one(), "by another");
     assert_eq!(answer_to(second), "by another");
@@ -36,13 +36,13 @@ fn a_worker_that_leaves_finishes_its_leases_and_gives_back_the_rest() {
     answer(taken, "by the old one");
     assert_eq!(answer_to(first), "by the old one");
     leaving.done(1);
-    world.stats("its lease is over", |stats| stats.leases == 0);
+    world.stats("its lease has ended", |stats| stats.leases == 0);
     leaving.receiver.close();
     assert_eq!(world.end_of(leaving.channel), EndReason::Left);
 }
 
 #[test]
-fn a_worker_that_leaves_is_reported_before_its_leases_are_over() {
+fn a_worker_that_leaves_is_reported_before_its_leases_end() {
     let world = World::new();
     let address = world.listen();
     let leaving = world.worker();
@@ -58,7 +58,7 @@ fn a_worker_that_leaves_is_reported_before_its_leases_are_over() {
     assert_eq!(answer_to(client), "finished");
     leaving.receiver.close();
     assert_eq!(world.end_of(leaving.channel), EndReason::Left);
-    // A worker that has been retired, and leaves then, is not reported.
+    // A retired worker that then leaves is not reported.
     let retired = world.worker();
     world.server.retire(retired.channel);
     retired.await_phase(|phase| *phase == Phase::Retired);
@@ -69,7 +69,7 @@ fn a_worker_that_leaves_is_reported_before_its_leases_are_over() {
 }
 
 #[test]
-fn what_is_sent_to_a_worker_while_it_says_that_it_leaves_goes_back() {
+fn a_connection_that_crosses_with_a_leave_returns_to_the_queue() {
     let world = World::new();
     let address = world.listen();
     for _ in 0..50 {
@@ -82,7 +82,7 @@ fn what_is_sent_to_a_worker_while_it_says_that_it_leaves_goes_back() {
 }
 
 #[test]
-fn a_retired_worker_is_told_and_given_no_more() {
+fn a_retired_worker_is_informed_and_receives_no_more_connections() {
     let world = World::new();
     let address = world.listen();
     let old = world.worker();
@@ -104,13 +104,13 @@ fn a_retired_worker_is_told_and_given_no_more() {
 }
 
 #[test]
-fn a_retired_worker_still_takes_what_was_under_way_to_it() {
+fn a_retired_worker_still_takes_the_connections_in_flight() {
     let world = World::new();
     let address = world.listen();
     let old = world.worker();
     old.ask_and_hang(1);
     let client = client(address);
-    world.stats("it is under way", |stats| stats.accepted == 1 && stats.queued == 0);
+    world.stats("it is in flight", |stats| stats.accepted == 1 && stats.queued == 0);
     world.server.retire(old.channel);
     old.await_phase(|phase| *phase == Phase::Retired);
     let taken = until("it is taken", || old.receiver.exchange(0, 1, 1, 0).pop());
@@ -118,8 +118,8 @@ fn a_retired_worker_still_takes_what_was_under_way_to_it() {
 }
 
 #[test]
-fn credit_that_is_asked_back_while_the_worker_is_retired_is_no_error() {
-    // The cancel and the retirement cross, in every order that the parent may see them in.
+fn a_cancel_that_crosses_with_a_retirement_is_not_an_error() {
+    // Over many rounds the parent sees the cancel and the retirement in both orders.
     for _ in 0..200 {
         let world = World::new();
         let worker = world.worker();
@@ -128,7 +128,7 @@ fn credit_that_is_asked_back_while_the_worker_is_retired_is_no_error() {
         assert!(worker.receiver.exchange(0, 1, 1, 0).is_empty());
         world.server.retire(worker.channel);
         worker.await_phase(|phase| *phase != Phase::Open);
-        // Whatever the parent says about credit has been said by the time that it answers this.
+        // When the drain is reported, the parent has sent every answer about credit.
         world.server.drain();
         world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
         assert_eq!(worker.receiver.phase(), Phase::Retired);
@@ -136,13 +136,13 @@ fn credit_that_is_asked_back_while_the_worker_is_retired_is_no_error() {
 }
 
 #[test]
-fn a_retirement_means_nothing_said_about_credit_afterwards() {
+fn a_cancelled_after_a_retirement_is_ignored() {
     let (ours, theirs) = socketserver_core::channel::pair().unwrap();
     let receiver = socketserver_core::Receiver::start(theirs, || {}).unwrap();
     assert!(receiver.exchange(0, 8, 8, 0).is_empty());
     assert!(receiver.exchange(0, 1, 1, 0).is_empty());
     let parent = crate::peer::Peer::new(0, ours);
-    // A parent that takes the cancel in before it retires the worker, and answers it after.
+    // The parent reads the cancel before it retires the worker, and answers it afterwards.
     parent.say(|frames| {
         frames.welcome(socketserver_core::protocol::records::Welcome {
             version: VERSION,
@@ -165,7 +165,7 @@ fn a_worker_may_join_while_the_server_drains() {
     let (channel, end) = world.server.open_channel().unwrap();
     let client = client(world.listen());
     world.await_queued(1);
-    // It hears of the drain when it joins, and not before it has been welcomed.
+    // The worker is informed of the drain after its WELCOME.
     world.server.drain();
     await_nobody_listens(client.peer_addr().unwrap());
     let worker = crate::world::Worker {
@@ -180,7 +180,7 @@ fn a_worker_may_join_while_the_server_drains() {
 }
 
 #[test]
-fn the_first_word_of_a_parent_is_its_welcome() {
+fn the_first_frame_of_a_parent_is_its_welcome() {
     let world = World::new();
     let mut peer = world.peer();
     world.server.retire(peer.channel);
@@ -193,7 +193,7 @@ fn the_first_word_of_a_parent_is_its_welcome() {
 }
 
 #[test]
-fn a_drain_answers_queue_and_backlog_and_then_says_so() {
+fn a_drain_serves_queue_and_backlog_and_is_then_reported() {
     let world = World::with(&queue_of(2));
     let address = world.listen();
     let clients = clients(address, 8);
@@ -213,7 +213,7 @@ fn a_drain_answers_queue_and_backlog_and_then_says_so() {
 
 #[test]
 #[allow(clippy::disallowed_methods, reason = "a worker whose work takes time")]
-fn a_drain_ends_though_more_come_than_are_served() {
+fn a_drain_ends_although_clients_connect_faster_than_they_are_served() {
     let world = World::with(&queue_of(2));
     let address = match world.server.listen(ListenSpec::Tcp {
         host: Some(Ipv4Addr::LOCALHOST.into()),
@@ -224,7 +224,7 @@ fn a_drain_ends_though_more_come_than_are_served() {
         Ok(ListenerAddress::Tcp(address)) => address,
         other => panic!("{other:?}"),
     };
-    // As many as fit the queue and the backlog, whose connect() returns.
+    // As many as fit into the queue and the backlog, so that connect() returns.
     let first = clients(address, 6);
     world.await_queued(2);
     let over = Arc::new(AtomicBool::new(false));
@@ -233,11 +233,11 @@ fn a_drain_ends_though_more_come_than_are_served() {
             let over = Arc::clone(&over);
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    // Refused when nobody listens any more, and reset when the backlog is. One that the backlog had no place for
-                    // takes itself for connected, and is told nothing.
-                    let patience = Duration::from_millis(100);
-                    let _ = TcpStream::connect_timeout(&address, patience).and_then(|mut client| {
-                        client.set_read_timeout(Some(patience * 5))?;
+                    // Refused after the listener is closed, and reset if the client was in the backlog. A client that did not
+                    // fit into the backlog believes that it is connected, and receives nothing.
+                    let timeout = Duration::from_millis(100);
+                    let _ = TcpStream::connect_timeout(&address, timeout).and_then(|mut client| {
+                        client.set_read_timeout(Some(timeout * 5))?;
                         client.read(&mut [0])
                     });
                 }
@@ -247,20 +247,20 @@ fn a_drain_ends_though_more_come_than_are_served() {
     let worker = world.worker();
     world.server.drain();
     let mut first = first.into_iter();
-    until("the drain is over", || {
+    until("the drain is complete", || {
         if let Some(taken) = worker.receiver.exchange(0, 1, 1, 0).pop() {
             answer(taken, "answered");
             if let Some(client) = first.next() {
                 assert_eq!(answer_to(client), "answered");
             }
             worker.done(1);
-            // Slower than they come.
+            // Slower than the clients connect.
             std::thread::sleep(Duration::from_millis(20));
         }
         (world.count(|notice| *notice == Notice::Drained) == 1).then_some(())
     });
     over.store(true, Ordering::Relaxed);
-    assert_eq!(first.len(), 0, "what had come before was answered");
+    assert_eq!(first.len(), 0, "all earlier clients were answered");
     assert!(TcpStream::connect(address).is_err());
     for client in crowd {
         client.join().unwrap();
@@ -287,7 +287,7 @@ fn a_drain_waits_for_the_last_lease() {
 }
 
 #[test]
-fn a_worker_that_dies_with_a_lease_does_not_hold_a_drain_up() {
+fn a_worker_that_dies_with_a_lease_does_not_delay_a_drain() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();
@@ -299,7 +299,7 @@ fn a_worker_that_dies_with_a_lease_does_not_hold_a_drain_up() {
 }
 
 #[test]
-fn a_server_that_drains_or_has_ended_listens_no_more() {
+fn a_server_that_drains_or_has_ended_cannot_listen() {
     let world = World::new();
     world.server.drain();
     let again = || world.server.listen(tcp(Ipv4Addr::LOCALHOST.into(), 0));
@@ -309,7 +309,7 @@ fn a_server_that_drains_or_has_ended_listens_no_more() {
 }
 
 #[test]
-fn a_server_without_anything_is_drained_at_once() {
+fn an_idle_server_is_drained_at_once() {
     let world = World::new();
     world.server.drain();
     world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
@@ -319,7 +319,7 @@ fn a_server_without_anything_is_drained_at_once() {
 }
 
 #[test]
-fn destroy_ends_clients_channels_and_listeners_at_once() {
+fn destroy_closes_connections_channels_and_listeners_at_once() {
     let world = World::new();
     let address = world.listen();
     let mut waiting = client(address);
@@ -334,7 +334,7 @@ fn destroy_ends_clients_channels_and_listeners_at_once() {
 }
 
 #[test]
-fn what_waits_when_a_server_is_destroyed_is_reset_counted_and_told() {
+fn connections_in_the_queue_of_a_destroyed_server_are_reset_counted_and_reported() {
     let world = World::new();
     let address = world.listen();
     let clients = clients(address, 5);
@@ -351,7 +351,7 @@ fn what_waits_when_a_server_is_destroyed_is_reset_counted_and_told() {
 }
 
 #[test]
-fn what_no_worker_has_taken_when_a_server_is_destroyed_is_withdrawn_and_the_rest_is_the_workers() {
+fn a_destroyed_server_withdraws_untaken_connections_and_workers_keep_taken_ones() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();
@@ -359,22 +359,22 @@ fn what_no_worker_has_taken_when_a_server_is_destroyed_is_withdrawn_and_the_rest
     let taken = worker.one();
     assert!(is_of(&taken, &first));
     worker.ask_and_hang(1);
-    world.stats("it is under way", |stats| stats.accepted == 2 && stats.queued == 0);
+    world.stats("it is in flight", |stats| stats.accepted == 2 && stats.queued == 0);
     world.server.destroy();
     worker.await_phase(|phase| *phase == Phase::Ended(End::Closed(CloseReason::Ended)));
     assert!(worker.receiver.exchange(0, 1, 1, 0).is_empty());
-    // Not a clean end, which reads like an empty answer.
+    // A reset, because an orderly end would look like an empty response.
     assert!(second.read(&mut [0]).is_err());
     answer(taken, "by its holder");
     assert_eq!(answer_to(first), "by its holder");
     let stats = world.server.stats();
     assert_eq!((stats.handed_off, stats.shed, stats.queued), (1, 1, 0));
-    // Its own end is told by the owner's own call.
+    // The owner has called destroy, so the end of the channel is not reported.
     assert_eq!(world.count(|notice| matches!(notice, Notice::Ended { .. })), 0);
 }
 
 #[test]
-fn a_destroyed_server_says_so_on_every_channel() {
+fn a_destroyed_server_sends_close_on_every_channel() {
     let world = World::new();
     let mut peers = [world.peer().join(), world.peer().join_with_scoreboard()];
     world.server.destroy();
@@ -385,8 +385,8 @@ fn a_destroyed_server_says_so_on_every_channel() {
 }
 
 #[test]
-fn what_has_reached_a_worker_when_its_parent_dies_is_the_workers() {
-    // A parent that offers a connection and is gone, without a word.
+fn connections_that_have_reached_a_worker_when_its_parent_dies_belong_to_the_worker() {
+    // The parent sends a connection and closes the channel without a CLOSE.
     let (ours, theirs) = socketserver_core::channel::pair().unwrap();
     let receiver = crate::world::EventLoop::new(theirs);
     assert!(receiver.exchange(0, 1, 1, 0).is_empty());
@@ -423,7 +423,7 @@ fn what_has_reached_a_worker_when_its_parent_dies_is_the_workers() {
 }
 
 #[test]
-fn a_leaving_worker_may_be_refused_nothing_twice() {
+fn credit_after_a_leave_is_ignored() {
     let world = World::new();
     let address = world.listen();
     let _client = client(address);
@@ -437,7 +437,7 @@ fn a_leaving_worker_may_be_refused_nothing_twice() {
         frames.leave();
     });
     world.await_queued(1);
-    // Credit after having left is granted to nobody.
+    // The credit was ignored, so none of it can be cancelled.
     peer.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
     peer.say(|frames| frames.cancel([Credit { lane: 0, count: 1 }]));
     let Heard::Cancelled(answer) = peer.hear() else {
@@ -449,7 +449,7 @@ fn a_leaving_worker_may_be_refused_nothing_twice() {
     assert_eq!(world.end_of(channel), EndReason::Left);
 }
 
-/// Without a connection, which would be accepted as long as somebody listens.
+/// Waits until the listener is closed, without connecting: the server would accept the connection.
 fn await_nobody_listens(address: SocketAddr) {
     until_true("nobody listens", || TcpListener::bind(address).is_ok());
 }

@@ -1,4 +1,4 @@
-//! What the system and the other side may do to us.
+//! Failures of the system and misbehaviour of peers.
 
 mod accepting;
 mod closing;

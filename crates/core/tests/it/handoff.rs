@@ -1,4 +1,4 @@
-//! From the queue to exactly one worker, in the order of arrival, and back when the worker does not take it.
+//! Handoffs: each connection goes to exactly one worker, in the order of arrival, and back if the worker does not take it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::wait::{until, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
 #[test]
-fn first_come_first_served_with_one_at_a_time() {
+fn workers_that_take_one_connection_at_a_time_serve_in_the_order_of_arrival() {
     let world = World::new();
     let address = world.listen();
     let clients = clients(address, 40);
@@ -34,7 +34,7 @@ fn first_come_first_served_with_one_at_a_time() {
 }
 
 #[test]
-fn a_worker_that_asks_for_one_is_given_one() {
+fn a_worker_that_asks_for_one_connection_receives_one() {
     let world = World::new();
     let clients = clients(world.listen(), 3);
     world.await_queued(3);
@@ -49,7 +49,7 @@ fn a_worker_that_asks_for_one_is_given_one() {
 }
 
 #[test]
-fn many_arrive_at_once_and_each_goes_to_one_worker() {
+fn each_of_many_simultaneous_connections_goes_to_one_worker() {
     let world = World::new();
     let address = world.listen();
     let workers = [world.worker(), world.worker(), world.worker()];
@@ -73,7 +73,7 @@ fn many_arrive_at_once_and_each_goes_to_one_worker() {
 }
 
 #[test]
-fn least_busy_gives_the_next_one_to_whom_has_fewest_leases() {
+fn least_busy_selects_the_worker_with_the_fewest_leases() {
     let world = World::new();
     let address = world.listen();
     let (busy, idle) = (world.worker(), world.worker());
@@ -88,8 +88,8 @@ fn least_busy_gives_the_next_one_to_whom_has_fewest_leases() {
 }
 
 #[test]
-fn round_robin_takes_turns_whoever_is_busy() {
-    // As the clock stands still, none is recalled from a worker that was kept from its turn: that would be one.
+fn round_robin_ignores_how_busy_workers_are() {
+    // The clock stands still, so that a delayed worker loses no connection by a recall.
     let config = Config::new(64, None, PolicyName::RoundRobin).unwrap();
     let world = World::on(Metronome::new(), &config);
     let address = world.listen();
@@ -113,49 +113,49 @@ fn round_robin_takes_turns_whoever_is_busy() {
 }
 
 #[test]
-fn a_stuck_worker_gives_back_what_it_has_not_taken_within_milliseconds() {
+fn connections_that_a_stuck_worker_has_not_taken_are_recalled_within_milliseconds() {
     let world = World::new();
     let address = world.listen();
     let stuck = world.worker();
     stuck.ask_and_hang(1);
     let client = client(address);
-    world.stats("it is under way", |stats| stats.accepted == 1 && stats.queued == 0);
+    world.stats("it is in flight", |stats| stats.accepted == 1 && stats.queued == 0);
     let other = world.worker();
     let asked = Instant::now();
     let taken = other.one();
-    // 5 ms of patience; the rest is for a loaded machine.
+    // The recall comes after 5 ms; the rest of the bound is for a loaded machine.
     assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
     assert!(is_of(&taken, &client));
     answer(taken, "by the other");
     assert_eq!(answer_to(client), "by the other");
     // The worker counts what it takes before the server has written down what it did in that turn.
     world.stats("all is counted", |stats| stats.handed_off == 1 && stats.requeued == 1);
-    // What it had been given is gone, and nothing of it reaches the stuck one when it wakes up.
+    // The stuck worker finds no connection when it wakes up.
     assert!(stuck.receiver.exchange(0, 1, 1, 0).is_empty());
 }
 
 #[test]
-fn what_a_stuck_worker_holds_is_recalled_for_every_port() {
+fn connections_of_a_stuck_worker_are_recalled_for_every_port() {
     let world = World::new();
     let (one, two) = (world.listen(), world.listen());
     let stuck = world.worker();
     stuck.ask_and_hang(2);
     let _for_nobody_else = client(one);
     let client = client(two);
-    world.stats("both are under way", |stats| stats.accepted == 2 && stats.queued == 0);
-    // Serves the second port only, so what has lain longest is of no use to it.
+    world.stats("both are in flight", |stats| stats.accepted == 2 && stats.queued == 0);
+    // The worker serves the second port only, so it cannot take the connection that waited longest.
     let taken = world.worker().take_on(two.port(), 1).remove(0);
     assert!(is_of(&taken, &client));
 }
 
 #[test]
-fn a_worker_without_competition_keeps_what_it_has_been_given() {
+fn nothing_is_recalled_while_no_other_worker_has_credit() {
     let world = World::new();
     let address = world.listen();
     let mut slow = world.peer().join();
     let client = client(address);
     let (head, _fd) = slow.one();
-    // Nobody else could take it, so there is no point in asking for it back.
+    // No other worker could take the connection, so it is not recalled.
     assert!(still_waits(&client));
     slow.say(|frames| frames.ack([head.id]));
     let stats = world.stats("it is acked", |stats| stats.handed_off == 1);
@@ -163,13 +163,13 @@ fn a_worker_without_competition_keeps_what_it_has_been_given() {
 }
 
 #[test]
-fn a_worker_that_dies_with_connections_untaken_costs_nothing() {
+fn untaken_connections_of_a_dead_worker_go_to_another() {
     let world = World::new();
     let address = world.listen();
     let dying = world.worker();
     dying.ask_and_hang(3);
     let clients = clients(address, 3);
-    world.stats("they are under way", |stats| stats.accepted == 3 && stats.queued == 0);
+    world.stats("they are in flight", |stats| stats.accepted == 3 && stats.queued == 0);
     let channel = dying.channel;
     drop(dying);
     assert_eq!(world.end_of(channel), EndReason::Lost);
@@ -185,13 +185,13 @@ fn a_worker_that_dies_with_connections_untaken_costs_nothing() {
 }
 
 #[test]
-fn what_a_dead_worker_had_acked_is_not_given_to_another() {
+fn acknowledged_connections_of_a_dead_worker_do_not_go_to_another() {
     let world = World::new();
     let address = world.listen();
     let mut dying = world.peer().join();
     let first = client(address);
     let (head, fd) = dying.one();
-    // The ack is the last that it says: the parent finds it and the end together.
+    // The ACK is its last frame: the parent reads it together with the end of the stream.
     dying.say(|frames| frames.ack([head.id]));
     let channel = dying.channel;
     drop((dying, fd));
@@ -205,14 +205,14 @@ fn what_a_dead_worker_had_acked_is_not_given_to_another() {
 }
 
 #[test]
-fn a_channel_that_the_parent_ends_loses_no_ack_that_is_on_its_way() {
+fn a_channel_that_the_parent_ends_loses_no_ack_in_the_socket() {
     let world = World::new();
     let address = world.listen();
     for _ in 0..200 {
         let mut worker = world.peer().join();
         let client = client(address);
         let (head, fd) = worker.one();
-        // As much as fits is said before the ack, so that the parent is still reading when it hears of the end.
+        // Many frames before the ACK, so that the parent still reads when the owner ends the channel.
         worker.say(|frames| {
             for _ in 0..400 {
                 frames.cancel([Credit { lane: 7, count: 1 }]);
@@ -228,7 +228,7 @@ fn a_channel_that_the_parent_ends_loses_no_ack_that_is_on_its_way() {
 }
 
 #[test]
-fn a_refused_connection_goes_to_another_before_all_others() {
+fn a_refused_connection_goes_to_another_worker_before_later_ones() {
     let world = World::new();
     let address = world.listen();
     let mut refusing = world.peer().join();
@@ -248,7 +248,7 @@ fn a_refused_connection_goes_to_another_before_all_others() {
 }
 
 #[test]
-fn several_connections_travel_in_one_frame() {
+fn one_frame_carries_several_connections() {
     let world = World::new();
     let address = world.listen();
     let clients = clients(address, 10);
@@ -261,7 +261,7 @@ fn several_connections_travel_in_one_frame() {
     assert_eq!(connections.len(), clients.len());
     assert!(connections.iter().map(|(head, _)| head.id).is_sorted());
     for ((head, fd), client) in connections.into_iter().zip(&clients) {
-        // Each head goes with its own descriptor.
+        // Each record has its own descriptor.
         let stream = std::net::TcpStream::from(fd);
         assert_eq!(head.remote, Some(stream.peer_addr().unwrap()));
         assert_eq!(head.remote, Some(client.local_addr().unwrap()));
@@ -273,7 +273,7 @@ fn several_connections_travel_in_one_frame() {
 }
 
 #[test]
-fn no_more_than_the_window_is_under_way_to_one_worker() {
+fn at_most_a_window_of_connections_is_in_flight_to_one_worker() {
     let world = World::new();
     let address = world.listen();
     let clients = clients(address, 100);
@@ -301,13 +301,13 @@ fn no_more_than_the_window_is_under_way_to_one_worker() {
 }
 
 #[test]
-fn an_ended_channel_is_told_to_its_worker_and_gives_back_what_it_held() {
+fn an_ended_channel_is_closed_and_its_untaken_connections_are_requeued() {
     let world = World::new();
     let address = world.listen();
     let ended = world.worker();
     ended.ask_and_hang(1);
     let client = client(address);
-    world.stats("it is under way", |stats| stats.accepted == 1 && stats.queued == 0);
+    world.stats("it is in flight", |stats| stats.accepted == 1 && stats.queued == 0);
     world.server.end_channel(ended.channel);
     ended.await_phase(|phase| *phase == Phase::Ended(End::Closed(CloseReason::Dismissed)));
     assert!(ended.receiver.exchange(0, 1, 1, 0).is_empty());
@@ -348,8 +348,8 @@ fn leases_and_handoffs_are_counted_for_each_channel() {
 }
 
 #[test]
-fn a_server_that_is_slow_still_wakes_for_a_worker_that_has_rested() {
-    // More time passes between two looks at the clock than a worker without descriptors rests.
+fn a_slow_server_still_wakes_for_a_worker_after_its_pause() {
+    // More time passes between two readings of the clock than the pause of a worker without descriptors.
     let world = World::on(Faulty::default().slow(EXHAUSTED_PAUSE * 3 / 2), &queue_of(64));
     let client = client(world.listen());
     let mut peer = world.peer().join();
@@ -369,7 +369,7 @@ fn a_server_that_is_slow_still_wakes_for_a_worker_that_has_rested() {
 }
 
 #[test]
-fn counters_only_grow() {
+fn counters_never_decrease() {
     let world = World::new();
     let address = world.listen();
     let done = AtomicBool::new(false);

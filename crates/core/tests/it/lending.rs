@@ -10,12 +10,12 @@ use crate::wait::until_true;
 use crate::world::{World, answer, answer_to, client, queue_of};
 
 #[test]
-fn another_server_goes_on_listening_with_a_copy_and_serves_what_was_in_the_backlog() {
+fn another_server_listens_on_a_copy_and_serves_the_backlog() {
     let first = World::with(&queue_of(1));
     let address = first.listen();
     let queued = client(address);
     first.await_queued(1);
-    // No place for it: it stays where it is.
+    // The queue is full, so this connection stays in the backlog.
     let waits = client(address);
     let copies = first.server.listening_sockets().unwrap();
     assert_eq!(Kind::of(copies[0].as_fd()).unwrap(), Kind::Listener(Domain::Network));
@@ -36,7 +36,7 @@ fn another_server_goes_on_listening_with_a_copy_and_serves_what_was_in_the_backl
 }
 
 #[test]
-fn a_copy_taken_keeps_no_server_from_closing_its_listeners() {
+fn a_server_whose_listener_was_copied_still_closes_it() {
     let world = World::with(&Config::new(8, None, PolicyName::RoundRobin).unwrap());
     let address = world.listen();
     drop(world.server.listening_sockets().unwrap());
@@ -49,7 +49,7 @@ fn a_copy_taken_keeps_no_server_from_closing_its_listeners() {
 }
 
 #[test]
-fn a_socket_file_stays_for_whoever_has_a_copy() {
+fn a_socket_file_whose_listener_was_copied_is_not_removed() {
     let path = std::env::temp_dir().join(format!("socketserver-{}-lent", std::process::id()));
     let world = World::new();
     let spec = ListenSpec::Unix {

@@ -1,9 +1,9 @@
-//! A real server and real receivers in one process, over real sockets; and the same code on a system that fails on
-//! demand. Everything waits for a condition with a bound, nothing for a time.
+//! Runs a real server and real receivers in one process, over real sockets, and the same code on a system that fails on
+//! demand. Tests wait for conditions with a bound, never for a fixed time.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a test that cannot go on has failed; clippy exempts test functions only, not what they share"
+    reason = "a panic fails a test; clippy exempts test functions only, not the functions that they share"
 )]
 
 mod child;
@@ -13,6 +13,7 @@ mod wait;
 mod world;
 
 mod accept;
+mod accept_rate;
 mod credit;
 mod drain;
 mod faults;
@@ -23,7 +24,6 @@ mod lending;
 mod metronome;
 mod props;
 mod protocol_document;
-mod rush;
 mod scoreboard;
 mod share;
 mod stream;

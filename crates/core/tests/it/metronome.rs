@@ -1,5 +1,5 @@
-//! A system whose clock goes on by so much each time that somebody looks, at first by nothing, and which writes down who
-//! is to wait its turn.
+//! A system whose clock advances by a fixed step at each reading, at first by 0, and that records changes of the scheduling
+//! policy.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ struct Beat {
     began: Instant,
     micros: AtomicU64,
     step: AtomicU64,
-    wishes: Mutex<Vec<(String, bool)>>,
+    changes: Mutex<Vec<(String, bool)>>,
 }
 
 impl Metronome {
@@ -28,24 +28,24 @@ impl Metronome {
             began: Instant::now(),
             micros: AtomicU64::new(0),
             step: AtomicU64::new(0),
-            wishes: Mutex::default(),
+            changes: Mutex::default(),
         }))
     }
 
-    /// From now on it goes on by so much.
+    /// Sets the step of the clock.
     pub fn step(&self, step: Duration) {
         let step = u64::try_from(step.as_micros()).unwrap();
         self.0.step.store(step, Ordering::Relaxed);
     }
 
-    /// Which threads were to wait their turn, or no longer, by their names.
-    pub fn wishes(&self) -> Vec<(String, bool)> {
-        self.0.wishes.lock().unwrap().clone()
+    /// Returns the changes of the scheduling policy: the name of the thread, and whether it became SCHED_BATCH.
+    pub fn changes(&self) -> Vec<(String, bool)> {
+        self.0.changes.lock().unwrap().clone()
     }
 
-    /// The same without the threads.
-    pub fn said(&self) -> Vec<bool> {
-        self.wishes().into_iter().map(|(_, waits)| waits).collect()
+    /// Returns the changes without the names of the threads.
+    pub fn batch_changes(&self) -> Vec<bool> {
+        self.changes().into_iter().map(|(_, batch)| batch).collect()
     }
 }
 
@@ -69,7 +69,7 @@ impl Sys for Metronome {
 
     fn set_batch_scheduling(&self, batch: bool) -> bool {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
-        self.0.wishes.lock().unwrap().push((name, batch));
+        self.0.changes.lock().unwrap().push((name, batch));
         batch
     }
 }

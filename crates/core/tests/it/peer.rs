@@ -1,4 +1,4 @@
-//! The worker's end of a channel without a receiver: says whatever one likes.
+//! The worker's end of a channel without a receiver, which can send any frames.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -16,12 +16,12 @@ use crate::wait::BOUND;
 pub struct Peer {
     pub channel: ChannelId,
     pub socket: UnixStream,
-    /// The scoreboard that came with the welcome, if any.
+    /// The scoreboard of the WELCOME, if any.
     pub page: Option<Scoreboard>,
     reader: Reader,
 }
 
-/// What the parent says.
+/// A frame from the parent, or the end of the stream.
 #[derive(Debug)]
 pub enum Heard {
     Welcome(u16),
@@ -47,14 +47,14 @@ impl Peer {
         }
     }
 
-    /// Says hello and hears the welcome.
+    /// Sends HELLO and waits for the WELCOME.
     pub fn join(mut self) -> Self {
         self.say(|frames| frames.hello(hello()));
         assert!(matches!(self.hear(), Heard::Welcome(VERSION)));
         self
     }
 
-    /// The same, with a scoreboard.
+    /// Sends HELLO and waits for the WELCOME with a scoreboard.
     pub fn join_with_scoreboard(mut self) -> Self {
         self.say(|frames| {
             frames.hello(Hello {
@@ -73,19 +73,19 @@ impl Peer {
         self.send(frames.bytes(), &[]);
     }
 
-    /// All of it, unless the parent has ended the channel meanwhile.
+    /// Sends all bytes, unless the parent has closed the channel.
     pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
         if let Ok(sent) = ancillary::send(self.socket.as_fd(), bytes, descriptors) {
             assert_eq!(sent, bytes.len());
         }
     }
 
-    /// Sends what the socket takes now, and returns how much that was.
+    /// Sends as many bytes as the socket accepts now, and returns their number.
     pub fn send_some(&self, bytes: &[u8]) -> usize {
         ancillary::send(self.socket.as_fd(), bytes, &[]).unwrap_or(0)
     }
 
-    /// The next frame.
+    /// Waits for the next frame.
     pub fn hear(&mut self) -> Heard {
         loop {
             if let Some((frame, descriptors)) = self.reader.next(ToWorker::decode).unwrap() {
@@ -122,7 +122,7 @@ impl Peer {
         self.send(frames.bytes(), &[fd]);
     }
 
-    /// Grants credit for one and hears of it.
+    /// Grants credit for one connection and waits for it.
     pub fn one(&mut self) -> (ConnectionHead, OwnedFd) {
         self.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
         match self.hear() {
@@ -131,7 +131,7 @@ impl Peer {
         }
     }
 
-    /// What is heard up to the end, which comes.
+    /// Returns all frames until the end of the stream.
     pub fn last_words(&mut self) -> Vec<Heard> {
         let mut words = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! PROTOCOL.md says what the code does: its session is what the code writes, its numbers are the code's.
+//! PROTOCOL.md describes the code: its session is the output of the code, and its numbers are those of the code.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -9,6 +9,7 @@ use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
 use socketserver_core::parent::dispatcher::rules::timeouts::ANSWER_WITHIN;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{MAX_FRAME, OLDEST_VERSION, RETURNS_SINCE, VERSION};
+use socketserver_core::protocol::limits::FRAME_TIMEOUT;
 use socketserver_core::protocol::limits::MAX_RECORDS;
 use socketserver_core::protocol::limits::{MAX_CREDIT, MAX_LANES};
 use socketserver_core::protocol::limits::{RETURNABLE, WINDOW};
@@ -19,16 +20,16 @@ use socketserver_core::protocol::records::{
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 
-/// One frame of the session: who says it, what it is, and what its records mean, so many bytes each.
+/// One frame of the session: its sender, its name, and the size and meaning of each part.
 struct Line {
-    who: char,
+    sender: char,
     frame: Encoder,
     title: &'static str,
     parts: &'static [(usize, &'static str)],
 }
 
 fn line(
-    who: char,
+    sender: char,
     write: impl FnOnce(&mut Encoder),
     title: &'static str,
     parts: &'static [(usize, &'static str)],
@@ -36,7 +37,7 @@ fn line(
     let mut frame = Encoder::new();
     write(&mut frame);
     Line {
-        who,
+        sender,
         frame,
         title,
         parts,
@@ -150,7 +151,7 @@ fn beginning() -> Vec<Line> {
         line(
             'P',
             |frames| frames.recall([8]),
-            "RECALL: it has lain for 5 ms, and another has credit",
+            "RECALL: not acknowledged for 5 ms, and another has credit",
             &[(8, "id")],
         ),
         line(
@@ -162,7 +163,7 @@ fn beginning() -> Vec<Line> {
         line(
             'W',
             |frames| frames.ended(1),
-            "ENDED: connection 7 is done",
+            "ENDED: connection 7 is finished",
             &[(4, "leases")],
         ),
     ]
@@ -184,7 +185,7 @@ fn handing_back() -> Vec<Line> {
         line(
             'W',
             |frames| frames.hand_back(9),
-            "RETURN, with the descriptor: it is for another worker",
+            "RETURN, with the descriptor: for another worker",
             &[(8, "id")],
         ),
         line(
@@ -201,18 +202,18 @@ fn end() -> Vec<Line> {
         line(
             'W',
             |frames| frames.cancel([Credit { lane: 8080, count: 1 }]),
-            "CANCEL: what is left on port 8080",
+            "CANCEL: the rest on port 8080",
             CREDIT,
         ),
         line(
             'P',
             |frames| frames.cancelled([Credit { lane: 8080, count: 1 }]),
-            "CANCELLED: all of it was unused",
+            "CANCELLED: all was unused",
             CREDIT,
         ),
         line('P', Encoder::drain, "DRAIN", &[]),
         line('P', Encoder::retire, "RETIRE", &[]),
-        line('W', Encoder::leave, "LEAVE, if it is the worker who begins", &[]),
+        line('W', Encoder::leave, "LEAVE, if the worker ends the session", &[]),
         line(
             'P',
             |frames| frames.close(CloseReason::Dismissed),
@@ -230,14 +231,14 @@ fn hex(bytes: &[u8]) -> String {
 fn rendered() -> String {
     let mut text = String::new();
     for Line {
-        who,
+        sender,
         frame,
         title,
         parts,
     } in session()
     {
         let (header, mut rest) = frame.bytes().split_at(8);
-        writeln!(text, "{who} {:<50}{title}", hex(header)).unwrap();
+        writeln!(text, "{sender} {:<50}{title}", hex(header)).unwrap();
         for (size, meaning) in parts {
             let (part, after) = rest.split_at(*size);
             writeln!(text, "  {:<50}{meaning}", hex(part)).unwrap();
@@ -249,14 +250,14 @@ fn rendered() -> String {
 }
 
 #[test]
-fn the_session_is_what_the_code_writes() {
+fn the_session_is_the_output_of_the_code() {
     let block = DOCUMENT
         .split("```text\n")
         .nth(1)
         .and_then(|rest| rest.split("```").next());
     let block = block.unwrap();
     let ours = rendered();
-    assert!(block == ours, "PROTOCOL.md should say:\n\n{ours}");
+    assert!(block == ours, "PROTOCOL.md must contain:\n\n{ours}");
 }
 
 #[test]
@@ -281,19 +282,20 @@ fn every_kind_and_size_is_in_the_tables() {
 }
 
 #[test]
-fn the_limits_are_the_codes() {
+fn the_limits_are_those_of_the_code() {
     for (what, limit) in [
         ("records in a frame, descriptors in a message", MAX_RECORDS as u64),
         ("bytes in a frame", MAX_FRAME as u64),
         (
-            "connections that are neither acked nor refused, per channel",
+            "connections that are neither acknowledged nor refused, per channel",
             WINDOW as u64,
         ),
         ("credit of a channel", MAX_CREDIT.into()),
         ("lanes of a channel with unused credit, at one time", MAX_LANES as u64),
-        ("seconds in which a RECALL is to be answered", ANSWER_WITHIN.as_secs()),
+        ("seconds to finish a frame", FRAME_TIMEOUT.as_secs()),
+        ("seconds to answer a RECALL", ANSWER_WITHIN.as_secs()),
         (
-            "connections taken since, after which one can no longer be returned",
+            "later connections after which a connection can no longer be returned",
             RETURNABLE as u64,
         ),
     ] {
@@ -310,7 +312,7 @@ fn the_limits_are_the_codes() {
 }
 
 #[test]
-fn the_reasons_of_a_close_are_the_codes() {
+fn the_reasons_of_a_close_are_those_of_the_code() {
     let record = DOCUMENT.split("The record of CLOSE:").nth(1).unwrap();
     for (close, number, detail, words) in [
         (CloseReason::Ended, 1, 0, "1 the server ends"),
@@ -328,12 +330,12 @@ fn the_reasons_of_a_close_are_the_codes() {
         assert_eq!(CloseReason::decode(&bytes), Ok(close));
         assert!(record.contains(words), "{words}");
     }
-    // Those that a worker may meet before it is let in.
+    // The reasons of a refused peer.
     for row in [
-        "| 3 | what",
+        "| 3 | the first frame",
         "| 4 | no version",
-        "| 5 | its user",
-        "| 6 | as many",
+        "| 5 | the user",
+        "| 6 | the maximum",
         "| 7 | no HELLO",
     ] {
         assert!(DOCUMENT.contains(row), "{row}");
@@ -341,7 +343,7 @@ fn the_reasons_of_a_close_are_the_codes() {
 }
 
 #[test]
-fn a_connections_fields_lie_where_the_table_says() {
+fn a_connection_record_has_the_offsets_of_the_table() {
     let head = ConnectionHead {
         id: 0x0807_0605_0403_0201,
         slot: 0x14,
@@ -362,9 +364,9 @@ fn a_connections_fields_lie_where_the_table_says() {
     };
     let mut bytes = Vec::new();
     head.encode(&mut bytes);
-    // Every byte is its own place, but for the family's.
-    let places: Vec<u8> = (1..=40).collect();
-    assert_eq!((&bytes[..18], &bytes[19..]), (&places[..18], &places[19..]));
+    // Every byte but that of the family is its own position.
+    let positions: Vec<u8> = (1..=40).collect();
+    assert_eq!((&bytes[..18], &bytes[19..]), (&positions[..18], &positions[19..]));
     assert_eq!(bytes[18], 128 + 6);
     let table = DOCUMENT.split("A CONNECTION record:").nth(1).unwrap();
     let rows: Vec<(usize, usize)> = table
@@ -385,7 +387,7 @@ fn a_connections_fields_lie_where_the_table_says() {
 }
 
 #[test]
-fn the_scoreboards_fields_lie_where_the_table_says() {
+fn the_scoreboard_has_the_offsets_of_the_table() {
     let (page, memory) = Scoreboard::create().unwrap();
     let memory = File::from(memory);
     let field = |name: &str, size: usize| {
@@ -400,7 +402,7 @@ fn the_scoreboards_fields_lie_where_the_table_says() {
         memory
             .read_exact_at(&mut bytes[..size.min(8)], offset.unwrap())
             .unwrap();
-        // A number of 4 bytes as well, in the low half.
+        // A field of 4 bytes is in the low half.
         if size == 4 {
             u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).into()
         } else {

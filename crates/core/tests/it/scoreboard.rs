@@ -1,4 +1,4 @@
-//! A channel with a scoreboard, as a worker of another make would use it.
+//! A channel with a scoreboard, as a worker without this crate would use it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ fn page(peer: &Peer) -> &Scoreboard {
     peer.page.as_ref().unwrap()
 }
 
-/// Grants credit on the page, rings if the parent wants it, and hears of so many connections.
+/// Grants credit on the page and waits for `count` connections.
 fn some(peer: &mut Peer, count: usize) -> Vec<(ConnectionHead, std::os::fd::OwnedFd)> {
     grant(peer, count as u64);
     let mut came = Vec::new();
@@ -38,10 +38,11 @@ fn some(peer: &mut Peer, count: usize) -> Vec<(ConnectionHead, std::os::fd::Owne
 
 fn grant(peer: &Peer, credit: u64) {
     page(peer).add(0, 0, credit);
-    ring(peer);
+    nudge(peer);
 }
 
-fn ring(peer: &Peer) {
+/// Sends NUDGE if the parent waits for a change.
+fn nudge(peer: &Peer) {
     if page(peer).take_wanted() {
         peer.say(Encoder::nudge);
     }
@@ -50,12 +51,12 @@ fn ring(peer: &Peer) {
 fn take(peer: &Peer, head: &ConnectionHead) -> bool {
     let taken = page(peer).claim(head.slot, head.id, Claim::Taken);
     page(peer).add(u64::from(taken), 0, 0);
-    ring(peer);
+    nudge(peer);
     taken
 }
 
 #[test]
-fn what_is_taken_on_the_page_is_the_workers() {
+fn a_connection_taken_on_the_page_belongs_to_the_worker() {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer().join_with_scoreboard();
@@ -63,7 +64,7 @@ fn what_is_taken_on_the_page_is_the_workers() {
     let (head, fd) = some(&mut peer, 1).remove(0);
     assert!(take(&peer, &head));
     world.stats("it is counted", |stats| stats.handed_off == 1 && stats.leases == 1);
-    // The parent closes its copy without another word, so this is the last.
+    // The parent has closed its copy without a frame, so this is the last copy.
     drop(fd);
     assert_eq!(answer_to(client), "");
     page(&peer).add(0, 1, 0);
@@ -72,8 +73,8 @@ fn what_is_taken_on_the_page_is_the_workers() {
 }
 
 #[test]
-fn a_server_that_is_slow_still_looks_whether_a_connection_has_been_taken() {
-    // More time passes between two looks at the clock than until the next look at the page.
+fn a_slow_server_still_checks_whether_a_connection_was_taken() {
+    // More time passes between two readings of the clock than until the next check of the page.
     let sys = Faulty::default().slow(LOOK_AFTER * 2);
     let world = World::on(sys, &queue_of(64));
     let address = world.listen();
@@ -86,7 +87,7 @@ fn a_server_that_is_slow_still_looks_whether_a_connection_has_been_taken() {
 }
 
 #[test]
-fn what_has_lain_too_long_cannot_be_taken_any_more() {
+fn a_recalled_connection_cannot_be_taken() {
     let world = World::new();
     let address = world.listen();
     let mut stuck = world.peer().join_with_scoreboard();
@@ -96,20 +97,20 @@ fn what_has_lain_too_long_cannot_be_taken_any_more() {
     assert!(is_of(&taken, &client));
     assert!(taken.head.reissued);
     assert!(!take(&stuck, &head));
-    // The copy that the stuck one still has keeps a close from reaching the client, and a shutdown does not care.
+    // The copy of the stuck worker delays the FIN of a close, but not that of a shutdown.
     answer(taken, "by the other");
     assert_eq!(answer_to(client), "by the other");
 }
 
 #[test]
-fn a_worker_that_left_a_connection_lying_is_given_the_next_when_its_event_loop_turns() {
+fn a_stalled_worker_receives_the_next_connection_when_its_event_loop_turns() {
     let world = World::new();
     let address = world.listen();
     let mut stuck = world.peer().join_with_scoreboard();
     let _first = client(address);
     grant(&stuck, 2);
     assert!(matches!(stuck.hear(), Heard::Connections(_)));
-    // It alone could take the next, but is not asked to while another is only busy.
+    // Only the stalled worker has credit for the next, but it is not used while another worker is merely busy.
     let busy = world.worker();
     let _lease = busy.one();
     let next = client(address);
@@ -117,7 +118,7 @@ fn a_worker_that_left_a_connection_lying_is_given_the_next_when_its_event_loop_t
     assert!(still_waits(&next));
     assert_eq!(world.server.stats().queued, 1);
     page(&stuck).beat();
-    ring(&stuck);
+    nudge(&stuck);
     let Heard::Connections(connections) = stuck.hear() else {
         panic!("no connection");
     };
@@ -125,7 +126,7 @@ fn a_worker_that_left_a_connection_lying_is_given_the_next_when_its_event_loop_t
 }
 
 #[test]
-fn what_is_refused_on_the_page_goes_to_another_in_its_order() {
+fn connections_refused_on_the_page_go_to_another_worker_in_order() {
     for claim in [Claim::Unwanted, Claim::NoDescriptor] {
         let world = World::new();
         let address = world.listen();
@@ -136,7 +137,7 @@ fn what_is_refused_on_the_page_goes_to_another_in_its_order() {
         for (head, _) in &came {
             assert!(page(&peer).claim(head.slot, head.id, claim));
         }
-        ring(&peer);
+        nudge(&peer);
         drop(came);
         world.stats("they are back", |stats| stats.requeued == 2);
         let taken = world.worker().take(3);
@@ -147,7 +148,7 @@ fn what_is_refused_on_the_page_goes_to_another_in_its_order() {
 }
 
 #[test]
-fn a_parent_that_ends_a_channel_takes_back_all_that_is_not_taken_and_nothing_that_is() {
+fn a_parent_that_ends_a_channel_requeues_exactly_the_untaken_connections() {
     let world = World::new();
     let address = world.listen();
     for _ in 0..50 {
@@ -158,7 +159,7 @@ fn a_parent_that_ends_a_channel_takes_back_all_that_is_not_taken_and_nothing_tha
             panic!("two were asked for");
         };
         let (first, second) = (*first, *second);
-        // Nobody is told of it but the page.
+        // The claim is only on the page.
         assert!(page(&peer).claim(first.slot, first.id, Claim::Taken));
         world.server.end_channel(peer.channel);
         assert_eq!(world.end_of(peer.channel), EndReason::Dismissed);
@@ -171,12 +172,12 @@ fn a_parent_that_ends_a_channel_takes_back_all_that_is_not_taken_and_nothing_tha
 }
 
 #[test]
-fn a_lease_that_ends_says_whether_the_parent_waits_and_leaves_it_to_the_next_exchange_to_tell() {
+fn ending_a_lease_returns_whether_the_parent_waits_for_the_next_exchange() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker_by(EventLoop::attached);
     let clients = clients(address, 31);
-    // As many as it wants, so that the last one waits, and the parent for its credit.
+    // The worker takes all but the last, so the last waits in the queue, and the parent waits for credit.
     let taken = worker.take(30);
     world.await_queued(1);
     until_true("the parent waits", || worker.receiver.lease_ended());
@@ -184,7 +185,7 @@ fn a_lease_that_ends_says_whether_the_parent_waits_and_leaves_it_to_the_next_exc
     assert!(is_of(&worker.one(), &clients[30]));
 }
 
-/// What was held when a channel ended, as the server tells it.
+/// Returns the leases that were held when a channel ended.
 fn held(world: &World, channel: ChannelId) -> u32 {
     world.notice("the channel's end is told", |notice| match notice {
         Notice::Ended {
@@ -195,8 +196,8 @@ fn held(world: &World, channel: ChannelId) -> u32 {
 }
 
 #[test]
-fn what_a_worker_ends_because_its_channel_was_ended_has_been_cut_however_late_the_parent_looks() {
-    // The parent reads that its channel has ended, and so looks at the page for the last time, only when it is let go.
+fn leases_that_a_worker_ends_after_its_channel_was_closed_count_as_cut_off() {
+    // The parent reads the end of the channel, and then the page for the last time, only after the stall.
     let stalled = Arc::new(AtomicBool::new(false));
     let is_stalled = Arc::clone(&stalled);
     let sys = Faulty::default().receive(move |_| is_stalled.load(Ordering::SeqCst).then_some(Err(Errno::EINTR)));
@@ -218,7 +219,7 @@ fn what_a_worker_ends_because_its_channel_was_ended_has_been_cut_however_late_th
 }
 
 #[test]
-fn a_lease_that_ended_the_moment_before_its_worker_was_killed_is_not_counted_as_cut() {
+fn a_lease_that_ended_just_before_its_worker_was_killed_does_not_count_as_cut_off() {
     let world = World::new();
     let address = world.listen();
     for _ in 0..50 {
@@ -227,7 +228,7 @@ fn a_lease_that_ended_the_moment_before_its_worker_was_killed_is_not_counted_as_
         let taken = worker.take(2);
         let channel = worker.channel;
         worker.receiver.lease_ended();
-        // Nothing more is said: its socket closes, as the kernel does for who is killed.
+        // The socket closes without a further frame, as for a killed process.
         drop(worker);
         assert_eq!(held(&world, channel), 1);
         drop(taken);
@@ -235,7 +236,7 @@ fn a_lease_that_ended_the_moment_before_its_worker_was_killed_is_not_counted_as_
 }
 
 #[test]
-fn without_a_scoreboard_the_next_exchange_tells_of_a_lease_that_has_ended() {
+fn without_a_scoreboard_the_next_exchange_reports_an_ended_lease() {
     let world = World::new();
     let worker = world.worker_by(EventLoop::started);
     let _client = client(world.listen());
@@ -246,7 +247,7 @@ fn without_a_scoreboard_the_next_exchange_tells_of_a_lease_that_has_ended() {
 }
 
 #[test]
-fn what_a_dead_worker_had_taken_is_not_given_to_another() {
+fn connections_that_a_dead_worker_had_taken_do_not_go_to_another() {
     let world = World::new();
     let address = world.listen();
     let mut dying = world.peer().join_with_scoreboard();
@@ -264,14 +265,14 @@ fn what_a_dead_worker_had_taken_is_not_given_to_another() {
 }
 
 #[test]
-fn a_bell_that_is_lost_is_asked_for_again_with_the_next_frame() {
+fn a_nudge_that_is_lost_is_requested_again_with_the_next_frame() {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer().join_with_scoreboard();
     let client = client(address);
     world.await_queued(1);
     until_true("the parent waits for credit", || page(&peer).take_wanted());
-    // The bell did not fit the socket, as it was full of frames; this is the last of them.
+    // The NUDGE did not fit into a socket full of frames; this is the last of these frames.
     peer.say(|frames| frames.cancel([Credit { lane: 7, count: 1 }]));
     assert!(matches!(peer.hear(), Heard::Cancelled(_)));
     until_true("the parent asks again", || page(&peer).is_wanted());
@@ -282,7 +283,7 @@ fn a_bell_that_is_lost_is_asked_for_again_with_the_next_frame() {
 }
 
 #[test]
-fn a_parent_without_a_need_is_not_rung() {
+fn a_parent_that_waits_for_nothing_requests_no_nudge() {
     let world = World::new();
     world.listen();
     let peer = world.peer().join_with_scoreboard();
@@ -291,7 +292,7 @@ fn a_parent_without_a_need_is_not_rung() {
 }
 
 #[test]
-fn a_worker_that_leaves_gives_back_on_the_page_what_comes_too_late() {
+fn a_worker_that_leaves_refuses_later_connections_on_the_page() {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer().join_with_scoreboard();
@@ -317,14 +318,14 @@ fn a_channel_without_a_scoreboard_has_no_slots() {
     assert_eq!(peer.one().0.slot, NO_SLOT);
 }
 
-/// Lets a worker lie on its page while it holds a connection.
-fn ends_with(expected: &ProtocolError, lie: impl FnOnce(&Peer, &ConnectionHead)) {
+/// Lets a worker write invalid values to its page while it holds a connection.
+fn ends_with(expected: &ProtocolError, misbehave: impl FnOnce(&Peer, &ConnectionHead)) {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer().join_with_scoreboard();
     let first = client(address);
     let (head, fd) = some(&mut peer, 1).remove(0);
-    lie(&peer, &head);
+    misbehave(&peer, &head);
     peer.say(Encoder::nudge);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
     let farewell = peer.last_words().pop();
@@ -386,7 +387,7 @@ fn credit_beyond_the_limit() {
 }
 
 #[test]
-fn more_taken_than_was_sent_is_not_believed() {
+fn a_counter_of_more_taken_connections_than_were_sent_is_ignored() {
     let world = World::new();
     let peer = world.peer().join_with_scoreboard();
     page(&peer).add(u64::MAX, 0, 0);
@@ -419,7 +420,7 @@ fn an_end_by_frame() {
 }
 
 #[test]
-fn flags_that_do_not_exist() {
+fn unknown_flags() {
     let world = World::new();
     let peer = world.peer();
     let mut frames = Encoder::new();
@@ -432,7 +433,7 @@ fn flags_that_do_not_exist() {
 }
 
 #[test]
-fn a_handoff_that_is_not_sent_is_nobodys_on_the_page() {
+fn a_handoff_that_could_not_be_sent_frees_its_slot() {
     let sys = Faulty::default().send(|call| (call % 3 == 1).then_some(Err(Errno::ETOOMANYREFS)));
     let world = World::on(sys, &queue_of(64));
     let address = world.listen();
@@ -449,7 +450,7 @@ fn a_handoff_that_is_not_sent_is_nobodys_on_the_page() {
 }
 
 #[test]
-fn a_worker_may_ask_for_less_while_it_grants_more() {
+fn a_cancel_covers_credit_granted_on_the_page_before_it() {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer().join_with_scoreboard();

@@ -20,7 +20,7 @@ fn null() -> File {
     File::open("/dev/null").unwrap()
 }
 
-/// A stream on a system of its own, and its peer on the real one.
+/// Returns a stream on the given system, and its peer on the real one.
 fn faulty(sys: Faulty) -> (Stream<Faulty>, Stream) {
     let (left, right) = UnixStream::pair().unwrap();
     (
@@ -36,7 +36,7 @@ fn receive<S: Sys>(stream: &Stream<S>) -> (Vec<u8>, Vec<OwnedFd>) {
     }
 }
 
-/// All that has been sent, and how many descriptors.
+/// Receives everything that was sent.
 fn drain<S: Sys>(stream: &Stream<S>) -> (Vec<u8>, Vec<OwnedFd>) {
     let (mut bytes, mut descriptors) = (Vec::new(), Vec::new());
     while let Found::Some(more, along) = stream.receive(1 << 16).unwrap() {
@@ -50,7 +50,7 @@ fn owned(descriptors: Vec<ForeignFd>) -> Vec<OwnedFd> {
     descriptors.into_iter().map(ForeignFd::into_owned).collect()
 }
 
-/// Sends until the kernel takes no more, and says how many bytes were not only accepted but sent whole.
+/// Sends until the kernel accepts no more, and returns how many bytes were sent in whole messages.
 fn fill(stream: &mut Stream) -> usize {
     let mut whole = 0;
     while stream.send(&[b'.'; 4096], &[]).unwrap() == Sent::Whole {
@@ -77,7 +77,7 @@ fn bytes_and_descriptors_arrive_together() {
 }
 
 #[test]
-fn whatever_a_descriptor_is_of_travels() {
+fn descriptors_of_all_kinds_can_be_sent() {
     let (mut left, right) = pair().unwrap();
     let (reader, writer) = pipe().unwrap();
     let (unix, _other) = UnixStream::pair().unwrap();
@@ -109,7 +109,7 @@ fn whatever_a_descriptor_is_of_travels() {
 }
 
 #[test]
-fn no_more_is_received_than_asked_for_and_descriptors_stay_with_their_bytes() {
+fn a_receive_returns_at_most_size_bytes_and_descriptors_stay_with_their_bytes() {
     let (mut left, right) = pair().unwrap();
     left.send(b"abc", &[]).unwrap();
     left.send(b"def", &[null().as_fd()]).unwrap();
@@ -123,7 +123,7 @@ fn no_more_is_received_than_asked_for_and_descriptors_stay_with_their_bytes() {
 }
 
 #[test]
-fn what_the_kernel_does_not_take_waits_in_order_with_copies_of_its_descriptors() {
+fn messages_that_do_not_fit_wait_in_order_with_copies_of_their_descriptors() {
     let (mut left, right) = pair().unwrap();
     let filled = fill(&mut left);
     let file = File::open(std::env::current_exe().unwrap()).unwrap();
@@ -132,7 +132,7 @@ fn what_the_kernel_does_not_take_waits_in_order_with_copies_of_its_descriptors()
         left.send(b"first", &[file.as_fd()]).unwrap(),
         Sent::Waiting(_)
     ));
-    // Its owner need not keep it.
+    // The caller may close its descriptor at once.
     drop(file);
     assert!(matches!(left.send(b"", &[]).unwrap(), Sent::Waiting(_)));
     assert!(matches!(
@@ -162,8 +162,8 @@ fn what_the_kernel_does_not_take_waits_in_order_with_copies_of_its_descriptors()
 }
 
 #[test]
-fn descriptors_go_once_however_short_the_sends_are() {
-    // No room, then a byte, then no room ...
+fn descriptors_are_sent_once_even_if_each_send_accepts_one_byte() {
+    // The socket is full, accepts one byte, is full again, and so on.
     let sys = Faulty::default().send(|call| Some(if call % 2 == 1 { Ok(1) } else { Err(Errno::EAGAIN) }));
     let (mut left, right) = faulty(sys);
     assert!(matches!(
@@ -186,7 +186,7 @@ fn descriptors_go_once_however_short_the_sends_are() {
 }
 
 #[test]
-fn what_the_kernel_refuses_whole_is_the_failure_of_that_alone() {
+fn a_message_that_the_kernel_rejects_fails_alone() {
     let sys = Faulty::default().send(|call| match call {
         0 | 3 => Some(Err(Errno::ETOOMANYREFS)),
         1 => Some(Err(Errno::EAGAIN)),
@@ -208,9 +208,9 @@ fn what_the_kernel_refuses_whole_is_the_failure_of_that_alone() {
 }
 
 #[test]
-fn what_breaks_off_in_the_middle_breaks_the_stream() {
+fn an_error_after_a_part_of_a_message_breaks_the_stream() {
     let (part, full, broken) = (Ok(2), Err(Errno::EAGAIN), Err(Errno::ENOMEM));
-    // In the call itself; afterwards; and after it had begun afterwards. What would come then would be taken.
+    // The error occurs in `send`, in the first `flush`, and in the second `flush`. Later sends would succeed.
     for (plan, flushes) in [
         (vec![part, broken], 0),
         (vec![part, full, broken], 1),
@@ -234,7 +234,7 @@ fn what_breaks_off_in_the_middle_breaks_the_stream() {
 }
 
 #[test]
-fn what_cannot_travel_is_refused_before_anything_is_sent() {
+fn an_invalid_message_is_rejected_before_any_byte_is_sent() {
     let (mut left, right) = pair().unwrap();
     let file = null();
     let many = vec![file.as_fd(); MAX_DESCRIPTORS + 1];
@@ -246,7 +246,7 @@ fn what_cannot_travel_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_peer_that_has_gone_is_an_error_for_whoever_sends_and_an_end_for_whoever_receives() {
+fn after_the_peer_has_closed_sending_fails_and_receiving_ends() {
     let (mut left, mut right) = pair().unwrap();
     right.send(b"last", &[]).unwrap();
     right.end().unwrap();
@@ -255,7 +255,7 @@ fn a_peer_that_has_gone_is_an_error_for_whoever_sends_and_an_end_for_whoever_rec
     drop(right);
     settle(BOUND);
     assert_eq!(receive(&left).0, b"last");
-    // Linux tells that bytes of ours have not been read.
+    // Linux reports that the peer closed without reading everything.
     let told = matches!(left.receive(10), Err(error) if error.errno == Errno::ECONNRESET);
     assert!(told || cfg!(not(target_os = "linux")));
     assert!(matches!(left.receive(10).unwrap(), Found::End));
@@ -264,9 +264,9 @@ fn a_peer_that_has_gone_is_an_error_for_whoever_sends_and_an_end_for_whoever_rec
 }
 
 #[test]
-fn a_process_at_its_limit_is_told_that_descriptors_are_lost_and_keeps_none() {
+fn a_receiver_at_its_descriptor_limit_gets_an_error_and_keeps_none() {
     alone(
-        "stream::a_process_at_its_limit_is_told_that_descriptors_are_lost_and_keeps_none",
+        "stream::a_receiver_at_its_descriptor_limit_gets_an_error_and_keeps_none",
         || {
             let (mut left, right) = pair().unwrap();
             let file = null();
@@ -281,9 +281,9 @@ fn a_process_at_its_limit_is_told_that_descriptors_are_lost_and_keeps_none() {
             );
             drop(found);
             settle(BOUND);
-            // What came afterwards is whole.
+            // The next message is complete.
             assert_eq!(receive(&right).1.len(), 1);
-            // And one that has to wait needs a copy.
+            // A message that must wait needs a copy of its descriptor.
             fill(&mut left);
             let held: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
             assert_eq!(left.send(b"a", &[file.as_fd()]).unwrap_err().errno, Errno::EMFILE);
@@ -295,8 +295,8 @@ fn a_process_at_its_limit_is_told_that_descriptors_are_lost_and_keeps_none() {
 }
 
 #[test]
-fn nothing_is_left_open_whatever_becomes_of_it() {
-    alone("stream::nothing_is_left_open_whatever_becomes_of_it", || {
+fn dropping_a_stream_closes_all_descriptors() {
+    alone("stream::dropping_a_stream_closes_all_descriptors", || {
         let file = null();
         let before = open_descriptors();
         for _ in 0..100 {

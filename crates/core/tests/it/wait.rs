@@ -1,11 +1,11 @@
-//! Waiting for a condition, with a bound.
+//! Waits for conditions, with a bound.
 
 use std::time::{Duration, Instant};
 
-/// Far beyond what anything here takes on a loaded machine, so that only what never happens runs into it.
+/// Much longer than any condition takes on a loaded machine, so that only a condition that never holds exceeds it.
 pub const BOUND: Duration = Duration::from_secs(20);
 
-/// Asks until there is an answer.
+/// Calls `ask` until it returns a value.
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -17,7 +17,7 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits until it holds.
+/// Waits until a condition holds.
 pub fn until_true(what: &str, mut holds: impl FnMut() -> bool) {
     until(what, || holds().then_some(()));
 }

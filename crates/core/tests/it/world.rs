@@ -18,10 +18,10 @@ use socketserver_core::{Config, ListenSpec, ListenerAddress, Notice, PolicyName,
 use crate::peer::Peer;
 use crate::wait::{BOUND, until};
 
-/// A running server, and everything it has said.
+/// A running server, and all its notices.
 pub struct World {
     pub server: Server,
-    said: Mutex<Vec<Notice>>,
+    notices: Mutex<Vec<Notice>>,
 }
 
 impl World {
@@ -36,24 +36,24 @@ impl World {
     pub fn on<S: Sys>(sys: S, config: &Config) -> Self {
         Self {
             server: Server::start_on(sys, config, || {}).unwrap(),
-            said: Mutex::default(),
+            notices: Mutex::default(),
         }
     }
 
-    /// Listens on a free port of the loopback.
+    /// Listens on a free port of the loopback address.
     pub fn listen(&self) -> SocketAddr {
         match self.server.listen(tcp(Ipv4Addr::LOCALHOST.into(), 0)).unwrap() {
             ListenerAddress::Tcp(address) => address,
-            ListenerAddress::Unix(path) => panic!("{} is not what was asked for", path.display()),
+            ListenerAddress::Unix(path) => panic!("{} is not a TCP address", path.display()),
         }
     }
 
-    /// A worker that has said hello.
+    /// Starts a worker.
     pub fn worker(&self) -> Worker {
         self.worker_by(EventLoop::new)
     }
 
-    /// The same, with a receiver of one kind.
+    /// Starts a worker with the receiver that `make` creates.
     pub fn worker_by(&self, make: impl FnOnce(OwnedFd) -> EventLoop) -> Worker {
         let (channel, end) = self.server.open_channel().unwrap();
         Worker {
@@ -62,20 +62,20 @@ impl World {
         }
     }
 
-    /// The worker's end of a new channel, to say on it whatever one likes.
+    /// Opens a channel and returns the worker's end, which can send any frames.
     pub fn peer(&self) -> Peer {
         let (channel, end) = self.server.open_channel().unwrap();
         Peer::new(channel, end)
     }
 
-    /// The first notice, of all so far and to come, from which `pick` gets something.
+    /// Waits for a notice for which `pick` returns a value, among earlier and later notices.
     pub fn notice<T>(&self, what: &str, mut pick: impl FnMut(&Notice) -> Option<T>) -> T {
-        until(what, || self.said().iter().find_map(&mut pick))
+        until(what, || self.all_notices().iter().find_map(&mut pick))
     }
 
-    /// Why a channel ended.
+    /// Waits for the end of a channel, and returns the reason.
     pub fn end_of(&self, channel: ChannelId) -> EndReason {
-        self.notice("the channel's end is told", |notice| match notice {
+        self.notice("the end of the channel is reported", |notice| match notice {
             Notice::Ended {
                 channel: ended, reason, ..
             } if *ended == channel => Some(reason.clone()),
@@ -83,24 +83,24 @@ impl World {
         })
     }
 
-    /// How many of the notices so far are such.
-    pub fn count(&self, mut such: impl FnMut(&Notice) -> bool) -> usize {
-        self.said().iter().filter(|notice| such(notice)).count()
+    /// Counts the notices so far that match.
+    pub fn count(&self, mut matches: impl FnMut(&Notice) -> bool) -> usize {
+        self.all_notices().iter().filter(|notice| matches(notice)).count()
     }
 
-    /// The counters, once they are as they should be.
-    pub fn stats(&self, what: &str, mut such: impl FnMut(&Snapshot) -> bool) -> Snapshot {
-        until(what, || Some(self.server.stats()).filter(|stats| such(stats)))
+    /// Waits until the counters match, and returns them.
+    pub fn stats(&self, what: &str, mut matches: impl FnMut(&Snapshot) -> bool) -> Snapshot {
+        until(what, || Some(self.server.stats()).filter(|stats| matches(stats)))
     }
 
     pub fn await_queued(&self, queued: u64) {
-        self.stats("so many wait", |stats| stats.queued == queued);
+        self.stats("the queue has this length", |stats| stats.queued == queued);
     }
 
-    fn said(&self) -> MutexGuard<'_, Vec<Notice>> {
-        let mut said = self.said.lock().unwrap();
-        said.extend(self.server.notices());
-        said
+    fn all_notices(&self) -> MutexGuard<'_, Vec<Notice>> {
+        let mut notices = self.notices.lock().unwrap();
+        notices.extend(self.server.notices());
+        notices
     }
 }
 
@@ -110,11 +110,11 @@ pub struct Worker {
     pub receiver: EventLoop,
 }
 
-/// These tests are built twice (tests/attached is a link to tests/it): as `it`, with receivers that read on a thread and speak in frames, and as `attached`,
-/// with receivers that an event loop reads and that speak through the scoreboard. What a worker sees is the same.
+/// These tests are built twice (tests/attached is a link to tests/it). In `it`, receivers read on a thread and use frames; in
+/// `attached`, an event loop reads and the receivers use a scoreboard. A worker sees no difference.
 pub const ATTACHED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"attached");
 
-/// Reads before it looks, as a turn of an event loop does.
+/// Reads the channel before each access, as a turn of an event loop does.
 pub struct EventLoop(Receiver);
 
 impl EventLoop {
@@ -126,12 +126,12 @@ impl EventLoop {
         }
     }
 
-    /// With a scoreboard, whichever way these tests are built.
+    /// Creates a receiver with a scoreboard, in both builds of these tests.
     pub fn attached(end: OwnedFd) -> Self {
         Self(Receiver::attach(end).unwrap())
     }
 
-    /// With frames, whichever way these tests are built.
+    /// Creates a receiver with frames, in both builds of these tests.
     pub fn started(end: OwnedFd) -> Self {
         Self(Receiver::start(end, || {}).unwrap())
     }
@@ -156,12 +156,12 @@ impl Deref for EventLoop {
 }
 
 impl Worker {
-    /// Takes `count` connections, however long it takes.
+    /// Waits for `count` connections and takes them.
     pub fn take(&self, count: u32) -> Vec<Taken> {
         self.take_on(0, count)
     }
 
-    /// The same on one lane.
+    /// Waits for `count` connections on one lane and takes them.
     pub fn take_on(&self, lane: u16, count: u32) -> Vec<Taken> {
         let mut taken = Vec::new();
         until("the connections come", || {
@@ -172,24 +172,24 @@ impl Worker {
         taken
     }
 
-    /// Takes one.
+    /// Waits for a connection and takes it.
     pub fn one(&self) -> Taken {
         self.take(1).remove(0)
     }
 
-    /// Grants credit and then never looks at what comes, as a stuck event loop does.
+    /// Grants credit and then takes nothing, as a stuck event loop does.
     pub fn ask_and_hang(&self, count: u32) {
         assert!(self.receiver.exchange(0, count, count, 0).is_empty());
     }
 
-    /// Tells that leases are over.
+    /// Reports ended leases.
     pub fn done(&self, ended: u32) {
         assert!(self.receiver.exchange(0, 0, 0, ended).is_empty());
     }
 
-    /// Waits for a phase.
-    pub fn await_phase(&self, such: impl Fn(&Phase) -> bool) -> Phase {
-        until("the worker's phase", || Some(self.receiver.phase()).filter(&such))
+    /// Waits for a phase that matches.
+    pub fn await_phase(&self, matches: impl Fn(&Phase) -> bool) -> Phase {
+        until("the worker's phase", || Some(self.receiver.phase()).filter(&matches))
     }
 }
 
@@ -206,19 +206,19 @@ pub fn tcp(host: IpAddr, port: u16) -> ListenSpec {
     }
 }
 
-/// A client that has connected.
+/// Connects a client.
 pub fn client(address: SocketAddr) -> TcpStream {
     let client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(BOUND)).unwrap();
     client
 }
 
-/// So many clients, connected one after the other.
+/// Connects `count` clients, one after another.
 pub fn clients(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     (0..count).map(|_| client(address)).collect()
 }
 
-/// Answers a connection and ends it.
+/// Sends a response and closes the connection.
 pub fn answer(taken: Taken, text: &str) {
     let mut stream = TcpStream::from(taken.fd);
     stream.set_nonblocking(false).unwrap();
@@ -228,20 +228,19 @@ pub fn answer(taken: Taken, text: &str) {
     }
 }
 
-/// What a client is told until the end.
+/// Returns the response that a client receives until the end of the stream.
 pub fn answer_to(mut client: TcpStream) -> String {
     let mut text = String::new();
     client.read_to_string(&mut text).unwrap();
     text
 }
 
-/// Whether the two are the ends of one connection.
+/// Returns whether the two are the ends of one connection.
 pub fn is_of(taken: &Taken, client: &TcpStream) -> bool {
     taken.head.remote == Some(client.local_addr().unwrap())
 }
 
-/// Nothing comes to this client for a moment: it is neither answered nor reset. A moment cannot prove that, but
-/// whoever breaks it fails here most of the time.
+/// Returns whether a client receives neither a response nor a reset for 20 ms. A defect is found most of the time, not always.
 pub fn still_waits(mut client: &TcpStream) -> bool {
     client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let read = client.read(&mut [0]);

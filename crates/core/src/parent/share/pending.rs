@@ -23,7 +23,7 @@ use crate::parent::rejoin::{RejoinPauses, Seat};
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::frame::{ToParent, VERSION};
-use crate::protocol::limits::FRAME_WITHIN;
+use crate::protocol::limits::FRAME_TIMEOUT;
 use crate::protocol::records::{CloseReason, Hello};
 use crate::sys::{Credentials, ForeignFd, Sys};
 
@@ -234,7 +234,7 @@ impl<S: Sys> PendingPeer<S> {
                     if let Some(hello) = first_words(reader).map_err(Refused::Protocol)? {
                         return Ok(hello);
                     }
-                    due.get_or_insert_with(|| Instant::now() + FRAME_WITHIN);
+                    due.get_or_insert_with(|| Instant::now() + FRAME_TIMEOUT);
                 }
                 Err(Errno::EINTR) => {}
                 Ok(Fill::End) | Err(_) => return Err(None),

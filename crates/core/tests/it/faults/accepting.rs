@@ -1,4 +1,4 @@
-//! The acceptor on a system that is short of something, on a paused clock.
+//! The acceptor on a system without free descriptors or memory, with a paused clock.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use crate::faulty::Faulty;
 use crate::world::{client, tcp};
 
-/// An acceptor alone, with the end of its line.
+/// An acceptor alone, and the receiver of its messages.
 struct Alone {
     address: SocketAddr,
     sys: Faulty,
@@ -33,7 +33,7 @@ struct Alone {
 }
 
 impl Alone {
-    fn new(places: usize, sys: Faulty) -> Self {
+    fn new(max_queue: usize, sys: Faulty) -> Self {
         let listener = Listener::open(tcp([127, 0, 0, 1].into(), 0)).unwrap();
         let ListenerAddress::Tcp(address) = listener.address().clone() else {
             panic!("no TCP address");
@@ -41,7 +41,7 @@ impl Alone {
         let (dispatcher, accepted) = mpsc::channel(64);
         let (drain, draining) = watch::channel(false);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
-        let permits = Permits::new(places);
+        let permits = Permits::new(max_queue);
         let acceptor = Acceptor {
             sys: sys.clone(),
             ids: Arc::new(AtomicU64::new(1)),
@@ -51,7 +51,7 @@ impl Alone {
             stats: Arc::clone(&stats),
             notices: Arc::clone(&notices),
         };
-        let (socket, place) = listener.into_parts();
+        let (socket, endpoint) = listener.into_parts();
         let socket = sys::watch_listener(socket).unwrap();
         Self {
             address,
@@ -61,7 +61,7 @@ impl Alone {
             stats,
             notices,
             permits,
-            task: tokio::spawn(acceptor.run(socket, place)),
+            task: tokio::spawn(acceptor.run(socket, endpoint)),
         }
     }
 
@@ -79,7 +79,7 @@ impl Alone {
             .collect()
     }
 
-    /// The next that is accepted, or nothing within so long by the paused clock.
+    /// Returns the next accepted connection; `None` if there is none within `seconds` of the paused clock.
     async fn next_within(&mut self, seconds: u64) -> Option<Message> {
         tokio::time::timeout(Duration::from_secs(seconds), self.accepted.recv())
             .await
@@ -92,21 +92,21 @@ macro_rules! shortages {
     ($($name:ident: $errno:ident,)*) => {$(
         #[tokio::test(start_paused = true)]
         async fn $name() {
-            rests_and_recovers(Errno::$errno).await;
+            pauses_and_recovers(Errno::$errno).await;
         }
     )*};
 }
 
 shortages! {
-    emfile_rests_is_told_once_and_recovers: EMFILE,
-    enfile_rests_is_told_once_and_recovers: ENFILE,
-    enobufs_rests_is_told_once_and_recovers: ENOBUFS,
-    enomem_rests_is_told_once_and_recovers: ENOMEM,
-    einval_of_the_listener_rests_and_does_not_spin: EINVAL,
+    emfile_pauses_accepting_and_is_reported_once: EMFILE,
+    enfile_pauses_accepting_and_is_reported_once: ENFILE,
+    enobufs_pauses_accepting_and_is_reported_once: ENOBUFS,
+    enomem_pauses_accepting_and_is_reported_once: ENOMEM,
+    einval_of_the_listener_pauses_accepting_and_does_not_spin: EINVAL,
 }
 
-async fn rests_and_recovers(errno: Errno) {
-    // As many as ten seconds of rests may take, and then some.
+async fn pauses_and_recovers(errno: Errno) {
+    // More failures than attempts in ten seconds.
     let mut alone = Alone::new(8, Faulty::default().accept(move |call| (call < 150).then_some(errno)));
     let _client = client(alone.address);
     assert!(alone.next_within(10).await.is_none());
@@ -114,18 +114,18 @@ async fn rests_and_recovers(errno: Errno) {
     assert!((50..=110).contains(&tries), "{tries} tries in ten seconds");
     assert_eq!(alone.stats.snapshot().paused_acceptors, 1);
     assert_eq!(alone.errors(), [errno]);
-    // It works again, without anything from outside.
+    // Accepting recovers by itself.
     assert!(alone.next_within(10).await.is_some());
     assert_eq!(alone.errors(), []);
     let stats = alone.stats.snapshot();
     assert_eq!(stats.paused_acceptors, 0);
     assert_eq!(stats.accept_errors[&format!("{errno:?}")], 150);
-    // All places but the one of what has been accepted, which was dropped unseen.
+    // All permits are free: the accepted connection was dropped.
     assert_eq!(alone.permits.free(), 8);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_episode_is_told_once_and_begins_with_a_short_rest() {
+async fn every_episode_is_reported_once_and_begins_with_a_short_pause() {
     let left = Arc::new(AtomicUsize::new(0));
     let fails = Arc::clone(&left);
     let mut alone = Alone::new(
@@ -140,7 +140,7 @@ async fn every_episode_is_told_once_and_begins_with_a_short_rest() {
         let _client = client(alone.address);
         let start = tokio::time::Instant::now();
         assert!(alone.next_within(10).await.is_some());
-        // 10 + 20 + 40 + 80 ms, and five times the longest rest.
+        // 10 + 20 + 40 + 80 ms, and five times the longest pause.
         assert_eq!(start.elapsed().as_millis(), 650);
         assert_eq!(alone.errors(), [Errno::EMFILE]);
         tokio::time::advance(Duration::from_secs(11)).await;
@@ -148,21 +148,21 @@ async fn every_episode_is_told_once_and_begins_with_a_short_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shortage_that_comes_and_goes_is_one_episode() {
+async fn repeated_shortages_within_ten_seconds_are_one_episode() {
     let mut alone = Alone::new(
         8,
         Faulty::default().accept(|call| (call % 2 == 0).then_some(Errno::EMFILE)),
     );
-    for told in [vec![Errno::EMFILE], vec![], vec![]] {
+    for reported in [vec![Errno::EMFILE], vec![], vec![]] {
         let _client = client(alone.address);
         assert!(alone.next_within(10).await.is_some());
-        assert_eq!(alone.errors(), told);
+        assert_eq!(alone.errors(), reported);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shortage_that_nobody_waits_for_is_none() {
-    // The last descriptor goes to the last client: the next accept says EMFILE, and there is nobody to say it about.
+async fn a_shortage_with_an_empty_backlog_is_not_reported() {
+    // The last client gets the last descriptor: the next accept fails with EMFILE although the backlog is empty.
     let mut alone = Alone::new(8, Faulty::default().accept(|call| (call > 0).then_some(Errno::EMFILE)));
     let _client = client(alone.address);
     assert!(alone.next_within(10).await.is_some());
@@ -174,31 +174,31 @@ async fn a_shortage_that_nobody_waits_for_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_keeps_no_place_in_the_queue() {
+async fn a_paused_acceptor_holds_no_permit() {
     let mut alone = Alone::new(1, Faulty::default().accept(|_| Some(Errno::EMFILE)));
     let _client = client(alone.address);
     assert!(alone.next_within(5).await.is_none());
     assert_eq!(alone.permits.free(), 1);
 }
 
-macro_rules! spoilt {
+macro_rules! errors_of_one_connection {
     ($($name:ident: $errno:ident,)*) => {$(
         #[tokio::test(start_paused = true)]
         async fn $name() {
-            goes_on_silently(Errno::$errno).await;
+            continues_silently(Errno::$errno).await;
         }
     )*};
 }
 
-spoilt! {
-    econnaborted_costs_nobody_else_anything: ECONNABORTED,
-    eproto_costs_nobody_else_anything: EPROTO,
-    eperm_costs_nobody_else_anything: EPERM,
-    enetunreach_costs_nobody_else_anything: ENETUNREACH,
-    ehostunreach_costs_nobody_else_anything: EHOSTUNREACH,
+errors_of_one_connection! {
+    econnaborted_delays_no_other_connection: ECONNABORTED,
+    eproto_delays_no_other_connection: EPROTO,
+    eperm_delays_no_other_connection: EPERM,
+    enetunreach_delays_no_other_connection: ENETUNREACH,
+    ehostunreach_delays_no_other_connection: EHOSTUNREACH,
 }
 
-async fn goes_on_silently(errno: Errno) {
+async fn continues_silently(errno: Errno) {
     let mut alone = Alone::new(8, Faulty::default().accept(move |call| (call < 3).then_some(errno)));
     let _client = client(alone.address);
     let start = tokio::time::Instant::now();
@@ -209,27 +209,27 @@ async fn goes_on_silently(errno: Errno) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_accepted_without_a_place() {
+async fn nothing_is_accepted_without_a_permit() {
     let mut alone = Alone::new(2, Faulty::default());
     let _clients = [(); 5].map(|()| client(alone.address));
     let held = [alone.next_within(10).await, alone.next_within(10).await];
     assert!(held.iter().all(Option::is_some));
     assert!(alone.next_within(10).await.is_none());
-    // Not even tried: what is not accepted stays in the backlog.
+    // accept is not even called: the connections stay in the backlog.
     assert_eq!(alone.sys.accepts(), 2);
     drop(held);
     assert!(alone.next_within(10).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_listener_is_not_asked() {
+async fn accept_is_not_called_while_no_client_connects() {
     let mut alone = Alone::new(8, Faulty::default());
     assert!(alone.next_within(3600).await.is_none());
     assert_eq!(alone.sys.accepts(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_takes_the_backlog_and_closes_the_listener() {
+async fn a_drain_accepts_the_backlog_and_closes_the_listener() {
     let mut alone = Alone::new(1, Faulty::default());
     let _clients = [(); 3].map(|()| client(alone.address));
     let first = alone.next_within(10).await;
@@ -244,7 +244,7 @@ async fn a_drain_takes_the_backlog_and_closes_the_listener() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_of_an_empty_backlog_ends_without_a_descriptor_to_spare() {
+async fn a_drain_of_an_empty_backlog_needs_no_free_descriptor() {
     let alone = Alone::new(1, Faulty::default().accept(|_| Some(Errno::EMFILE)));
     alone.drain.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(10), alone.task)
@@ -254,7 +254,7 @@ async fn a_drain_of_an_empty_backlog_ends_without_a_descriptor_to_spare() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_waits_for_who_cannot_be_accepted_yet() {
+async fn a_drain_waits_until_the_backlog_can_be_accepted() {
     let mut alone = Alone::new(1, Faulty::default().accept(|call| (call < 30).then_some(Errno::EMFILE)));
     let _client = client(alone.address);
     alone.drain.send(true).unwrap();

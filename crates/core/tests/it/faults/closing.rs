@@ -1,5 +1,4 @@
-//! The close of a socket that another process has, or had, may sleep for as long as that process likes (SO_LINGER). It
-//! delays nobody.
+//! A close(2) that sleeps because another process has set SO_LINGER delays no other client.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -20,13 +19,13 @@ use crate::share::{Folder, spec, worker};
 use crate::wait::BOUND;
 use crate::world::{Worker, World, answer, answer_to, client, queue_of};
 
-/// Seconds that a close sleeps.
+/// How long a close sleeps, in seconds.
 const LINGER: i32 = 15;
 
-/// How long another client may wait: far more than it does on a busy machine, and far less than a close sleeps.
+/// The bound for other clients: much longer than they wait on a busy machine, and much shorter than a close sleeps.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// Leaves more unsent than a peer takes that does not read, and has the last close sleep.
+/// Fills the send buffer towards a peer that does not read, and makes the last close sleep.
 fn have_close_sleep(mut near: &TcpStream) {
     near.set_nonblocking(true).unwrap();
     while near.write(&[b'.'; 1 << 14]).is_ok() {}
@@ -37,7 +36,7 @@ fn have_close_sleep(mut near: &TcpStream) {
     setsockopt(&near, sockopt::Linger, &linger).unwrap();
 }
 
-/// A connection whose last close sleeps, and its peer, which does not read.
+/// Returns a connection whose last close sleeps, and its peer, which does not read.
 fn lingering() -> (OwnedFd, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -46,7 +45,7 @@ fn lingering() -> (OwnedFd, TcpStream) {
     (near.into(), far)
 }
 
-/// A client that comes now is answered, `start` being when the hostile peer had done its worst.
+/// Checks that a new client is answered promptly after `start`, when the hostile peer had acted.
 fn assert_prompt(start: Instant, address: SocketAddr, worker: &Worker) {
     let client = client(address);
     answer(worker.one(), "soon");
@@ -113,12 +112,12 @@ fn a_client_that_sends_lingering_sockets_to_a_unix_socket_delays_no_other_client
     ancillary::send(hostile.as_fd(), b"x", &[near.as_fd()]).unwrap();
     drop(near);
     let start = Instant::now();
-    world.stats("it is given up", |stats| stats.shed == 1);
+    world.stats("the connection is shed", |stats| stats.shed == 1);
     assert_prompt(start, address, &world.worker());
 }
 
 #[test]
-fn what_lies_unread_in_a_channel_that_ends_delays_no_other_client() {
+fn unread_descriptors_in_a_channel_that_ends_delay_no_other_client() {
     let world = World::new();
     let address = world.listen();
     let other = world.worker();
@@ -168,13 +167,13 @@ fn a_program_that_joins_and_lingers_delays_no_other_client() {
     assert_prompt(start, address, &worker(&world, &path));
 }
 
-/// A hostile peer: this test binary again, as a process of its own.
+/// A hostile peer: this test binary in another process.
 struct Program(Child, UnixStream);
 
 const WHAT: &str = "SOCKETSERVER_TEST_HOSTILE";
 
 impl Program {
-    /// Starts it. What its sockets are connected to is here, and does not read.
+    /// Starts the program. Its sockets connect to the returned listener, which does not read.
     fn start(what: &str) -> (Self, Silent) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
@@ -196,7 +195,7 @@ impl Program {
         (Self(child, ours), silent)
     }
 
-    /// Gives it its end of a channel, waits until it has done its worst, and tells when that was.
+    /// Sends it the end of a channel, waits until it has acted, and returns when that was.
     fn give(&self, end: OwnedFd) -> Instant {
         ancillary::send(self.1.as_fd(), b"x", &[end.as_fd()]).unwrap();
         drop(end);
@@ -208,13 +207,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Both fail for one that has ended.
+        // Both fail if the process has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Listens, and never accepts nor reads.
+/// Listens, but neither accepts nor reads.
 struct Silent(TcpListener);
 
 #[test]
@@ -232,7 +231,7 @@ fn hostile_program() {
     let mut received = ancillary::receive(commands.as_fd(), &mut [0]).unwrap();
     let mut peer = Peer::new(0, received.descriptors.remove(0).into_owned());
     match &what[..] {
-        // The first is read, and is one too many; the second lies in the socket as that is closed.
+        // The parent reads the first, which is surplus; the second is unread when the socket is closed.
         "channel" | "share" => {
             let sockets = [lingering(), lingering()];
             let mut frames = Encoder::new();
@@ -253,6 +252,6 @@ fn hostile_program() {
         other => panic!("{other}"),
     }
     commands.write_all(b"x").unwrap();
-    // Until it is killed: its end would be that of its channel.
+    // Wait to be killed: the exit of this process would close its channel.
     let _ = commands.read(&mut [0]);
 }

@@ -301,7 +301,7 @@ fn credit_on_too_many_lanes() {
 
 #[test]
 fn a_frame_that_is_cut_by_the_end() {
-    ends_with(&ProtocolError::CutFrame, |peer, _| {
+    ends_with(&ProtocolError::IncompleteFrame, |peer, _| {
         let mut frames = Encoder::new();
         frames.ack([1]);
         peer.send(&frames.bytes()[..11], &[]);

@@ -1,4 +1,4 @@
-//! Whole servers and workers at their limit of open files, each in a process of its own.
+//! Servers and workers at their limit of open files, each in a process of its own.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
@@ -16,9 +16,9 @@ use crate::wait::until_true;
 use crate::world::{World, answer, answer_to, client, clients, is_of, still_waits};
 
 #[test]
-fn a_parent_at_its_limit_pauses_says_so_once_and_recovers() {
+fn a_parent_at_its_limit_pauses_reports_that_once_and_recovers() {
     alone(
-        "faults::limits::a_parent_at_its_limit_pauses_says_so_once_and_recovers",
+        "faults::limits::a_parent_at_its_limit_pauses_reports_that_once_and_recovers",
         || {
             let world = World::new();
             let address = world.listen();
@@ -29,17 +29,17 @@ fn a_parent_at_its_limit_pauses_says_so_once_and_recovers() {
             let taken = worker.one();
             until_true("the parent closes its copy", || open_descriptors() == before + 2);
             let others = [(); 8].map(|()| File::open("/dev/null").unwrap());
-            // Six clients have three descriptors left for the parent's ends of them.
+            // Three descriptors are left for the parent's ends of six clients.
             let waiting = connected_below_limit(address, 6, 3);
             let told =
                 |notice: &Notice| matches!(notice, Notice::AcceptError { error, .. } if error.code() == "EMFILE");
-            until_true("it is told", || world.count(told) == 1);
+            until_true("it is reported", || world.count(told) == 1);
             world.await_queued(3);
             assert!(world.server.is_paused());
             assert!(waiting.iter().all(still_waits));
-            idles();
+            assert_idle();
             assert_eq!(world.count(told), 1);
-            // Others close theirs. Enough for the parent and for the worker, which in this test share the limit.
+            // Free enough descriptors for the parent and the worker, which share the limit in this test.
             drop(others);
             answer(taken, "first");
             assert_eq!(answer_to(first), "first");
@@ -51,18 +51,18 @@ fn a_parent_at_its_limit_pauses_says_so_once_and_recovers() {
                 assert_eq!(answer_to(client), "all the same");
                 worker.done(1);
             }
-            until_true("accepting goes on", || !world.server.is_paused());
+            until_true("accepting continues", || !world.server.is_paused());
             assert!(world.server.stats().accept_errors["EMFILE"] > 0);
         },
     );
 }
 
 #[test]
-fn a_worker_at_its_limit_refuses_says_so_once_and_recovers() {
+fn a_worker_at_its_limit_refuses_is_reported_once_and_recovers() {
     alone(
-        "faults::limits::a_worker_at_its_limit_refuses_says_so_once_and_recovers",
+        "faults::limits::a_worker_at_its_limit_refuses_is_reported_once_and_recovers",
         || {
-            // Parent and worker share the limit here, so the connections are accepted first.
+            // Parent and worker share the limit in this test, so the parent accepts the connections first.
             let world = World::new();
             let address = world.listen();
             let worker = world.worker();
@@ -71,15 +71,15 @@ fn a_worker_at_its_limit_refuses_says_so_once_and_recovers() {
             worker.await_phase(|phase| *phase == Phase::Open);
             limit_descriptors(2);
             let told = |notice: &Notice| matches!(notice, Notice::WorkerLimit { .. });
-            // Four of the six arrive without their descriptor, or all of them time and again.
+            // At least four of the six arrive without their descriptor, some of them repeatedly.
             let mut held = Vec::new();
             until_true("the two that fit are taken, the others refused", || {
                 let room = 6 - u32::try_from(held.len()).unwrap();
                 held.extend(worker.receiver.exchange(0, room, room, 0));
                 world.server.stats().requeued >= 4
             });
-            until_true("it is told", || world.count(told) >= 1);
-            idles();
+            until_true("it is reported", || world.count(told) >= 1);
+            assert_idle();
             lift_limit();
             let room = 6 - u32::try_from(held.len()).unwrap();
             held.extend(worker.take(room));
@@ -94,9 +94,9 @@ fn a_worker_at_its_limit_refuses_says_so_once_and_recovers() {
 }
 
 #[test]
-fn no_channel_can_be_opened_at_the_limit_and_the_server_lives() {
+fn opening_a_channel_at_the_limit_fails_and_the_server_keeps_running() {
     alone(
-        "faults::limits::no_channel_can_be_opened_at_the_limit_and_the_server_lives",
+        "faults::limits::opening_a_channel_at_the_limit_fails_and_the_server_keeps_running",
         || {
             let world = World::new();
             let address = world.listen();
@@ -113,11 +113,11 @@ fn no_channel_can_be_opened_at_the_limit_and_the_server_lives() {
 }
 
 #[test]
-fn a_worker_that_shares_the_limit_is_left_descriptors_to_receive_by() {
+fn accepting_leaves_descriptors_to_a_worker_that_shares_the_limit() {
     alone(
-        "faults::limits::a_worker_that_shares_the_limit_is_left_descriptors_to_receive_by",
+        "faults::limits::accepting_leaves_descriptors_to_a_worker_that_shares_the_limit",
         || {
-            // The limit that Node finds when it starts.
+            // Start from the hard limit, as Node does.
             lift_limit();
             let held: Vec<_> = (0..60).map(|_| File::open("/dev/null").unwrap()).collect();
             let unconnected = unconnected(80);
@@ -127,8 +127,8 @@ fn a_worker_that_shares_the_limit_is_left_descriptors_to_receive_by() {
             let worker = world.worker();
             worker.await_phase(|phase| *phase == Phase::Open);
             let clients = connect_all(unconnected, address);
-            until_true("it pauses", || world.server.is_paused());
-            // More than there are descriptors in the reserve, and each is free only when its connection is over.
+            until_true("accepting pauses", || world.server.is_paused());
+            // There are more clients than descriptors in the headroom, and each descriptor is free after its connection ends.
             for client in clients {
                 let taken = worker.one();
                 assert!(is_of(&taken, &client));
@@ -144,9 +144,9 @@ fn a_worker_that_shares_the_limit_is_left_descriptors_to_receive_by() {
     );
 }
 
-/// Clients that have connected while `more` descriptors are left for their other ends.
+/// Connects clients while `more` descriptors are left for the parent's ends.
 fn connected_below_limit(address: SocketAddr, count: usize, more: usize) -> Vec<TcpStream> {
-    // Their own descriptors first, then the limit, then the connections.
+    // Create the sockets of the clients before the limit is set.
     let sockets = unconnected(count);
     limit_descriptors(more);
     connect_all(sockets, address)
@@ -159,7 +159,7 @@ fn unconnected(count: usize) -> Vec<OwnedFd> {
 
 fn connect_all(sockets: Vec<OwnedFd>, address: SocketAddr) -> Vec<TcpStream> {
     let SocketAddr::V4(address) = address else {
-        panic!("{address} is no IPv4 address");
+        panic!("{address} is not an IPv4 address");
     };
     let address = SockaddrIn::from(address);
     let one = |socket: OwnedFd| {
@@ -171,8 +171,8 @@ fn connect_all(sockets: Vec<OwnedFd>, address: SocketAddr) -> Vec<TcpStream> {
     sockets.into_iter().map(one).collect()
 }
 
-/// Nobody works: the CPU time of this process grows by next to nothing while time passes.
-fn idles() {
+/// Checks that this process is idle: it uses almost no CPU time.
+fn assert_idle() {
     let used = || {
         let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
         usage.user_time().num_milliseconds() + usage.system_time().num_milliseconds()

@@ -190,7 +190,7 @@ fn a_stream_that_ends_within_a_frame_is_cut() {
         drop(left);
         assert_eq!(
             read_all(&Os, &right).1,
-            Err(ProtocolError::CutFrame),
+            Err(ProtocolError::IncompleteFrame),
             "after {size} bytes"
         );
     }

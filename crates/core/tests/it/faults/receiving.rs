@@ -1,4 +1,4 @@
-//! The worker's side against a parent that is slow, gone, or wrong.
+//! The worker's side against a parent that is slow, has ended, or breaks the protocol.
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,13 +27,13 @@ struct Parent {
 }
 
 impl Parent {
-    /// With a receiver that has granted `credit`.
+    /// Returns the parent's end, a receiver that has granted `credit`, and the number of its wake-ups.
     fn of<S: Sys>(sys: S, credit: u32) -> (Self, Receiver<S>, Arc<AtomicUsize>) {
         let (ours, theirs) = pair().unwrap();
-        let rings = Arc::new(AtomicUsize::new(0));
-        let bell = Arc::clone(&rings);
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&wakes);
         let receiver = Receiver::start_on(sys, theirs, move || {
-            bell.fetch_add(1, Ordering::Relaxed);
+            counter.fetch_add(1, Ordering::Relaxed);
         })
         .unwrap();
         let parent = Self {
@@ -51,13 +51,13 @@ impl Parent {
             },
             0,
         );
-        // Rung and answered: the next ring is of what comes next.
-        until_true("it rings", || rings.load(Ordering::Relaxed) > 0);
+        // The call of `phase` rearms the waker.
+        until_true("it wakes", || wakes.load(Ordering::Relaxed) > 0);
         assert_eq!(receiver.phase(), Phase::Open);
-        (parent, receiver, rings)
+        (parent, receiver, wakes)
     }
 
-    /// Waits until everything that has been said so far has been read.
+    /// Waits until the receiver has read all frames so far.
     fn await_read<S: Sys>(&self, receiver: &Receiver<S>) {
         self.say(Encoder::drain, 0);
         until_true("it has been read", || receiver.phase() == Phase::Draining);
@@ -68,7 +68,7 @@ impl Parent {
         write(&mut frames);
         let file = std::fs::File::open("/dev/null").unwrap();
         let copies = vec![file.as_fd(); descriptors];
-        // What had gone wrong before may have ended the channel.
+        // Fails if an earlier error has ended the channel.
         let _ = ancillary::send(self.socket.as_fd(), frames.bytes(), &copies);
     }
 
@@ -76,7 +76,7 @@ impl Parent {
         self.say(|frames| frames.connection(ids.into_iter().map(head)), descriptors);
     }
 
-    /// Everything that has been said so far, in words.
+    /// Returns all frames received so far, as text.
     fn heard(&mut self) -> Vec<String> {
         let mut words = Vec::new();
         loop {
@@ -108,7 +108,7 @@ impl Parent {
         }
     }
 
-    /// The same, from the beginning of what is awaited.
+    /// Waits for a frame, and returns all frames received until then.
     fn await_word(&mut self, word: &str) -> Vec<String> {
         let mut words = Vec::new();
         until(word, || {
@@ -140,12 +140,12 @@ fn await_end<S: Sys>(receiver: &Receiver<S>) -> End {
 }
 
 #[test]
-fn an_exchange_says_everything_in_one_message() {
+fn an_exchange_sends_all_its_frames_in_one_message() {
     let (mut parent, receiver, _) = Parent::of(Os, 3);
     assert_eq!(parent.heard(), ["hello", "credit 3 on 0"]);
     parent.give(1..=3, 3);
     parent.await_read(&receiver);
-    // Room for two of the three, and one lease is over.
+    // The worker has room for two of the three, and one lease has ended.
     let taken = receiver.exchange(0, 2, 2, 1);
     assert_eq!(taken.iter().map(|one| one.head.id).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(parent.heard(), ["ack 1", "ack 2", "refuse 3 Unwanted", "ended 1"]);
@@ -154,18 +154,18 @@ fn an_exchange_says_everything_in_one_message() {
 }
 
 #[test]
-fn the_bell_rings_once_until_it_is_answered() {
-    let (mut parent, receiver, rings) = Parent::of(Os, 10);
+fn the_waker_is_called_once_until_the_worker_looks() {
+    let (mut parent, receiver, wakes) = Parent::of(Os, 10);
     for id in 1..=5 {
         parent.give([id], 1);
     }
-    // Answered by the reading thread, so everything before it has been read.
+    // The reading thread answers the recall, so it has read all earlier frames.
     parent.say(|frames| frames.recall([5]), 0);
     parent.await_word("refuse 5 Recalled");
-    until_true("it rings", || rings.load(Ordering::Relaxed) == 2);
+    until_true("it wakes", || wakes.load(Ordering::Relaxed) == 2);
     assert_eq!(receiver.exchange(0, 10, 10, 0).len(), 4);
     parent.give([6], 1);
-    until_true("it rings again", || rings.load(Ordering::Relaxed) == 3);
+    until_true("it wakes again", || wakes.load(Ordering::Relaxed) == 3);
 }
 
 #[test]
@@ -177,14 +177,14 @@ fn a_recall_is_answered_without_the_event_loop() {
     assert_eq!(words, ["hello", "credit 4 on 0", "refuse 2 Recalled"]);
     let taken = receiver.exchange(0, 4, 2, 0);
     assert_eq!(taken.iter().map(|one| one.head.id).collect::<Vec<_>>(), [1, 3]);
-    // What has been acked is the worker's, whatever the parent asks for later.
+    // A later recall does not affect acknowledged connections.
     parent.say(|frames| frames.recall([1, 3]), 0);
     parent.await_read(&receiver);
     assert_eq!(parent.heard(), ["ack 1", "ack 3", "credit 1 on 0"]);
 }
 
 #[test]
-fn an_ack_that_cannot_be_sent_takes_nothing() {
+fn a_connection_whose_ack_cannot_be_sent_is_not_taken() {
     let sys = Faulty::default().send(|call| (call == 2).then_some(Err(Errno::EAGAIN)));
     let (mut parent, receiver, _) = Parent::of(sys, 2);
     parent.give(1..=2, 2);
@@ -196,10 +196,10 @@ fn an_ack_that_cannot_be_sent_takes_nothing() {
 }
 
 #[test]
-fn nothing_is_taken_and_nothing_forgotten_while_the_parent_does_not_read() {
+fn nothing_is_taken_and_nothing_is_lost_while_the_parent_does_not_read() {
     let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let gate = Arc::clone(&full);
-    let sys = Faulty::default().send(move |_| gate.load(Ordering::Relaxed).then_some(Err(Errno::EAGAIN)));
+    let is_full = Arc::clone(&full);
+    let sys = Faulty::default().send(move |_| is_full.load(Ordering::Relaxed).then_some(Err(Errno::EAGAIN)));
     let (mut parent, receiver, _) = Parent::of(sys, 2);
     full.store(true, Ordering::Relaxed);
     parent.give(1..=2, 2);
@@ -217,24 +217,24 @@ fn nothing_is_taken_and_nothing_forgotten_while_the_parent_does_not_read() {
 }
 
 #[test]
-fn the_bell_rings_when_a_full_socket_has_room() {
+fn the_waker_is_called_when_a_full_socket_has_room() {
     let sys = Faulty::default().send(|call| (call == 2).then_some(Err(Errno::EAGAIN)));
-    let (_parent, receiver, rings) = Parent::of(sys, 2);
-    let before = rings.load(Ordering::Relaxed);
+    let (_parent, receiver, wakes) = Parent::of(sys, 2);
+    let before = wakes.load(Ordering::Relaxed);
     assert!(receiver.exchange(0, 1, 1, 0).is_empty());
-    until_true("it rings again", || rings.load(Ordering::Relaxed) > before);
+    until_true("it wakes again", || wakes.load(Ordering::Relaxed) > before);
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_socket_costs_one_thread_however_often_it_is_tried() {
+fn any_number_of_attempts_on_a_full_socket_starts_one_thread() {
     let (_parent, receiver, _) = Parent::of(Os, 1);
     let threads = || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
         names.filter(|name| name.trim() == "socketserver").count()
     };
-    // Other tests have threads of that name too, so only a flood is told from them.
+    // Other tests have threads of that name too, so the bound is coarse.
     let before = threads();
     for turn in 0..5000 {
         receiver.exchange(0, turn % 2, turn % 2, 1);
@@ -243,20 +243,19 @@ fn a_full_socket_costs_one_thread_however_often_it_is_tried() {
 }
 
 #[test]
-fn what_is_refused_while_the_socket_is_full_is_refused_once() {
-    // From the third send on, the socket is full until the exchange has gone through.
+fn a_refusal_while_the_socket_is_full_is_sent_once() {
     let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let gate = Arc::clone(&full);
-    let sys = Faulty::default().send(move |_| gate.load(Ordering::Relaxed).then_some(Err(Errno::EAGAIN)));
-    let (mut parent, receiver, rings) = Parent::of(sys.clone(), 2);
+    let is_full = Arc::clone(&full);
+    let sys = Faulty::default().send(move |_| is_full.load(Ordering::Relaxed).then_some(Err(Errno::EAGAIN)));
+    let (mut parent, receiver, wakes) = Parent::of(sys.clone(), 2);
     full.store(true, Ordering::Relaxed);
-    let before = rings.load(Ordering::Relaxed);
+    let before = wakes.load(Ordering::Relaxed);
     parent.give(1..=2, 2);
-    until_true("they have come", || rings.load(Ordering::Relaxed) > before);
+    until_true("they have arrived", || wakes.load(Ordering::Relaxed) > before);
     let sends = sys.sends();
     parent.say(|frames| frames.recall([1]), 0);
     until_true("the refusal is tried", || sys.sends() > sends + 3);
-    // Whoever comes first says it, and the other must not say it again.
+    // Either the reading thread or the exchange sends it, and the other must not repeat it.
     full.store(false, Ordering::Relaxed);
     receiver.exchange(0, 1, 0, 0);
     parent.await_read(&receiver);
@@ -266,7 +265,7 @@ fn what_is_refused_while_the_socket_is_full_is_refused_once() {
 }
 
 #[test]
-fn a_message_that_is_cut_is_finished_before_the_next() {
+fn a_message_that_was_sent_in_part_is_finished_before_the_next() {
     let sys = Faulty::default().send(|call| (call > 0).then_some(Ok(3)));
     let (mut parent, receiver, _) = Parent::of(sys, 2);
     parent.give(1..=2, 2);
@@ -280,7 +279,7 @@ fn a_message_that_is_cut_is_finished_before_the_next() {
 }
 
 #[test]
-fn a_leaving_worker_gives_back_what_waits_and_what_comes() {
+fn a_leaving_worker_refuses_waiting_and_later_connections() {
     let (mut parent, receiver, _) = Parent::of(Os, 4);
     parent.give(1..=2, 2);
     parent.await_read(&receiver);
@@ -299,13 +298,13 @@ fn a_leaving_worker_gives_back_what_waits_and_what_comes() {
             "refuse 3 Unwanted"
         ]
     );
-    // No credit any more, but leases are still told.
+    // No further credit, but ended leases are still reported.
     assert!(receiver.exchange(0, 4, 4, 2).is_empty());
     assert_eq!(parent.heard(), ["ended 2"]);
 }
 
 #[test]
-fn a_dead_parents_connections_are_served() {
+fn connections_of_a_dead_parent_are_served() {
     let (parent, receiver, _) = Parent::of(Os, 3);
     parent.give(1..=3, 3);
     drop(parent);
@@ -316,19 +315,19 @@ fn a_dead_parents_connections_are_served() {
 }
 
 #[test]
-fn a_closed_channels_connections_are_not_served() {
+fn connections_of_a_closed_channel_are_not_served() {
     for reason in [CloseReason::Ended, CloseReason::Dismissed, CloseReason::Protocol] {
-        let (parent, receiver, rings) = Parent::of(Os, 3);
+        let (parent, receiver, wakes) = Parent::of(Os, 3);
         parent.give(1..=3, 3);
         parent.say(|frames| frames.close(reason), 0);
         assert_eq!(await_end(&receiver), End::Closed(reason));
         assert!(receiver.exchange(0, 3, 3, 0).is_empty());
-        assert!(rings.load(Ordering::Relaxed) > 0);
+        assert!(wakes.load(Ordering::Relaxed) > 0);
     }
 }
 
 #[test]
-fn what_is_withdrawn_is_closed_at_once() {
+fn a_withdrawn_connection_is_closed_at_once() {
     let (parent, receiver, _) = Parent::of(Os, 1);
     let (given, mut kept) = UnixStream::pair().unwrap();
     let mut frames = Encoder::new();
@@ -355,7 +354,7 @@ fn closing_wakes_the_reading_thread_and_is_final() {
 }
 
 #[test]
-fn a_missing_descriptor_that_the_kernel_does_not_explain_ends_the_channel() {
+fn a_missing_descriptor_without_truncation_ends_the_channel() {
     let (parent, receiver, _) = Parent::of(Os, 3);
     parent.give(1..=2, 1);
     let error = ProtocolError::MissingDescriptors {
@@ -383,7 +382,7 @@ fn a_connection_without_credit_ends_the_channel() {
 }
 
 #[test]
-fn an_answer_to_no_cancel_ends_the_channel() {
+fn a_cancelled_without_a_cancel_ends_the_channel() {
     let (parent, receiver, _) = Parent::of(Os, 1);
     parent.say(|frames| frames.cancelled([Credit { lane: 0, count: 1 }]), 0);
     let error = ProtocolError::TooMuchCredit { credit: 1, limit: 0 };

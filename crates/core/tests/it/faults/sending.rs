@@ -1,4 +1,4 @@
-//! The parent's writing end on a socket that is full, short, or gone.
+//! The parent's writer on a socket that is full, accepts a part, or has no peer.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,7 +21,7 @@ use crate::peer::{Heard, Peer};
 use crate::wait::{BOUND, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
 
-/// An writer with its inbox and the other end of its channel.
+/// Returns a writer, its inbox, and the other end of its channel.
 fn writer() -> (ChannelWriter, mpsc::Sender<Message>, mpsc::Receiver<Message>, OwnedFd) {
     let (ours, theirs) = pair().unwrap();
     let (inbox, messages) = mpsc::channel(16);
@@ -49,20 +49,20 @@ async fn writable(messages: &mut mpsc::Receiver<Message>) {
 }
 
 #[tokio::test]
-async fn a_full_socket_takes_nothing_of_a_handoff_and_is_waited_for() {
+async fn a_full_socket_accepts_no_part_of_a_handoff_and_is_waited_for() {
     let (mut writer, _inbox, mut messages, theirs) = writer();
     let mut said = Encoder::new();
     said.drain();
     let mut told = 0;
     let frame = connection_frame();
     let fds = [theirs.as_fd()];
-    // Filled by what nobody reads.
+    // Fill the socket, which nobody reads.
     while writer.hand_off(&Os, said.bytes(), &[]).is_ok() {
         told += 1;
     }
     let sys = Faulty::default();
     assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
-    // Not even tried while it is known that there is no room.
+    // No attempt while the socket is known to be full.
     assert_eq!(sys.sends(), 0);
     let (words, none) = received(&theirs);
     assert_eq!((words.len(), none), (told * said.bytes().len(), 0));
@@ -73,7 +73,7 @@ async fn a_full_socket_takes_nothing_of_a_handoff_and_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_cut_short_is_finished_and_its_descriptors_go_once() {
+async fn a_frame_that_was_sent_in_part_is_finished_and_its_descriptors_are_sent_once() {
     let (mut writer, _inbox, _messages, theirs) = writer();
     let sys = Faulty::default().send(|_| Some(Ok(1)));
     let frame = connection_frame();
@@ -98,7 +98,7 @@ async fn nothing_is_sent_before_the_rest_of_a_frame() {
     said.drain();
     assert_eq!(writer.tell(&sys, said.bytes()), Ok(()));
     assert_eq!(sys.sends(), 2);
-    // The beginning is read, which makes room.
+    // Read the first part, so that the socket has room.
     let first = Os.receive(theirs.as_fd(), &mut [0; 64]).unwrap();
     assert_eq!((first.bytes, first.descriptors.len()), (10, 1));
     writable(&mut messages).await;
@@ -110,7 +110,7 @@ async fn nothing_is_sent_before_the_rest_of_a_frame() {
 }
 
 #[tokio::test]
-async fn an_error_after_the_descriptors_have_gone_ends_the_channel_and_undoes_nothing() {
+async fn an_error_after_the_descriptors_were_sent_ends_the_channel() {
     let (mut writer, _inbox, _messages, theirs) = writer();
     let sys = Faulty::default().send(|call| Some(if call == 0 { Ok(10) } else { Err(Errno::ENOBUFS) }));
     let frame = connection_frame();
@@ -121,7 +121,7 @@ async fn an_error_after_the_descriptors_have_gone_ends_the_channel_and_undoes_no
 }
 
 #[tokio::test]
-async fn a_worker_that_reads_no_answers_ends() {
+async fn a_worker_that_reads_no_answers_is_disconnected() {
     let (mut writer, _inbox, _messages, _theirs) = writer();
     let mut said = Encoder::new();
     said.recall(0..64);
@@ -137,7 +137,7 @@ async fn a_worker_that_reads_no_answers_ends() {
 }
 
 #[tokio::test]
-async fn a_peer_that_has_gone_is_epipe() {
+async fn a_disconnected_peer_is_epipe() {
     let (mut writer, _inbox, _messages, theirs) = writer();
     let spare = theirs.try_clone().unwrap();
     drop(theirs);
@@ -147,13 +147,13 @@ async fn a_peer_that_has_gone_is_epipe() {
 }
 
 #[test]
-fn a_worker_that_reads_late_is_given_its_connections_late_and_in_order() {
+fn a_worker_that_reads_late_receives_its_connections_late_and_in_order() {
     let world = World::new();
     let address = world.listen();
     let mut late = world.peer().join();
-    // Each is answered, and nobody reads the answers: the socket fills up.
+    // The parent answers each, and nobody reads the answers, so the socket fills up.
     let mut asked = 0_usize;
-    until_true("the parent's words fill the socket", || {
+    until_true("the parent's answers fill the socket", || {
         late.say(|frames| (0..50).for_each(|_| frames.cancel([Credit { lane: 7, count: 1 }])));
         asked += 50;
         asked == 2000
@@ -180,19 +180,19 @@ macro_rules! unsent {
     ($($name:ident: $errno:ident,)*) => {$(
         #[test]
         fn $name() {
-            loses_nobody(Errno::$errno);
+            loses_no_connection(Errno::$errno);
         }
     )*};
 }
 
 unsent! {
-    etoomanyrefs_loses_nobody: ETOOMANYREFS,
-    enobufs_loses_nobody: ENOBUFS,
-    enomem_loses_nobody: ENOMEM,
+    etoomanyrefs_loses_no_connection: ETOOMANYREFS,
+    enobufs_loses_no_connection: ENOBUFS,
+    enomem_loses_no_connection: ENOMEM,
 }
 
-/// A whole server whose sends fail every other time.
-fn loses_nobody(errno: Errno) {
+/// Runs a server of which every other send fails.
+fn loses_no_connection(errno: Errno) {
     let sys = Faulty::default().send(move |call| (call % 2 == 1).then_some(Err(errno)));
     let world = World::on(sys.clone(), &queue_of(64));
     let address = world.listen();
@@ -206,13 +206,13 @@ fn loses_nobody(errno: Errno) {
         worker.done(1);
     }
     let stats = world.stats("all are acked", |stats| stats.handed_off == 20);
-    // Put back, but never out of our hands: no requeue.
+    // The parent kept the connections, so none counts as requeued.
     assert_eq!(stats.requeued, 0);
     assert!(sys.sends() < 200, "{} sends for 20 handoffs", sys.sends());
 }
 
 #[test]
-fn a_system_that_sends_no_descriptors_at_all_does_not_make_us_spin() {
+fn failing_sends_are_retried_at_a_limited_rate() {
     let sys = Faulty::default().send(|call| (call > 0).then_some(Err(Errno::ETOOMANYREFS)));
     let world = World::on(sys.clone(), &queue_of(64));
     let worker = world.worker();
@@ -220,7 +220,7 @@ fn a_system_that_sends_no_descriptors_at_all_does_not_make_us_spin() {
     let start = std::time::Instant::now();
     let _client = client(world.listen());
     until_true("a few are tried", || sys.sends() > 5);
-    // One try in ten milliseconds, and the welcome.
+    // One attempt per ten milliseconds, and the WELCOME.
     let most = 3 + start.elapsed().as_millis() / 10;
     assert!(
         sys.sends() as u128 <= most,
@@ -231,8 +231,8 @@ fn a_system_that_sends_no_descriptors_at_all_does_not_make_us_spin() {
 }
 
 #[test]
-fn a_send_that_fails_for_good_ends_one_channel_only() {
-    // The welcome goes through, the first handoff does not.
+fn a_send_that_fails_permanently_ends_only_its_channel() {
+    // The WELCOME is sent, the first handoff fails.
     let sys = Faulty::default().send(|call| (call == 1).then_some(Err(Errno::EPIPE)));
     let world = World::on(sys, &queue_of(64));
     let broken = world.worker();
@@ -244,7 +244,7 @@ fn a_send_that_fails_for_good_ends_one_channel_only() {
     assert_eq!(answer_to(client), "by another");
 }
 
-/// All that has been sent, as bytes and a number of descriptors.
+/// Returns everything that was sent: the bytes and the number of descriptors.
 fn received(theirs: &OwnedFd) -> (Vec<u8>, usize) {
     fcntl(theirs, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let (mut reader, mut frames, mut descriptors) = (Reader::new(), Encoder::new(), 0);
@@ -269,14 +269,14 @@ fn received(theirs: &OwnedFd) -> (Vec<u8>, usize) {
     }
 }
 
-/// A system that stops before the send of this number until it is told to go on; says when it has stopped.
+/// Returns a system that stops before send number `number`, a channel that reports the stop, and one that ends it.
 fn stops_before_send(number: usize) -> (Faulty, Receiver<()>, Sender<()>) {
     let (stopped, stops) = channel();
     let (go, goes) = channel::<()>();
     let sys = Faulty::default().send(move |call| {
         if call == number {
             stopped.send(()).unwrap();
-            // Also goes on if the test has failed meanwhile.
+            // Continues after a timeout if the test has failed.
             let _ = goes.recv_timeout(BOUND);
         }
         None
@@ -285,8 +285,8 @@ fn stops_before_send(number: usize) -> (Faulty, Receiver<()>, Sender<()>) {
 }
 
 #[test]
-fn an_ack_that_lies_unread_when_a_word_cannot_be_sent_counts() {
-    // Two welcomes, two connections, and then the drain is told.
+fn an_ack_that_is_unread_when_a_frame_cannot_be_sent_counts() {
+    // Sends 0 to 3 are two WELCOMEs and two CONNECTIONs; send 4 is the DRAIN.
     let (sys, stops, go) = stops_before_send(4);
     let world = World::on(sys, &queue_of(64));
     let address = world.listen();
@@ -309,8 +309,8 @@ fn an_ack_that_lies_unread_when_a_word_cannot_be_sent_counts() {
 }
 
 #[test]
-fn an_ack_that_lies_unread_when_a_connection_cannot_be_sent_counts() {
-    // The welcome, the first connection, and then the second.
+fn an_ack_that_is_unread_when_a_connection_cannot_be_sent_counts() {
+    // Sends 0 and 1 are the WELCOME and the first CONNECTION; send 2 is the second.
     let (sys, stops, go) = stops_before_send(2);
     let world = World::on(sys, &queue_of(64));
     let address = world.listen();

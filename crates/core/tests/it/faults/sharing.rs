@@ -1,4 +1,4 @@
-//! What joins by itself may mean no good: each ends alone, and nothing of others is touched.
+//! A hostile program that joins ends alone, and affects no other worker.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,54 +24,54 @@ fn file() -> OwnedFd {
     std::fs::File::open("/dev/null").unwrap().into()
 }
 
-/// A peer that holds one connection misbehaves beside a decent worker that holds another: it ends with this error, what it
-/// had goes to the decent one, and what that one holds is its own.
-fn liar(expected: &ProtocolError, lie: impl FnOnce(&mut Peer, u64)) {
+/// Lets a peer with one connection break the protocol beside a correct worker with another. The peer's channel ends with this
+/// error, and its connection goes to the correct worker, which keeps its own.
+fn ends_alone_with(expected: &ProtocolError, misbehave: impl FnOnce(&mut Peer, u64)) {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let (decent, mut liar) = (worker(&world, &path), member(&world, &path));
+    let (correct, mut hostile) = (worker(&world, &path), member(&world, &path));
     let held = client(address);
-    let holding = decent.one();
+    let holding = correct.one();
     assert!(is_of(&holding, &held));
     let coveted = client(address);
-    let (head, fd) = liar.one();
-    lie(&mut liar, head.id);
-    assert_eq!(world.end_of(liar.channel), EndReason::Protocol(expected.clone()));
+    let (head, fd) = hostile.one();
+    misbehave(&mut hostile, head.id);
+    assert_eq!(world.end_of(hostile.channel), EndReason::Protocol(expected.clone()));
     assert!(matches!(
-        liar.last_words().pop(),
+        hostile.last_words().pop(),
         Some(Heard::Close(CloseReason::Protocol))
     ));
     drop(fd);
-    let taken = decent.one();
+    let taken = correct.one();
     assert!(is_of(&taken, &coveted));
     for (taken, client) in [(taken, coveted), (holding, held)] {
-        answer(taken, "by a decent one");
-        assert_eq!(answer_to(client), "by a decent one");
-        decent.done(1);
+        answer(taken, "by another worker");
+        assert_eq!(answer_to(client), "by another worker");
+        correct.done(1);
     }
-    world.stats("all is settled", |stats| stats.leases == 0 && stats.workers == 1);
+    world.stats("all have ended", |stats| stats.leases == 0 && stats.workers == 1);
 }
 
 #[test]
-fn an_ack_for_what_it_never_got() {
-    liar(&ProtocolError::UnknownConnection { id: 1 }, |liar, id| {
-        assert_ne!(id, 1, "the decent one has it");
-        liar.say(|frames| frames.ack([1]));
+fn an_ack_of_a_connection_of_another_worker() {
+    ends_alone_with(&ProtocolError::UnknownConnection { id: 1 }, |hostile, id| {
+        assert_ne!(id, 1, "the correct worker has it");
+        hostile.say(|frames| frames.ack([1]));
     });
 }
 
 #[test]
-fn a_refusal_of_what_another_has() {
-    liar(&ProtocolError::UnknownConnection { id: 1 }, |liar, _| {
+fn a_refusal_of_a_connection_of_another_worker() {
+    ends_alone_with(&ProtocolError::UnknownConnection { id: 1 }, |hostile, _| {
         let reason = RefusalReason::Recalled;
-        liar.say(|frames| frames.refuse([Refusal { id: 1, reason }]));
+        hostile.say(|frames| frames.refuse([Refusal { id: 1, reason }]));
     });
 }
 
 #[test]
-fn a_worker_that_beats_and_never_reads_has_few_descriptors_under_way() {
-    // In turns: a worker that has stalled is given its share, as soon as it beats.
+fn a_worker_that_counts_turns_and_never_reads_has_few_descriptors_in_flight() {
+    // With round-robin a stalled worker receives its share again as soon as it counts a turn.
     let in_turns = Config::new(1024, None, PolicyName::RoundRobin).unwrap();
     let (folder, world) = (Folder::new(), World::with(&in_turns));
     let (path, address) = (folder.file("ctl"), world.listen());
@@ -83,43 +83,43 @@ fn a_worker_that_beats_and_never_reads_has_few_descriptors_under_way() {
             count: 1_000_000,
         }]);
     });
-    let decent = worker(&world, &path);
+    let correct = worker(&world, &path);
     for _ in 0..30 {
         hoarder.page.as_ref().unwrap().beat();
         let clients = clients(address, 20);
-        for taken in decent.take(20) {
-            answer(taken, "by a decent one");
+        for taken in correct.take(20) {
+            answer(taken, "by another worker");
         }
-        decent.done(20);
+        correct.done(20);
         for client in clients {
-            assert_eq!(answer_to(client), "by a decent one");
+            assert_eq!(answer_to(client), "by another worker");
         }
     }
-    let (mut under_way, mut bytes) = (0, [0; 4096]);
+    let (mut in_flight, mut bytes) = (0, [0; 4096]);
     while let Ok(received) = ancillary::try_receive(hoarder.socket.as_fd(), &mut bytes) {
-        under_way += received.descriptors.len();
+        in_flight += received.descriptors.len();
     }
-    assert!((1..=WINDOW + 8).contains(&under_way), "{under_way} lay in its socket");
+    assert!((1..=WINDOW + 8).contains(&in_flight), "{in_flight} were in its socket");
 }
 
 #[test]
-fn a_refusal_and_then_an_ack() {
+fn an_ack_after_a_refusal() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let mut liar = member(&world, &path);
+    let mut hostile = member(&world, &path);
     let client = client(address);
-    let (head, _fd) = liar.one();
+    let (head, _fd) = hostile.one();
     let (id, reason) = (head.id, RefusalReason::Unwanted);
-    liar.say(|frames| {
+    hostile.say(|frames| {
         frames.refuse([Refusal { id, reason }]);
         frames.ack([id]);
     });
     let expected = EndReason::Protocol(ProtocolError::UnknownConnection { id });
-    assert_eq!(world.end_of(liar.channel), expected);
-    drop(liar);
-    answer(worker(&world, &path).one(), "by a decent one");
-    assert_eq!(answer_to(client), "by a decent one");
+    assert_eq!(world.end_of(hostile.channel), expected);
+    drop(hostile);
+    answer(worker(&world, &path).one(), "by another worker");
+    assert_eq!(answer_to(client), "by another worker");
 }
 
 #[test]
@@ -127,47 +127,47 @@ fn a_second_ack() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let mut liar = member(&world, &path);
+    let mut hostile = member(&world, &path);
     let _client = client(address);
-    let (head, _fd) = liar.one();
+    let (head, _fd) = hostile.one();
     let id = head.id;
-    liar.say(|frames| frames.ack([id, id]));
+    hostile.say(|frames| frames.ack([id, id]));
     let expected = EndReason::Protocol(ProtocolError::UnknownConnection { id });
-    assert_eq!(world.end_of(liar.channel), expected);
+    assert_eq!(world.end_of(hostile.channel), expected);
     assert_eq!(world.server.stats().handed_off, 1);
 }
 
 #[test]
-fn more_leases_ended_than_begun() {
+fn more_ended_leases_than_held() {
     let expected = ProtocolError::TooManyEnded { ended: 1, leases: 0 };
-    liar(&expected, |liar, _| liar.say(|frames| frames.ended(1)));
+    ends_alone_with(&expected, |hostile, _| hostile.say(|frames| frames.ended(1)));
 }
 
 #[test]
-fn credit_beyond_any_limit() {
+fn credit_above_the_limit() {
     let (credit, limit) = (u64::from(u32::MAX), 1 << 20);
-    liar(&ProtocolError::TooMuchCredit { credit, limit }, |liar, _| {
+    ends_alone_with(&ProtocolError::TooMuchCredit { credit, limit }, |hostile, _| {
         let count = u32::MAX;
-        liar.say(|frames| frames.credit([Credit { lane: 0, count }]));
+        hostile.say(|frames| frames.credit([Credit { lane: 0, count }]));
     });
 }
 
 #[test]
-fn credit_on_more_lanes_than_there_may_be() {
-    liar(&ProtocolError::TooManyLanes { limit: 64 }, |liar, _| {
+fn credit_on_too_many_lanes() {
+    ends_alone_with(&ProtocolError::TooManyLanes { limit: 64 }, |hostile, _| {
         let lanes = (1..=64).map(|lane| Credit { lane, count: 1 });
-        liar.say(|frames| frames.credit(lanes.chain([Credit { lane: 65, count: 1 }])));
+        hostile.say(|frames| frames.credit(lanes.chain([Credit { lane: 65, count: 1 }])));
     });
 }
 
 #[test]
-fn descriptors_where_none_belong() {
-    liar(&ProtocolError::SurplusDescriptors, |liar, _| {
+fn descriptors_with_a_frame_that_has_none() {
+    ends_alone_with(&ProtocolError::SurplusDescriptors, |hostile, _| {
         let mut frames = Encoder::new();
         frames.ended(0);
         let files: Vec<OwnedFd> = (0..64).map(|_| file()).collect();
         let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-        liar.send(frames.bytes(), &files);
+        hostile.send(frames.bytes(), &files);
     });
 }
 
@@ -187,8 +187,8 @@ fn descriptors_with_the_hello() {
 }
 
 #[test]
-fn one_that_keeps_what_it_was_sent_and_does_not_answer_loses_it() {
-    // A clock that goes on with each look, so that nobody waits for five seconds.
+fn a_worker_that_does_not_answer_a_recall_loses_the_connection() {
+    // The clock advances at each reading, so that the test need not wait for five seconds.
     let sys = Faulty::default().slow(Duration::from_millis(20));
     let (folder, world) = (Folder::new(), World::on(sys, &queue_of(16)));
     let (path, address) = (folder.file("ctl"), world.listen());
@@ -196,25 +196,25 @@ fn one_that_keeps_what_it_was_sent_and_does_not_answer_loses_it() {
     let mut hoarder = member(&world, &path);
     let client = client(address);
     let kept = hoarder.one();
-    let decent = worker(&world, &path);
+    let correct = worker(&world, &path);
     let mut taken = Vec::new();
-    until_true("it goes to the decent one", || {
+    until_true("it goes to the correct worker", || {
         hoarder.say(|frames| frames.ended(0));
-        taken.extend(decent.receiver.exchange(0, 1, 1, 0));
+        taken.extend(correct.receiver.exchange(0, 1, 1, 0));
         !taken.is_empty()
     });
     assert_eq!(
         world.end_of(hoarder.channel),
         EndReason::Protocol(ProtocolError::Unanswered)
     );
-    // Its copy is of no use: the connection is another's, and ends for the client.
-    answer(taken.remove(0), "by a decent one");
-    assert_eq!(answer_to(client), "by a decent one");
+    // The copy has no effect: the connection belongs to the other worker and ends for the client.
+    answer(taken.remove(0), "by another worker");
+    assert_eq!(answer_to(client), "by another worker");
     drop(kept);
 }
 
 #[test]
-fn one_that_reads_nothing_is_ended_when_too_much_is_left_unread() {
+fn the_channel_of_a_worker_that_reads_nothing_ends_when_too_much_is_unread() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
@@ -223,7 +223,7 @@ fn one_that_reads_nothing_is_ended_when_too_much_is_left_unread() {
     let mut frames = Encoder::new();
     frames.cancel([Credit { lane: 0, count: 1 }; 64]);
     let mut said = 0;
-    let reason = until("it is ended", || {
+    let reason = until("the channel ends", || {
         while ancillary::send(deaf.socket.as_fd(), frames.bytes(), &[]).is_ok() {
             said += 1;
         }
@@ -231,16 +231,16 @@ fn one_that_reads_nothing_is_ended_when_too_much_is_left_unread() {
         ended.then(|| world.end_of(deaf.channel))
     });
     assert_eq!(reason, EndReason::Lost);
-    // Answers of 520 bytes: the buffers of both directions, and 64 KiB, are all that it could fill.
+    // Each answer has 520 bytes. The limit is the buffers of both directions and 64 KiB.
     assert!(said * frames.bytes().len() < 4 << 20, "{said} messages");
 }
 
 #[test]
-fn floods_of_frames_peers_and_refusals_leave_a_decent_worker_its_turn() {
+fn floods_of_frames_and_peers_do_not_starve_a_correct_worker() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let decent = worker(&world, &path);
+    let correct = worker(&world, &path);
     let flooder = member(&world, &path);
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -262,9 +262,9 @@ fn floods_of_frames_peers_and_refusals_leave_a_decent_worker_its_turn() {
         });
         for _ in 0..50 {
             let client = client(address);
-            answer(decent.one(), "in spite of all");
+            answer(correct.one(), "in spite of all");
             assert_eq!(answer_to(client), "in spite of all");
-            decent.done(1);
+            correct.done(1);
         }
         over.store(true, Ordering::Relaxed);
     });
@@ -273,7 +273,7 @@ fn floods_of_frames_peers_and_refusals_leave_a_decent_worker_its_turn() {
 }
 
 #[test]
-fn a_server_out_of_descriptors_lets_peers_wait_without_spinning_and_recovers() {
+fn a_share_out_of_descriptors_pauses_without_spinning_and_recovers() {
     let start = Instant::now();
     let is_short = move || start.elapsed() < Duration::from_millis(300);
     let sys = Faulty::default().accept(move |_| is_short().then_some(Errno::EMFILE));
@@ -281,7 +281,7 @@ fn a_server_out_of_descriptors_lets_peers_wait_without_spinning_and_recovers() {
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
     let member = member(&world, &path);
-    // After 10, 20, 40, 80, 100 and 100 milliseconds, the one that worked, and one that found nobody.
+    // Six failures with pauses of 10, 20, 40, 80, 100 and 100 ms, one success, and one call on an empty backlog.
     assert!(sys.accepts() <= 8, "{} tries", sys.accepts());
     let errors = |world: &World| {
         let mut errors = Vec::new();
@@ -305,7 +305,7 @@ fn peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many() {
     alone(
         "faults::sharing::peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many",
         || {
-            // Or each peer would wait for the protocol errors of those before.
+            // Each peer has its own user; otherwise it would pause for the protocol errors of earlier peers.
             let users = AtomicU32::new(0);
             let gid = nix::unistd::getegid().as_raw();
             let sys = Faulty::default().credentials(move |_| {
@@ -330,10 +330,8 @@ fn peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many() {
             let before = open_descriptors();
             for round in 0..30 {
                 let silent: Vec<Peer> = (0..100).map(|_| peer(&path)).collect();
-                until_true("there is no room for more of them", || {
-                    world.server.stats().refused_peers > 0
-                });
-                // 64 silent ones at the most, and those here.
+                until_true("peers are refused", || world.server.stats().refused_peers > 0);
+                // At most 64 pending peers, and this test's own ends.
                 assert!(open_descriptors() <= before + silent.len() + 100 + 1);
                 let mut bytes = Encoder::new();
                 bytes.hello(hello());
@@ -367,7 +365,7 @@ fn a_process_at_its_limit_of_descriptors_goes_on_when_there_are_some_again() {
             let path = folder.file("ctl");
             world.server.share(spec(&path)).unwrap();
             limit_descriptors(1);
-            // It is the one; there is none for the other end.
+            // The client uses the only free descriptor, so there is none for the server's end.
             let mut waiting = peer(&path);
             waiting.say(|frames| frames.hello(hello()));
             world.notice("the shortage is told", |notice| match notice {

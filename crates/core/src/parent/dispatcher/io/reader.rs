@@ -16,7 +16,7 @@ use crate::parent::panics;
 use crate::protocol::ProtocolError;
 use crate::protocol::frame::{FrameError, RETURNS_SINCE, ToParent};
 use crate::protocol::kind;
-use crate::protocol::limits::{DESCRIPTORS_TO_PARENT, FRAME_WITHIN};
+use crate::protocol::limits::{DESCRIPTORS_TO_PARENT, FRAME_TIMEOUT};
 use crate::protocol::records::Hello;
 use crate::sys::{ForeignFd, Sys};
 
@@ -124,7 +124,7 @@ impl<S: Sys> ChannelReader<S> {
         if !self.reader.is_within_frame() {
             self.frame_due = None;
         } else if self.frame_due.is_none() {
-            self.frame_due = Some(Instant::now() + FRAME_WITHIN);
+            self.frame_due = Some(Instant::now() + FRAME_TIMEOUT);
         }
         // Frames before an error count: the worker may be reading a connection that it acked.
         for message in messages {

@@ -104,7 +104,7 @@ impl ScoreboardView {
                 continue;
             };
             let refused = |reason| WorkerEvent::Refused(Refusal { id, reason });
-            let event = match self.page.standing(slot, id).ok_or(ProtocolError::Scoreboard { id })? {
+            let event = match self.page.claim_of(slot, id).ok_or(ProtocolError::Scoreboard { id })? {
                 Claim::Offered => continue,
                 Claim::Taken => WorkerEvent::Acked(id),
                 Claim::Unwanted => refused(RefusalReason::Unwanted),

@@ -1,4 +1,4 @@
-//! Threads that take connections wait their turn while these come fast.
+//! Threads that handle connections run as SCHED_BATCH at a high accept rate.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -15,40 +15,42 @@ fn clients(address: SocketAddr, count: u32) -> Vec<TcpStream> {
 }
 
 #[test]
-fn the_accepting_thread_waits_its_turn_while_connections_come_fast() {
+fn the_accepting_thread_is_sched_batch_at_a_high_accept_rate() {
     let sys = Metronome::new();
     let world = World::on(sys.clone(), &queue_of(1024));
     let address = world.listen();
     let first = clients(address, 64);
     world.await_queued(64);
-    assert!(sys.wishes().is_empty(), "of the first nobody knows how fast they came");
+    assert!(sys.changes().is_empty(), "the first sample has no rate");
     let more = clients(address, 64);
     world.await_queued(128);
-    assert_eq!(sys.wishes(), [("socketserver".to_owned(), true)]);
+    assert_eq!(sys.changes(), [("socketserver".to_owned(), true)]);
     sys.step(Duration::from_secs(1));
     let last = clients(address, 64);
     world.await_queued(192);
-    assert_eq!(sys.wishes()[1..], [("socketserver".to_owned(), false)]);
+    assert_eq!(sys.changes()[1..], [("socketserver".to_owned(), false)]);
     drop((first, more, last));
 }
 
 #[test]
-fn the_accepting_thread_no_longer_waits_its_turn_when_no_more_come() {
+fn the_accepting_thread_is_sched_other_again_when_no_more_connections_arrive() {
     let sys = Metronome::new();
     let world = World::on(sys.clone(), &queue_of(1024));
     let address = world.listen();
     let clients = clients(address, 128);
     world.await_queued(128);
-    assert_eq!(sys.said(), [true]);
+    assert_eq!(sys.batch_changes(), [true]);
     sys.step(Duration::from_secs(1));
-    until("the rush is over", || (sys.said() == [true, false]).then_some(()));
+    until("the rate is low", || {
+        (sys.batch_changes() == [true, false]).then_some(())
+    });
     drop(clients);
 }
 
-/// Lets a worker take so many.
+/// Lets a worker take `count` connections.
 fn take<S: Sys>(worker: &Receiver<S>, count: usize) {
     let mut taken = Vec::new();
-    until("the connections come", || {
+    until("the connections arrive", || {
         worker.read();
         let room = u32::try_from(count - taken.len()).unwrap();
         taken.extend(worker.exchange(0, room, room, 0));
@@ -56,22 +58,22 @@ fn take<S: Sys>(worker: &Receiver<S>, count: usize) {
     });
 }
 
-/// A worker that waits its turn.
-fn worker_in_a_rush(world: &World, sys: &Metronome) -> Receiver<Metronome> {
+/// Returns a worker that is SCHED_BATCH.
+fn worker_at_a_high_rate(world: &World, sys: &Metronome) -> Receiver<Metronome> {
     let address = world.listen();
     let worker = Receiver::attach_on(sys.clone(), world.server.open_channel().unwrap().1).unwrap();
-    // What comes together is counted together, up to 64 and what a window holds: two samples at least.
+    // The worker samples once per exchange, so 256 connections are at least two samples.
     (0..4).for_each(|_| {
         let clients = clients(address, 64);
         take(&worker, 64);
         drop(clients);
     });
-    assert_eq!(sys.said(), [true]);
+    assert_eq!(sys.batch_changes(), [true]);
     worker
 }
 
-/// One worker takes so many of 64, another the rest.
-fn a_worker_waits_its_turn(takes: usize) {
+/// Lets one worker take `takes` of every 64 connections, and another the rest.
+fn a_worker_becomes_sched_batch(takes: usize) {
     let sys = Metronome::new();
     let world = World::new();
     let address = world.listen();
@@ -85,82 +87,82 @@ fn a_worker_waits_its_turn(takes: usize) {
         drop(clients);
     };
     let this = std::thread::current().name().unwrap().to_owned();
-    // As in `worker_in_a_rush`.
+    // As in `worker_at_a_high_rate`.
     (0..4).for_each(|_| serve_64());
-    assert_eq!(sys.wishes(), [(this.clone(), true)]);
+    assert_eq!(sys.changes(), [(this.clone(), true)]);
     sys.step(Duration::from_secs(1));
     (0..4).for_each(|_| serve_64());
-    assert_eq!(sys.wishes()[1..], [(this, false)]);
+    assert_eq!(sys.changes()[1..], [(this, false)]);
 }
 
 #[test]
-fn a_worker_waits_its_turn_while_connections_come_fast() {
-    a_worker_waits_its_turn(64);
+fn a_worker_is_sched_batch_at_a_high_accept_rate() {
+    a_worker_becomes_sched_batch(64);
 }
 
 #[test]
-fn a_worker_that_leaves_in_a_rush_no_longer_waits_its_turn() {
+fn a_worker_that_leaves_at_a_high_rate_is_sched_other_again() {
     let sys = Metronome::new();
     let world = World::new();
-    let worker = worker_in_a_rush(&world, &sys);
+    let worker = worker_at_a_high_rate(&world, &sys);
     worker.close();
-    assert_eq!(sys.said(), [true, false]);
+    assert_eq!(sys.batch_changes(), [true, false]);
     drop(worker);
-    assert_eq!(sys.said(), [true, false]);
+    assert_eq!(sys.batch_changes(), [true, false]);
 }
 
 #[test]
-fn a_worker_no_longer_waits_its_turn_when_no_more_come() {
+fn a_worker_is_sched_other_again_when_no_more_connections_arrive() {
     let sys = Metronome::new();
     let world = World::new();
-    let worker = worker_in_a_rush(&world, &sys);
+    let worker = worker_at_a_high_rate(&world, &sys);
     worker.read();
-    assert_eq!(sys.said(), [true], "there was no time in which more could have come");
+    assert_eq!(sys.batch_changes(), [true], "the sample timeout has not passed");
     assert!(worker.read_interval().is_some());
     sys.step(Duration::from_secs(1));
     worker.read();
     worker.read();
-    assert_eq!(sys.said(), [true, false]);
+    assert_eq!(sys.batch_changes(), [true, false]);
     assert!(worker.read_interval().is_none());
 }
 
 #[test]
-fn a_worker_whose_server_is_gone_no_longer_waits_its_turn() {
+fn a_worker_whose_server_has_ended_is_sched_other_again() {
     let sys = Metronome::new();
     let world = World::new();
-    let worker = worker_in_a_rush(&world, &sys);
+    let worker = worker_at_a_high_rate(&world, &sys);
     drop(world);
-    until("the end comes", || {
+    until("the channel ends", || {
         worker.read();
         worker.has_ended().then_some(())
     });
-    assert_eq!(sys.said(), [true, false]);
+    assert_eq!(sys.batch_changes(), [true, false]);
 }
 
 #[test]
-fn a_worker_waits_its_turn_however_few_of_them_it_takes() {
-    a_worker_waits_its_turn(4);
+fn a_worker_that_takes_few_of_the_connections_is_sched_batch_too() {
+    a_worker_becomes_sched_batch(4);
 }
 
-/// The policy of the calling thread, proc_pid_stat(5).
+/// Returns the scheduling policy of the calling thread (proc_pid_stat(5)).
 #[cfg(target_os = "linux")]
 fn policy() -> i32 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    // The name, in parentheses, is the second field, and may contain anything; the policy is the 41st.
+    // The second field is the name in parentheses, which may contain any character; the 41st is the policy.
     let (_, rest) = stat.rsplit_once(')').unwrap();
     rest.split_whitespace().nth(41 - 3).unwrap().parse().unwrap()
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn who_waits_its_turn_runs_as_batch_and_then_as_before() {
+fn only_a_policy_that_was_set_here_is_changed_back() {
     use nix::libc::{SCHED_BATCH, SCHED_OTHER};
     assert_eq!(policy(), SCHED_OTHER);
     assert!(Os.set_batch_scheduling(true));
     assert_eq!(policy(), SCHED_BATCH);
     assert!(
         !Os.set_batch_scheduling(true),
-        "it is not by this that it waits, and not for this to undo"
+        "the thread was SCHED_BATCH before this call"
     );
     assert_eq!(policy(), SCHED_BATCH);
     assert!(!Os.set_batch_scheduling(false));
