@@ -2,10 +2,10 @@ import { join } from 'node:path'
 
 /** The internal modules of the package that have unit tests, by their path in lib/. */
 interface Library {
+  backoff: typeof import('../../dist/lib/backoff.js')
   errors: typeof import('../../dist/lib/errors.js')
   validate: typeof import('../../dist/lib/validate.js')
   'command/settings/run-settings': typeof import('../../dist/lib/command/settings/run-settings.js')
-  'client/channel/backoff': typeof import('../../dist/lib/client/channel/backoff.js')
   'client/client-options': typeof import('../../dist/lib/client/client-options.js')
   'client/connection/adopt-socket': typeof import('../../dist/lib/client/connection/adopt-socket.js')
   'client/connection/connection-listeners': typeof import('../../dist/lib/client/connection/connection-listeners.js')

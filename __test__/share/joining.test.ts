@@ -4,11 +4,11 @@ import test from 'ava'
 import fc from 'fast-check'
 import { library } from '../helpers/library.js'
 
-const { Backoff } = library('client/channel/backoff')
+const { Backoff } = library('backoff')
 const { parseConnectOptions } = library('client/client-options')
 
 test('delays double up to maxDelay, and reset() starts again with minDelay', (t) => {
-  const backoff = new Backoff({ minDelay: 100, maxDelay: 1000 })
+  const backoff = new Backoff({ minDelay: 100, maxDelay: 1000 }, 0.5)
   t.deepEqual(
     [0, 0, 0, 0, 0, 0].map((jitter) => backoff.next(jitter)),
     [100, 200, 400, 800, 1000, 1000],
@@ -24,7 +24,7 @@ test('jitter shortens a delay by up to a half, and a delay is never 0 and never 
   fc.assert(
     fc.property(delays, jitters, ([minDelay, more], taken) => {
       const maxDelay = minDelay + more
-      const backoff = new Backoff({ minDelay, maxDelay })
+      const backoff = new Backoff({ minDelay, maxDelay }, 0.5)
       for (const [index, jitter] of taken.entries()) {
         const longest = Math.min(maxDelay, minDelay * 2 ** index)
         const delay = backoff.next(jitter)

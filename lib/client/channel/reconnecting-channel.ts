@@ -1,5 +1,6 @@
 // Runs in a WORKER that joins a shared path. The parent's counterparts are server/share/ and server/worker/joined-worker.ts.
 
+import { Backoff } from '../../backoff.js'
 import { debug } from '../../diagnostics.js'
 import { SocketServerError, systemError } from '../../errors.js'
 import { dial, type ReceiverPhase, type SystemError } from '../../native.js'
@@ -8,7 +9,6 @@ import { DEFAULT_SETTINGS, type WorkerSettings } from '../../worker-settings.js'
 import { Client } from '../client.js'
 import type { ConnectSettings } from '../client-options.js'
 import { tcpConstructor } from '../connection/stream-handle.js'
-import { Backoff } from './backoff.js'
 import { Channel, MAX_LANES, tooManyPorts } from './channel.js'
 import type { ServerLink } from './server-link.js'
 
@@ -48,7 +48,7 @@ class ReconnectingChannel implements ServerLink {
 
   constructor(path: string, reconnect: ConnectSettings['reconnect']) {
     this.#path = path
-    this.#backoff = reconnect === undefined ? undefined : new Backoff(reconnect)
+    this.#backoff = reconnect === undefined ? undefined : new Backoff(reconnect, JITTER)
     // Not now: the caller can add listeners only after connect() has returned.
     process.nextTick(() => this.#connect())
   }
@@ -198,6 +198,9 @@ const channels = new Map<string, ReconnectingChannel>()
 
 /** The errors of connect(2) while a server starts, stops or is busy, and while this process is out of descriptors. */
 const TEMPORARY = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']
+
+/** The part of a delay that jitter may take off: the workers of a server lose it at the same moment. */
+const JITTER = 0.5
 
 /** Milliseconds after which a joined worker counts as stable, so that the next delays start from `minDelay`. */
 const STABLE_TIME = 1000

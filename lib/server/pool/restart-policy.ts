@@ -1,5 +1,7 @@
 // Decides when to restart a worker. Pure: the input is an uptime and a random number, the output a delay.
 
+import { Backoff, jittered } from '../../backoff.js'
+
 /** Options of `restart`: how a pool replaces workers that exit. */
 export interface RestartOptions {
   /** Milliseconds before the restart after a quick exit; doubled with each further quick exit in a row. Default 200. */
@@ -43,10 +45,11 @@ export interface RestartDecision {
  */
 export class RestartPolicy {
   readonly #settings: RestartSettings
-  #failures = 0
+  readonly #backoff: Backoff
 
   constructor(settings: RestartSettings) {
     this.#settings = settings
+    this.#backoff = new Backoff(settings, JITTER)
   }
 
   /**
@@ -54,15 +57,15 @@ export class RestartPolicy {
    * [0, 1).
    */
   exited(uptime: number | undefined, random: number): RestartDecision {
-    const { minDelay, maxDelay, minUptime, crashLoop } = this.#settings
+    const { maxDelay, minUptime, crashLoop } = this.#settings
     if (uptime !== undefined && uptime >= minUptime) {
-      this.#failures = 0
+      this.#backoff.reset()
       return { delay: 0, failures: 0, isCrashLoop: false }
     }
-    this.#failures += 1
-    const isCrashLoop = this.#failures >= crashLoop
-    const longest = isCrashLoop ? maxDelay : Math.min(maxDelay, minDelay * 2 ** (this.#failures - 1))
-    return { delay: jittered(longest, random), failures: this.#failures, isCrashLoop }
+    const delay = this.#backoff.next(random)
+    const { failures } = this.#backoff
+    const isCrashLoop = failures >= crashLoop
+    return { delay: isCrashLoop ? jittered(maxDelay, JITTER, random) : delay, failures, isCrashLoop }
   }
 
   /**
@@ -72,7 +75,7 @@ export class RestartPolicy {
   lackedResources(random: number): RestartDecision {
     const { minDelay, maxDelay } = this.#settings
     const longest = Math.min(maxDelay, Math.max(minDelay, SHORTAGE_DELAY))
-    return { delay: jittered(longest, random), failures: this.#failures, isCrashLoop: false }
+    return { delay: jittered(longest, JITTER, random), failures: this.#backoff.failures, isCrashLoop: false }
   }
 }
 
@@ -81,7 +84,3 @@ const JITTER = 0.25
 
 /** Milliseconds between two attempts during a shortage: a failed start is cheap, and the shortage may end at any time. */
 const SHORTAGE_DELAY = 1000
-
-function jittered(delay: number, random: number): number {
-  return Math.round(delay * (1 - JITTER * random))
-}
