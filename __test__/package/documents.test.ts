@@ -1,7 +1,7 @@
 // What the documents say of the implementation is so.
 
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import test from 'ava'
 
 const ROOT = join(__dirname, '..', '..', '..')
@@ -52,4 +52,19 @@ test('the tour in ARCHITECTURE.md has at most 25 files, each exists, and none co
     stops.filter(({ name, path }) => !path.endsWith(name) || !existsSync(join(ROOT, path))),
     [],
   )
+})
+
+test('every relative link in the documents leads to a file', (t) => {
+  const folders = ['.', 'docs', 'docs/decisions', 'benchmarks', 'examples', 'crates/core', 'crates/load']
+  const documents = folders.flatMap((folder) =>
+    readdirSync(join(ROOT, folder))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => join(folder, name)),
+  )
+  const broken = documents.flatMap((document) =>
+    [...read(document).matchAll(/\]\((?!\w+:)([^)#\s]+)/g)]
+      .filter(([, path = '']) => !existsSync(join(ROOT, dirname(document), path)))
+      .map(([, path = '']) => `${document}: ${path}`),
+  )
+  t.deepEqual(broken, [])
 })
