@@ -1,5 +1,5 @@
 //! What holds whatever happens: of frames, and of the dispatcher's rules.
 
 mod frames;
-mod model;
 mod rules;
+mod simulation;

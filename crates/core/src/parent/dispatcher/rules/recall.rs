@@ -74,13 +74,6 @@ impl<C: Waiting, I> State<C, I> {
         any
     }
 
-    /// Returns when a connection will have been left untaken for too long.
-    pub(super) fn next_recall(&self, id: ChannelId, channel: &Channel<C, I>, now: Instant) -> Option<Instant> {
-        let mut untaken = channel.untaken();
-        let overdue = untaken.find(|sent| self.another_is_ready(id, &sent.connection, now))?;
-        Some(overdue.sent_at + RECALL_AFTER)
-    }
-
     /// Asks the driver whether a worker that shows life has read what was recalled from it.
     pub(super) fn check_read(&self, id: ChannelId, actions: &mut Vec<Action<C>>) {
         if self.channels.get(id).is_some_and(|channel| !channel.unread.is_empty()) {

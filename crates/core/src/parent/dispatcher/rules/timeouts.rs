@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::parent::dispatcher::message::Action;
 use crate::parent::dispatcher::rules::State;
 use crate::parent::dispatcher::rules::channel::{Channel, Health, Lifecycle};
+use crate::parent::dispatcher::rules::recall::RECALL_AFTER;
 use crate::parent::dispatcher::rules::select::NOT_AGAIN;
 use crate::parent::notice::{EndReason, ShedReason};
 use crate::parent::queue::Waiting;
@@ -39,32 +40,39 @@ impl<C: Waiting, I> State<C, I> {
     /// Returns when [`State::advance`] has to be called again if no event comes before.
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let queued = (!self.queue.is_empty()).then(|| self.queue_deadline(now)).flatten();
-        let mut due = queued;
+        let mut due = self.queue_deadline(now);
+        // A worker that recovers can take what waits, and what another worker leaves untaken.
+        let mut needs_worker = !self.queue.is_empty();
         for (id, channel) in self.channels.iter().filter(|(_, one)| !one.in_flight.is_empty()) {
             let expiry = self.queue_timeout.and_then(|limit| {
                 let since = channel.untaken().map(|sent| sent.connection.since());
                 since.min().map(|since| since + limit)
             });
-            let of_channel = [self.next_recall(id, channel, now), channel.answer_due(), expiry];
-            due = due.into_iter().chain(of_channel.into_iter().flatten()).min();
+            let movable = channel
+                .untaken()
+                .position(|sent| self.another_is_ready(id, &sent.connection, now));
+            let recall = movable.and_then(|index| channel.untaken().nth(index));
+            let recall = recall.map(|sent| sent.sent_at + RECALL_AFTER);
+            needs_worker |= movable != Some(0) && channel.untaken().next().is_some();
+            let again = channel.untaken().filter_map(|sent| sent.connection.hand_back());
+            let again = again.map(|hand_back| hand_back.at + NOT_AGAIN).filter(|&at| at > now);
+            let of_channel = [recall, channel.answer_due(), expiry].into_iter().flatten();
+            due = due.into_iter().chain(of_channel).chain(again).min();
+        }
+        if needs_worker {
+            let recovery = self.channels.values().filter_map(|channel| channel.next_recovery(now));
+            due = due.into_iter().chain(recovery).min();
         }
         due
     }
 
-    /// Returns when something changes for the connections that wait.
+    /// Returns when something changes for the connections that wait, whatever the workers do.
     fn queue_deadline(&self, now: Instant) -> Option<Instant> {
+        if self.queue.is_empty() {
+            return None;
+        }
         let timeout = self.queue_timeout;
         let shed = timeout.and_then(|limit| self.queue.oldest().map(|since| since + limit));
-        let recovery = self.channels.values().flat_map(|channel| {
-            let health = match channel.health {
-                Health::Exhausted(until) => Some(until),
-                Health::Stalled { probe_at, .. } => Some(probe_at),
-                Health::Ready | Health::Blocked => None,
-            };
-            let unread = channel.unread.probe_at().filter(|_| !channel.unread.is_empty());
-            [health, unread].into_iter().flatten()
-        });
         let handed_back = self.queue.handed_back().filter_map(|connection| {
             let hand_back = connection.hand_back()?;
             if now < hand_back.ready_at() {
@@ -74,13 +82,23 @@ impl<C: Waiting, I> State<C, I> {
             let is_withheld = channel.can_be_given(connection.lane(), now) && !self.may_have_again(connection, now);
             is_withheld.then_some(hand_back.at + NOT_AGAIN)
         });
-        let recovery = recovery.filter(|&at| at > now);
-        let due = shed.into_iter().chain(self.sends_held_until);
-        due.chain(recovery).chain(handed_back).min()
+        shed.into_iter().chain(self.sends_held_until).chain(handed_back).min()
     }
 }
 
 impl<C: Waiting, I> Channel<C, I> {
+    /// Returns when the worker can be given a connection again, if that is a matter of time.
+    fn next_recovery(&self, now: Instant) -> Option<Instant> {
+        let health = match self.health {
+            Health::Exhausted(until) => Some(until),
+            Health::Stalled { probe_at, .. } => Some(probe_at),
+            Health::Ready | Health::Blocked => None,
+        };
+        let unread = self.unread.probe_at().filter(|_| !self.unread.is_empty());
+        let recovery = health.into_iter().chain(unread);
+        recovery.filter(|&at| at > now).min()
+    }
+
     /// Returns when a recall will have gone unanswered for too long.
     fn answer_due(&self) -> Option<Instant> {
         if matches!(self.lifecycle, Lifecycle::Closing { .. }) {
