@@ -1,14 +1,14 @@
-//! The core alone, Rust to Rust: what a handoff costs the parent and the worker together, on one core.
+//! The CPU time of a handoff in the Rust core, of parent and worker together, on one CPU core.
 //!
 //!     cargo bench                                          one by one and in batches, against the targets
 //!     cargo bench -- --count 2000 --batch 1 --workers 1    once and without a report, for callgrind
 //!
-//! A handoff begins where an acceptor ends: with a connection that has its place in the queue. The dispatcher decides,
-//! sends the descriptor and keeps its copy; the receiver reads, claims, and closes its own; the dispatcher sees the claim
-//! and closes the copy. Both run in turn on one thread, so that neither waits for the other and every turn is counted;
-//! what waking two processes costs is what the benchmarks in `benchmarks/` measure.
+//! A handoff starts with an accepted connection that has a permit. The dispatcher selects the worker, sends the descriptor and
+//! keeps its copy. The receiver reads, claims, and closes the descriptor. The dispatcher notices the claim and closes its copy.
+//! Both run alternately on one thread, so that neither waits for the other. The benchmarks in `benchmarks/` include the cost of
+//! waking two processes.
 
-#![expect(clippy::unwrap_used, reason = "a panic is what fails a benchmark")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::hint::black_box;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -40,13 +40,13 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio::task::coop::unconstrained;
 
-/// What is measured.
+/// One measurement.
 struct Case {
-    /// Handoffs in one message.
+    /// The number of handoffs in one message.
     batch: u32,
-    /// Workers, given connections in turn.
+    /// The number of workers, which receive connections in turn.
     workers: u32,
-    /// Handoffs a second that one core should make at least.
+    /// The minimum number of handoffs per second on one CPU core.
     target: Option<f64>,
 }
 
@@ -67,11 +67,11 @@ const CASES: [Case; 3] = [
         target: None,
     },
 ];
-/// As many as `lib/client/lane.ts` lets be on their way to a worker.
+/// The maximum that `lib/client/channel/lane.ts` lets be in flight to a worker.
 const BATCH: u32 = 32;
 const ROUNDS: usize = 9;
 const HANDOFFS: u32 = 100_000;
-/// Connections made ahead at a time, outside of what is measured.
+/// The number of connections created in advance, outside of the measured time.
 const STOCK: u32 = 512;
 
 fn main() {
@@ -79,8 +79,8 @@ fn main() {
     std::thread::spawn(std::thread::park);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |name: &str| {
-        let place = arguments.iter().position(|argument| argument == name)?;
-        Some(arguments.get(place + 1)?.parse().expect("a number"))
+        let index = arguments.iter().position(|argument| argument == name)?;
+        Some(arguments.get(index + 1)?.parse().expect("a number"))
     };
     if let (Some(count), Some(batch), Some(workers)) = (number("--count"), number("--batch"), number("--workers")) {
         measure(count, batch, workers);
@@ -106,20 +106,20 @@ fn main() {
     }
 }
 
-/// Processor time of `count` handoffs to `workers` in turn, `batch` in a message.
+/// Returns the CPU time of `count` handoffs to `workers` in turn, `batch` per message.
 fn measure(count: u32, batch: u32, workers: u32) -> Duration {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let gate = Permits::new(STOCK as usize);
+        let permits = Permits::new(STOCK as usize);
         let (sender, inbox) = mpsc::channel(STOCK as usize);
         let (stats, notices) = (Arc::new(Stats::default()), Arc::new(Notices::new(|| {})));
-        // So that it is known who gets what.
+        // Round-robin, so that the receiving worker is known.
         let config = Config::new(STOCK, None, PolicyName::RoundRobin).unwrap();
         let (alarm, clock) = (Alarm::new().unwrap(), SteadyClock::new());
-        // By hand and not as a task, to be counted by itself; without tokio's budget, which ends with each task's turn.
+        // Polled by hand to measure it separately; without tokio's budget, which only a task's turn resets.
         let mut dispatcher = pin!(unconstrained(
             Dispatcher::new(clock, &config, inbox, alarm, stats, notices).run()
         ));
@@ -137,9 +137,9 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
             let mut stock = Vec::with_capacity(STOCK as usize);
             while stock.len() < STOCK as usize && id < u64::from(count) {
                 id += 1;
-                let slot = gate.acquire().await.unwrap();
+                let permit = permits.acquire().await.unwrap();
                 let fd = source.connection.try_clone().unwrap();
-                let connection = Connection::new(id, fd, Some(source.remote), source.port, Instant::now(), slot);
+                let connection = Connection::new(id, fd, Some(source.remote), source.port, Instant::now(), permit);
                 stock.push(Message::Event(Event::Accepted(connection)));
             }
             let mut stock = stock.into_iter();
@@ -153,11 +153,14 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
                 parent_turn(dispatcher.as_mut());
                 let (receiver, leases) = &mut crew[turn];
                 let taken = worker_turn(receiver, batch, *leases);
-                assert_eq!(taken, sent, "what is sent arrives at once, and at whose turn it is");
+                assert_eq!(
+                    taken, sent,
+                    "all connections arrive at once, at the worker whose turn it is"
+                );
                 *leases = taken;
                 turn = (turn + 1) % crew.len();
             }
-            // Sees the last claims, and closes those copies.
+            // Notices the last claims and closes those copies.
             sender.try_send(Message::Nudge(1)).unwrap();
             parent_turn(dispatcher.as_mut());
             spent += processor_time().saturating_sub(began);
@@ -166,13 +169,13 @@ fn measure(count: u32, batch: u32, workers: u32) -> Duration {
     })
 }
 
-/// Inlined nowhere, as the name by which callgrind knows the parent's half.
+/// Runs the parent. Not inlined, so that callgrind reports it separately.
 #[inline(never)]
 fn parent_turn(dispatcher: Pin<&mut impl Future<Output = ()>>) {
     let _ = black_box(dispatcher.poll(&mut Context::from_waker(Waker::noop())));
 }
 
-/// Likewise the worker's: what its event loop does when the channel is readable, and the closing of its connections.
+/// Runs the worker: one turn of its event loop when the channel is readable, and the close of its connections.
 #[inline(never)]
 fn worker_turn(receiver: &Receiver, window: u32, ended: u32) -> u32 {
     receiver.read();
@@ -180,7 +183,7 @@ fn worker_turn(receiver: &Receiver, window: u32, ended: u32) -> u32 {
     u32::try_from(black_box(taken).len()).unwrap()
 }
 
-/// Opens a channel and waits until its worker has been welcomed.
+/// Opens a channel and waits for the WELCOME.
 async fn join(
     sender: &mpsc::Sender<Message>,
     mut dispatcher: Pin<&mut impl Future<Output = ()>>,
@@ -189,8 +192,8 @@ async fn join(
     let (ours, workers) = channel_pair().unwrap();
     let writer = ChannelWriter::new(channel, ours.try_clone().unwrap(), sender.downgrade());
     let reading = watch(ours, Interest::READABLE).unwrap();
-    let inlet = tokio::spawn(ChannelReader::new(SteadyClock::new(), channel, reading, sender.clone()).run());
-    let open = Message::Open(channel, Box::new(writer), inlet.abort_handle());
+    let reader = tokio::spawn(ChannelReader::new(SteadyClock::new(), channel, reading, sender.clone()).run());
+    let open = Message::Open(channel, Box::new(writer), reader.abort_handle());
     sender.send(open).await.unwrap();
     let receiver = Receiver::attach(workers).unwrap();
     while receiver.phase() == Phase::Joining {
@@ -220,7 +223,7 @@ impl SteadyClock {
 
 impl Sys for SteadyClock {
     fn now(&self) -> Instant {
-        // The cost of the real clock counts.
+        // Includes the cost of the real clock.
         black_box(Os.now());
         self.began + Duration::from_micros(self.reads.fetch_add(1, Relaxed))
     }
@@ -238,7 +241,7 @@ impl Sys for SteadyClock {
     }
 }
 
-/// A TCP connection to be copied: what it is makes a difference to the kernel, where it leads to does not.
+/// A TCP connection to copy: the cost depends on the kind of the descriptor, not on the peer.
 struct Source {
     connection: OwnedFd,
     remote: SocketAddr,
@@ -261,8 +264,7 @@ impl Source {
     }
 }
 
-/// User and system time of this process so far: unlike the wall's clock it does not run while another program has the
-/// core.
+/// Returns the CPU time of this process so far, which does not include other programs on the same CPU core.
 fn processor_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap().into()
 }

@@ -1,5 +1,5 @@
-//! What a hostile worker may do to a running server: any bytes, then an end. The server neither panics nor leaks, tells the
-//! end of the channel, and answers the next worker as ever.
+//! A hostile worker sends any bytes to a running server, then disconnects. The server must not panic or leak, must report the end
+//! of the channel, and must serve the next worker.
 
 #![no_main]
 
@@ -15,18 +15,18 @@ use socketserver_core::protocol::frame::VERSION;
 use socketserver_core::protocol::records::Hello;
 use socketserver_core::{Config, Notice, PolicyName, Receiver, Server};
 
-/// One server for all inputs: what one leaves behind, another finds.
+/// One server for all inputs, so that damage by one input affects later ones.
 static SERVER: LazyLock<Mutex<Server>> = LazyLock::new(|| {
     let config = Config::new(16, None, PolicyName::LeastBusy).expect("a valid configuration");
     Mutex::new(Server::start(&config, || {}).expect("a server"))
 });
 
 fuzz_target!(|input: (bool, bool, Vec<Vec<u8>>)| {
-    let (greets, scoreboard, messages) = input;
-    let server = SERVER.lock().expect("nobody panics with it");
+    let (sends_hello, scoreboard, messages) = input;
+    let server = SERVER.lock().expect("no panic while it is locked");
     let (hostile, end) = server.open_channel().expect("a channel");
     let mut socket = UnixStream::from(end);
-    if greets {
+    if sends_hello {
         let mut hello = Encoder::new();
         hello.hello(Hello {
             oldest: VERSION,
@@ -37,15 +37,15 @@ fuzz_target!(|input: (bool, bool, Vec<Vec<u8>>)| {
         let _ = socket.write_all(hello.bytes());
     }
     for message in messages {
-        // The parent may have ended it already.
+        // Fails if the parent has closed the channel.
         let _ = socket.write_all(&message);
     }
     drop(socket);
-    let (decent, end) = server.open_channel().expect("a channel");
+    let (correct, end) = server.open_channel().expect("a channel");
     let worker = Receiver::start(end, || {}).expect("a receiver");
-    await_notices(&server, hostile, decent);
+    await_notices(&server, hostile, correct);
     drop(worker);
-    await_notices(&server, decent, 0);
+    await_notices(&server, correct, 0);
 });
 
 /// Waits until `ended` has ended and, unless it is 0, `joined` has joined.

@@ -1,5 +1,5 @@
-//! What a hostile peer may send, as bytes: read in pieces of any size, with any descriptors, in both directions. No panic, no
-//! difference between the pieces and the whole, and what is read is written the same.
+//! A hostile peer sends any bytes in pieces of any size, with any descriptors, in both directions. The reader must not panic, must
+//! read the same frames from the pieces as from the whole, and each frame must encode to the same bytes.
 
 #![no_main]
 

@@ -1,7 +1,6 @@
-//! What anybody may do at a shared path: join or not, say frames of every kind and bytes of none, in pieces, with
-//! descriptors of every kind, answer what it is sent truly or falsely, and go at any time. The server neither panics nor leaks
-//! a descriptor, loses no connection that was not acked, and answers a decent worker as ever: while the peer is still
-//! connected, whatever it has left unread, unfinished or unsent, and when it has gone.
+//! A hostile peer at a shared path: it joins or not, sends frames of every kind and other bytes, in pieces, with descriptors of
+//! every kind, answers correctly or not, and disconnects at any time. The server must not panic, leak a descriptor or lose a
+//! connection that was not acknowledged. It must serve a correct worker while the peer is connected and after it has disconnected.
 
 #![no_main]
 
@@ -34,15 +33,15 @@ use socketserver_core::sys::{Accepted, Credentials, ForeignFd, Os, Received, Sys
 use socketserver_core::worker::Phase;
 use socketserver_core::{Config, ListenSpec, ListenerAddress, PolicyName, Receiver, Server, ShareSpec};
 
-/// One thing that a peer does.
+/// An action of the peer.
 #[derive(Debug, Arbitrary)]
-enum Deed {
+enum Action {
     Hello {
         oldest: u8,
         newest: u8,
         scoreboard: bool,
     },
-    DecentHello {
+    CorrectHello {
         is_old: bool,
     },
     Ack(Which),
@@ -60,12 +59,12 @@ enum Deed {
     Leave,
     Nudge,
     Bytes(Vec<u8>),
-    /// Sends what has been put off, with descriptors.
+    /// Sends the buffered bytes, with descriptors.
     Send {
         descriptors: Vec<Kind>,
         cut: Option<u8>,
     },
-    /// Sends a frame without its last bytes, with descriptors. It stays unfinished unless other bytes happen to finish it.
+    /// Sends a frame without its last bytes, with descriptors. Later bytes may finish it by chance.
     Unfinished {
         returns: bool,
         records: u8,
@@ -76,18 +75,18 @@ enum Deed {
     NeverReads {
         frames: u16,
     },
-    /// Sets SO_LINGER on a connection that it was sent and leaves data unsent in it.
+    /// Sets SO_LINGER on a received connection and leaves unsent data in it.
     Linger(u8),
-    /// A client comes.
+    /// Connects a client.
     Client,
-    /// Reads what there is, and keeps or closes the connections.
+    /// Reads the available frames, and keeps or closes the connections.
     Hear {
         keeps: bool,
     },
     ShutWriting,
 }
 
-/// Which connection it names: one of those that it was sent, or any number.
+/// The connection in a frame: one that the peer has received, or any id.
 #[derive(Debug, Arbitrary)]
 enum Which {
     Sent(u8),
@@ -100,7 +99,7 @@ enum Amount {
     Any(u32),
 }
 
-/// What it smuggles.
+/// The kind of a descriptor that the peer sends.
 #[derive(Debug, Arbitrary)]
 enum Kind {
     File,
@@ -112,8 +111,8 @@ enum Kind {
     Lingering,
 }
 
-/// The real system, but each peer comes from a user of its own: the pause of one that has broken the protocol would
-/// otherwise hold up every later input.
+/// The real system, except that each peer has its own user: otherwise the rejoin pause after a protocol error would delay all
+/// later inputs.
 #[derive(Debug, Clone, Default)]
 struct OwnUsers(Arc<AtomicU32>);
 
@@ -149,11 +148,11 @@ struct World {
     path: PathBuf,
     address: SocketAddr,
     descriptors: Option<usize>,
-    /// The total when no worker was connected last.
+    /// The total when no worker was connected.
     handed_off: u64,
 }
 
-/// One server for all inputs: what one leaves behind, another finds.
+/// One server for all inputs, so that damage by one input affects later ones.
 static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| {
     let config = Config::new(16, None, PolicyName::LeastBusy).expect("a valid configuration");
     let server = Server::start_on(OwnUsers::default(), &config, || {}).expect("a server");
@@ -187,70 +186,71 @@ static WORLD: LazyLock<Mutex<World>> = LazyLock::new(|| {
     })
 });
 
-/// Longer than anything here may take: what sleeps in close(2) for so long fails.
+/// Longer than the bound of [`until`], so that a server that sleeps in close(2) fails.
 const LINGER_SECONDS: libc::c_int = 12;
 
-/// The most sockets with unsent data that one message carries.
+/// The maximum number of sockets with unsent data in one message.
 const LINGERING: usize = 2;
 
-/// The most frames that one deed of a peer that never reads sends: their answers fill its socket and what the server keeps.
+/// The maximum number of frames of one [`Action::NeverReads`]: the answers fill the socket and the server's buffer.
 const UNREAD_FRAMES: u16 = 16 * 1024;
 
-/// The most clients of one input, so that the queue never fills.
+/// The maximum number of clients per input, so that the queue is never full.
 const CLIENTS: usize = 8;
 
-fuzz_target!(|deeds: Vec<Deed>| {
-    let mut world = WORLD.lock().expect("nobody panics with it");
+fuzz_target!(|actions: Vec<Action>| {
+    let mut world = WORLD.lock().expect("no panic while it is locked");
     let mut peer = Peer::new(&world);
-    for deed in deeds.iter().take(64) {
-        peer.perform(deed, &world);
+    for action in actions.iter().take(64) {
+        peer.perform(action, &world);
     }
-    let decent = Receiver::start(
+    let correct = Receiver::start(
         connect(world.path.as_os_str().as_bytes()).expect("the server listens"),
         || {},
     )
     .expect("a receiver");
-    until("a decent worker is let in beside the peer", || {
-        decent.phase() == Phase::Open
+    until("a correct worker joins beside the peer", || {
+        correct.phase() == Phase::Open
     });
     let clients = std::mem::take(&mut peer.clients);
     drop(peer);
-    // Whoever it was, its channel ends with it, and a decent worker gets what it had not acked.
-    until("the peer has gone", || world.server.stats().workers == 1);
+    // The channel of the peer ends, and the correct worker receives the connections that the peer had not acknowledged.
+    until("the peer has disconnected", || world.server.stats().workers == 1);
     let stats = world.server.stats();
     assert_eq!(stats.leases, 0);
     let waiting = stats.queued;
     let (mut taken, mut ended) = (0, 0);
-    until("a decent worker gets what is left", || {
-        let connections = decent.exchange(0, 16, 16, ended);
+    until("the correct worker receives the queue", || {
+        let connections = correct.exchange(0, 16, 16, ended);
         ended = u32::try_from(connections.len()).expect("at most 16");
         taken += connections.len() as u64;
         taken >= waiting && world.server.stats().queued == 0
     });
-    decent.exchange(0, 0, 0, ended);
-    decent.close();
-    drop((decent, clients));
-    until("the decent one has gone", || world.server.stats().workers == 0);
-    // Only now: a page that lies counts for as long as its channel is open.
+    correct.exchange(0, 0, 0, ended);
+    correct.close();
+    drop((correct, clients));
+    until("the correct worker has left", || world.server.stats().workers == 0);
+    // After the channels have ended, because a page with wrong counters counts while its channel is open.
     let handed_off = world.server.stats().handed_off;
     assert!(handed_off >= world.handed_off + taken);
     world.handed_off = handed_off;
-    // The mailbox is the owner's to empty.
+    // The owner must empty the mailbox.
     drop(world.server.notices());
     let baseline = *world.descriptors.get_or_insert_with(open_descriptors);
     until("no descriptor is left", || open_descriptors() <= baseline);
 });
 
 struct Peer {
-    /// In its queue may be connections with SO_LINGER.
+    /// Its receive queue may contain connections with SO_LINGER.
     socket: ForeignFd,
     reader: Reader,
-    /// What has been put off.
-    said: Encoder,
+    /// Encodes one frame.
+    encoder: Encoder,
+    /// Bytes to send.
     bytes: Vec<u8>,
     sent: Vec<u64>,
     kept: Vec<ForeignFd>,
-    /// The other ends of what lingers.
+    /// The other ends of the lingering connections.
     far_ends: Vec<TcpStream>,
     clients: Vec<TcpStream>,
 }
@@ -262,7 +262,7 @@ impl Peer {
                 .expect("the server listens")
                 .into(),
             reader: Reader::new(),
-            said: Encoder::new(),
+            encoder: Encoder::new(),
             bytes: Vec::new(),
             sent: Vec::new(),
             kept: Vec::new(),
@@ -271,40 +271,40 @@ impl Peer {
         }
     }
 
-    fn perform(&mut self, deed: &Deed, world: &World) {
-        match deed {
-            Deed::Hello {
+    fn perform(&mut self, action: &Action, world: &World) {
+        match action {
+            Action::Hello {
                 oldest,
                 newest,
                 scoreboard,
             } => self.say(|said| said.hello(hello((*oldest).into(), (*newest).into(), *scoreboard))),
-            Deed::DecentHello { is_old } => {
+            Action::CorrectHello { is_old } => {
                 let newest = if *is_old { OLDEST_VERSION } else { VERSION };
                 self.say(|said| said.hello(hello(OLDEST_VERSION, newest, false)));
             }
-            Deed::Ack(which) => {
+            Action::Ack(which) => {
                 let id = self.id(which);
                 self.say(|said| said.ack([id]));
             }
-            Deed::Refuse(which, reason) => {
+            Action::Refuse(which, reason) => {
                 let (id, reason) = (self.id(which), reason_of(*reason));
                 self.say(|said| said.refuse([Refusal { id, reason }]));
             }
-            Deed::Return(which, kind) => {
+            Action::Return(which, kind) => {
                 let id = self.id(which);
-                // Its descriptor travels with its first byte.
+                // The descriptor must be sent with the first byte.
                 self.send(&[], None);
                 self.say(|said| said.hand_back(id));
                 self.send(kind.as_slice(), None);
             }
-            Deed::Ended(leases) => self.say(|said| said.ended((*leases).into())),
-            Deed::Credit { count, lane } => self.say(|said| said.credit([amount(count, *lane)])),
-            Deed::Cancel { count, lane } => self.say(|said| said.cancel([amount(count, *lane)])),
-            Deed::Leave => self.say(Encoder::leave),
-            Deed::Nudge => self.say(Encoder::nudge),
-            Deed::Bytes(bytes) => self.bytes.extend(bytes.iter().take(4096)),
-            Deed::Send { descriptors, cut } => self.send(descriptors, *cut),
-            Deed::Unfinished {
+            Action::Ended(leases) => self.say(|said| said.ended((*leases).into())),
+            Action::Credit { count, lane } => self.say(|said| said.credit([amount(count, *lane)])),
+            Action::Cancel { count, lane } => self.say(|said| said.cancel([amount(count, *lane)])),
+            Action::Leave => self.say(Encoder::leave),
+            Action::Nudge => self.say(Encoder::nudge),
+            Action::Bytes(bytes) => self.bytes.extend(bytes.iter().take(4096)),
+            Action::Send { descriptors, cut } => self.send(descriptors, *cut),
+            Action::Unfinished {
                 returns,
                 records,
                 missing,
@@ -320,18 +320,18 @@ impl Peer {
                 self.bytes.truncate(self.bytes.len().saturating_sub(missing));
                 self.send(descriptors, None);
             }
-            Deed::NeverReads { frames } => {
+            Action::NeverReads { frames } => {
                 for _ in 0..(*frames).min(UNREAD_FRAMES) {
                     self.say(|said| said.cancel([Credit { lane: 1, count: 1 }]));
                     self.send(&[], None);
                 }
             }
-            Deed::Linger(index) => {
+            Action::Linger(index) => {
                 if let Some(connection) = self.kept.get(usize::from(*index)) {
                     linger(connection);
                 }
             }
-            Deed::Client => {
+            Action::Client => {
                 if self.clients.len() < CLIENTS {
                     let before = world.server.stats().accepted;
                     self.clients
@@ -339,8 +339,8 @@ impl Peer {
                     until("it is accepted", || world.server.stats().accepted > before);
                 }
             }
-            Deed::Hear { keeps } => self.hear(*keeps),
-            Deed::ShutWriting => {
+            Action::Hear { keeps } => self.hear(*keeps),
+            Action::ShutWriting => {
                 use nix::sys::socket::{Shutdown, shutdown};
                 use std::os::fd::AsRawFd;
                 // The server may have done so first.
@@ -350,9 +350,9 @@ impl Peer {
     }
 
     fn say(&mut self, write: impl FnOnce(&mut Encoder)) {
-        self.said.clear();
-        write(&mut self.said);
-        self.bytes.extend(self.said.bytes());
+        self.encoder.clear();
+        write(&mut self.encoder);
+        self.bytes.extend(self.encoder.bytes());
     }
 
     fn send(&mut self, kinds: &[Kind], cut: Option<u8>) {
@@ -371,7 +371,7 @@ impl Peer {
         if end == 0 {
             return;
         }
-        // It may be full, or over.
+        // Fails if the socket is full or closed.
         if let Ok(sent) = ancillary::send(self.socket.as_fd(), &self.bytes[..end], &borrowed) {
             self.bytes.drain(..sent);
         }
@@ -389,7 +389,7 @@ impl Peer {
             },
             Kind::Lingering => {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
-                // Taken on by its accepted end.
+                // The accepted end inherits the option.
                 setsockopt(&listener, sockopt::RcvBuf, &4096).expect("SO_RCVBUF");
                 let near = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
                 self.far_ends.push(listener.accept().expect("a connection").0);
@@ -409,7 +409,7 @@ impl Peer {
 
     fn hear(&mut self, keeps: bool) {
         while self.reader.fill(&Os, self.socket.as_fd()) == Ok(Fill::Some) {
-            while let Some((frame, descriptors)) = self.reader.next(ToWorker::decode).expect("the server keeps to it") {
+            while let Some((frame, descriptors)) = self.reader.next(ToWorker::decode).expect("the server keeps to the protocol") {
                 match frame {
                     ToWorker::Connection(heads) => {
                         self.sent.extend(heads.clone().map(|head| head.expect("a head").id));
@@ -429,18 +429,18 @@ impl Peer {
                     _ => {}
                 }
             }
-            self.reader.check_descriptors().expect("no more than belong");
+            self.reader.check_descriptors().expect("no surplus descriptor");
         }
     }
 }
 
-/// Fills a connection with what its other end does not read, and has the close of its last copy wait for that.
+/// Fills a connection with unread data, and makes the close of its last copy wait.
 fn linger(connection: &OwnedFd) {
     let option = libc::linger {
         l_onoff: 1,
         l_linger: LINGER_SECONDS,
     };
-    // Fails for what is no connection over TCP, and for one that has ended.
+    // Fails if the descriptor is not an open TCP connection.
     let _ = setsockopt(connection, sockopt::SndBuf, &4096);
     let _ = setsockopt(connection, sockopt::Linger, &option);
     let mut connection = TcpStream::from(connection.try_clone().expect("a descriptor"));
@@ -482,13 +482,13 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(
             start.elapsed() < Duration::from_secs(10),
-            "not so in ten seconds: {what}"
+            "not within ten seconds: {what}"
         );
         std::thread::yield_now();
     }
 }
 
-/// Those that could be ours, by proc(5): the fuzzer starts a symbolizer when it likes, with pipes to it and /dev/null.
+/// Counts the open descriptors (proc(5)), without those of the fuzzer's symbolizer, which uses pipes and /dev/null.
 fn open_descriptors() -> usize {
     settle(Duration::from_secs(10));
     let entries = std::fs::read_dir("/proc/self/fd").expect("a folder of descriptors");

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use socketserver_core::sys::ancillary::Received;
 use socketserver_core::sys::{Accepted, Credentials, Os, Sys};
 
-/// The real system, but for the calls that a plan answers.
+/// The real system, except for the calls that a plan answers.
 #[derive(Clone, Default)]
 pub struct Faulty {
     calls: Arc<Calls>,
@@ -21,17 +21,17 @@ struct Calls {
     send: Plan<Cut>,
     receive: Plan<Cut>,
     credentials: Plan<Credentials>,
-    /// Shutting the reading side of a socket discards what has not been read, as on macOS.
+    /// Shutting the reading side of a socket down discards unread data, as on macOS.
     discards_unread: AtomicBool,
-    /// Microseconds that each look at the clock takes.
+    /// Microseconds by which each reading of the clock advances it.
     look: AtomicU64,
     ahead: AtomicU64,
 }
 
-/// What happens to the call of this number, the first being 0; `None` lets it through.
+/// Decides the result of a call by its number, from 0; `None` performs the real call.
 type Decide<T> = Box<dyn FnMut(usize) -> Option<Result<T, Errno>> + Send>;
 
-/// At most this many bytes go through.
+/// The maximum number of bytes that are sent or received.
 pub type Cut = usize;
 
 struct Plan<T> {
@@ -40,51 +40,51 @@ struct Plan<T> {
 }
 
 impl Faulty {
-    /// Decides what accept says.
+    /// Sets the errors of accept.
     pub fn accept(self, decide: impl FnMut(usize) -> Option<Errno> + Send + 'static) -> Self {
         let mut decide = decide;
         self.calls.accept.set(move |call| decide(call).map(Err));
         self
     }
 
-    /// Decides what a send says, or how many bytes of it go through.
+    /// Sets the errors of send, or how many bytes it sends.
     pub fn send(self, decide: impl FnMut(usize) -> Option<Result<Cut, Errno>> + Send + 'static) -> Self {
         self.calls.send.set(decide);
         self
     }
 
-    /// Decides what a receive says, or how many bytes of it come through.
+    /// Sets the errors of receive, or how many bytes it receives.
     pub fn receive(self, decide: impl FnMut(usize) -> Option<Result<Cut, Errno>> + Send + 'static) -> Self {
         self.calls.receive.set(decide);
         self
     }
 
-    /// Decides who a peer is.
+    /// Sets the credentials of peers.
     pub fn credentials(self, decide: impl FnMut(usize) -> Option<Credentials> + Send + 'static) -> Self {
         let mut decide = decide;
         self.calls.credentials.set(move |call| decide(call).map(Ok));
         self
     }
 
-    /// Makes it slow: between two looks at the clock so much time passes.
+    /// Simulates a slow system: `look` passes between two readings of the clock.
     pub fn slow(self, look: Duration) -> Self {
         let look = u64::try_from(look.as_micros()).unwrap();
         self.calls.look.store(look, Ordering::Relaxed);
         self
     }
 
-    /// Says that shutting the reading side of a socket discards what has not been read, as on macOS.
+    /// Simulates macOS, where shutting the reading side of a socket down discards unread data.
     pub fn discards_unread(self) -> Self {
         self.calls.discards_unread.store(true, Ordering::Relaxed);
         self
     }
 
-    /// How many accepts there have been.
+    /// Returns the number of calls of accept.
     pub fn accepts(&self) -> usize {
         self.calls.accept.made.load(Ordering::Relaxed)
     }
 
-    /// How many sends there have been.
+    /// Returns the number of calls of send.
     pub fn sends(&self) -> usize {
         self.calls.send.made.load(Ordering::Relaxed)
     }

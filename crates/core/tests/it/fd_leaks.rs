@@ -1,4 +1,4 @@
-//! The number of open descriptors after everything is what it was before.
+//! Tests that compare the number of open descriptors before and after.
 
 use std::os::fd::AsFd;
 
@@ -32,7 +32,7 @@ fn many_connections_leave_no_descriptor_behind() {
             for client in clients {
                 assert_eq!(answer_to(client), "ok");
             }
-            world.stats("all acks have come", |stats| stats.handed_off == 10 * (round + 1));
+            world.stats("all are acknowledged", |stats| stats.handed_off == 10 * (round + 1));
         }
         until_true("all are closed", || open_descriptors() == before);
     });

@@ -1,4 +1,4 @@
-//! A worker hands back what it has taken and not read: another takes it, in its old place, and the client notices nothing.
+//! Hand-backs: a worker returns a connection that it has taken and not read, and another takes it in its old position.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -25,7 +25,7 @@ use crate::share::{Folder, member, spec};
 use crate::wait::{until, until_true};
 use crate::world::{ATTACHED, Worker, World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
-/// Hands one back and waits until the parent has it.
+/// Hands a connection back and waits until the parent has it.
 fn hand_back(worker: &Worker, taken: Taken) {
     let id = taken.head.id;
     worker.receiver.hand_back(id, taken.fd).unwrap();
@@ -41,7 +41,7 @@ fn await_settled(worker: &Worker, id: u64) {
 }
 
 #[test]
-fn another_worker_takes_it_and_its_client_notices_nothing() {
+fn another_worker_takes_a_handed_back_connection_and_the_client_notices_nothing() {
     let world = World::new();
     let address = world.listen();
     let first = world.worker();
@@ -62,7 +62,7 @@ fn another_worker_takes_it_and_its_client_notices_nothing() {
 }
 
 #[test]
-fn it_takes_its_old_place() {
+fn a_handed_back_connection_returns_to_its_old_position() {
     let world = World::new();
     let address = world.listen();
     let clients = clients(address, 5);
@@ -74,12 +74,12 @@ fn it_takes_its_old_place() {
     world.await_queued(5);
     let taken = world.worker().take(5);
     assert!(taken.iter().zip(&clients).all(|(taken, client)| is_of(taken, client)));
-    // From its accept on, whoever had it.
+    // The waiting time counts from accept.
     assert!(taken.is_sorted_by(|one, next| one.head.waited >= next.head.waited));
 }
 
 #[test]
-fn who_hands_back_gets_it_again_if_nobody_else_is_there() {
+fn the_only_worker_receives_its_handed_back_connection_again() {
     let world = World::new();
     let client = client(world.listen());
     let worker = world.worker();
@@ -94,7 +94,7 @@ fn who_hands_back_gets_it_again_if_nobody_else_is_there() {
 }
 
 #[test]
-fn who_hands_back_gets_it_again_after_a_while_if_all_others_are_busy() {
+fn a_worker_receives_its_handed_back_connection_again_after_a_pause_if_all_others_are_busy() {
     let world = World::new();
     let address = world.listen();
     let (worker, busy) = (world.worker(), world.worker());
@@ -110,7 +110,7 @@ fn who_hands_back_gets_it_again_after_a_while_if_all_others_are_busy() {
 }
 
 #[test]
-fn a_retired_worker_may_still_hand_back() {
+fn a_retired_worker_can_still_hand_back() {
     let world = World::new();
     let client = client(world.listen());
     let old = world.worker();
@@ -125,7 +125,7 @@ fn a_retired_worker_may_still_hand_back() {
 }
 
 #[test]
-fn a_drain_is_not_over_before_what_was_handed_back_is() {
+fn a_drain_waits_for_handed_back_connections() {
     let world = World::new();
     let client = client(world.listen());
     let first = world.worker();
@@ -144,7 +144,7 @@ fn a_drain_is_not_over_before_what_was_handed_back_is() {
 }
 
 #[test]
-fn what_a_worker_sent_back_before_it_died_is_served_once() {
+fn a_connection_handed_back_before_its_worker_died_is_served_once() {
     let world = World::new();
     let address = world.listen();
     for _ in 0..50 {
@@ -165,7 +165,7 @@ fn what_a_worker_sent_back_before_it_died_is_served_once() {
 }
 
 #[test]
-fn what_the_parent_was_sent_before_it_ended_the_channel_is_served() {
+fn a_connection_handed_back_before_the_parent_ended_the_channel_is_served() {
     let world = World::new();
     let address = world.listen();
     for _ in 0..50 {
@@ -181,7 +181,7 @@ fn what_the_parent_was_sent_before_it_ended_the_channel_is_served() {
 }
 
 #[test]
-fn the_copies_of_what_is_on_its_way_end_with_the_parent() {
+fn the_copy_of_a_connection_being_handed_back_is_closed_with_the_parent() {
     let world = World::new();
     let client = client(world.listen());
     let worker = world.worker();
@@ -189,14 +189,14 @@ fn the_copies_of_what_is_on_its_way_end_with_the_parent() {
     worker.receiver.hand_back(taken.head.id, taken.fd).unwrap();
     world.server.destroy();
     worker.await_phase(|phase| matches!(phase, Phase::Ended(_)));
-    // Whether the parent had it: nobody has it now, and nobody hangs.
+    // Whether or not the parent had received it, no process has it now, so the client does not hang.
     let mut text = String::new();
     let _ = std::io::Read::read_to_string(&mut { client }, &mut text);
     assert_eq!(text, "");
 }
 
 #[test]
-fn an_ended_channel_takes_nothing_back_and_the_connection_stays() {
+fn on_an_ended_channel_a_hand_back_fails_and_the_worker_keeps_the_connection() {
     let world = World::new();
     let client = client(world.listen());
     let worker = world.worker();
@@ -211,7 +211,7 @@ fn an_ended_channel_takes_nothing_back_and_the_connection_stays() {
 }
 
 #[test]
-fn what_was_handed_back_or_is_too_old_is_not_sent() {
+fn a_connection_that_was_handed_back_or_is_too_old_cannot_be_handed_back() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();
@@ -235,7 +235,7 @@ fn what_was_handed_back_or_is_too_old_is_not_sent() {
 }
 
 #[test]
-fn connections_of_unix_sockets_go_back_too() {
+fn connections_of_unix_sockets_can_be_handed_back() {
     let path = std::env::temp_dir().join(format!("socketserver-back-{}-{ATTACHED}", std::process::id()));
     let world = World::new();
     let spec = ListenSpec::Unix {
@@ -259,12 +259,12 @@ fn connections_of_unix_sockets_go_back_too() {
 }
 
 #[test]
-fn a_channel_that_is_full_is_waited_for() {
+fn a_hand_back_waits_while_the_channel_is_full() {
     let sys = Faulty::default();
     let world = World::new();
     let address = world.listen();
     let (channel, end) = world.server.open_channel().unwrap();
-    // Hello and credit go through; then nothing for a while.
+    // HELLO and CREDIT are sent; then the channel is full for a while.
     let sends = std::sync::atomic::AtomicUsize::new(0);
     let blocked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let full = std::sync::Arc::clone(&blocked);
@@ -280,7 +280,7 @@ fn a_channel_that_is_full_is_waited_for() {
     };
     let receiver = receiver.unwrap();
     let client = client(address);
-    let taken = until("it comes", || {
+    let taken = until("it arrives", || {
         receiver.read();
         receiver.exchange(0, 1, 1, 0).pop()
     });
@@ -298,7 +298,7 @@ fn a_channel_that_is_full_is_waited_for() {
 }
 
 #[test]
-fn what_cannot_be_sent_stays() {
+fn a_connection_that_cannot_be_sent_stays_with_the_worker() {
     let world = World::new();
     let client = client(world.listen());
     let (_, end) = world.server.open_channel().unwrap();
@@ -309,7 +309,7 @@ fn what_cannot_be_sent_stays() {
         fails.then_some(Err(Errno::ETOOMANYREFS))
     });
     let receiver = socketserver_core::Receiver::start_on(sys, end, || {}).unwrap();
-    let taken = until("it comes", || receiver.exchange(0, 1, 1, 0).pop());
+    let taken = until("it arrives", || receiver.exchange(0, 1, 1, 0).pop());
     let copy = || taken.fd.try_clone().unwrap();
     failing.store(true, std::sync::atomic::Ordering::Relaxed);
     let refused = receiver.hand_back(taken.head.id, copy()).unwrap_err();
@@ -322,41 +322,44 @@ fn what_cannot_be_sent_stays() {
 }
 
 #[test]
-fn a_parent_without_descriptors_asks_for_it_again() {
-    alone("hand_back::a_parent_without_descriptors_asks_for_it_again", || {
-        let world = World::new();
-        let address = world.listen();
-        let worker = world.worker();
-        worker.await_phase(|phase| *phase == Phase::Open);
-        let before = open_descriptors();
-        let client = client(address);
-        let taken = worker.one();
-        until_true("the parent closes its copy", || open_descriptors() == before + 2);
-        limit_descriptors(0);
-        let id = taken.head.id;
-        worker.receiver.hand_back(id, taken.fd).unwrap();
-        // Twice, so that it has been asked for again at least once.
-        let start = std::time::Instant::now();
-        until_true("time passes", || start.elapsed() > NOT_AGAIN * 3 / 2);
-        worker.receiver.phase();
-        assert!(worker.receiver.settled().is_empty());
-        assert_eq!(world.server.stats().leases, 1);
-        lift_limit();
-        await_settled(&worker, id);
-        answer(worker.one(), "in the end");
-        assert_eq!(answer_to(client), "in the end");
-    });
+fn a_parent_without_descriptors_requests_the_connection_again() {
+    alone(
+        "hand_back::a_parent_without_descriptors_requests_the_connection_again",
+        || {
+            let world = World::new();
+            let address = world.listen();
+            let worker = world.worker();
+            worker.await_phase(|phase| *phase == Phase::Open);
+            let before = open_descriptors();
+            let client = client(address);
+            let taken = worker.one();
+            until_true("the parent closes its copy", || open_descriptors() == before + 2);
+            limit_descriptors(0);
+            let id = taken.head.id;
+            worker.receiver.hand_back(id, taken.fd).unwrap();
+            // Long enough for at least one repeated request.
+            let start = std::time::Instant::now();
+            until_true("time passes", || start.elapsed() > NOT_AGAIN * 3 / 2);
+            worker.receiver.phase();
+            assert!(worker.receiver.settled().is_empty());
+            assert_eq!(world.server.stats().leases, 1);
+            lift_limit();
+            await_settled(&worker, id);
+            answer(worker.one(), "in the end");
+            assert_eq!(answer_to(client), "in the end");
+        },
+    );
 }
 
-/// Lets a peer lie while it holds a connection: its channel ends, and a decent worker serves on.
-fn ends_with(expected: impl Fn(u64) -> ProtocolError, lie: impl FnOnce(&Peer, &ConnectionHead, OwnedFd)) {
+/// Lets a peer break the protocol while it holds a connection. Its channel ends, and a correct worker continues.
+fn ends_with(expected: impl Fn(u64) -> ProtocolError, misbehave: impl FnOnce(&Peer, &ConnectionHead, OwnedFd)) {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer().join();
     let _held = client(address);
     let (head, fd) = peer.one();
     peer.say(|frames| frames.ack([head.id]));
-    lie(&peer, &head, fd);
+    misbehave(&peer, &head, fd);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected(head.id)));
     let farewell = peer.last_words().pop();
     assert!(
@@ -369,11 +372,11 @@ fn ends_with(expected: impl Fn(u64) -> ProtocolError, lie: impl FnOnce(&Peer, &C
     until("the next is served", || {
         let taken = worker.one();
         let is_next = is_of(&taken, &next);
-        answer(taken, "by a decent one");
+        answer(taken, "by another worker");
         worker.done(1);
         is_next.then_some(())
     });
-    assert_eq!(answer_to(next), "by a decent one");
+    assert_eq!(answer_to(next), "by another worker");
 }
 
 fn not_leased(id: u64) -> ProtocolError {
@@ -467,7 +470,7 @@ fn a_return_with_two_descriptors() {
 }
 
 #[test]
-fn a_return_of_what_is_no_connection() {
+fn a_return_of_a_descriptor_that_is_not_a_connection() {
     let file = || std::fs::File::open("/dev/null").unwrap().into();
     let listener = |address: &ConnectionHead| {
         let port = address.local_port;
@@ -485,14 +488,14 @@ fn a_return_of_what_is_no_connection() {
         let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.hand_back(head.id, datagrams.as_fd());
     });
-    // Its own end of the channel, which would never end, as it would travel on itself.
+    // Its own end of the channel. A channel that contains itself would never end.
     ends_with(not_the_connection, |peer, head, _| {
         peer.hand_back(head.id, peer.socket.as_fd());
     });
 }
 
 #[test]
-fn a_return_of_somebody_elses_connection() {
+fn a_return_of_a_connection_of_another_server() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     let _far = TcpStream::connect(elsewhere.local_addr().unwrap()).unwrap();
     let (near, _) = elsewhere.accept().unwrap();
@@ -501,7 +504,7 @@ fn a_return_of_somebody_elses_connection() {
     });
 }
 
-// On Linux only is all of 127.0.0.0/8 there.
+// Only Linux has all addresses of 127.0.0.0/8.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_return_of_another_connection_with_the_same_local_port() {
@@ -515,20 +518,20 @@ fn a_return_of_another_connection_with_the_same_local_port() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn who_has_joined_returns_nothing_but_the_socket_it_was_given() {
+fn a_joined_worker_can_return_only_the_same_socket() {
     let folder = Folder::new();
     let world = World::new();
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    // From an address of its own, whose port no other test can take when it is free.
+    // The source address is used by this test only, so no other test can take the port when it is free.
     let from = std::net::SocketAddr::from(([127, 77, 0, 1], 0));
     let client = TcpStream::from(reconnected(from, world.listen()).unwrap());
     let mut peer = member(&world, &path);
     let (head, fd) = peer.one();
     peer.say(|frames| frames.ack([head.id]));
     let local = TcpStream::from(fd.try_clone().unwrap()).local_addr().unwrap();
-    // The same addresses on a socket of its own, as it could have in a network namespace of its own: here once the
-    // first connection is gone.
+    // A hostile worker can create a socket with the same addresses in its own network namespace. This test creates one after
+    // the first connection has ended.
     let remote = client.local_addr().unwrap();
     let reset = nix::libc::linger {
         l_onoff: 1,
@@ -548,7 +551,7 @@ fn who_has_joined_returns_nothing_but_the_socket_it_was_given() {
     drop(again);
 }
 
-/// A connection from this address.
+/// Connects from this address.
 fn reconnected(from: std::net::SocketAddr, to: std::net::SocketAddr) -> Option<OwnedFd> {
     use nix::sys::socket::{
         AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
@@ -562,7 +565,7 @@ fn reconnected(from: std::net::SocketAddr, to: std::net::SocketAddr) -> Option<O
 }
 
 #[test]
-fn what_comes_back_blocking_does_not_block_the_next_worker() {
+fn a_connection_handed_back_as_blocking_is_non_blocking_for_the_next_worker() {
     let world = World::new();
     let client = client(world.listen());
     let mut peer = world.peer().join();
@@ -580,7 +583,7 @@ fn what_comes_back_blocking_does_not_block_the_next_worker() {
 }
 
 #[test]
-fn a_channels_end_is_no_connection_of_a_unix_socket() {
+fn the_end_of_a_channel_is_not_accepted_as_a_connection_of_a_unix_socket() {
     let path = std::env::temp_dir().join(format!("socketserver-end-{}-{ATTACHED}", std::process::id()));
     let world = World::new();
     let listener = UnixListener::bind(&path).unwrap();
@@ -597,7 +600,7 @@ fn a_channels_end_is_no_connection_of_a_unix_socket() {
 }
 
 #[test]
-fn nothing_is_returned_on_a_channel_of_the_first_version() {
+fn a_return_on_a_channel_of_version_1_is_an_error() {
     let world = World::new();
     let _client = client(world.listen());
     let mut peer = world.peer();
@@ -617,7 +620,7 @@ fn nothing_is_returned_on_a_channel_of_the_first_version() {
 }
 
 #[test]
-fn what_is_acked_and_returned_in_one_read_is_both() {
+fn an_ack_and_a_return_in_one_read_both_count() {
     let world = World::new();
     let client = client(world.listen());
     let mut peer = world.peer().join();
@@ -626,7 +629,7 @@ fn what_is_acked_and_returned_in_one_read_is_both() {
     frames.ack([head.id]);
     frames.hand_back(head.id);
     frames.leave();
-    // The kernel would glue the messages together just so, unix(7).
+    // The kernel may join messages in this way (unix(7)).
     peer.send(frames.bytes(), &[fd.as_fd()]);
     let Heard::Returned(answer) = peer.hear() else {
         panic!("no answer");
@@ -641,7 +644,7 @@ fn what_is_acked_and_returned_in_one_read_is_both() {
 }
 
 #[test]
-fn what_is_acked_before_bytes_that_are_no_frame_stays_acked() {
+fn an_ack_before_invalid_bytes_counts() {
     let world = World::new();
     let _client = client(world.listen());
     let mut peer = world.peer().join();
@@ -657,7 +660,7 @@ fn what_is_acked_before_bytes_that_are_no_frame_stays_acked() {
 }
 
 #[test]
-fn with_a_scoreboard_it_is_taken_on_the_page_and_returned_by_frame() {
+fn with_a_scoreboard_a_connection_is_taken_on_the_page_and_returned_by_a_frame() {
     let world = World::new();
     let client = client(world.listen());
     let mut peer = world.peer().join_with_scoreboard();
@@ -672,12 +675,12 @@ fn with_a_scoreboard_it_is_taken_on_the_page_and_returned_by_frame() {
     peer.hand_back(head.id, fd.as_fd());
     assert!(matches!(peer.hear(), Heard::Returned(_)));
     drop(fd);
-    world.stats("it is nobody's lease", |stats| stats.leases == 0 && stats.queued == 1);
+    world.stats("its lease has ended", |stats| stats.leases == 0 && stats.queued == 1);
     assert!(is_of(&world.worker().one(), &client));
 }
 
 #[test]
-fn a_queue_of_one_place_takes_back_more() {
+fn a_full_queue_still_receives_handed_back_connections() {
     let world = World::with(&queue_of(1));
     let address = world.listen();
     let worker = world.worker();

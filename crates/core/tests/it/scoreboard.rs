@@ -338,8 +338,8 @@ fn ends_with(expected: &ProtocolError, misbehave: impl FnOnce(&Peer, &Connection
     let worker = world.worker();
     let mut taken = worker.take(2);
     assert!(is_of(&taken[0], &first) && is_of(&taken[1], &next));
-    answer(taken.remove(0), "by a decent one");
-    assert_eq!(answer_to(first), "by a decent one");
+    answer(taken.remove(0), "by another worker");
+    assert_eq!(answer_to(first), "by another worker");
 }
 
 #[test]

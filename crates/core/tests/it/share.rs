@@ -27,7 +27,7 @@ use crate::peer::Peer;
 use crate::wait::{BOUND, until};
 use crate::world::{EventLoop, Worker, World, answer, answer_to, client, is_of};
 
-/// Whoever has this user may join, as few as a test needs.
+/// Returns settings with which processes of this user may join, with 4 seats.
 pub fn spec(path: &Path) -> ShareSpec {
     ShareSpec {
         path: path.to_path_buf(),
@@ -38,13 +38,13 @@ pub fn spec(path: &Path) -> ShareSpec {
     }
 }
 
-/// A peer that says whatever one likes; its channel is 0, as it has none yet.
+/// Connects a peer that can send any frames. Its channel is 0 until it has joined.
 pub fn peer(path: &Path) -> Peer {
-    let socket = until("somebody answers", || UnixStream::connect(path).ok());
+    let socket = until("the server listens", || UnixStream::connect(path).ok());
     Peer::new(0, socket.into())
 }
 
-/// A peer that has joined.
+/// Connects a peer and joins.
 pub fn member(world: &World, path: &Path) -> Peer {
     let before = admitted(world).len();
     let mut peer = peer(path).join();
@@ -52,7 +52,7 @@ pub fn member(world: &World, path: &Path) -> Peer {
     peer
 }
 
-/// A receiver that has joined.
+/// Connects a receiver and joins.
 pub fn worker(world: &World, path: &Path) -> Worker {
     let before = admitted(world).len();
     let receiver = EventLoop::new(dialled(path));
@@ -68,7 +68,7 @@ pub fn dial(path: &Path) -> Result<OwnedFd, SystemError> {
     unix_socket::connect(path.as_os_str().as_bytes())
 }
 
-/// The channels of all that have been let in so far.
+/// Returns the channels of all workers admitted so far.
 fn admitted(world: &World) -> Vec<ChannelId> {
     let mut channels = Vec::new();
     world.count(|notice| {
@@ -80,9 +80,9 @@ fn admitted(world: &World) -> Vec<ChannelId> {
     channels
 }
 
-/// The reasons for which peers have been turned away, once there are so many.
+/// Waits until `count` peers were refused, and returns the reasons.
 pub fn refused(world: &World, count: usize) -> Vec<Refused> {
-    until("so many are refused", || {
+    until("the peers are refused", || {
         let mut reasons = Vec::new();
         world.count(|notice| {
             if let Notice::Refused { reason, .. } = notice {
@@ -95,7 +95,7 @@ pub fn refused(world: &World, count: usize) -> Vec<Refused> {
 }
 
 #[test]
-fn what_joins_is_a_worker_like_any_other() {
+fn a_joined_worker_behaves_like_a_started_one() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     let share = world.server.share(spec(&path)).unwrap();
@@ -127,7 +127,7 @@ fn what_joins_is_a_worker_like_any_other() {
 }
 
 #[test]
-fn those_that_joined_and_those_that_were_started_share_one_queue() {
+fn joined_and_started_workers_share_one_queue() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
@@ -139,7 +139,7 @@ fn those_that_joined_and_those_that_were_started_share_one_queue() {
 }
 
 #[test]
-fn what_one_that_joined_leaves_untaken_goes_to_another() {
+fn an_untaken_connection_of_a_joined_worker_goes_to_another() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
@@ -156,7 +156,7 @@ fn what_one_that_joined_leaves_untaken_goes_to_another() {
 }
 
 #[test]
-fn one_that_joins_while_the_server_drains_helps_it_to_finish() {
+fn a_worker_that_joins_during_a_drain_serves_the_queue() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
@@ -174,7 +174,7 @@ fn one_that_joins_while_the_server_drains_helps_it_to_finish() {
 }
 
 #[test]
-fn a_worker_that_is_refused_before_it_says_hello_learns_why() {
+fn a_worker_that_is_refused_before_its_hello_learns_the_reason() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let full = ShareSpec {
@@ -194,7 +194,7 @@ fn a_worker_that_is_refused_before_it_says_hello_learns_why() {
 }
 
 #[test]
-fn a_worker_whose_channel_is_over_before_it_says_hello_learns_why() {
+fn a_worker_whose_channel_ends_before_its_hello_learns_the_reason() {
     for (said, expected) in [
         (Some(CloseReason::NotAllowed), End::Closed(CloseReason::NotAllowed)),
         (None, End::Gone),
@@ -205,7 +205,7 @@ fn a_worker_whose_channel_is_over_before_it_says_hello_learns_why() {
             frames.close(reason);
         }
         (&theirs).write_all(frames.bytes()).unwrap();
-        // Its hello fails with EPIPE.
+        // The HELLO fails with EPIPE.
         drop(theirs);
         let worker = Worker {
             channel: 0,
@@ -216,7 +216,7 @@ fn a_worker_whose_channel_is_over_before_it_says_hello_learns_why() {
 }
 
 #[test]
-fn nobody_joins_where_it_is_no_longer_shared_and_those_that_have_stay() {
+fn after_unshare_no_worker_can_join_and_joined_workers_stay() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     let share: ShareId = world.server.share(spec(&path)).unwrap();
@@ -230,12 +230,12 @@ fn nobody_joins_where_it_is_no_longer_shared_and_those_that_have_stay() {
     let client = client(address);
     answer(worker.one(), "still here");
     assert_eq!(answer_to(client), "still here");
-    // And the path is free for another.
+    // The path can be shared again.
     world.server.share(spec(&path)).unwrap();
 }
 
 #[test]
-fn a_server_that_ends_takes_its_paths_along() {
+fn a_server_that_ends_removes_its_shared_paths() {
     let folder = Folder::new();
     let world = World::new();
     for name in ["one", "two"] {
@@ -248,7 +248,7 @@ fn a_server_that_ends_takes_its_paths_along() {
 }
 
 #[test]
-fn a_path_that_is_asked_for_too_late_is_not_shared() {
+fn a_draining_server_cannot_share_a_path() {
     let (folder, world) = (Folder::new(), World::new());
     world.server.drain();
     assert!(matches!(
@@ -260,7 +260,7 @@ fn a_path_that_is_asked_for_too_late_is_not_shared() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_abstract_name_is_shared_like_a_path() {
+fn an_abstract_name_can_be_shared() {
     let world = World::new();
     let name = format!("\0socketserver-test-{}", std::process::id());
     let path = Path::new(&name);
@@ -275,5 +275,5 @@ fn an_abstract_name_is_shared_like_a_path() {
     world.server.share(spec(path)).unwrap();
 }
 
-/// How long a peer that says nothing is borne in the tests of it.
+/// The HELLO timeout of tests that wait for it.
 pub const SOON: Duration = Duration::from_millis(50);

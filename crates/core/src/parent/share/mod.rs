@@ -1,7 +1,7 @@
-//! A shared path: what connects there, belongs here and says hello becomes a worker like those that were started.
+//! A shared path: an authorised program that connects there and sends HELLO becomes a worker.
 //!
-//! Until its hello a peer is in the lobby, which has few places and a time limit, and the dispatcher does not know of it:
-//! whoever is turned away has cost one descriptor for as long as it took to tell it why.
+//! Until its HELLO it is a pending peer. Their number and time are limited, and the dispatcher does not know them: a refused peer
+//! costs one descriptor until it has read the reason.
 
 mod pending;
 
@@ -32,45 +32,45 @@ use crate::sys::unix_socket;
 use crate::sys::unix_socket::OwnPath;
 use crate::sys::{Credentials, ForeignFd, Sys, watch};
 
-/// The most workers that may be let in at one path: more have no descriptors.
+/// The maximum of `max_workers`: a process cannot have descriptors for more.
 pub const MOST_WORKERS: u32 = 65_535;
 
-/// Peers that may wait in the kernel to be let in.
+/// The maximum number of peers in the kernel's backlog.
 const BACKLOG: i32 = 511;
 
-/// Where programs may join, and who may.
+/// The settings of a shared path.
 #[derive(Debug, Clone)]
 pub struct ShareSpec {
-    /// A path, or on Linux a name that begins with a null byte and is in no file system (unix(7), abstract).
+    /// The path, or on Linux an abstract name, which starts with a null byte (unix(7)).
     pub path: PathBuf,
-    /// The rights of the file at that path: whoever may write to it may connect (unix(7)). Ignored for an abstract name.
+    /// The permissions of the socket file: users with write permission can connect (unix(7)). Ignored for an abstract name.
     pub mode: u32,
-    /// Who may join.
+    /// The users and groups that may join.
     pub allow: Allow,
-    /// How many may have joined at a time, 1 to [`MOST_WORKERS`].
+    /// The maximum number of joined workers, 1 to [`MOST_WORKERS`].
     pub max_workers: u32,
-    /// How long a peer may take to say hello; `None` is for ever.
+    /// The timeout for the HELLO of a peer; `None` means no limit.
     pub hello_timeout: Option<Duration>,
 }
 
-/// Who may join beside the user that this process runs as.
+/// The users and groups that may join, in addition to the user of this process.
 #[derive(Debug, Clone, Default)]
 pub struct Allow {
-    /// These users.
+    /// The allowed user ids.
     pub uids: Vec<u32>,
-    /// The members of these groups.
+    /// The group ids whose members are allowed.
     pub gids: Vec<u32>,
 }
 
 impl Allow {
     fn admits(&self, peer: &Credentials) -> bool {
-        // In a user namespace the overflow uid stands for every user from outside: it is nobody's own and cannot be allowed.
+        // In a user namespace the overflow uid stands for all unmapped users, so it cannot be allowed.
         let is_user_allowed = |uid| uid == geteuid().as_raw() || self.uids.contains(&uid);
         peer.known_uid().is_some_and(is_user_allowed) || peer.known_gids().any(|gid| self.gids.contains(&gid))
     }
 }
 
-/// A shared path that listens and that nobody is let in at yet.
+/// A shared path that listens, but does not accept peers yet.
 #[derive(Debug)]
 pub struct Opened {
     fd: OwnedFd,
@@ -78,8 +78,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Binds, with the path's rights from its first moment on, and listens. The file is removed when the [`OwnPath`] is
-    /// dropped.
+    /// Binds and listens. The socket file has its permissions from the start. Dropping the [`OwnPath`] removes the file.
     pub(crate) fn open(spec: ShareSpec) -> Result<(Self, Option<OwnPath>), ListenError> {
         if !(1..=MOST_WORKERS).contains(&spec.max_workers) {
             return Err(ListenError::Config(ConfigError::OutOfRange {
@@ -93,25 +92,25 @@ impl Opened {
     }
 }
 
-/// Lets peers in at one shared path.
+/// Accepts peers at one shared path.
 #[derive(Debug)]
 pub struct Share<S> {
     /// The operating system.
     pub sys: S,
-    /// Which.
+    /// The id of the shared path.
     pub id: ShareId,
-    /// Gives the channels of a server their numbers.
+    /// The next channel id of the server.
     pub channels: Arc<AtomicU32>,
-    /// The next stage.
+    /// Receives the admitted workers.
     pub dispatcher: mpsc::Sender<Message>,
-    /// For `acceptErrors` and the peers that are turned away.
+    /// Counts failed accepts and refused peers.
     pub stats: Arc<Stats>,
-    /// Who has come and who was turned away.
+    /// Receives notices about admitted and refused peers.
     pub notices: Arc<Notices>,
 }
 
 impl<S: Sys> Share<S> {
-    /// Lets peers in until it is dropped, and with it those that have not said hello by then.
+    /// Accepts peers until the task is dropped, which also disconnects the pending peers.
     pub async fn run(self, Opened { fd, spec }: Opened) {
         let address = ListenerAddress::Unix(spec.path.clone());
         let listener = match watch(fd, Interest::READABLE) {
@@ -119,14 +118,14 @@ impl<S: Sys> Share<S> {
             Err(errno) => return self.failed(&address, "epoll_ctl", errno),
         };
         let mut backoff = AcceptBackoff::new();
-        let mut lobby = PendingPeers::new(spec.hello_timeout);
+        let mut pending_peers = PendingPeers::new(spec.hello_timeout);
         let seats = Arc::new(Semaphore::new(spec.max_workers as usize));
         let pauses = Arc::new(RejoinPauses::default());
         let share = Arc::new(self);
         loop {
             tokio::select! {
                 ready = listener.readable() => if ready.is_err() { return },
-                () = lobby.one_leaves() => continue,
+                () = pending_peers.one_leaves() => continue,
             }
             while share.notices.is_full() {
                 tokio::time::sleep(LONGEST_PAUSE).await;
@@ -134,8 +133,8 @@ impl<S: Sys> Share<S> {
             match share.accept(&listener) {
                 Ok(socket) => {
                     backoff.succeeded();
-                    if let Some((guest, socket, refused)) = share.check(socket, &spec, &seats, &pauses) {
-                        lobby.enter(guest, socket, refused);
+                    if let Some((peer, socket, refused)) = share.check(socket, &spec, &seats, &pauses) {
+                        pending_peers.add(peer, socket, refused);
                     }
                 }
                 Err(errno) => match AcceptErrorKind::of(errno) {
@@ -143,15 +142,15 @@ impl<S: Sys> Share<S> {
                     AcceptErrorKind::OneConnection => share.stats.accept_failed(format!("{errno:?}")),
                     AcceptErrorKind::Shortage | AcceptErrorKind::Broken => {
                         share.stats.accept_failed(format!("{errno:?}"));
-                        let (rest, is_news) = backoff.failed();
-                        if is_news {
+                        let (pause, report) = backoff.failed();
+                        if report {
                             share.failed(&address, "accept", errno);
                         }
-                        tokio::time::sleep(rest).await;
+                        tokio::time::sleep(pause).await;
                     }
                 },
             }
-            // Peers that come and go as fast as they can have no more than their turn.
+            // Peers that connect at a high rate must not starve other tasks.
             tokio::task::yield_now().await;
         }
     }
@@ -160,12 +159,12 @@ impl<S: Sys> Share<S> {
         let accepted = listener.try_io(Interest::READABLE, |listener| {
             accept_one(listener, || self.sys.accept(listener.as_fd()))
         });
-        // `try_io` says WouldBlock without an errno where it knows that nothing is there.
+        // `try_io` returns WouldBlock without an errno when tokio knows that the listener is not readable.
         let accepted = accepted.map_err(|error| error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw))?;
         Ok(accepted.fd.into())
     }
 
-    /// Whether a peer may come in, as far as that can be said before it has said a word.
+    /// Checks a new peer before its HELLO. Returns the pending peer, its socket, and the reason if it is refused.
     fn check(
         self: &Arc<Self>,
         socket: ForeignFd,
@@ -173,26 +172,26 @@ impl<S: Sys> Share<S> {
         seats: &Arc<Semaphore>,
         pauses: &Arc<RejoinPauses>,
     ) -> Option<(PendingPeer<S>, AsyncFd<ForeignFd>, Option<Refused>)> {
-        // macOS fails here for a peer that has gone already.
-        let peer = self.sys.credentials(&socket).ok()?;
+        // Fails on macOS for a peer that has already disconnected.
+        let credentials = self.sys.credentials(&socket).ok()?;
         prepare(&socket).ok()?;
-        let guest = PendingPeer {
+        let peer = PendingPeer {
             share: Arc::clone(self),
-            peer,
+            credentials,
             seats: Arc::clone(seats),
             pauses: Arc::clone(pauses),
             limit: spec.max_workers,
         };
-        let refused = if !spec.allow.admits(&guest.peer) {
+        let refused = if !spec.allow.admits(&peer.credentials) {
             Some(Refused::NotAllowed)
         } else if seats.available_permits() == 0 {
-            Some(guest.full())
+            Some(peer.full())
         } else {
             None
         };
-        // Fails if epoll is out of watches: the peer sees the end.
+        // Fails if the limit of epoll watches is reached. The peer then receives the end of the stream.
         let socket = watch(socket, Interest::READABLE).ok()?;
-        Some((guest, socket, refused))
+        Some((peer, socket, refused))
     }
 
     fn failed(&self, address: &ListenerAddress, syscall: &'static str, errno: Errno) {

@@ -1,4 +1,4 @@
-//! Where peers are until they have said hello: few at a time, and not for long.
+//! Pending peers: connected peers before their HELLO, limited in number and time.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
@@ -27,35 +27,36 @@ use crate::protocol::limits::FRAME_TIMEOUT;
 use crate::protocol::records::{CloseReason, Hello};
 use crate::sys::{Credentials, ForeignFd, Sys};
 
-/// The most that may be there. A worker says hello as it connects, so only what says nothing stays; and when all places are
-/// taken by such, the one that has been silent for longest makes room.
-const PLACES: usize = 64;
+/// The maximum number of peers that wait for their HELLO. A worker sends HELLO as it connects, so only silent peers stay. A further
+/// peer evicts the one that has waited longest.
+const MAX_PENDING: usize = 64;
 
-/// The most refused peers that may linger. Apart from [`PLACES`]: peers that may not join must not evict those that may.
-const REFUSED_PEERS: usize = 16;
+/// The maximum number of refused peers that linger. Separate from [`MAX_PENDING`]: peers that may not join must not evict peers
+/// that may.
+const MAX_REFUSED: usize = 16;
 
-/// How long one that was refused may take to read why and go: closed at once, what it has sent meanwhile would be answered by an
-/// error (EPIPE, ECONNRESET), which many programs meet before they have read, and then do not.
+/// How long a refused peer may take to read the reason. If the socket were closed at once, a peer that still sends would get EPIPE
+/// or ECONNRESET, and many programs then do not read.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The peers that have not said hello, and those that were refused and have not gone.
+/// The peers that wait for their HELLO, and the refused peers that have not disconnected.
 #[derive(Debug)]
 pub(super) struct PendingPeers {
-    /// Each takes its own number along when it leaves.
-    guests: JoinSet<u64>,
-    /// From the one that has been here longest; dropping its sender has it leave.
-    present: VecDeque<(u64, oneshot::Sender<()>)>,
-    /// The same for the peers that were refused as they connected.
+    /// The tasks of the peers. Each returns the number of its peer.
+    tasks: JoinSet<u64>,
+    /// The peers that wait for their HELLO, oldest first. Dropping the sender evicts the peer.
+    waiting: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// The peers that were refused as they connected, oldest first.
     refused: VecDeque<(u64, oneshot::Sender<()>)>,
     next: u64,
     timeout: Option<Duration>,
 }
 
-/// A peer that may come in.
+/// A peer before its HELLO.
 #[derive(Debug)]
 pub(super) struct PendingPeer<S> {
     pub(super) share: Arc<Share<S>>,
-    pub(super) peer: Credentials,
+    pub(super) credentials: Credentials,
     pub(super) seats: Arc<Semaphore>,
     pub(super) pauses: Arc<RejoinPauses>,
     pub(super) limit: u32,
@@ -64,45 +65,40 @@ pub(super) struct PendingPeer<S> {
 impl PendingPeers {
     pub(super) fn new(timeout: Option<Duration>) -> Self {
         Self {
-            guests: JoinSet::new(),
-            present: VecDeque::new(),
+            tasks: JoinSet::new(),
+            waiting: VecDeque::new(),
             refused: VecDeque::new(),
             next: 0,
             timeout,
         }
     }
 
-    /// Takes one in: for its hello, or to be told why it may not come further.
-    pub(super) fn enter<S: Sys>(
-        &mut self,
-        guest: PendingPeer<S>,
-        socket: AsyncFd<ForeignFd>,
-        refused: Option<Refused>,
-    ) {
-        let (peers, most) = if refused.is_some() {
-            (&mut self.refused, REFUSED_PEERS)
+    /// Adds a peer, which waits for its HELLO, or is refused with the given reason. Evicts the oldest peer if there are too many.
+    pub(super) fn add<S: Sys>(&mut self, peer: PendingPeer<S>, socket: AsyncFd<ForeignFd>, refused: Option<Refused>) {
+        let (peers, maximum) = if refused.is_some() {
+            (&mut self.refused, MAX_REFUSED)
         } else {
-            (&mut self.present, PLACES)
+            (&mut self.waiting, MAX_PENDING)
         };
-        if peers.len() >= most {
+        if peers.len() >= maximum {
             peers.pop_front();
         }
         let (number, timeout) = (self.next, self.timeout);
-        let (place, evicted) = oneshot::channel();
+        let (evict, evicted) = oneshot::channel();
         self.next += 1;
-        peers.push_back((number, place));
-        self.guests.spawn(async move {
-            guest.wait(socket, timeout, evicted, refused).await;
+        peers.push_back((number, evict));
+        self.tasks.spawn(async move {
+            peer.wait(socket, timeout, evicted, refused).await;
             number
         });
     }
 
-    /// Waits until one has left, in whatever way.
+    /// Waits until a peer has joined or disconnected.
     pub(super) async fn one_leaves(&mut self) {
-        match self.guests.join_next().await {
+        match self.tasks.join_next().await {
             Some(Ok(number)) => {
-                for peers in [&mut self.present, &mut self.refused] {
-                    peers.retain(|(present, _)| *present != number);
+                for peers in [&mut self.waiting, &mut self.refused] {
+                    peers.retain(|(other, _)| *other != number);
                 }
             }
             Some(Err(error)) => {
@@ -137,15 +133,15 @@ impl<S: Sys> PendingPeer<S> {
                 self.refuse(socket.get_ref(), reason);
                 if !is_evicted {
                     tokio::select! {
-                        () = self.gone(&socket) => {}
+                        () = self.disconnected(&socket) => {}
                         () = tokio::time::sleep(LINGER) => {}
                         _ = &mut evicted => {}
                     }
                 }
-                // Whoever still sends sees that nobody reads.
+                // From now on the peer's sends fail.
                 let _ = shutdown(socket.get_ref().as_raw_fd(), Shutdown::Both);
             }
-            // It has gone by itself, as one does that only wanted to know whether somebody is here.
+            // The peer disconnected before its HELLO, for example after a liveness probe.
             Err(None) => {}
         }
     }
@@ -173,7 +169,7 @@ impl<S: Sys> PendingPeer<S> {
             hello = self.hello(socket, reader) => hello?,
             () = late => return Err(refused_late()),
         };
-        let pause = self.pauses.remaining(&self.peer, self.share.sys.now());
+        let pause = self.pauses.remaining(&self.credentials, self.share.sys.now());
         if !pause.is_zero() {
             tokio::select! {
                 biased;
@@ -181,10 +177,13 @@ impl<S: Sys> PendingPeer<S> {
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        // Only now: peers that are silent or pause keep nobody out.
+        // Take the seat last, so that silent and pausing peers do not block others.
         let permit = Arc::clone(&self.seats).try_acquire_owned();
         let permit = permit.map_err(|_| Some(self.full()))?;
-        Ok((hello, Seat::new(permit, self.peer.clone(), Arc::clone(&self.pauses))))
+        Ok((
+            hello,
+            Seat::new(permit, self.credentials.clone(), Arc::clone(&self.pauses)),
+        ))
     }
 
     async fn join(self, socket: AsyncFd<ForeignFd>, joining: Joining) {
@@ -198,16 +197,16 @@ impl<S: Sys> PendingPeer<S> {
         let admitted = Notice::Admitted {
             channel,
             share: self.share.id,
-            peer: self.peer,
+            peer: self.credentials,
         };
         open::join(sys, channel, socket, joining, dispatcher, || notices.post(admitted)).await;
     }
 
-    /// Waits until a peer that has been refused has gone, whatever it says until then.
-    async fn gone(&self, socket: &AsyncFd<ForeignFd>) {
-        let mut unheard = [0; 256];
+    /// Waits until a refused peer has disconnected, and discards what it sends.
+    async fn disconnected(&self, socket: &AsyncFd<ForeignFd>) {
+        let mut discarded = [0; 256];
         while let Ok(mut ready) = socket.readable().await {
-            match self.share.sys.receive(socket.as_fd(), &mut unheard) {
+            match self.share.sys.receive(socket.as_fd(), &mut discarded) {
                 Ok(received) if received.bytes == 0 => return,
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => ready.clear_ready(),
@@ -216,7 +215,7 @@ impl<S: Sys> PendingPeer<S> {
         }
     }
 
-    /// Reads up to the hello; `None` is a peer that has gone.
+    /// Reads the HELLO. The error is `None` if the peer has disconnected.
     async fn hello(&self, socket: &AsyncFd<ForeignFd>, reader: &mut Reader) -> Result<Hello, Option<Refused>> {
         let mut due = None;
         loop {
@@ -231,7 +230,7 @@ impl<S: Sys> PendingPeer<S> {
             match reader.fill(&self.share.sys, socket.as_fd()) {
                 Ok(Fill::Nothing) => ready.clear_ready(),
                 Ok(Fill::Some) => {
-                    if let Some(hello) = first_words(reader).map_err(Refused::Protocol)? {
+                    if let Some(hello) = first_frame(reader).map_err(Refused::Protocol)? {
                         return Ok(hello);
                     }
                     due.get_or_insert_with(|| Instant::now() + FRAME_TIMEOUT);
@@ -246,30 +245,30 @@ impl<S: Sys> PendingPeer<S> {
         Refused::Full { limit: self.limit }
     }
 
-    /// Tells a peer why it may not come in, and that this is all, and counts it.
+    /// Sends CLOSE with the reason, shuts the sending direction down, and reports the refusal.
     fn refuse(&self, socket: &ForeignFd, reason: Refused) {
-        let mut farewell = Encoder::new();
-        farewell.close(match &reason {
+        let mut frames = Encoder::new();
+        frames.close(match &reason {
             Refused::NotAllowed => CloseReason::NotAllowed,
             Refused::Full { limit } => CloseReason::Full(*limit),
             Refused::Late { limit } => CloseReason::Late(*limit),
             Refused::Protocol(ProtocolError::Version { .. }) => CloseReason::Version(VERSION),
             Refused::Protocol(_) => CloseReason::Protocol,
         });
-        // The socket is new and its buffer empty; a peer that has gone need not know.
-        let _ = self.share.sys.send(socket.as_fd(), farewell.bytes(), &[]);
+        // The buffer of a new socket is empty, so this fails only if the peer has disconnected.
+        let _ = self.share.sys.send(socket.as_fd(), frames.bytes(), &[]);
         let _ = shutdown(socket.as_raw_fd(), Shutdown::Write);
         self.share.stats.peer_refused();
         self.share.notices.post(Notice::Refused {
             share: self.share.id,
-            peer: Some(self.peer.clone()),
+            peer: Some(self.credentials.clone()),
             reason,
         });
     }
 }
 
-/// The hello, once it is whole.
-fn first_words(reader: &mut Reader) -> Result<Option<Hello>, ProtocolError> {
+/// Returns the HELLO; `None` while it is incomplete.
+fn first_frame(reader: &mut Reader) -> Result<Option<Hello>, ProtocolError> {
     let hello = match reader.next(ToParent::decode)? {
         Some((ToParent::Hello(hello), _)) => hello,
         Some(_) => return Err(ProtocolError::NoHello),

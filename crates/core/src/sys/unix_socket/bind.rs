@@ -1,4 +1,4 @@
-//! How a listening socket gets its name: a path appears with its rights, and with somebody who listens, all at once.
+//! Binds a listening socket to its name. A path appears atomically, with its permissions and with a process that listens.
 
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,33 +17,33 @@ use crate::error::errno_of;
 use crate::sys::unix_socket::OwnPath;
 use crate::sys::{clamp_backlog, stream_socket};
 
-/// A tenth of a second in all; the lock is held for as long as a few system calls take.
+/// A tenth of a second in total. The lock is held for the time of a few system calls.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
-/// How often a path that others change at the same time is tried; one of them has it then.
+/// The maximum number of attempts if other processes change the path at the same time.
 const TRIES: usize = 8;
 
-/// Binds and listens. The file, if there is one, has these permissions and at no moment wider ones; one that is there already is
-/// replaced if nobody answers on it, else EADDRINUSE. It is removed when the [`OwnPath`] is dropped.
+/// Binds and listens. A socket file never has wider permissions than `mode`. An existing socket file is replaced if no process
+/// listens on it; otherwise the call fails with EADDRINUSE. Dropping the [`OwnPath`] removes the file.
 pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, Option<OwnPath>), Errno> {
-    // Before anything is made: a name that is too long.
+    // Check the length of the name before any file is created.
     let address = address(name)?;
     let Some(path) = path_of(name) else {
-        // It has no permissions, and goes with its socket.
+        // An abstract name has no permissions and disappears with its socket.
         let fd = stream_socket(AddressFamily::Unix)?;
         socket::bind(fd.as_raw_fd(), &address)?;
         socket::listen(&fd, clamp_backlog(backlog)?)?;
         return Ok((fd, None));
     };
-    // bind(2) makes the file with the rights that the umask leaves, and whoever connects before a chmod(2) is in. The umask
-    // is the whole process's, and no thread may change it for a moment without changing it for all; fchmod(2) on the socket
-    // before bind(2) helps on Linux only, and can take rights away but not give them. So it is made in a directory that
-    // nobody else can enter, gets its rights there, listens, and then appears under its name all at once by link(2), which
-    // replaces nothing. That it listens before it can be seen is what makes "nobody answers" a proof that it is stale.
+    // bind(2) creates the file with the permissions that the umask allows, and a client could connect before chmod(2). The
+    // umask belongs to the whole process, so a thread cannot change it for itself. fchmod(2) on the socket before bind(2)
+    // works on Linux only, and can only remove permissions. So the file is created in a directory that no other user can
+    // enter, gets its permissions there, and the socket listens. Then link(2), which replaces nothing, creates the name. As
+    // the socket listens before the name exists, a name on which no process listens is stale.
     let private = Private::beside(path)?;
     let (fd, made) = (stream_socket(AddressFamily::Unix)?, private.file("s"));
-    // By its path, as that is what ss(8) shows. If the directory was swapped the file is not found through the descriptor.
+    // Bind by path, which ss(8) shows. If the directory was replaced, the file is not found through the descriptor.
     socket::bind(fd.as_raw_fd(), &UnixAddr::new(&private.path.join("s"))?)?;
     fs::set_permissions(&made, Permissions::from_mode(mode)).map_err(|error| errno_of(&error))?;
     socket::listen(&fd, clamp_backlog(backlog)?)?;
@@ -64,11 +64,11 @@ pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, O
     Err(Errno::EADDRINUSE)
 }
 
-/// Of several that find the same stale socket, one at a time removes it and takes its place. Without the lock, which whoever may
-/// only search the directory cannot have, nothing is replaced; nor for as long as somebody keeps it (flock(2)).
+/// Locks a directory, so that only one process at a time replaces a stale socket in it. Fails with EADDRINUSE if this process
+/// may not read the directory, or while another process holds the lock (flock(2)).
 #[allow(
     clippy::disallowed_methods,
-    reason = "flock(2) has no timeout, and nothing tells when a lock is free"
+    reason = "flock(2) has no timeout, and no event reports that a lock is free"
 )]
 fn lock_directory(directory: &Path) -> Result<Flock<File>, Errno> {
     let mut directory = File::open(directory).map_err(|_| Errno::EADDRINUSE)?;
@@ -82,8 +82,8 @@ fn lock_directory(directory: &Path) -> Result<Flock<File>, Errno> {
     Err(Errno::EADDRINUSE)
 }
 
-/// What is at `path`, if it is a socket on which nobody answers, as one is that a process has left which was killed;
-/// EADDRINUSE if it is anything else, and nothing if there is nothing any more.
+/// Returns the socket file at `path` if no process listens on it, as after a process was killed. Returns `None` if there is no
+/// file, and fails with EADDRINUSE for any other file.
 fn find_stale(path: &Path) -> Result<Option<Identity>, Errno> {
     let Some(found) = Identity::of(path)? else {
         return Ok(None);
@@ -95,8 +95,8 @@ fn find_stale(path: &Path) -> Result<Option<Identity>, Errno> {
     }
 }
 
-/// Removes what is at `path` if it still is what was found there. Somebody who does not know of the lock may have put another
-/// in its place, so it is not removed where it is but moved to where nobody else is, and looked at again.
+/// Removes the file at `path` if it is still the file that was found. A process without the lock may have replaced it, so the
+/// file is moved to the private directory first, and compared there.
 fn remove(path: &Path, found: &Identity, private: &Private) -> Result<(), Errno> {
     let moved = private.file("o");
     match fs::rename(path, &moved).map_err(|error| errno_of(&error)) {
@@ -106,18 +106,18 @@ fn remove(path: &Path, found: &Identity, private: &Private) -> Result<(), Errno>
     if Identity::of(&moved)?.as_ref() == Some(found) {
         return Ok(());
     }
-    // Fails if yet another has come, which then has it.
+    // Restore the other file. Fails if a third process has created a file, which then stays.
     let _ = fs::hard_link(&moved, path);
     Err(Errno::EADDRINUSE)
 }
 
-/// Which file it is, whatever it is called.
+/// Identifies a file independently of its name.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     is_socket: bool,
     device: u64,
     inode: u64,
-    /// An inode's number is given to the next file; when it was made is not. Moving a file leaves it as it is.
+    /// Distinguishes files that reuse an inode number. A rename does not change it.
     modified: (i64, i64),
 }
 
@@ -137,10 +137,10 @@ impl Identity {
     }
 }
 
-/// A directory that only this user can enter, in the file system of the path in question; dropping it removes it.
+/// A directory that only this user can enter, in the file system of the socket file. Dropping it removes the directory.
 ///
-/// Whoever else may write to the parent directory can rename this one and put another in its place; so files are reached
-/// through a descriptor of the directory, on which that has no effect.
+/// Another user who may write to the parent directory can replace this directory. So files are accessed through a descriptor of
+/// the directory, which then still refers to the original.
 struct Private {
     path: PathBuf,
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has /proc/self/fd"))]
@@ -150,7 +150,7 @@ struct Private {
 impl Private {
     fn beside(path: &Path) -> Result<Self, Errno> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        // Short, as it has to fit sun_path with a file's name behind it: what a path needs beyond its directory is 10 bytes.
+        // A short name, because the path with a file name must fit into sun_path: 10 bytes more than the directory.
         let path = mkdtemp(&parent.unwrap_or(Path::new(".")).join(".XXXXXX"))?;
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let directory = File::from(open(&path, flags, Mode::empty())?);
@@ -161,7 +161,7 @@ impl Private {
         Ok(Self { path, directory })
     }
 
-    /// The directory that the path is in.
+    /// Returns the directory of the socket file.
     fn parent(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
@@ -178,7 +178,7 @@ impl Private {
 impl Drop for Private {
     fn drop(&mut self) {
         for name in ["s", "o"] {
-            // Most of the time one of them is not there.
+            // Fails if the file does not exist.
             let _ = fs::remove_file(self.file(name));
         }
         let _ = fs::remove_dir(&self.path);
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_replaced_while_another_has_the_lock() {
+    fn a_stale_socket_is_not_replaced_while_another_process_has_the_lock() {
         let folder = mkdtemp(&std::env::temp_dir().join("ss-XXXXXX")).unwrap();
         let path = folder.join("ctl");
         drop(UnixListener::bind(&path).unwrap());
@@ -207,7 +207,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_directory_put_in_place_of_the_private_one_is_not_acted_upon() {
+    fn files_in_a_directory_that_replaces_the_private_one_are_not_changed() {
         let folder = mkdtemp(&std::env::temp_dir().join("ss-XXXXXX")).unwrap();
         let private = Private::beside(&folder.join("ctl")).unwrap();
         let victim = folder.join("victim");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_taken_the_place_of_a_stale_socket_meanwhile_stays_and_answers() {
+    fn a_socket_that_has_replaced_a_stale_one_stays() {
         let folder = mkdtemp(&std::env::temp_dir().join("ss-XXXXXX")).unwrap();
         let path = folder.join("ctl");
         drop(UnixListener::bind(&path).unwrap());

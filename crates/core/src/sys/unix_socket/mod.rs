@@ -1,4 +1,4 @@
-//! AF_UNIX stream sockets by their names: a path, or on Linux an abstract name, which begins with NUL (unix(7)).
+//! AF_UNIX stream sockets by name: a path, or on Linux an abstract name, which starts with NUL (unix(7)).
 
 mod bind;
 mod own_path;
@@ -19,15 +19,15 @@ use crate::sys::is_backlog_empty;
 use crate::sys::stream_socket;
 use crate::sys::{ForeignFd, Os, Sys, prepare};
 
-/// A socket that listens for AF_UNIX streams. Dropping it stops listening and removes its path, if it made one.
+/// A listening AF_UNIX stream socket. Dropping it stops listening and removes the socket file that it created, if any.
 #[derive(Debug)]
 pub struct UnixListener {
     fd: ForeignFd,
     _path: Option<OwnPath>,
 }
 
-/// Connects, without waiting: ENOENT and ECONNREFUSED say that nobody is there. EAGAIN is a backlog that is full on Linux;
-/// nothing tells when it no longer is.
+/// Connects without blocking. ENOENT and ECONNREFUSED mean that no process listens, and EAGAIN on Linux that the backlog is full,
+/// in which case no event reports when it has room again.
 pub fn connect(name: &[u8]) -> Result<OwnedFd, SystemError> {
     let fd = address(name)
         .and_then(|address| connect_to(&address))
@@ -43,9 +43,8 @@ fn connect_to(address: &UnixAddr) -> Result<OwnedFd, Errno> {
 }
 
 impl UnixListener {
-    /// Binds and listens. At a path, the socket file has these permissions and at no moment wider ones. A socket file
-    /// that is there already is replaced if nobody answers on it, else EADDRINUSE. Every failure is told as `listen`, as
-    /// Node tells it.
+    /// Binds and listens. A socket file never has wider permissions than `mode`. An existing socket file is replaced if no
+    /// process listens on it; otherwise the call fails with EADDRINUSE. All errors name `listen` as the system call, as Node's do.
     pub fn bind(name: &[u8], mode: u32, backlog: i32) -> Result<Self, SystemError> {
         let (fd, path) = listen(name, mode, backlog).map_err(SystemError::of("listen"))?;
         Ok(Self {
@@ -54,7 +53,7 @@ impl UnixListener {
         })
     }
 
-    /// Adopts a descriptor, which has to be one of [`crate::descriptors::kind::Kind::Listener`], and leaves its path to whoever made it.
+    /// Adopts a descriptor, which must be a [`crate::descriptors::kind::Kind::Listener`]. Does not remove its socket file.
     pub fn adopt(fd: OwnedFd) -> Result<Self, SystemError> {
         let adopt = || {
             fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
@@ -68,7 +67,7 @@ impl UnixListener {
         })
     }
 
-    /// Accepts one; `None` if nobody has connected.
+    /// Accepts a connection; `None` if the backlog is empty.
     pub fn accept(&self) -> Result<Option<OwnedFd>, SystemError> {
         match Os.accept(self.fd.as_fd()) {
             Ok(accepted) => Ok(Some(accepted.fd)),
@@ -85,7 +84,7 @@ impl AsFd for UnixListener {
     }
 }
 
-/// The path in a name; `None` for an abstract one.
+/// Returns the path in a name; `None` for an abstract name.
 fn path_of(name: &[u8]) -> Option<&Path> {
     (name.first() != Some(&0)).then(|| Path::new(OsStr::from_bytes(name)))
 }
@@ -93,7 +92,7 @@ fn path_of(name: &[u8]) -> Option<&Path> {
 /// Returns the address of a path or an abstract name; ENAMETOOLONG for more than 107 bytes (103 on macOS).
 pub(crate) fn address(name: &[u8]) -> Result<UnixAddr, Errno> {
     match name {
-        // Without a name, or more than its null byte, the kernel would choose one (unix(7), autobind).
+        // The kernel would choose a name (unix(7), autobind).
         [] | [0] => Err(Errno::EINVAL),
         [0, name @ ..] => abstract_address(name),
         path => UnixAddr::new(path),
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_file_has_its_mode_and_goes_with_its_listener() {
+    fn a_socket_file_has_its_mode_and_is_removed_with_its_listener() {
         let directory = Directory::new("mode");
         let path = directory.path();
         for mode in [0o600, 0o660, 0o666, 0o000] {
@@ -159,10 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_file_is_replaced_if_nobody_answers_on_it() {
+    fn a_socket_file_is_replaced_if_no_process_listens_on_it() {
         let directory = Directory::new("stale");
         let path = directory.path();
-        // As of a process that was killed.
+        // A killed process leaves such a file.
         let left = stream_socket(AddressFamily::Unix).unwrap();
         socket::bind(left.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
         drop(left);
@@ -170,7 +169,7 @@ mod tests {
         assert_eq!(bind(&path).unwrap_err(), Errno::EADDRINUSE);
         connect(path.as_os_str().as_bytes()).unwrap();
         drop(listener);
-        // What is no socket is never touched.
+        // Other files are never replaced.
         File::create(&path).unwrap();
         assert_eq!(bind(&path).unwrap_err(), Errno::EADDRINUSE);
         assert!(path.exists());
@@ -178,7 +177,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_abstract_name_is_no_file() {
+    fn an_abstract_name_has_no_file() {
         let name = format!("\0socketserver-{}", std::process::id());
         let listener = UnixListener::bind(name.as_bytes(), 0o600, 5).unwrap();
         connect(name.as_bytes()).unwrap();

@@ -1,17 +1,16 @@
-//! A socket file that this process made and removes at its end.
+//! A socket file that this process has created, and that it removes.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A socket file that this process made. It is removed at the end if it is still that file: a successor may have put
-/// its own in the same place.
+/// A socket file that this process has created. Dropping it removes the file, unless a successor has replaced it.
 #[derive(Debug)]
 pub(crate) struct OwnPath {
     path: PathBuf,
     identity: (u64, u64),
-    /// Somebody else listens on it, too, and may go on to.
+    /// Another process has a copy of the socket and may continue to listen, so the file is not removed.
     pub(crate) is_handed_on: Arc<AtomicBool>,
 }
 
@@ -35,7 +34,7 @@ impl OwnPath {
 impl Drop for OwnPath {
     fn drop(&mut self) {
         if !self.is_handed_on.load(Ordering::Relaxed) && Self::identity(&self.path) == Some(self.identity) {
-            // Somebody else may have removed it meanwhile, which is as well.
+            // Fails if another process has removed the file.
             let _ = std::fs::remove_file(&self.path);
         }
     }

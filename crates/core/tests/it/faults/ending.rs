@@ -7,7 +7,7 @@ use crate::peer::Heard;
 use crate::world::{World, answer, answer_to, client, queue_of};
 
 #[test]
-fn a_dismissed_worker_that_stays_loses_its_connections_where_only_the_writing_side_is_shut() {
+fn a_dismissed_worker_that_stays_connected_loses_its_untaken_connections() {
     let world = World::on(Faulty::default().discards_unread(), &queue_of(4));
     let address = world.listen();
     let mut stays = world.peer().join();
@@ -23,7 +23,7 @@ fn a_dismissed_worker_that_stays_loses_its_connections_where_only_the_writing_si
 }
 
 #[test]
-fn an_ack_that_a_worker_had_sent_is_read_before_its_channel_ends() {
+fn an_ack_in_the_socket_is_read_before_the_channel_ends() {
     let world = World::on(Faulty::default().discards_unread(), &queue_of(4));
     let address = world.listen();
     let mut stays = world.peer().join();

@@ -1,4 +1,4 @@
-//! A worker that breaks the protocol: its channel ends, and nothing else.
+//! Workers that break the protocol: only their own channel ends.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,12 +13,12 @@ use socketserver_core::protocol::records::{CloseReason, Credit, Hello, Refusal, 
 use crate::peer::{Heard, Peer, hello};
 use crate::world::{World, answer, answer_to, client, is_of};
 
-/// Lets a peer misbehave while it holds a connection and a decent worker stands by.
+/// Lets a peer break the protocol while it holds a connection. Its channel ends, and a correct worker serves the connection.
 fn ends_with(expected: &ProtocolError, misbehave: impl FnOnce(&mut Peer, u64)) {
     ends(expected, true, misbehave);
 }
 
-/// The same before the hello.
+/// Lets a peer break the protocol before its HELLO.
 fn ends_unjoined_with(expected: &ProtocolError, misbehave: impl FnOnce(&mut Peer, u64)) {
     ends(expected, false, misbehave);
 }
@@ -43,7 +43,7 @@ fn ends(expected: &ProtocolError, join: bool, misbehave: impl FnOnce(&mut Peer, 
         "{farewell:?}"
     );
     drop(held);
-    // What it held is answered by another, and so is the next.
+    // Another worker answers its connection, and the next one.
     let worker = world.worker();
     let held = first.into_iter();
     for client in held.chain([client(address)]) {
@@ -55,12 +55,12 @@ fn answered_by_another(worker: &crate::world::Worker, client: std::net::TcpStrea
     let taken = worker.one();
     assert!(is_of(&taken, &client));
     assert_eq!(taken.head.local_port, address.port());
-    answer(taken, "by a decent one");
-    assert_eq!(answer_to(client), "by a decent one");
+    answer(taken, "by another worker");
+    assert_eq!(answer_to(client), "by another worker");
     worker.done(1);
 }
 
-/// The bytes of one frame, with some of them replaced.
+/// Encodes a frame and replaces bytes from position `at` on.
 fn forged(write: impl FnOnce(&mut Encoder), at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut frames = Encoder::new();
     write(&mut frames);
@@ -90,11 +90,11 @@ fn a_flood_of_frames_is_read_at_a_limited_rate() {
     let (flood, began) = (frames.bytes(), Instant::now());
     let (mut sent, mut offset) = (0, 0);
     while began.elapsed() < Duration::from_secs(1) {
-        // From the middle of a frame, if the socket took a part of one.
+        // Continue in the middle of a frame if the socket accepted a part of it.
         sent += peer.send_some(&flood[offset..]);
         offset = sent % flood.len();
     }
-    // 125 frames a millisecond, a burst, and what the two buffers of the socket hold.
+    // 125 frames per millisecond, a burst, and the contents of the socket's two buffers.
     let most = 125 * began.elapsed().as_millis() + 1_024 + 50_000;
     let sent = (sent / FRAME) as u128;
     assert!(sent <= most, "{sent} frames, {most} at most");
@@ -133,7 +133,7 @@ fn an_unknown_kind() {
 }
 
 #[test]
-fn a_frame_that_travels_the_wrong_way() {
+fn a_frame_of_the_other_direction() {
     ends_with(&FrameError::Kind(0x81).into(), |peer, _| {
         peer.say(|frames| {
             frames.welcome(Welcome {
@@ -209,7 +209,7 @@ fn a_descriptor_to_the_parent_within_a_frame() {
 }
 
 #[test]
-fn more_descriptors_than_one_for_a_frame_that_is_not_whole() {
+fn more_than_one_descriptor_for_an_unfinished_frame() {
     ends_with(&ProtocolError::SurplusDescriptors, |peer, id| {
         let mut frames = Encoder::new();
         frames.hand_back(id);
@@ -239,14 +239,14 @@ fn a_descriptor_with_the_hello() {
 }
 
 #[test]
-fn an_ack_of_what_is_not_under_way() {
+fn an_ack_of_a_connection_that_is_not_in_flight() {
     ends_with(&ProtocolError::UnknownConnection { id: 77 }, |peer, _| {
         peer.say(|frames| frames.ack([77]));
     });
 }
 
 #[test]
-fn a_refusal_of_what_is_not_under_way() {
+fn a_refusal_of_a_connection_that_is_not_in_flight() {
     ends_with(&ProtocolError::UnknownConnection { id: 77 }, |peer, _| {
         peer.say(|frames| {
             frames.refuse([Refusal {
@@ -300,7 +300,7 @@ fn credit_on_too_many_lanes() {
 }
 
 #[test]
-fn a_frame_that_is_cut_by_the_end() {
+fn a_stream_that_ends_within_a_frame() {
     ends_with(&ProtocolError::IncompleteFrame, |peer, _| {
         let mut frames = Encoder::new();
         frames.ack([1]);
@@ -310,12 +310,12 @@ fn a_frame_that_is_cut_by_the_end() {
 }
 
 #[test]
-fn what_was_acked_before_the_error_stays_acked() {
+fn an_ack_before_an_error_counts() {
     let world = World::new();
     let mut peer = world.peer().join();
     let _client = client(world.listen());
     let (head, _fd) = peer.one();
-    // The second of the two is the error.
+    // The second ACK is the error.
     peer.say(|frames| frames.ack([head.id, head.id]));
     let expected = ProtocolError::UnknownConnection { id: head.id };
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected));
@@ -324,7 +324,7 @@ fn what_was_acked_before_the_error_stays_acked() {
 }
 
 #[test]
-fn no_version_in_common_is_told_with_the_parents_own() {
+fn without_a_common_version_the_close_names_the_version_of_the_parent() {
     let world = World::new();
     for (oldest, newest) in [(VERSION + 1, 9), (0, 0), (2, 1)] {
         let mut peer = world.peer();
@@ -353,7 +353,7 @@ fn no_version_in_common_is_told_with_the_parents_own() {
 }
 
 #[test]
-fn a_worker_is_welcome_in_the_newest_version_that_both_speak() {
+fn the_version_of_a_session_is_the_newest_that_both_sides_support() {
     let world = World::new();
     for (newest, spoken) in [(9, VERSION), (VERSION, VERSION), (1, 1)] {
         let mut peer = world.peer();
@@ -374,7 +374,7 @@ fn a_worker_is_welcome_in_the_newest_version_that_both_speak() {
 }
 
 #[test]
-fn a_silent_end_before_the_hello_is_a_loss_and_no_error() {
+fn a_channel_closed_before_its_hello_is_lost_without_an_error() {
     let world = World::new();
     let peer = world.peer();
     let channel = peer.channel;
@@ -383,7 +383,7 @@ fn a_silent_end_before_the_hello_is_a_loss_and_no_error() {
 }
 
 #[test]
-fn a_worker_that_shuts_its_reading_side_only_ends() {
+fn a_worker_that_shuts_only_its_reading_side_is_disconnected() {
     let world = World::new();
     let address = world.listen();
     let peer = world.peer().join();
@@ -398,19 +398,19 @@ fn a_worker_that_shuts_its_reading_side_only_ends() {
 fn one_bad_channel_among_many_ends_alone() {
     let world = World::new();
     let address = world.listen();
-    let decent = [world.worker(), world.worker()];
+    let correct = [world.worker(), world.worker()];
     let bad = world.peer().join();
     world.stats("all have joined", |stats| stats.workers == 3);
     bad.send(&[0xff; 64], &[]);
     assert!(matches!(world.end_of(bad.channel), EndReason::Protocol(_)));
     world.stats("the others are left", |stats| stats.workers == 2);
-    for worker in &decent {
+    for worker in &correct {
         answered_by_another(worker, client(address), address);
     }
 }
 
 #[test]
-fn what_is_no_channel_is_no_receivers() {
+fn a_receiver_rejects_a_descriptor_that_is_not_a_channel() {
     use nix::errno::Errno;
     use socketserver_core::Receiver;
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

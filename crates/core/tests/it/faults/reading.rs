@@ -1,4 +1,4 @@
-//! The reading end of a channel: frames that are cut, glued, short of descriptors, or have too many.
+//! The reader of a channel: frames that are split, joined, and with missing or surplus descriptors.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -49,14 +49,14 @@ fn welcome() -> Encoder {
     frames
 }
 
-/// What a worker reads until the stream ends or breaks the rules: words, and the descriptors of each.
+/// Reads until the end of the stream or an error. Returns the frames as text, with the number of their descriptors.
 fn read_all<S: Sys>(sys: &S, socket: &OwnedFd) -> (Vec<String>, Result<(), ProtocolError>) {
     setsockopt(socket, ReceiveTimeout, &TimeVal::seconds(20)).unwrap();
     let (mut reader, mut words) = (Reader::new(), Vec::new());
     let end = loop {
         match reader.fill(sys, socket.as_fd()).unwrap() {
             Fill::Some => {}
-            Fill::Nothing => panic!("neither an end nor an error comes after {words:?}"),
+            Fill::Nothing => panic!("neither an end nor an error after {words:?}"),
             Fill::End => break reader.finish(),
         }
         if let Err(error) = read_some(&mut reader, &mut words) {
@@ -83,7 +83,7 @@ fn read_some(reader: &mut Reader, words: &mut Vec<String>) -> Result<(), Protoco
 }
 
 fn send(socket: &OwnedFd, frames: &Encoder, descriptors: usize) {
-    // No socket of ours: a channel that travels on itself never ends.
+    // Not a socket of the channel: a channel that contains itself never ends.
     let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
     let copies = vec![file.as_fd(); descriptors];
     assert_eq!(
@@ -93,7 +93,7 @@ fn send(socket: &OwnedFd, frames: &Encoder, descriptors: usize) {
 }
 
 #[test]
-fn a_frame_cut_at_every_byte_is_put_together() {
+fn a_frame_split_at_any_byte_is_read() {
     for cut in 1..connections(1..=3).bytes().len() {
         let (left, right) = pair().unwrap();
         send(&left, &welcome(), 0);
@@ -112,12 +112,12 @@ fn a_frame_cut_at_every_byte_is_put_together() {
 }
 
 #[test]
-fn a_message_without_descriptors_may_be_glued_in_front_of_one_with() {
+fn a_message_without_descriptors_can_be_joined_to_one_with_descriptors() {
     let (left, right) = pair().unwrap();
     send(&left, &welcome(), 0);
     send(&left, &connections([1]), 1);
     let mut bytes = [0; 256];
-    // That the kernel does glue them is what this test is about.
+    // The kernel does join them.
     let received = ancillary::receive(right.as_fd(), &mut bytes).unwrap();
     assert_eq!(received.bytes, welcome().bytes().len() + connections([1]).bytes().len());
     assert_eq!(received.descriptors.len(), 1);
@@ -164,14 +164,14 @@ fn a_surplus_descriptor_is_an_error() {
 }
 
 #[test]
-fn a_descriptor_with_a_frame_that_has_none_is_an_error() {
+fn a_descriptor_with_a_frame_without_descriptors_is_an_error() {
     let (left, right) = pair().unwrap();
     send(&left, &welcome(), 1);
     assert_eq!(read_all(&Os, &right).1, Err(ProtocolError::SurplusDescriptors));
 }
 
 #[test]
-fn descriptors_cannot_be_piled_up_behind_a_frame_that_never_ends() {
+fn descriptors_do_not_accumulate_behind_an_unfinished_frame() {
     let (left, right) = pair().unwrap();
     let file = std::fs::File::open("/dev/null").unwrap();
     for byte in connections(1..=64).bytes().chunks(1).take(3) {
@@ -182,7 +182,7 @@ fn descriptors_cannot_be_piled_up_behind_a_frame_that_never_ends() {
 }
 
 #[test]
-fn a_stream_that_ends_within_a_frame_is_cut() {
+fn a_stream_that_ends_within_a_frame_is_an_error() {
     let frame = connections([1]);
     for size in 1..frame.bytes().len() {
         let (left, right) = pair().unwrap();
@@ -197,7 +197,7 @@ fn a_stream_that_ends_within_a_frame_is_cut() {
 }
 
 #[test]
-fn a_frame_that_claims_to_be_larger_than_any_is_an_error_at_once() {
+fn a_header_with_an_invalid_length_is_an_error_at_once() {
     let (left, right) = pair().unwrap();
     let mut bytes = connections([1]).bytes()[..8].to_vec();
     bytes[..4].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -218,7 +218,7 @@ fn a_reset_by_a_peer_that_died_with_unread_bytes_is_an_end() {
     assert_eq!(read_all(&Os, &right).1, Ok(()));
 }
 
-/// The real system with a limit of open files that takes hold after so many descriptors.
+/// The real system with a limit of descriptors per message.
 #[derive(Clone)]
 struct Truncating(usize);
 
@@ -249,7 +249,7 @@ impl Sys for Truncating {
 }
 
 #[test]
-fn descriptors_that_the_kernel_drops_are_missed_and_no_error() {
+fn missing_descriptors_after_a_truncation_are_not_an_error() {
     for arrive in 0..3 {
         let (left, right) = pair().unwrap();
         send(&left, &welcome(), 0);
@@ -265,9 +265,9 @@ fn descriptors_that_the_kernel_drops_are_missed_and_no_error() {
 }
 
 #[test]
-fn a_truncation_excuses_one_frame_only() {
+fn a_truncation_explains_missing_descriptors_of_one_frame_only() {
     let (left, right) = pair().unwrap();
-    // A parent sends the descriptors of one frame at a time.
+    // A parent sends the descriptors of one frame per message.
     let mut frames = connections([1, 2]);
     frames.connection([head(3)]);
     send(&left, &frames, 3);
@@ -301,7 +301,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_cutting_of_a_stream_reads_the_same(cuts in prop::collection::vec(1_usize..200, 1..40)) {
+    fn a_stream_split_at_any_bytes_reads_the_same(cuts in prop::collection::vec(1_usize..200, 1..40)) {
         let (left, right) = pair().unwrap();
         send(&left, &welcome(), 0);
         for batch in [1..4_u64, 4..5, 5..12] {

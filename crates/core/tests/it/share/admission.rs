@@ -1,4 +1,4 @@
-//! Who is let in, and what the others are told.
+//! Admission: which peers may join, and what refused peers receive.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -20,12 +20,12 @@ use crate::peer::{Heard, Peer, hello};
 use crate::wait::until_true;
 use crate::world::{World, queue_of};
 
-/// Nobody's number, nobody's group, and a group beside it.
+/// An unused user id, an unused group id, and an unused supplementary group id.
 const STRANGER: u32 = 54_321;
 const STRANGERS: u32 = 54_322;
 const CLUB: u32 = 54_323;
 
-/// A server for which all that come are a stranger.
+/// Starts a server for which every peer has the user id [`STRANGER`].
 fn among_strangers() -> World {
     let stranger = Credentials {
         pid: Some(1),
@@ -39,7 +39,7 @@ fn among_strangers() -> World {
     )
 }
 
-/// What a peer that is not let in hears: why, and then the end.
+/// Returns the reason in the CLOSE that a refused peer receives before the end of the stream.
 fn farewell(peer: &mut Peer) -> CloseReason {
     match peer.last_words()[..] {
         [Heard::Close(reason)] => reason,
@@ -47,14 +47,14 @@ fn farewell(peer: &mut Peer) -> CloseReason {
     }
 }
 
-fn greet(path: &Path, hello: Hello) -> Peer {
+fn peer_with_hello(path: &Path, hello: Hello) -> Peer {
     let peer = peer(path);
     peer.say(|frames| frames.hello(hello));
     peer
 }
 
 #[test]
-fn another_user_is_told_that_it_may_not_join_before_it_has_said_a_word() {
+fn a_peer_of_another_user_is_refused_before_its_hello() {
     let (folder, world) = (Folder::new(), among_strangers());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
@@ -67,9 +67,8 @@ fn another_user_is_told_that_it_may_not_join_before_it_has_said_a_word() {
     assert_eq!(known, 1);
 }
 
-/// A peer that sends 7 bytes of its hello, with these descriptors, to a server that sets no time for the hello, and why
-/// the server refuses it.
-fn begins_hello(descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Refused {
+/// Sends 7 bytes of a HELLO with these descriptors to a server without a HELLO timeout. Returns why the server refuses the peer.
+fn refusal_of_unfinished_hello(descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Refused {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let untimed = ShareSpec {
@@ -89,16 +88,19 @@ fn begins_hello(descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Refused {
 fn a_pending_peer_that_sends_a_descriptor_with_a_part_of_its_hello_is_refused_at_once() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let expected = Refused::Protocol(ProtocolError::SurplusDescriptors);
-    assert_eq!(begins_hello(&[file.as_fd()]), expected);
+    assert_eq!(refusal_of_unfinished_hello(&[file.as_fd()]), expected);
 }
 
 #[test]
 fn a_pending_peer_that_does_not_finish_its_hello_is_refused_even_without_a_hello_timeout() {
-    assert_eq!(begins_hello(&[]), Refused::Protocol(ProtocolError::UnfinishedFrame));
+    assert_eq!(
+        refusal_of_unfinished_hello(&[]),
+        Refused::Protocol(ProtocolError::UnfinishedFrame)
+    );
 }
 
 #[test]
-fn users_and_groups_may_be_allowed_by_number() {
+fn users_and_groups_can_be_allowed_by_id() {
     for allow in [
         Allow {
             uids: vec![1, STRANGER],
@@ -121,10 +123,10 @@ fn users_and_groups_may_be_allowed_by_number() {
 }
 
 #[test]
-fn those_that_were_not_named_are_not_allowed_by_others() {
+fn allowing_other_users_and_groups_does_not_allow_this_one() {
     let (folder, world) = (Folder::new(), among_strangers());
     let path = folder.file("ctl");
-    // The numbers of users are not those of groups.
+    // Group ids as user ids, and a user id as a group id.
     let allow = Allow {
         uids: vec![STRANGERS, CLUB],
         gids: vec![STRANGER],
@@ -134,7 +136,7 @@ fn those_that_were_not_named_are_not_allowed_by_others() {
 }
 
 #[test]
-fn the_kernel_says_who_has_connected() {
+fn the_credentials_of_a_peer_come_from_the_kernel() {
     use std::os::unix::net::UnixStream;
     let (one, _other) = UnixStream::pair().unwrap();
     let peer = socketserver_core::sys::Sys::credentials(&socketserver_core::sys::Os, &one.into()).unwrap();
@@ -156,7 +158,7 @@ fn the_kernel_says_who_has_connected() {
 }
 
 #[test]
-fn one_more_than_may_join_is_told_so_and_a_place_that_is_free_again_is_had_by_the_next() {
+fn a_worker_above_the_maximum_is_refused_until_a_seat_is_free_again() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let two = ShareSpec {
@@ -165,7 +167,7 @@ fn one_more_than_may_join_is_told_so_and_a_place_that_is_free_again_is_had_by_th
     };
     world.server.share(two).unwrap();
     let (first, _second) = (member(&world, &path), member(&world, &path));
-    let mut third = greet(&path, hello());
+    let mut third = peer_with_hello(&path, hello());
     assert_eq!(farewell(&mut third), CloseReason::Full(2));
     assert_eq!(refused(&world, 1), [Refused::Full { limit: 2 }]);
     let channel = first.channel;
@@ -175,7 +177,7 @@ fn one_more_than_may_join_is_told_so_and_a_place_that_is_free_again_is_had_by_th
 }
 
 #[test]
-fn of_two_that_say_hello_for_the_last_place_one_has_it() {
+fn one_of_two_simultaneous_hellos_gets_the_last_seat() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let one = ShareSpec {
@@ -183,7 +185,7 @@ fn of_two_that_say_hello_for_the_last_place_one_has_it() {
         ..spec(&path)
     };
     world.server.share(one).unwrap();
-    // Both are in before anybody has joined: they are let in in the order in which they came, and this one came last.
+    // Peers are accepted in order, so when the last one is refused, both are pending.
     let mut peers = [peer(&path), peer(&path)];
     let last = peer(&path);
     last.send(&[0xff; 64], &[]);
@@ -201,7 +203,7 @@ fn of_two_that_say_hello_for_the_last_place_one_has_it() {
 }
 
 #[test]
-fn a_peer_that_is_refused_may_say_what_it_had_to_say_and_reads_why_afterwards() {
+fn a_refused_peer_can_still_send_and_read_the_reason_afterwards() {
     let (folder, world) = (Folder::new(), among_strangers());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
@@ -218,7 +220,7 @@ fn a_peer_that_is_refused_may_say_what_it_had_to_say_and_reads_why_afterwards() 
 }
 
 #[test]
-fn a_peer_that_says_nothing_or_too_little_is_dropped_after_a_time() {
+fn a_peer_without_a_complete_hello_is_refused_after_the_timeout() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let soon = ShareSpec {
@@ -234,7 +236,7 @@ fn a_peer_that_says_nothing_or_too_little_is_dropped_after_a_time() {
         assert_eq!(farewell(&mut peer), CloseReason::Late(50), "{said} bytes");
     }
     assert_eq!(refused(&world, 3), vec![Refused::Late { limit: 50 }; 3]);
-    // Whoever has said hello may be silent for as long as it likes.
+    // After its HELLO a worker may be silent for any time.
     let mut silent = member(&world, &path);
     peer(&path).last_words();
     silent.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
@@ -245,25 +247,25 @@ fn a_peer_that_says_nothing_or_too_little_is_dropped_after_a_time() {
 }
 
 #[test]
-fn however_many_are_silent_a_worker_that_says_hello_is_let_in() {
+fn any_number_of_silent_peers_does_not_prevent_a_worker_from_joining() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
-    let for_ever = ShareSpec {
+    let without_timeout = ShareSpec {
         hello_timeout: None,
         max_workers: 1,
         ..spec(&path)
     };
-    world.server.share(for_ever).unwrap();
+    world.server.share(without_timeout).unwrap();
     let mut silent: Vec<Peer> = (0..200).map(|_| peer(&path)).collect();
-    let decent = worker(&world, &path);
+    let correct = worker(&world, &path);
     let client = crate::world::client(address);
-    crate::world::answer(decent.one(), "in time");
+    crate::world::answer(correct.one(), "in time");
     assert_eq!(crate::world::answer_to(client), "in time");
-    // Those that came first had to make room, and were told so.
+    // The oldest peers were evicted and received a CLOSE.
     let refusals = refused(&world, 200 - 64);
     assert!(refusals.iter().all(|reason| *reason == Refused::Late { limit: 0 }));
     assert_eq!(farewell(&mut silent[0]), CloseReason::Late(0));
-    assert!(refusals.len() <= 200 - 63, "{} had to leave", refusals.len());
+    assert!(refusals.len() <= 200 - 63, "{} were evicted", refusals.len());
 }
 
 #[test]
@@ -297,10 +299,10 @@ fn refused_peers_do_not_evict_a_peer_that_may_still_join() {
     drop(strangers);
 }
 
-/// Run in a user namespace of its own by the test below.
+/// The test below runs this one in a user namespace.
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "it runs in a user namespace that the next test makes"]
+#[ignore = "runs in a user namespace that the next test creates"]
 fn in_a_user_namespace_without_a_map_every_peer_is_unknown() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
@@ -316,7 +318,7 @@ fn the_overflow_user_of_a_user_namespace_is_not_admitted_as_the_servers_own() {
         unshare.arg("--user").arg(command).args(arguments).output()
     };
     if !unshare("true".as_ref(), &[]).is_ok_and(|tried| tried.status.success()) {
-        // User namespaces are forbidden here, or there is no unshare(1).
+        // User namespaces are forbidden, or unshare(1) is missing.
         return;
     }
     let inner = "share::admission::in_a_user_namespace_without_a_map_every_peer_is_unknown";
@@ -327,12 +329,12 @@ fn the_overflow_user_of_a_user_namespace_is_not_admitted_as_the_servers_own() {
 }
 
 #[test]
-fn a_version_that_is_not_understood_is_refused_with_both_named() {
+fn a_peer_without_a_common_version_is_refused() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
     for (oldest, newest) in [(VERSION + 1, VERSION + 2), (0, 0), (VERSION + 1, VERSION)] {
-        let mut peer = greet(
+        let mut peer = peer_with_hello(
             &path,
             Hello {
                 oldest,
@@ -346,10 +348,10 @@ fn a_version_that_is_not_understood_is_refused_with_both_named() {
             theirs_max: newest,
             ours: VERSION,
         };
-        until_true("it is told", || refused(&world, 1).contains(&error.clone().into()));
+        until_true("it is reported", || refused(&world, 1).contains(&error.clone().into()));
     }
-    // One that speaks this one, too, is welcome.
-    let mut peer = greet(
+    // A peer whose range includes this version is admitted.
+    let mut peer = peer_with_hello(
         &path,
         Hello {
             oldest: 0,
@@ -361,7 +363,7 @@ fn a_version_that_is_not_understood_is_refused_with_both_named() {
 }
 
 #[test]
-fn what_is_no_hello_is_refused() {
+fn a_peer_whose_first_frame_is_not_a_hello_is_refused() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
@@ -381,7 +383,7 @@ fn what_is_no_hello_is_refused() {
 }
 
 #[test]
-fn one_that_only_looks_whether_somebody_is_there_is_not_told_of() {
+fn a_peer_that_disconnects_without_a_frame_is_not_reported() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();

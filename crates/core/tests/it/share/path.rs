@@ -1,4 +1,4 @@
-//! How a shared path comes and goes.
+//! Creation and removal of shared paths.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -28,7 +28,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn a_path_has_its_rights_and_somebody_who_answers_from_its_first_moment_on() {
+fn a_path_appears_with_its_permissions_and_a_listening_server() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let (over, mut seen) = (AtomicBool::new(false), 0);
@@ -68,13 +68,13 @@ fn a_path_has_its_rights_and_somebody_who_answers_from_its_first_moment_on() {
     assert_eq!(folder.names(), [""; 0]);
 }
 
-/// Whether it is still this file; one that has been removed meanwhile refuses, and may.
+/// Returns whether `path` is still this file. A file that was removed meanwhile may refuse connections.
 fn path_is(path: &Path, file: &fs::Metadata) -> bool {
     fs::symlink_metadata(path).is_ok_and(|now| (now.ino(), now.mtime_nsec()) == (file.ino(), file.mtime_nsec()))
 }
 
 #[test]
-fn the_rights_are_those_asked_for_whatever_the_umask_leaves() {
+fn the_permissions_do_not_depend_on_the_umask() {
     let (folder, world) = (Folder::new(), World::new());
     for asked in [0o600, 0o666, 0o000, 0o777] {
         let path = folder.file(&format!("{asked:o}"));
@@ -87,12 +87,12 @@ fn the_rights_are_those_asked_for_whatever_the_umask_leaves() {
             .unwrap();
         assert_eq!(mode(&path), asked);
     }
-    // And nothing else has been left there.
+    // No other file is left.
     assert_eq!(folder.names(), ["0", "600", "666", "777"]);
 }
 
 #[test]
-fn a_socket_on_which_nobody_answers_is_replaced() {
+fn a_stale_socket_is_replaced() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     drop(UnixListener::bind(&path).unwrap());
@@ -103,7 +103,7 @@ fn a_socket_on_which_nobody_answers_is_replaced() {
 }
 
 #[test]
-fn whatever_else_is_there_stays_and_the_address_is_in_use() {
+fn any_other_file_stays_and_the_address_is_in_use() {
     let (folder, world) = (Folder::new(), World::new());
     let file = |name: &str| folder.file(name);
     let answering = UnixListener::bind(file("answers")).unwrap();
@@ -121,7 +121,7 @@ fn whatever_else_is_there_stays_and_the_address_is_in_use() {
 }
 
 #[test]
-fn a_path_that_cannot_be_says_why_and_leaves_nothing() {
+fn an_invalid_path_is_an_error_and_leaves_no_file() {
     let (folder, world) = (Folder::new(), World::new());
     let long = folder.file(&"x".repeat(120));
     assert_eq!(errno(&world, spec(&long)), Errno::ENAMETOOLONG);
@@ -148,7 +148,7 @@ fn a_path_that_cannot_be_says_why_and_leaves_nothing() {
 }
 
 #[test]
-fn what_somebody_else_has_put_there_meanwhile_is_not_removed() {
+fn a_file_that_replaced_the_socket_is_not_removed() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let share = world.server.share(spec(&path)).unwrap();
@@ -160,7 +160,7 @@ fn what_somebody_else_has_put_there_meanwhile_is_not_removed() {
 }
 
 #[test]
-fn of_many_that_want_one_stale_path_one_gets_it_and_answers() {
+fn one_of_several_servers_gets_a_stale_path() {
     let folder = Folder::new();
     let worlds: Vec<World> = (0..4).map(|_| World::new()).collect();
     for round in 0..40 {

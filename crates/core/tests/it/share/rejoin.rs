@@ -24,7 +24,7 @@ fn process(pid: u32) -> Credentials {
     }
 }
 
-/// Sends what is no frame, and waits until the channel has ended for that.
+/// Sends invalid bytes, and waits until the channel has ended with a protocol error.
 fn break_protocol(world: &World, worker: &Peer) {
     let channel = worker.channel;
     worker.send(&[0xff; 64], &[]);
@@ -63,7 +63,7 @@ fn a_worker_of_the_same_user_joins_while_one_that_broke_the_protocol_waits() {
     }
     let offender = peer(&path);
     offender.say(|frames| frames.hello(hello()));
-    // The kernel is asked as a peer is accepted, in order: one that is refused tells that the offender has been asked about.
+    // The server reads the credentials in the order of accept: when the probe is refused, it has read those of the offender.
     let probe = peer(&path);
     probe.send(&[0xff; 64], &[]);
     super::refused(&world, 1);
