@@ -17,7 +17,7 @@ const VIOLATIONS: Record<string, { bytes: Buffer[]; told: RegExp; exits?: boolea
     told: /connection 999 is not in flight/,
   },
   'the end of leases that it does not hold': { bytes: [hello(), ended(5)], told: /5 leases ended, 0 were held/ },
-  'more credit than the limit': { bytes: [hello(), credit(2 ** 32 - 1)], told: /credit of 4294967295 is beyond/ },
+  'more credit than the limit': { bytes: [hello(), credit(2 ** 32 - 1)], told: /credit of 4294967295 exceeds/ },
   'a frame with too few records': {
     bytes: [hello(), frame(2, 2, Buffer.alloc(8))],
     told: /length 8 does not fit 2 rec/,
