@@ -30,7 +30,7 @@ export interface WorkerSettings {
   ignoreSignals: boolean
   /** A copy of the parent's standard error, which the worker restores once it has connected; 0 means none. */
   keptStderr: number
-  /** The addresses at which the server listened when the worker was started. */
+  /** The addresses at which the server listened when the worker was started. The channel brings later ones. */
   listeners: readonly ListenAddress[]
 }
 

@@ -12,6 +12,8 @@ const { exchangeTable, ReceivedConnection } = library('client/connection/receive
 
 /** Replaces the native side: sends as many connections as the credit allows and the parent has. */
 class FakeChannel implements LaneChannel {
+  readonly listeners = []
+  readonly awaitsListeners = false
   readonly phase = { phase: 'open' as const }
   supply = 0
   ended = 0
@@ -67,6 +69,7 @@ function setUp(): Setup {
     },
     exhausted: () => {},
     phaseChanged: () => {},
+    listenersChanged: () => {},
   })
   return { channel, lane, owner }
 }

@@ -33,9 +33,9 @@ test('connect() throws in a process that cannot adopt any descriptor', async (t)
   t.like(await reports.next('connected'), { code: 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME' })
 })
 
-test("serve() throws a clear error where Node's servers cannot listen on handles", async (t) => {
+test("the client emits a clear error where Node's servers cannot listen on handles", async (t) => {
   const { reports } = await serve(t, 'refuse-handles')
-  const { code, message } = await reports.next('served')
+  const { code, message } = await reports.next('error')
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME')
   t.regex(
     String(message),

@@ -30,8 +30,8 @@ export declare class NativeReceiver {
   /**
    * Attaches to a worker's end of a channel. The receiver takes `fd` over or, if `borrowed`, duplicates it: a thread of the
    * parent's process borrows. With `keeps`, for every thread but the main one, the receiver owns the descriptors of
-   * connections until JavaScript adopts them. `wake` is called when connections wait, and with `true` when the phase has
-   * changed. It keeps no event loop alive.
+   * connections until JavaScript adopts them. `wake` is called when connections wait, and with `true` when the phase or
+   * the listeners have changed. It keeps no event loop alive.
    */
   constructor(fd: number, borrowed: boolean, keeps: boolean, wake: (hasChanged: boolean) => void)
   /** Connects to a shared path without blocking. Returns the worker's end of a channel. */
@@ -56,6 +56,8 @@ export declare class NativeReceiver {
   static ipv6Text(a: number, b: number, c: number, d: number, scope: number): string
   /** Returns the phase of the channel. */
   phase(): ReceiverPhase
+  /** Returns the addresses of the server's listeners that are known; null if the server's version of the protocol sends none. */
+  listeners(): Array<ListenerAddress> | null
   /**
    * Returns a function that counts a lease as ended. The function returns true if the parent waits for the next
    * `exchange` to learn of it. A method would borrow the object on each call, which cost 3 % of the server's CPU time

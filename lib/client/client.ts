@@ -55,6 +55,7 @@ export class Client extends EventEmitter<ClientEvents> {
       leaseEnded: () => this.#closeIfDone(),
       exhausted: (session, phase) => this.#exhausted(session, phase),
       phaseChanged: (session, phase) => this.#phaseChanged(session, phase),
+      listenersChanged: (session) => this.#openServed(session),
     })
     this.#keepAlive.hold()
   }
@@ -129,12 +130,13 @@ export class Client extends EventEmitter<ClientEvents> {
   }
 
   /**
-   * Passes connections to a server of net, http, https, tls or http2, which behaves as if it were listening. While the client
-   * serves, it emits no `connection` event. `server.close()` ends this, and closes the client unless something else takes
-   * connections.
+   * Passes connections to a server of net, http, https, tls or http2, which behaves as if it were listening at the address of the
+   * parent's listener. It emits `listening` as soon as that address is known. While the client serves, it emits no `connection`
+   * event. `server.close()` ends this, and closes the client unless something else takes connections.
    *
    * Throws ERR_SERVER_ALREADY_LISTEN if the server listens itself, ERR_SOCKETSERVER_ALREADY_SERVING if this client serves another
-   * server, and ERR_SOCKETSERVER_CLOSED.
+   * server, and ERR_SOCKETSERVER_CLOSED. If Node's servers cannot listen on handles, the client emits
+   * ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME and closes.
    */
   serve(server: NetServer, options: ServeOptions = {}): this {
     const limit = parseServeOptions(options)
@@ -146,14 +148,14 @@ export class Client extends EventEmitter<ClientEvents> {
       )
     }
     this.#delivery.served = serveOn(server, {
-      port: this.#sessions.port,
-      listeners: this.#link.settings.listeners,
       ready: () => this.#delivery.update(),
       stopped: () => this.#servedStopped(),
       ref: () => void this.ref(),
       unref: () => void this.unref(),
     })
     if (limit !== undefined) this.concurrency = limit
+    const { latest } = this.#sessions
+    if (latest !== undefined) this.#openServed(latest)
     return this
   }
 
@@ -187,6 +189,18 @@ export class Client extends EventEmitter<ClientEvents> {
   unref(): this {
     this.#keepAlive.unref()
     return this
+  }
+
+  /** Makes the served server listen once the address of its listener is known. */
+  #openServed({ lane }: Session): void {
+    const { address } = lane
+    if (address === undefined) return
+    try {
+      this.#delivery.served?.open(address)
+    } catch (error) {
+      if (error instanceof SocketServerError) this.fail(error)
+      else throw error
+    }
   }
 
   #phaseChanged(session: Session, { phase, reason }: ReceiverPhase): void {

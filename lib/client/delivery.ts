@@ -100,11 +100,11 @@ export class Delivery {
       const socket = adoptSocket(connection)
       leases.begin('finish', socket, connection)
       accepting.resolve(new HeldConnection(socket, connection, session.handBack))
-    } else if (this.#served !== undefined) {
+    } else if (this.#served !== undefined && !this.#served.isStarting) {
       const served = this.#served
       const socket = served.receive(connection)
       leases.begin('close', socket, connection, socket && (() => served.closed(socket)))
-    } else if (this.#events.listenerCount('connection') > 0) {
+    } else if (this.#served === undefined && this.#events.listenerCount('connection') > 0) {
       const socket = adoptSocket(connection)
       leases.begin('close', socket, connection)
       const held = new HeldConnection(socket, connection, session.handBack)

@@ -2,9 +2,17 @@
 
 import { closeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
+import { fromNative, type ListenAddress } from '../../address.js'
 import { SocketServerError } from '../../errors.js'
 import { KeepAlive } from '../../keep-alive.js'
-import { beat, type NativeReceiver, openReceiver, type ReceiverPhase, restoreStderr } from '../../native.js'
+import {
+  beat,
+  type ListenerAddress,
+  type NativeReceiver,
+  openReceiver,
+  type ReceiverPhase,
+  restoreStderr,
+} from '../../native.js'
 import type { WorkerSettings } from '../../worker-settings.js'
 import { HandBacks } from '../connection/hand-backs.js'
 import { exchangeTable, ReceivedConnection } from '../connection/received-connection.js'
@@ -29,6 +37,8 @@ export class Channel {
   /** Held while hand-backs are pending: the process must live until the parent has the connections. */
   readonly #keepAlive = new KeepAlive()
   #phase: ReceiverPhase = { phase: 'joining' }
+  #listeners: readonly ListenAddress[]
+  #awaitsListeners: boolean
   #state: 'open' | 'leaving' | 'closed' = 'open'
   #heartbeat: NodeJS.Timeout | undefined
 
@@ -37,12 +47,25 @@ export class Channel {
     this.#fd = fd
     this.settings = settings
     this.#listener = listener
+    this.#listeners = settings.listeners
+    // A worker with `ready: 'manual'` may call ready() on `listening`, which therefore cannot wait for WELCOME.
+    this.#awaitsListeners = !settings.isReadyManual
     if (!settings.isReadyManual) this.open()
   }
 
   /** The phase of the channel, with the reason once it has ended. */
   get phase(): ReceiverPhase {
     return this.#phase
+  }
+
+  /** The addresses of the server's listeners that are known. */
+  get listeners(): readonly ListenAddress[] {
+    return this.#listeners
+  }
+
+  /** Whether the address of a listener that is not known may still arrive. */
+  get awaitsListeners(): boolean {
+    return this.#awaitsListeners
   }
 
   /** Whether the parent has ended the channel or died. */
@@ -153,8 +176,19 @@ export class Channel {
       this.#handBacks.settle(this.#receiver)
       if (this.#handBacks.isEmpty) this.#keepAlive.release()
     }
+    // Before the connections: a served server listens before it gets its first connection.
+    if (hasChanged) this.#learnListeners(this.#receiver.listeners())
     // Reading the phase costs as much as three connections, so only when it has changed.
     this.#update(hasChanged ? this.#receiver.phase() : this.#phase)
+  }
+
+  /** Takes the addresses that the server has sent; null if its version of the protocol sends none. */
+  #learnListeners(sent: ListenerAddress[] | null): void {
+    if (sent === null ? !this.#awaitsListeners : sent.length === 0) return
+    if (sent !== null) this.#listeners = sent.map(fromNative)
+    // The server sends no more than that.
+    if (sent === null || sent.length >= MAX_LISTENERS) this.#awaitsListeners = false
+    for (const lane of this.#lanes) lane.listenersChanged()
   }
 
   #update(phase: ReceiverPhase): void {
@@ -190,3 +224,6 @@ export function tooManyPorts(port: number): SocketServerError {
 
 /** The most ports with credit on one channel, as PROTOCOL.md limits them. */
 export const MAX_LANES = 64
+
+/** The most listeners of which a worker learns, as PROTOCOL.md limits them. */
+const MAX_LISTENERS = 256

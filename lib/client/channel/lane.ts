@@ -1,3 +1,4 @@
+import type { ListenAddress } from '../../address.js'
 import type { ReceiverPhase } from '../../native.js'
 import type { ReceivedConnection } from '../connection/received-connection.js'
 
@@ -10,11 +11,17 @@ export interface LaneOwner {
   /** Called when the channel has ended and the lane has passed on all its connections. */
   exhausted(): void
   phaseChanged(phase: ReceiverPhase): void
+  /** Called when the server's listeners, or some of them, have become known. */
+  listenersChanged(): void
 }
 
 /** What a lane needs of its channel. */
 export interface LaneChannel {
   readonly phase: ReceiverPhase
+  /** The addresses of the server's listeners that are known. */
+  readonly listeners: readonly ListenAddress[]
+  /** Whether the address of a listener that is not known may still arrive. */
+  readonly awaitsListeners: boolean
   add(lane: Lane): void
   /** Takes up to `capacity` connections, and lets the parent send up to `window` more. */
   exchange(lane: Lane, capacity: number, window: number): ReceivedConnection[]
@@ -50,6 +57,14 @@ export class Lane {
     this.#channel = channel
     this.#owner = owner
     channel.add(this)
+  }
+
+  /** The address of the listener of the lane's port, or of the first one; undefined if it may still arrive. */
+  get address(): ListenAddress | undefined {
+    const { listeners, awaitsListeners } = this.#channel
+    const { port } = this
+    const found = listeners.find((listener) => port === 0 || ('port' in listener && listener.port === port))
+    return found ?? (awaitsListeners ? undefined : { address: '::', family: 'IPv6', port })
   }
 
   get leases(): number {
@@ -120,6 +135,10 @@ export class Lane {
 
   phaseChanged(phase: ReceiverPhase): void {
     this.#owner.phaseChanged(phase)
+  }
+
+  listenersChanged(): void {
+    this.#owner.listenersChanged()
   }
 
   /** Exchanges until fewer connections arrive than asked for. Returns whether the lane has taken all it would take. */

@@ -30,6 +30,8 @@ export interface SessionsOwner {
   /** Called when a channel has ended and its session has passed on all connections. */
   exhausted(session: Session, phase: ReceiverPhase): void
   phaseChanged(session: Session, phase: ReceiverPhase): void
+  /** Called when the listeners of a session's server, or some of them, have become known. */
+  listenersChanged(session: Session): void
 }
 
 /**
@@ -55,6 +57,11 @@ export class Sessions {
     return leases
   }
 
+  /** The session of the channel that was added last. */
+  get latest(): Session | undefined {
+    return [...this.#sessions].at(-1)
+  }
+
   get concurrency(): number {
     return this.#concurrency
   }
@@ -75,6 +82,7 @@ export class Sessions {
       },
       exhausted: () => owner.exhausted(session, channel.phase),
       phaseChanged: (phase) => owner.phaseChanged(session, phase),
+      listenersChanged: () => owner.listenersChanged(session),
     })
     const leases = new Leases((isHandedBack) => {
       lane.leaseEnded(isHandedBack)

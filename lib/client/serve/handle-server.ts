@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import type { ListenAddress } from '../../address.js'
-import { hasCode, serverAlreadyListens } from '../../errors.js'
+import { serverAlreadyListens } from '../../errors.js'
 import { closeConnection, openHandle, rememberPeer } from '../connection/adopt-socket.js'
 import type { ReceivedConnection } from '../connection/received-connection.js'
 import { LISTENING, type StreamHandle, tcpConstructor, unsupportedRuntime } from '../connection/stream-handle.js'
@@ -12,33 +12,41 @@ import type { ServedServer, ServeHooks } from './served-server.js'
  * A server that listens on a fake handle: a TCP handle that was never opened and whose `listen` does nothing. For each connection
  * this class calls the callback that Node calls for an accepted connection. So Node's own code handles maxConnections, noDelay,
  * keepAlive, allowHalfOpen, getConnections(), close() and the timeouts of http.
+ *
+ * The server gets the handle at once, so that it cannot listen elsewhere and `close()` works. It emits `listening` as soon as the
+ * address of the parent's listener is known.
  */
 export class HandleServer implements ServedServer {
   readonly #server: Server
   readonly #hooks: ServeHooks
   readonly #drain: ServedDrain
   readonly #listener: StreamHandle
-  #state: 'starting' | 'listening' | 'closed' = 'starting'
-  #hasListened = false
-  #address: ListenAddress
+  #state: 'waiting' | 'starting' | 'listening' | 'closed' = 'waiting'
+  #isOpening = false
+  #address: ListenAddress | undefined
   #receiving: ReceivedConnection | undefined
   /** The socket that the server created for `#receiving`. */
   #socket: Socket | undefined
 
-  /** Makes `server` listen. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if this process cannot create handles. */
-  static listen(server: Server, hooks: ServeHooks): HandleServer {
+  /** Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if this process cannot create handles. */
+  constructor(server: Server, hooks: ServeHooks) {
     const Handle = tcpConstructor()
-    const served = new HandleServer(server, new Handle(LISTENING), hooks)
-    served.#listen()
-    return served
-  }
-
-  private constructor(server: Server, handle: StreamHandle, hooks: ServeHooks) {
     this.#server = server
     this.#hooks = hooks
-    this.#address = addressOf(hooks)
-    this.#listener = this.#fakeListener(handle)
+    this.#listener = this.#fakeListener(new Handle(LISTENING))
     this.#drain = new ServedDrain(server, () => this.#close())
+    Reflect.set(server, '_handle', this.#listener)
+    this.#watchConnections()
+  }
+
+  get isStarting(): boolean {
+    return this.#state === 'waiting' || this.#state === 'starting'
+  }
+
+  open(address: ListenAddress): void {
+    if (this.#state === 'closed') return
+    this.#setAddress(address)
+    if (this.#state === 'waiting') this.#listen()
   }
 
   get demand(): number {
@@ -88,20 +96,32 @@ export class HandleServer implements ServedServer {
   }
 
   #listen(): void {
-    if ('path' in this.#address) {
-      // As in `net`: address() of a Unix socket is the path that was passed to listen().
-      Reflect.set(this.#listener, 'getsockname', undefined)
-      Reflect.set(this.#server, '_pipeName', this.#address.path)
-    }
+    this.#state = 'starting'
     this.#server.once('listening', this.#ready)
+    // Node makes no server listen that has a handle.
+    Reflect.set(this.#server, '_handle', null)
+    this.#isOpening = true
     try {
       this.#server.listen(this.#listener)
     } catch (error) {
       this.#server.off('listening', this.#ready)
-      if (hasCode(error, 'ERR_INVALID_ARG_VALUE')) throw unsupportedRuntime(error)
-      throw error
+      throw unsupportedRuntime(error)
+    } finally {
+      this.#isOpening = false
     }
-    this.#watchConnections()
+  }
+
+  /** Sets the result of address(): as in `net`, the path of a Unix socket, else what the handle's getsockname() reports. */
+  #setAddress(address: ListenAddress): void {
+    this.#address = address
+    const path = 'path' in address ? address.path : undefined
+    Reflect.set(this.#server, '_pipeName', path)
+    Reflect.set(this.#listener, 'getsockname', path === undefined ? this.#getsockname : undefined)
+  }
+
+  readonly #getsockname = (out: object): number => {
+    Object.assign(out, this.#address)
+    return 0
   }
 
   /** Returns a handle on which a server can listen without a port. */
@@ -109,15 +129,12 @@ export class HandleServer implements ServedServer {
     const close = handle.close.bind(handle)
     return Object.assign(handle, {
       listen: () => {
-        // A second call comes from an earlier `listen(port, host)` of the application, after its host lookup.
-        if (this.#hasListened) process.nextTick(() => this.#server.emit('error', serverAlreadyListens()))
-        this.#hasListened = true
+        // Any other call comes from an earlier `listen(port, host)` of the application, after its host lookup.
+        if (!this.#isOpening) process.nextTick(() => this.#server.emit('error', serverAlreadyListens()))
         return 0
       },
-      getsockname: (out: object) => {
-        Object.assign(out, this.#address)
-        return 0
-      },
+      // address() returns null until the address is known.
+      getsockname: undefined,
       close: (callback?: () => void) => {
         this.#state = 'closed'
         // If the server listens again, it does so for other connections.
@@ -132,8 +149,9 @@ export class HandleServer implements ServedServer {
 
   /** Completes the address of a worker that knows no listener with the port of a connection. */
   #learnPort(port: number | undefined): void {
-    if (port === undefined || 'path' in this.#address || this.#address.port !== 0) return
-    this.#address = { ...this.#address, port }
+    const address = this.#address
+    if (port === undefined || address === undefined || 'path' in address || address.port !== 0) return
+    this.#address = { ...address, port }
   }
 
   /** Calls the callback that Node calls for an accepted connection. */
@@ -159,10 +177,4 @@ export class HandleServer implements ServedServer {
     rememberPeer(socket, this.#receiving)
     this.#receiving = undefined
   }
-}
-
-/** Returns the address of the served port's listener, or of the first one: a server of `net` has one address. */
-function addressOf({ port, listeners }: ServeHooks): ListenAddress {
-  const served = listeners.find((listener) => port === 0 || ('port' in listener && listener.port === port))
-  return served ?? { address: '::', family: 'IPv6', port }
 }

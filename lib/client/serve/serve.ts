@@ -4,9 +4,9 @@ import { HandleServer } from './handle-server.js'
 import { isAboutToListen } from './pending-listens.js'
 import type { ServedServer, ServeHooks } from './served-server.js'
 
-/** Makes a server serve the connections of a client. The server runs its own code for each, so it behaves as in Node. */
+/** Makes a server serve the connections of a client, once it is opened. The server runs its own code for each, so it behaves as in Node. */
 export function serveOn(server: NetServer, hooks: ServeHooks): ServedServer {
   if (!(server instanceof NetServer)) throw invalidType('server', 'an instance of net.Server', server)
   if (server.listening || isAboutToListen(server)) throw serverAlreadyListens()
-  return HandleServer.listen(server, hooks)
+  return new HandleServer(server, hooks)
 }

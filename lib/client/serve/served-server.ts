@@ -6,6 +6,13 @@ import type { ReceivedConnection } from '../connection/received-connection.js'
 export interface ServedServer {
   /** How many connections the server would take now: Infinity while it listens, else 0. */
   readonly demand: number
+  /** Whether the server does not listen yet. */
+  readonly isStarting: boolean
+  /**
+   * Makes the server listen, seemingly at the parent's `address`; later only changes its address. Throws
+   * ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if servers cannot listen on handles.
+   */
+  open(address: ListenAddress): void
   /**
    * Passes a connection to the server and returns its socket. Returns undefined if the server has dropped and closed the
    * connection (`maxConnections`), or if the socket is unknown. Throws if no socket can be created.
@@ -25,10 +32,6 @@ export interface ServedServer {
 
 /** What a served server needs of its client. */
 export interface ServeHooks {
-  /** The listener's port of the connections; 0 means any. */
-  port: number
-  /** The addresses of the parent's listeners, as far as this worker knows them. */
-  listeners: readonly ListenAddress[]
   /** Called when the server listens. */
   ready: () => void
   /** Called when the server closes. */

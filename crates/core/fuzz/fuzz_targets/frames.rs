@@ -58,6 +58,7 @@ fn to_worker(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
         ToWorker::Retire => again.retire(),
         ToWorker::Close(reason) => again.close(reason),
         ToWorker::Returned(returned) => again.returned(returned.collect::<Result<Vec<_>, _>>()?),
+        ToWorker::Listening(address) => again.listening(address),
     }
     Ok(Some(((again, size), size)))
 }

@@ -18,6 +18,7 @@ use nix::sys::socket::{
 use crate::error::errno_of;
 use crate::error::{SystemError, system_error};
 use crate::parent::config::ListenSpec;
+pub use crate::protocol::listener_record::ListenerAddress;
 use crate::sys::unix_socket::{OwnPath, address as socket_address};
 use crate::sys::{ForeignFd, clamp_backlog, internet_address, stream_socket};
 
@@ -42,26 +43,6 @@ pub struct Endpoint {
     address: ListenerAddress,
     backlog: u32,
     path: Option<OwnPath>,
-}
-
-/// The address of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenerAddress {
-    /// A TCP address with the actual port.
-    Tcp(SocketAddr),
-    /// A path; empty for an inherited socket without a name.
-    Unix(PathBuf),
-}
-
-impl ListenerAddress {
-    /// Returns the port; 0 for a Unix socket.
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        match self {
-            Self::Tcp(address) => address.port(),
-            Self::Unix(_) => 0,
-        }
-    }
 }
 
 impl Listener {

@@ -324,17 +324,21 @@ impl<S: Sys> ServerThread<S> {
                     let (socket, endpoint) = listener.into_parts();
                     match sys::watch_listener(socket) {
                         Ok(socket) => {
+                            // Before the acceptor runs: a worker knows a listener before its first connection.
+                            let listening = Message::Listening(endpoint.address().clone());
+                            let sent = dispatcher.send(listening).await.is_ok();
                             let task = tokio::spawn(watched(acceptor.clone().run(socket, endpoint), failures.clone()));
                             accepting.push(task.abort_handle());
                             acceptors.push(task);
+                            sent
                         }
                         Err(errno) => {
                             let error = SystemError::of("epoll_ctl")(errno);
                             let address = endpoint.address().clone();
                             notices.post(Notice::AcceptError { address, error });
+                            true
                         }
                     }
-                    true
                 }
                 Command::Open(channel, socket) => open::open(&self.sys, channel, socket, &dispatcher, &notices).await,
                 Command::Share(id, opened) => {

@@ -3,6 +3,7 @@
 use super::frame::HEADER;
 use super::kind;
 use super::limits::MAX_RECORDS;
+use super::listener_record::ListenerAddress;
 use super::records::{CloseReason, ConnectionHead, Credit, Hello, Record, Refusal, Returned, Welcome};
 use crate::ids::ConnectionId;
 
@@ -121,6 +122,11 @@ impl Encoder {
         self.frames(kind::RETURNED, returned);
     }
 
+    /// Appends LISTENING; see [`super::frame::ToWorker::Listening`].
+    pub fn listening(&mut self, listener: ListenerAddress) {
+        self.frames(kind::LISTENING, [listener]);
+    }
+
     /// Appends one frame per [`MAX_RECORDS`] records. A kind without records gets one empty frame.
     fn frames<R: Record>(&mut self, kind: u8, records: impl IntoIterator<Item = R>) {
         let bare = matches!(kind, kind::LEAVE | kind::NUDGE | kind::DRAIN | kind::RETIRE);
@@ -136,7 +142,7 @@ impl Encoder {
                 record.encode(&mut self.bytes);
                 count += 1;
             }
-            // At most MAX_RECORDS records of at most 40 bytes: far below 2^32.
+            // At most MAX_RECORDS records of at most 128 bytes: far below 2^32.
             let length = u32::try_from(self.bytes.len() - start - HEADER).unwrap_or(u32::MAX);
             self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
             self.bytes[start + 6..start + 8].copy_from_slice(&count.to_le_bytes());

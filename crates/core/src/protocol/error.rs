@@ -73,6 +73,12 @@ pub enum ProtocolError {
         /// [`super::limits::MAX_LANES`].
         limit: usize,
     },
+    /// The server sent more listeners than a worker learns of.
+    #[error("more than {limit} listeners")]
+    TooManyListeners {
+        /// [`super::limits::MAX_LISTENERS`].
+        limit: usize,
+    },
     /// More descriptors arrived than the frames declare.
     #[error("descriptors arrived that no frame declares")]
     SurplusDescriptors,

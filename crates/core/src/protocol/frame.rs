@@ -7,15 +7,18 @@ use thiserror::Error;
 
 use super::kind;
 use super::limits::MAX_RECORDS;
+use super::listener_record::ListenerAddress;
 use super::records::{CloseReason, ConnectionHead, Credit, Hello, Record, Records, Refusal, Returned, Welcome};
 use crate::ids::ConnectionId;
 
 /// The newest version that this code supports.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The oldest version that this code supports.
 pub const OLDEST_VERSION: u16 = 1;
 /// The first version with RETURN: a worker may hand back connections that it has acknowledged.
 pub const RETURNS_SINCE: u16 = 2;
+/// The first version with LISTENING: the parent sends the addresses of its listeners.
+pub const LISTENING_SINCE: u16 = 3;
 /// The size of a frame's header in bytes.
 pub const HEADER: usize = 8;
 /// The maximum size of a frame in bytes.
@@ -61,6 +64,9 @@ pub enum FrameError {
     /// The address family is unknown.
     #[error("unknown address family {0}")]
     Family(u8),
+    /// The path of a listener does not fit its record.
+    #[error("a path of {0} bytes")]
+    PathLength(u8),
     /// The reason is unknown.
     #[error("unknown reason {0}")]
     Reason(u32),
@@ -109,6 +115,8 @@ pub enum ToWorker<'a> {
     Close(CloseReason),
     /// Answers RETURN. Since version [`RETURNS_SINCE`].
     Returned(Records<'a, Returned>),
+    /// Sends the address of one listener. Since version [`LISTENING_SINCE`].
+    Listening(ListenerAddress),
 }
 
 /// A complete frame at the start of a stream, whose records are not decoded yet.
@@ -239,6 +247,7 @@ impl<'a> ToWorker<'a> {
             kind::DRAIN | kind::RETIRE => Some(Shape::none()),
             kind::CLOSE => Some(Shape::one::<CloseReason>()),
             kind::RETURNED => Some(Shape::many::<Returned>()),
+            kind::LISTENING => Some(Shape::one::<ListenerAddress>()),
             _ => None,
         })?;
         let Some(raw) = raw else { return Ok(None) };
@@ -250,6 +259,7 @@ impl<'a> ToWorker<'a> {
             kind::DRAIN => Self::Drain,
             kind::RETIRE => Self::Retire,
             kind::RETURNED => Self::Returned(Records::new(raw.records)),
+            kind::LISTENING => Self::Listening(raw.one()?),
             _ => Self::Close(raw.one()?),
         };
         Ok(Some((frame, raw.size)))

@@ -13,6 +13,9 @@ pub const MAX_CREDIT: u32 = 1 << 20;
 /// The maximum number of lanes with unused credit on one channel. Each is a port that the worker serves.
 pub const MAX_LANES: usize = 64;
 
+/// The maximum number of listeners that the parent sends to a worker. Their frames must fit what a worker may leave unread.
+pub const MAX_LISTENERS: usize = 256;
+
 /// The lane for connections of all ports.
 pub const ANY: u16 = 0;
 

@@ -6,6 +6,7 @@ pub mod error;
 pub mod frame;
 pub mod kind;
 pub mod limits;
+pub mod listener_record;
 pub mod records;
 
 pub use self::error::ProtocolError;

@@ -5,7 +5,10 @@ use super::state::{End, Phase, ReceiverState};
 use crate::channel::reader::{Descriptors, Reader};
 use crate::channel::scoreboard::{Claim, Scoreboard};
 use crate::protocol::ProtocolError;
-use crate::protocol::frame::{ToWorker, VERSION, common_version};
+use crate::protocol::frame::{FrameError, LISTENING_SINCE, ToWorker, VERSION, common_version};
+use crate::protocol::kind;
+use crate::protocol::limits::MAX_LISTENERS;
+use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{ConnectionHead, Records, Refusal, RefusalReason, Welcome};
 
 impl ReceiverState {
@@ -63,6 +66,7 @@ impl ReceiverState {
                     self.returns.answer(answer?)?;
                 }
             }
+            ToWorker::Listening(address) => self.add_listener(address)?,
         }
         Ok(true)
     }
@@ -77,6 +81,7 @@ impl ReceiverState {
                 ours: VERSION,
             });
         };
+        self.version = version;
         self.returns.agree_on(version);
         if welcome.scoreboard {
             // The parent relies on the scoreboard from now on, so the channel cannot work without it.
@@ -84,6 +89,17 @@ impl ReceiverState {
             self.scoreboard = Some(Scoreboard::open(&memory).map_err(|_| ProtocolError::NoScoreboard)?);
         }
         self.phase = Phase::Open;
+        Ok(())
+    }
+
+    fn add_listener(&mut self, address: ListenerAddress) -> Result<(), ProtocolError> {
+        if self.version < LISTENING_SINCE {
+            return Err(FrameError::Kind(kind::LISTENING).into());
+        }
+        if self.listeners.len() >= MAX_LISTENERS {
+            return Err(ProtocolError::TooManyListeners { limit: MAX_LISTENERS });
+        }
+        self.listeners.push(address);
         Ok(())
     }
 

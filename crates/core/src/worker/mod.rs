@@ -37,7 +37,8 @@ use crate::error::SystemError;
 use crate::ids::ConnectionId;
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
-use crate::protocol::frame::{OLDEST_VERSION, VERSION};
+use crate::protocol::frame::{LISTENING_SINCE, OLDEST_VERSION, VERSION};
+use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::Hello;
 use crate::sys::prepare;
 use crate::sys::scheduling::SAMPLE_TIMEOUT;
@@ -190,6 +191,19 @@ impl<S: Sys> Receiver<S> {
     pub fn phase(&self) -> Phase {
         self.shared.waker.rearm();
         self.shared.lock().phase.clone()
+    }
+
+    /// Returns the addresses of the server's listeners that are known; `None` if the server's version of the protocol sends none.
+    pub fn listeners(&self) -> Option<Vec<ListenerAddress>> {
+        self.shared.waker.rearm();
+        let state = self.shared.lock();
+        let sends = state.version == 0 || state.version >= LISTENING_SINCE;
+        sends.then(|| state.listeners.clone())
+    }
+
+    /// Returns the number of the server's listeners that are known.
+    pub fn listener_count(&self) -> usize {
+        self.shared.lock().listeners.len()
     }
 
     /// Whether the channel has ended.

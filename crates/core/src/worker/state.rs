@@ -8,6 +8,7 @@ use crate::channel::scoreboard::Scoreboard;
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::limits::{MAX_CREDIT, MAX_LANES};
+use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Refusal};
 use crate::sys::scheduling::AcceptRate;
 
@@ -52,6 +53,10 @@ pub(super) struct ReceiverState {
     /// The frames to send next.
     pub(super) frames: Encoder,
     pub(super) returns: Returns,
+    /// The version that the WELCOME names; 0 before it.
+    pub(super) version: u16,
+    /// The addresses of the server's listeners, in the order of listening.
+    pub(super) listeners: Vec<ListenerAddress>,
     pub(super) lanes: Vec<Lane>,
     pub(super) scoreboard: Option<Scoreboard>,
     /// Refusals to send.
@@ -89,6 +94,8 @@ impl ReceiverState {
             phase: Phase::Joining,
             frames: Encoder::new(),
             returns: Returns::default(),
+            version: 0,
+            listeners: Vec::new(),
             lanes: Vec::new(),
             scoreboard: None,
             refusals: Vec::new(),

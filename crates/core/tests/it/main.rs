@@ -21,6 +21,7 @@ mod fd_leaks;
 mod hand_back;
 mod handoff;
 mod lending;
+mod listening;
 mod metronome;
 mod props;
 mod protocol_document;

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use socketserver_core::ListenerAddress;
 use socketserver_core::channel::reader::{Fill, Reader};
 use socketserver_core::channel::scoreboard::Scoreboard;
 use socketserver_core::ids::ChannelId;
@@ -18,6 +19,8 @@ pub struct Peer {
     pub socket: UnixStream,
     /// The scoreboard of the WELCOME, if any.
     pub page: Option<Scoreboard>,
+    /// Where the server listens, as it has told so far.
+    pub listeners: Vec<ListenerAddress>,
     reader: Reader,
 }
 
@@ -43,6 +46,7 @@ impl Peer {
             channel,
             socket,
             page: None,
+            listeners: Vec::new(),
             reader: Reader::new(),
         }
     }
@@ -90,6 +94,10 @@ impl Peer {
         loop {
             if let Some((frame, descriptors)) = self.reader.next(ToWorker::decode).unwrap() {
                 return match frame {
+                    ToWorker::Listening(address) => {
+                        self.listeners.push(address);
+                        continue;
+                    }
                     ToWorker::Welcome(welcome) => {
                         let memory = descriptors.claim(usize::from(welcome.scoreboard)).unwrap().next();
                         self.page = memory.map(|memory| Scoreboard::open(&memory).unwrap());

@@ -4,14 +4,15 @@ use std::fmt::Write;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use socketserver_core::ListenerAddress;
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
 use socketserver_core::parent::dispatcher::rules::timeouts::ANSWER_WITHIN;
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::frame::{MAX_FRAME, OLDEST_VERSION, RETURNS_SINCE, VERSION};
+use socketserver_core::protocol::frame::{LISTENING_SINCE, MAX_FRAME, OLDEST_VERSION, RETURNS_SINCE, VERSION};
 use socketserver_core::protocol::limits::FRAME_TIMEOUT;
 use socketserver_core::protocol::limits::MAX_RECORDS;
-use socketserver_core::protocol::limits::{MAX_CREDIT, MAX_LANES};
+use socketserver_core::protocol::limits::{MAX_CREDIT, MAX_LANES, MAX_LISTENERS};
 use socketserver_core::protocol::limits::{RETURNABLE, WINDOW};
 use socketserver_core::protocol::records::{
     CloseReason, ConnectionHead, Credit, Family, Hello, Record, Refusal, RefusalReason, ReturnOutcome, Returned,
@@ -110,7 +111,7 @@ fn beginning() -> Vec<Line> {
             "HELLO, one record of 16 bytes",
             &[
                 (4, "\"SSRV\""),
-                (4, "versions 1 to 2"),
+                (4, "versions 1 to 3"),
                 (4, "process 12345"),
                 (4, "no flags"),
             ],
@@ -119,7 +120,19 @@ fn beginning() -> Vec<Line> {
             'P',
             |frames| frames.welcome(welcome),
             "WELCOME",
-            &[(4, "\"SSRV\""), (4, "version 2, no flags"), (4, "channel 1")],
+            &[(4, "\"SSRV\""), (4, "version 3, no flags"), (4, "channel 1")],
+        ),
+        line(
+            'P',
+            |frames| frames.listening(ListenerAddress::Tcp("192.0.2.1:8080".parse().unwrap())),
+            "LISTENING on 192.0.2.1:8080",
+            &[
+                (2, "family, no path"),
+                (2, "port 8080"),
+                (4, "scope"),
+                (16, "address"),
+                (104, "unused"),
+            ],
         ),
         line(
             'W',
@@ -241,7 +254,12 @@ fn rendered() -> String {
         writeln!(text, "{sender} {:<50}{title}", hex(header)).unwrap();
         for (size, meaning) in parts {
             let (part, after) = rest.split_at(*size);
-            writeln!(text, "  {:<50}{meaning}", hex(part)).unwrap();
+            let bytes = if *meaning == "unused" {
+                format!("{size} bytes of 00")
+            } else {
+                hex(part)
+            };
+            writeln!(text, "  {bytes:<50}{meaning}").unwrap();
             rest = after;
         }
         assert!(rest.is_empty(), "{title} has bytes without a meaning");
@@ -290,6 +308,7 @@ fn the_limits_are_those_of_the_code() {
             "connections that are neither acknowledged nor refused, per channel",
             WINDOW as u64,
         ),
+        ("listeners of which a worker learns", MAX_LISTENERS as u64),
         ("credit of a channel", MAX_CREDIT.into()),
         ("lanes of a channel with unused credit, at one time", MAX_LANES as u64),
         ("seconds to finish a frame", FRAME_TIMEOUT.as_secs()),
@@ -303,9 +322,9 @@ fn the_limits_are_those_of_the_code() {
         assert!(DOCUMENT.contains(&row), "{row}");
     }
     assert!(DOCUMENT.contains(&format!(
-        "# The protocol of a channel, versions {OLDEST_VERSION} and {VERSION}\n"
+        "# The protocol of a channel, versions {OLDEST_VERSION} to {VERSION}\n"
     )));
-    assert_eq!(RETURNS_SINCE, VERSION);
+    assert_eq!((RETURNS_SINCE, LISTENING_SINCE), (2, VERSION));
     assert!(DOCUMENT.contains(&format!("for {} ms", NOT_AGAIN.as_millis())));
     assert_eq!(ConnectionHead::SIZE, 40);
     assert!(DOCUMENT.contains("8 + 64 × 40 = 2568"));

@@ -21,7 +21,7 @@ use socketserver_core::{Receiver, sys};
 use self::hand_back::HandBackRefusal;
 use self::kept::KeptFds;
 use self::phase::ReceiverPhase;
-use crate::address::ip_text;
+use crate::address::{ListenerAddress, ip_text};
 use crate::number::{count, id_of};
 use crate::raw_fd;
 use crate::system_error::SystemError;
@@ -49,8 +49,8 @@ pub struct NativeReceiver {
 impl NativeReceiver {
     /// Attaches to a worker's end of a channel. The receiver takes `fd` over or, if `borrowed`, duplicates it: a thread of the
     /// parent's process borrows. With `keeps`, for every thread but the main one, the receiver owns the descriptors of
-    /// connections until JavaScript adopts them. `wake` is called when connections wait, and with `true` when the phase has
-    /// changed. It keeps no event loop alive.
+    /// connections until JavaScript adopts them. `wake` is called when connections wait, and with `true` when the phase or
+    /// the listeners have changed. It keeps no event loop alive.
     #[napi(constructor)]
     pub fn new(
         env: Env,
@@ -69,13 +69,13 @@ impl NativeReceiver {
             Error::new(Status::InvalidArg, reason)
         })?);
         let watched = Rc::clone(&receiver);
-        let reported = RefCell::new(receiver.phase());
+        let reported = RefCell::new((receiver.phase(), receiver.listener_count()));
         let watch = Watch::start(&env, receiver.as_fd(), &wake, wants(&receiver), move || {
             let has_news = watched.read();
-            let phase = watched.phase();
-            let has_changed = *reported.borrow() != phase;
+            let now = (watched.phase(), watched.listener_count());
+            let has_changed = *reported.borrow() != now;
             if has_changed {
-                reported.replace(phase);
+                reported.replace(now);
             }
             Seen {
                 wake: (has_news || has_changed).then_some(has_changed),
@@ -151,6 +151,13 @@ impl NativeReceiver {
     #[napi]
     pub fn phase(&self) -> ReceiverPhase {
         self.receiver.phase().into()
+    }
+
+    /// Returns the addresses of the server's listeners that are known; null if the server's version of the protocol sends none.
+    #[napi]
+    pub fn listeners(&self) -> Option<Vec<ListenerAddress>> {
+        let listeners = self.receiver.listeners()?;
+        Some(listeners.iter().map(ListenerAddress::from).collect())
     }
 
     /// Returns a function that counts a lease as ended. The function returns true if the parent waits for the next

@@ -10,6 +10,7 @@ use crate::parent::connection::Connection;
 use crate::parent::dispatcher::io::writer::ChannelWriter;
 use crate::parent::notice::ShedReason;
 use crate::protocol::ProtocolError;
+use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Credit, Hello, Refusal};
 use crate::sys::ForeignFd;
 
@@ -20,6 +21,8 @@ pub enum Message {
     Event(Event<Connection>),
     /// A new channel, with the task that reads it.
     Open(ChannelId, Box<ChannelWriter>, AbortHandle),
+    /// The server listens at one more address.
+    Listening(ListenerAddress),
     /// A worker has sent HELLO.
     Hello(ChannelId, Hello),
     /// A worker has written to its scoreboard.

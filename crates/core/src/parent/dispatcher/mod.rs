@@ -23,6 +23,7 @@ use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::frame::VERSION;
+use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::CloseReason;
 use crate::stats::Stats;
 use crate::sys::Sys;
@@ -36,6 +37,8 @@ pub struct Dispatcher<S> {
     state: State<Connection, ChannelIo>,
     /// Whether each step of a connection is reported.
     reports_steps: bool,
+    /// The addresses of the listeners that workers are told.
+    listeners: Vec<ListenerAddress>,
     inbox: mpsc::Receiver<Message>,
     alarm: Alarm,
     accept_rate: AcceptRate,
@@ -77,6 +80,7 @@ impl<S: Sys> Dispatcher<S> {
             sys,
             state: State::new(config),
             reports_steps: config.reports_steps(),
+            listeners: Vec::new(),
             inbox,
             alarm,
             accept_rate: AcceptRate::default(),
@@ -161,6 +165,7 @@ impl<S: Sys> Dispatcher<S> {
                 let stats = self.stats.open_channel(channel);
                 self.state.open(channel, ChannelIo::new(writer, reader, stats));
             }
+            Message::Listening(address) => self.add_listener(address),
             Message::Hello(channel, hello) => self.welcome(channel, hello, now),
             Message::Nudge(channel) => {
                 self.mark_nudged(channel);

@@ -215,10 +215,12 @@ fn loses_no_connection(errno: Errno) {
 fn failing_sends_are_retried_at_a_limited_rate() {
     let sys = Faulty::default().send(|call| (call > 0).then_some(Err(Errno::ETOOMANYREFS)));
     let world = World::on(sys.clone(), &queue_of(64));
+    // Before the worker joins: LISTENING then travels with WELCOME, which is the send that succeeds.
+    let address = world.listen();
     let worker = world.worker();
     worker.ask_and_hang(1);
     let start = std::time::Instant::now();
-    let _client = client(world.listen());
+    let _client = client(address);
     until_true("a few are tried", || sys.sends() > 5);
     // One attempt per ten milliseconds, and the WELCOME.
     let most = 3 + start.elapsed().as_millis() / 10;
@@ -235,10 +237,11 @@ fn a_send_that_fails_permanently_ends_only_its_channel() {
     // The WELCOME is sent, the first handoff fails.
     let sys = Faulty::default().send(|call| (call == 1).then_some(Err(Errno::EPIPE)));
     let world = World::on(sys, &queue_of(64));
+    let address = world.listen();
     let broken = world.worker();
     world.stats("it has joined", |stats| stats.workers == 1);
     broken.ask_and_hang(1);
-    let client = client(world.listen());
+    let client = client(address);
     assert_eq!(world.end_of(broken.channel), EndReason::Lost);
     answer(world.worker().one(), "by another");
     assert_eq!(answer_to(client), "by another");

@@ -1,8 +1,11 @@
 //! Frames: there and back, and never a panic.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
+use socketserver_core::ListenerAddress;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{ToParent, ToWorker};
 use socketserver_core::protocol::limits::MAX_RECORDS;
@@ -30,6 +33,7 @@ enum Frame {
     Retire,
     Close(CloseReason),
     Returned(Vec<Returned>),
+    Listening(ListenerAddress),
 }
 
 impl Frame {
@@ -52,6 +56,7 @@ impl Frame {
             Self::Retire => frames.retire(),
             Self::Close(reason) => frames.close(reason),
             Self::Returned(returned) => frames.returned(returned),
+            Self::Listening(address) => frames.listening(address),
         }
     }
 
@@ -84,6 +89,7 @@ impl Frame {
             ToWorker::Retire => Self::Retire,
             ToWorker::Close(reason) => Self::Close(reason),
             ToWorker::Returned(returned) => Self::Returned(returned.collect::<Result<_, _>>().ok()?),
+            ToWorker::Listening(address) => Self::Listening(address),
         };
         Some((frame, size))
     }
@@ -128,6 +134,14 @@ fn remote() -> impl Strategy<Value = Option<SocketAddr>> {
             IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, scope).into(),
         })
     })
+}
+
+fn listener() -> impl Strategy<Value = ListenerAddress> {
+    let path = prop::collection::vec(any::<u8>(), 0..=108);
+    prop_oneof![
+        remote().prop_filter_map("a Unix socket", |address| address.map(ListenerAddress::Tcp)),
+        path.prop_map(|path| ListenerAddress::Unix(OsString::from_vec(path).into())),
+    ]
 }
 
 fn head() -> impl Strategy<Value = ConnectionHead> {
@@ -186,6 +200,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         Just(Frame::Retire),
         close.prop_map(Frame::Close),
         many(returned()).prop_map(Frame::Returned),
+        listener().prop_map(Frame::Listening),
     ]
 }
 

@@ -25,6 +25,8 @@ pub(in crate::parent::dispatcher) struct ChannelIo {
     pub(in crate::parent::dispatcher) stats: Arc<ChannelStats>,
     /// The connections that the worker handed back and whose descriptors did not arrive, with the time of the next attempt.
     pub(in crate::parent::dispatcher) missed: Vec<(Instant, ConnectionId)>,
+    /// Whether the worker speaks a version that has LISTENING. False until the worker is welcomed.
+    pub(in crate::parent::dispatcher) tells_listeners: bool,
     reader: AbortHandle,
 }
 
@@ -39,6 +41,7 @@ impl ChannelIo {
             scoreboard: None,
             stats,
             missed: Vec::new(),
+            tells_listeners: false,
             reader,
         }
     }

@@ -13,9 +13,15 @@ use crate::parent::dispatcher::io::scoreboard::ScoreboardView;
 use crate::parent::dispatcher::message::Event;
 use crate::parent::dispatcher::rules::channel::Lifecycle;
 use crate::parent::notice::{EndReason, Notice};
-use crate::protocol::frame::VERSION;
+use crate::protocol::frame::{LISTENING_SINCE, VERSION};
+use crate::protocol::limits::MAX_LISTENERS;
+use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Hello, Welcome};
 use crate::sys::Sys;
+
+/// The limit of LISTENING frames in the message of WELCOME. On macOS a message with a descriptor has to fit the socket's buffer of
+/// 8 KiB whole.
+const WITH_WELCOME: usize = 32;
 
 impl<S: Sys> Dispatcher<S> {
     /// Answers HELLO.
@@ -28,6 +34,9 @@ impl<S: Sys> Dispatcher<S> {
             }
         };
         let draining = self.state.is_draining();
+        let tells_listeners = version >= LISTENING_SINCE;
+        let listeners = if tells_listeners { &self.listeners[..] } else { &[] };
+        let (with_welcome, later) = listeners.split_at(listeners.len().min(WITH_WELCOME));
         let joining = self.state.channels.get_mut(channel);
         let Some((joining, retire)) = joining.and_then(|joining| match joining.lifecycle {
             Lifecycle::Joining { retire } => Some((joining, retire)),
@@ -35,6 +44,7 @@ impl<S: Sys> Dispatcher<S> {
         }) else {
             return;
         };
+        joining.io.tells_listeners = tells_listeners;
         let mut page = hello.scoreboard.then(Scoreboard::create).and_then(Result::ok);
         let mut send = |memory: Option<&OwnedFd>| {
             self.frames.clear();
@@ -43,6 +53,9 @@ impl<S: Sys> Dispatcher<S> {
                 channel,
                 scoreboard: memory.is_some(),
             });
+            for address in with_welcome {
+                self.frames.listening(address.clone());
+            }
             if draining {
                 self.frames.drain();
             }
@@ -69,5 +82,27 @@ impl<S: Sys> Dispatcher<S> {
         self.state.apply(Event::Welcomed(channel), now, &mut self.actions);
         let pid = hello.pid;
         self.outbox.push(Notice::Joined { channel, pid });
+        if !later.is_empty() {
+            let later = later.to_vec();
+            self.tell(channel, |frames| {
+                for address in later {
+                    frames.listening(address);
+                }
+            });
+        }
+    }
+
+    /// Adds a listener and sends LISTENING to all workers.
+    pub(in crate::parent::dispatcher) fn add_listener(&mut self, address: ListenerAddress) {
+        if self.listeners.len() >= MAX_LISTENERS {
+            return;
+        }
+        for channel in self.state.channels.ids() {
+            let open = self.state.channels.get(channel);
+            if open.is_some_and(|open| open.io.tells_listeners) {
+                self.tell(channel, |frames| frames.listening(address.clone()));
+            }
+        }
+        self.listeners.push(address);
     }
 }

@@ -1,0 +1,120 @@
+//! A worker is told where its server listens.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+use socketserver_core::channel::pair;
+use socketserver_core::protocol::encode::Encoder;
+use socketserver_core::protocol::frame::{FrameError, LISTENING_SINCE, VERSION};
+use socketserver_core::protocol::limits::MAX_LISTENERS;
+use socketserver_core::protocol::records::{Hello, Welcome};
+use socketserver_core::sys::ancillary;
+use socketserver_core::worker::{End, Phase};
+use socketserver_core::{ListenSpec, ListenerAddress, ProtocolError, Receiver};
+
+use crate::peer::{Heard, hello};
+use crate::wait::until;
+use crate::world::{World, client, tcp};
+
+fn abstract_name(at: usize) -> ListenSpec {
+    ListenSpec::Unix {
+        path: format!("\0socketserver-listening-{}-{at}", std::process::id()).into(),
+        backlog: 1,
+        readable_all: false,
+        writable_all: false,
+    }
+}
+
+fn address(at: u16) -> ListenerAddress {
+    ListenerAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, at)))
+}
+
+/// Says WELCOME and then LISTENING `count` times to a receiver, which ends.
+fn end_of(version: u16, count: usize) -> End {
+    let (ours, theirs) = pair().unwrap();
+    let receiver = Receiver::start(theirs, || {}).unwrap();
+    let mut frames = Encoder::new();
+    frames.welcome(Welcome {
+        version,
+        channel: 1,
+        scoreboard: false,
+    });
+    for _ in 0..count {
+        frames.listening(address(1));
+    }
+    assert_eq!(
+        ancillary::send(ours.as_fd(), frames.bytes(), &[]),
+        Ok(frames.bytes().len())
+    );
+    until("the channel ends", || match receiver.phase() {
+        Phase::Ended(end) => Some(end),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_worker_is_told_of_all_listeners_with_its_welcome_and_of_each_later_one_before_its_connections() {
+    let world = World::new();
+    let first = ListenerAddress::Tcp(world.listen());
+    let worker = world.worker();
+    let told = |what, listeners: &[ListenerAddress]| {
+        until(what, || {
+            worker.receiver.phase();
+            (worker.receiver.listeners().as_deref() == Some(listeners)).then_some(())
+        });
+    };
+    told("the listener is told", std::slice::from_ref(&first));
+    let mut peer = world.peer().join();
+    let second = world.server.listen(tcp(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
+    told("the second is told", &[first.clone(), second.clone()]);
+    let ListenerAddress::Tcp(address) = second.clone() else {
+        panic!("{second:?} has no port")
+    };
+    let _client = client(address);
+    drop(worker);
+    peer.one();
+    assert_eq!(peer.listeners, [first, second]);
+}
+
+#[test]
+fn a_worker_is_told_of_more_listeners_than_fit_the_message_of_its_welcome() {
+    let world = World::new();
+    let all: Vec<_> = (0..40)
+        .map(|at| world.server.listen(abstract_name(at)).unwrap())
+        .collect();
+    let mut peer = world.peer().join_with_scoreboard();
+    world.server.retire(peer.channel);
+    assert!(matches!(peer.hear(), Heard::Retire));
+    assert_eq!(peer.listeners, all);
+}
+
+#[test]
+fn a_worker_of_an_older_version_is_told_of_no_listener() {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer();
+    peer.say(|frames| {
+        frames.hello(Hello {
+            oldest: 1,
+            newest: LISTENING_SINCE - 1,
+            ..hello()
+        });
+    });
+    assert!(matches!(peer.hear(), Heard::Welcome(2)));
+    world.server.listen(tcp(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
+    let _client = client(address);
+    peer.one();
+    assert_eq!(peer.listeners, []);
+}
+
+#[test]
+fn a_listener_told_in_an_older_version_is_a_protocol_error() {
+    let unknown = ProtocolError::Frame(FrameError::Kind(0x89));
+    assert_eq!(end_of(LISTENING_SINCE - 1, 1), End::Protocol(unknown));
+}
+
+#[test]
+fn one_listener_more_than_a_worker_is_told_of_is_a_protocol_error() {
+    let error = ProtocolError::TooManyListeners { limit: MAX_LISTENERS };
+    assert_eq!(end_of(VERSION, MAX_LISTENERS + 1), End::Protocol(error));
+}
