@@ -25,6 +25,22 @@ export declare class NativeDescriptor {
   close(): void
 }
 
+/** Asks the parent to listen. Every method blocks until the parent's own thread has answered. */
+export declare class NativeListenChannel {
+  /** Takes over a worker's end or, in a thread of the parent's process, makes a copy of what is `borrowed`. */
+  constructor(fd: number, borrowed: boolean)
+  /** `host` is an IP literal; empty is every address. */
+  listenTcp(host: string, port: number, ipv6Only: boolean, backlog: number, ordinal: number): ListenAnswer
+  /** `path` is absolute, or an abstract name behind a null byte. */
+  listenPath(path: string, readableAll: boolean, writableAll: boolean, backlog: number): ListenAnswer
+  /** Binds a UDP port; the answer has a descriptor. */
+  bindUdp(host: string, port: number, ipv6Only: boolean, reuseAddress: boolean, ordinal: number): ListenAnswer
+  /** This worker takes connections of the listener. */
+  accept(listener: number): void
+  /** This worker has closed its server. Unless others listen, the port is free when this returns. */
+  close(listener: number): void
+}
+
 /** Receives connections on the event loop of its environment. */
 export declare class NativeReceiver {
   /**
@@ -109,6 +125,13 @@ export declare class NativeServer {
   openChannel(): ChannelEnd
   /** Closes this process's copy of a worker's end, once the worker has its own. While a copy is open, the channel never ends. */
   closeWorkerEnd(channel: number): void
+  /**
+   * Opens a listen channel beside a channel, for a worker of an app that knows nothing of this package. Returns the
+   * worker's end, as `openChannel` does.
+   */
+  openListenChannel(app: number, channel: number): number
+  /** Closes the listeners of an app whose workers have all gone. */
+  closeApp(app: number): void
   /** Sends a worker no more connections, and tells the worker to finish and leave. */
   retire(channel: number): void
   /** Ends a channel at once. */
@@ -226,6 +249,20 @@ export interface KindOutcome {
   error?: SystemError
 }
 
+/** Where the parent listens for this worker, or why it does not. */
+export interface ListenAnswer {
+  /** The number of the listener. */
+  listener?: number
+  /** The lane by which its connections come. */
+  lane?: number
+  /** Where it listens; absent for a Unix socket. */
+  address?: ListenerAddress
+  /** UDP: a copy of the socket, which the caller owns. */
+  fd?: number
+  /** Why the parent does not listen. */
+  error?: SystemError
+}
+
 /** The address of a listener. */
 export interface ListenerAddress {
   /** `IPv4`, `IPv6` or `Unix`. */
@@ -305,7 +342,7 @@ export interface NativeStats {
 /** An event of the server. The fields that are set depend on `kind`. */
 export interface Notice {
   /** The kind of event. */
-  kind: 'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'
+  kind: 'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'listening' | 'listening-ended' | 'drained' | 'failed'
   /** joined, admitted, leaving, ended, worker-limit: the channel. */
   channel?: number
   /** joined: the process id that the worker sent; admitted, refused: the process id from the system, if known. */
@@ -333,7 +370,7 @@ export interface Notice {
   step?: 'accepted' | 'handed-off' | 'taken' | 'handed-back'
   /** accept-error, worker-limit: the error of the system. */
   error?: SystemError
-  /** accept-error: the listener. */
+  /** accept-error, listening, listening-ended: the listener. */
   address?: ListenerAddress
   /** shed: the connection. */
   connection?: ShedConnection

@@ -779,6 +779,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.NativeDescriptor = nativeBinding.NativeDescriptor
+module.exports.NativeListenChannel = nativeBinding.NativeListenChannel
 module.exports.NativeReceiver = nativeBinding.NativeReceiver
 module.exports.NativeServer = nativeBinding.NativeServer
 module.exports.NativeStream = nativeBinding.NativeStream

@@ -8,3 +8,9 @@ pub type ChannelId = u32;
 
 /// Names a shared path within its server, in the order in which paths were shared.
 pub type ShareId = u32;
+
+/// Names an app that listens through its server, in the order in which the apps were started.
+pub type AppId = u32;
+
+/// Names a listener that an app asked for within its server.
+pub type ListenerId = u32;

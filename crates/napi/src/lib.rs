@@ -12,6 +12,7 @@
 
 mod address;
 mod descriptors;
+mod listen_channel;
 mod number;
 mod raw_fd;
 mod receiver;

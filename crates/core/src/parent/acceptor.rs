@@ -89,6 +89,7 @@ impl<S: Sys> Acceptor<S> {
                     let id = self.ids.fetch_add(1, Ordering::Relaxed);
                     let port = endpoint.address().port();
                     let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), permit);
+                    let connection = connection.in_lane(endpoint.lane());
                     capacity.send(Message::Event(Event::Accepted(connection)));
                     continue;
                 }

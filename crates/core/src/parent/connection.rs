@@ -22,6 +22,7 @@ pub struct Connection {
     fd: ForeignFd,
     remote: Option<SocketAddr>,
     local_port: u16,
+    lane: u16,
     accepted_at: Instant,
     permit: Option<Permit>,
     reissued: bool,
@@ -45,6 +46,7 @@ pub struct Metadata {
     id: ConnectionId,
     remote: Option<SocketAddr>,
     local_port: u16,
+    lane: u16,
     accepted_at: Instant,
     times_handed_back: u32,
     /// The inode of the socket; `None` if it was not recorded.
@@ -133,11 +135,19 @@ impl Connection {
             fd: foreign(fd, remote),
             remote,
             local_port,
+            lane: local_port,
             accepted_at,
             permit: Some(permit),
             reissued: false,
             history: None,
         }
+    }
+
+    /// Moves the connection to a lane that is not its port's.
+    #[must_use]
+    pub fn in_lane(mut self, lane: u16) -> Self {
+        self.lane = lane;
+        self
     }
 
     /// Creates a connection that a worker has handed back. Its age continues to count from accept. It needs no permit: an
@@ -159,6 +169,7 @@ impl Connection {
             fd: foreign(fd, past.remote),
             remote,
             local_port: past.local_port,
+            lane: past.lane,
             accepted_at: past.accepted_at,
             permit: None,
             reissued: true,
@@ -248,7 +259,7 @@ impl Waiting for Connection {
     }
 
     fn lane(&self) -> u16 {
-        self.local_port
+        self.lane
     }
 
     fn since(&self) -> Instant {
@@ -268,6 +279,7 @@ impl Waiting for Connection {
             id: self.id,
             remote: self.remote,
             local_port: self.local_port,
+            lane: self.lane,
             accepted_at: self.accepted_at,
             times_handed_back: self.history.as_ref().map_or(0, |history| history.times_handed_back),
             identity: self.history.as_ref().and_then(|history| history.identity),

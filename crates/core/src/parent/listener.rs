@@ -43,6 +43,8 @@ pub struct Endpoint {
     address: ListenerAddress,
     backlog: u32,
     path: Option<OwnPath>,
+    /// The lane of its connections, where that is not the port.
+    lane: Option<u16>,
 }
 
 impl Listener {
@@ -95,6 +97,13 @@ impl Listener {
         }
     }
 
+    /// Gives its connections a lane of their own.
+    #[must_use]
+    pub fn with_lane(mut self, lane: u16) -> Self {
+        self.endpoint.lane = Some(lane);
+        self
+    }
+
     /// Returns the socket and the endpoint, which the caller keeps for as long as the socket.
     #[must_use]
     pub fn into_parts(self) -> (Arc<ForeignFd>, Endpoint) {
@@ -127,6 +136,12 @@ impl Endpoint {
         &self.address
     }
 
+    /// The lane that its connections belong to: its port (0 for a Unix socket), unless it has one of its own.
+    #[must_use]
+    pub fn lane(&self) -> u16 {
+        self.lane.unwrap_or_else(|| self.address.port())
+    }
+
     /// Returns an upper bound of the connections in the backlog. Linux holds one more than the argument of `listen(2)`, macOS
     /// half as many more.
     #[must_use]
@@ -156,6 +171,7 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
             address,
             backlog: backlog.unsigned_abs(),
             path: None,
+            lane: None,
         },
     })
 }
@@ -183,6 +199,7 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
             address: ListenerAddress::Unix(path),
             backlog: backlog.unsigned_abs(),
             path: own,
+            lane: None,
         },
     })
 }
@@ -208,6 +225,7 @@ fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
             address,
             backlog: INHERITED_BACKLOG,
             path: None,
+            lane: None,
         },
     })
 }

@@ -13,6 +13,7 @@ pub mod queue;
 
 pub mod dispatcher;
 
+pub mod listen_requests;
 pub mod rejoin;
 pub mod share;
 

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::error::SystemError;
+use crate::ids::AppId;
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::ids::ShareId;
@@ -94,6 +95,20 @@ pub enum Notice {
         step: Step,
         /// The channel of the worker, if the step has one.
         channel: Option<ChannelId>,
+    },
+    /// The server listens for an app that asked for it.
+    Listening {
+        /// The app.
+        app: AppId,
+        /// The address.
+        address: ListenerAddress,
+    },
+    /// The last worker of an app has closed a listener, or the app is over.
+    ListeningEnded {
+        /// The app.
+        app: AppId,
+        /// The address.
+        address: ListenerAddress,
     },
     /// A drain is complete.
     Drained,

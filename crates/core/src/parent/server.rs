@@ -14,6 +14,7 @@ use tokio::{runtime, task};
 
 use crate::channel;
 use crate::error::{ListenError, SystemError, system_error};
+use crate::ids::AppId;
 use crate::ids::ChannelId;
 use crate::ids::ShareId;
 use crate::parent::acceptor::Acceptor;
@@ -22,6 +23,7 @@ use crate::parent::dispatcher::Dispatcher;
 use crate::parent::dispatcher::io::open;
 use crate::parent::dispatcher::message::Event;
 use crate::parent::dispatcher::message::Message;
+use crate::parent::listen_requests::ListenRequests;
 use crate::parent::listener::{Lender, Listener, ListenerAddress};
 use crate::parent::notice::{Notice, Notices};
 use crate::parent::panics;
@@ -64,6 +66,10 @@ enum Phase {
 enum Command {
     Listen(Listener),
     Open(ChannelId, OwnedFd),
+    /// Answer the listen requests of a worker.
+    AnswerListens(AppId, ChannelId, OwnedFd),
+    /// Close the listeners of an app.
+    CloseApp(AppId),
     Share(ShareId, Opened),
     Unshare(ShareId, oneshot::Sender<()>),
     Forward(Message),
@@ -189,6 +195,19 @@ impl Server {
         Ok((channel, workers))
     }
 
+    /// Opens a listen channel for the worker of a channel, beside which it is inherited. See
+    /// [`crate::worker::listen_channel::ListenChannel`].
+    pub fn open_listen_channel(&self, app: AppId, channel: ChannelId) -> Result<OwnedFd, SystemError> {
+        let (ours, workers) = channel::pair()?;
+        self.command(Command::AnswerListens(app, channel, ours));
+        Ok(workers)
+    }
+
+    /// Closes the listeners of an app whose workers have all gone.
+    pub fn close_app(&self, app: AppId) {
+        self.command(Command::CloseApp(app));
+    }
+
     /// Retires a worker: it receives no more connections, finishes its leases and leaves.
     pub fn retire(&self, channel: ChannelId) {
         self.command(Command::Forward(Message::Retire(channel)));
@@ -299,6 +318,7 @@ impl<S: Sys> ServerThread<S> {
             stats: Arc::clone(&self.stats),
             notices: Arc::clone(&self.notices),
         };
+        let requests = ListenRequests::new(acceptor.clone(), failures.clone());
         let mut acceptors = Vec::new();
         let mut accepting: Vec<AbortHandle> = Vec::new();
         let mut shares: HashMap<ShareId, task::JoinHandle<()>> = HashMap::new();
@@ -321,26 +341,22 @@ impl<S: Sys> ServerThread<S> {
             let Some(command) = command else { return Ok(()) };
             let sent = match command {
                 Command::Listen(listener) => {
-                    let (socket, endpoint) = listener.into_parts();
-                    match sys::watch_listener(socket) {
-                        Ok(socket) => {
-                            // Before the acceptor runs: a worker knows a listener before its first connection.
-                            let listening = Message::Listening(endpoint.address().clone());
-                            let sent = dispatcher.send(listening).await.is_ok();
-                            let task = tokio::spawn(watched(acceptor.clone().run(socket, endpoint), failures.clone()));
-                            accepting.push(task.abort_handle());
-                            acceptors.push(task);
-                            sent
-                        }
-                        Err(errno) => {
-                            let error = SystemError::of("epoll_ctl")(errno);
-                            let address = endpoint.address().clone();
-                            notices.post(Notice::AcceptError { address, error });
-                            true
-                        }
+                    let lane = requests.add_own(listener.address()).await;
+                    if let Some(task) = accept_on(listener.with_lane(lane), acceptor.clone(), failures.clone()).await {
+                        accepting.push(task.abort_handle());
+                        acceptors.push(task);
                     }
+                    true
                 }
                 Command::Open(channel, socket) => open::open(&self.sys, channel, socket, &dispatcher, &notices).await,
+                Command::AnswerListens(app, channel, socket) => {
+                    tokio::spawn(watched(requests.clone().serve(app, channel, socket), failures.clone()));
+                    true
+                }
+                Command::CloseApp(app) => {
+                    tokio::spawn(watched(requests.clone().close_app(app), failures.clone()));
+                    true
+                }
                 Command::Share(id, opened) => {
                     let share = Share {
                         sys: self.sys.clone(),
@@ -368,18 +384,13 @@ impl<S: Sys> ServerThread<S> {
                     // Fails only if there is no acceptor.
                     let _ = drain.send(true);
                     let sent = dispatcher.send(Message::Event(Event::Drain)).await.is_ok();
-                    let (acceptors, dispatcher) = (std::mem::take(&mut acceptors), dispatcher.clone());
-                    tokio::spawn(async move {
-                        for acceptor in acceptors {
-                            // An error is a panic, which has ended the acceptor too.
-                            let _ = acceptor.await;
-                        }
-                        let _ = dispatcher.send(Message::Event(Event::ListenersClosed)).await;
-                    });
+                    let acceptors = std::mem::take(&mut acceptors);
+                    tokio::spawn(close_listeners(acceptors, requests.clone(), dispatcher.clone()));
                     sent
                 }
                 Command::Destroy => {
                     accepting.iter().for_each(AbortHandle::abort);
+                    requests.abort().await;
                     // The dispatcher resets and counts the waiting connections. Both calls fail only if it has ended.
                     let _ = dispatcher.send(Message::Destroy).await;
                     let _ = dispatcher_task.await;
@@ -392,6 +403,44 @@ impl<S: Sys> ServerThread<S> {
             }
         }
     }
+}
+
+/// Starts to accept on a listener. Reports an error if the runtime cannot watch the socket.
+async fn accept_on<S: Sys>(
+    listener: Listener,
+    acceptor: Acceptor<S>,
+    failures: mpsc::UnboundedSender<String>,
+) -> Option<task::JoinHandle<()>> {
+    let (socket, endpoint) = listener.into_parts();
+    match sys::watch_listener(socket) {
+        Ok(socket) => {
+            // Before the acceptor runs: a worker knows a listener before its first connection. Fails only if the dispatcher has
+            // ended.
+            let listening = Message::Listening(endpoint.address().clone());
+            let _ = acceptor.dispatcher.send(listening).await;
+            Some(tokio::spawn(watched(acceptor.run(socket, endpoint), failures)))
+        }
+        Err(errno) => {
+            let (address, error) = (endpoint.address().clone(), SystemError::of("epoll_ctl")(errno));
+            acceptor.notices.post(Notice::AcceptError { address, error });
+            None
+        }
+    }
+}
+
+/// Waits until every listener is closed, and tells the dispatcher.
+async fn close_listeners<S: Sys>(
+    mut acceptors: Vec<task::JoinHandle<()>>,
+    requests: ListenRequests<S>,
+    dispatcher: mpsc::Sender<Message>,
+) {
+    acceptors.extend(requests.drain().await);
+    for acceptor in acceptors {
+        // One that has panicked accepts no more either.
+        let _ = acceptor.await;
+    }
+    // Fails only if the dispatcher has ended.
+    let _ = dispatcher.send(Message::Event(Event::ListenersClosed)).await;
 }
 
 /// Runs a task of the server, and reports its panic.

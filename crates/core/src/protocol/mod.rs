@@ -6,6 +6,7 @@ pub mod error;
 pub mod frame;
 pub mod kind;
 pub mod limits;
+pub mod listen_request;
 pub mod listener_record;
 pub mod records;
 

@@ -12,6 +12,7 @@ pub mod scheduling;
 pub mod socket;
 #[cfg(target_os = "linux")]
 pub mod timer;
+pub(crate) mod udp;
 pub mod unix_socket;
 pub mod watch;
 

@@ -12,6 +12,7 @@
 //! [`Scoreboard`]: crate::channel::scoreboard::Scoreboard
 
 pub mod lane;
+pub mod listen_channel;
 
 mod decode;
 mod returns;

@@ -33,6 +33,8 @@ pub struct NativeServer {
     server: Server,
     /// The workers' ends of channels whose workers have not been started yet.
     worker_ends: HashMap<ChannelId, OwnedFd>,
+    /// Ends of their listen channels, for those that have one.
+    listen_ends: HashMap<ChannelId, OwnedFd>,
 }
 
 #[napi]
@@ -57,6 +59,7 @@ impl NativeServer {
         Ok(Self {
             server,
             worker_ends: HashMap::new(),
+            listen_ends: HashMap::new(),
         })
     }
 
@@ -153,6 +156,23 @@ impl NativeServer {
     #[napi]
     pub fn close_worker_end(&mut self, channel: u32) {
         self.worker_ends.remove(&channel);
+        self.listen_ends.remove(&channel);
+    }
+
+    /// Opens a listen channel beside a channel, for a worker of an app that knows nothing of this package. Returns the
+    /// worker's end, as `openChannel` does.
+    #[napi]
+    pub fn open_listen_channel(&mut self, app: u32, channel: u32) -> Result<i32, String> {
+        let end = self.server.open_listen_channel(app, channel).map_err(failure)?;
+        let fd = end.as_raw_fd();
+        self.listen_ends.insert(channel, end);
+        Ok(fd)
+    }
+
+    /// Closes the listeners of an app whose workers have all gone.
+    #[napi]
+    pub fn close_app(&self, app: u32) {
+        self.server.close_app(app);
     }
 
     /// Sends a worker no more connections, and tells the worker to finish and leave.

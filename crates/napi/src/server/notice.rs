@@ -1,12 +1,12 @@
 //! Notices of a server as JavaScript objects.
 
 use napi_derive::napi;
-use socketserver_core::ProtocolError;
 use socketserver_core::ids::ShareId;
 use socketserver_core::parent::notice::{
     EndReason, Notice as CoreNotice, OUT_OF_DESCRIPTORS, Refused, ShedReason, Step,
 };
 use socketserver_core::sys::Credentials;
+use socketserver_core::{ListenerAddress as CoreAddress, ProtocolError};
 
 use crate::address::{ListenerAddress, remote_parts};
 use crate::number::{count, millis};
@@ -18,7 +18,7 @@ use crate::system_error::SystemError;
 pub struct Notice {
     /// The kind of event.
     #[napi(
-        ts_type = "'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'drained' | 'failed'"
+        ts_type = "'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'listening' | 'listening-ended' | 'drained' | 'failed'"
     )]
     pub kind: String,
     /// joined, admitted, leaving, ended, worker-limit: the channel.
@@ -47,7 +47,7 @@ pub struct Notice {
     pub step: Option<String>,
     /// accept-error, worker-limit: the error of the system.
     pub error: Option<SystemError>,
-    /// accept-error: the listener.
+    /// accept-error, listening, listening-ended: the listener.
     pub address: Option<ListenerAddress>,
     /// shed: the connection.
     pub connection: Option<ShedConnection>,
@@ -66,6 +66,14 @@ pub struct ShedConnection {
     pub local_port: Option<u16>,
     /// The time since accept in milliseconds.
     pub waited: f64,
+}
+
+fn listener_notice(kind: &str, address: &CoreAddress) -> Notice {
+    Notice {
+        kind: kind.to_owned(),
+        address: Some(address.into()),
+        ..Notice::default()
+    }
 }
 
 impl From<CoreNotice> for Notice {
@@ -161,6 +169,8 @@ impl From<CoreNotice> for Notice {
                 message: Some(message),
                 ..none
             },
+            CoreNotice::Listening { address, .. } => listener_notice("listening", &address),
+            CoreNotice::ListeningEnded { address, .. } => listener_notice("listening-ended", &address),
             CoreNotice::Drained => Self {
                 kind: "drained".to_owned(),
                 ..none

@@ -1,0 +1,487 @@
+//! Answers the workers of apps that know nothing of this package: where they listen, the server listens for them.
+//!
+//! Each such worker has a listen channel beside its channel, see [`crate::protocol::listen_request`]. It is answered here, on the
+//! server's thread, so that a busy owner delays nobody's `listen()`. The workers of one app that ask for the same address have one
+//! listener. It accepts when the first of them takes connections, and it is closed when the last of them has closed it. A worker
+//! that dies has not closed it: then connections wait for the worker's successor.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use tokio::io::Interest;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task;
+
+use crate::error::SystemError;
+use crate::ids::{AppId, ChannelId, ListenerId};
+use crate::parent::acceptor::Acceptor;
+use crate::parent::config::ListenSpec;
+use crate::parent::listener::{Endpoint, Listener, ListenerAddress};
+use crate::parent::notice::Notice;
+use crate::parent::panics;
+use crate::protocol::listen_request::{Answer, ListenRequest, MAX_MESSAGE, Message, Request, Target};
+use crate::sys::udp;
+use crate::sys::{ForeignFd, Sys, await_writable, watch, watch_listener};
+
+/// Answers listen requests. Clones share their listeners.
+#[derive(Debug, Clone)]
+pub struct ListenRequests<S> {
+    acceptor: Acceptor<S>,
+    /// Told of a panic of an acceptor.
+    failures: mpsc::UnboundedSender<String>,
+    registry: Arc<Mutex<Registry>>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    listeners: HashMap<ListenerId, Shared>,
+    next: ListenerId,
+    is_draining: bool,
+}
+
+/// One listener that workers of an app have asked for, or one of the server's own that they may use.
+#[derive(Debug)]
+struct Shared {
+    /// The app that it belongs to, or `OWN`.
+    app: AppId,
+    /// What the app asked for; `None` for one of the server's own.
+    key: Option<Key>,
+    /// Living workers that have not closed it.
+    users: HashSet<ChannelId>,
+    lane: u16,
+    address: ListenerAddress,
+    socket: Socket,
+}
+
+/// Equal keys of one app are one listener. The ordinal is 0 unless the system chooses the port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    target: Target,
+    ordinal: u16,
+}
+
+#[derive(Debug)]
+enum Socket {
+    /// No worker takes connections yet.
+    Waiting(Arc<ForeignFd>, Endpoint),
+    Accepting(task::JoinHandle<()>),
+    Udp(OwnedFd),
+    /// One of the server's own, which accepts whether or not a worker listens.
+    Own,
+    /// The server drains, or the socket could not be watched.
+    Closed,
+}
+
+/// Stands for the server itself where an app is named: apps are numbered from 1.
+const OWN: AppId = 0;
+
+/// The most listeners of one worker: each has a lane, and a channel has credit on no more at one time.
+const MAX_LISTENERS: usize = crate::protocol::limits::MAX_LANES;
+
+impl<S: Sys> ListenRequests<S> {
+    /// Returns a registry without listeners.
+    pub fn new(acceptor: Acceptor<S>, failures: mpsc::UnboundedSender<String>) -> Self {
+        Self {
+            acceptor,
+            failures,
+            registry: Arc::default(),
+        }
+    }
+
+    /// Notes that the server listens by itself, and returns the lane for the connections. Workers that ask for this port or
+    /// path use this listener.
+    pub async fn add_own(&self, address: &ListenerAddress) -> u16 {
+        let mut registry = self.registry.lock().await;
+        let lane = match address.port() {
+            0 => free_lane(0, &registry.lanes()),
+            port => port,
+        };
+        let opened = Opened {
+            lane,
+            address: address.clone(),
+            socket: Socket::Own,
+        };
+        registry.add(OWN, None, opened);
+        lane
+    }
+
+    /// Answers one worker until the worker closes its end or breaks the protocol.
+    pub async fn serve(self, app: AppId, worker: ChannelId, socket: OwnedFd) {
+        // Fails only for lack of memory; then the worker's requests fail by their time limit.
+        if let Ok(socket) = watch(socket, Interest::READABLE) {
+            let mut unread = Vec::new();
+            while let Ok(bytes) = receive(&self.acceptor.sys, &socket).await {
+                unread.extend_from_slice(&bytes);
+                if bytes.is_empty() || self.answer_all(app, worker, &socket, &mut unread).await.is_err() {
+                    break;
+                }
+            }
+        }
+        // Its listeners stay, also if it was the last.
+        for shared in self.registry.lock().await.listeners.values_mut() {
+            shared.users.remove(&worker);
+        }
+    }
+
+    /// Closes the listeners of an app whose workers have all gone.
+    pub async fn close_app(self, app: AppId) {
+        let mut registry = self.registry.lock().await;
+        let ids: Vec<_> = registry
+            .listeners
+            .iter()
+            .filter(|(_, shared)| shared.app == app)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.close(&mut registry, id).await;
+        }
+    }
+
+    /// Closes what does not accept and returns the acceptors, which end by themselves when the server drains.
+    pub async fn drain(&self) -> Vec<task::JoinHandle<()>> {
+        let mut registry = self.registry.lock().await;
+        registry.is_draining = true;
+        let sockets = registry
+            .listeners
+            .values_mut()
+            .map(|shared| std::mem::replace(&mut shared.socket, Socket::Closed));
+        sockets.filter_map(Socket::into_acceptor).collect()
+    }
+
+    /// Stops accepting, now.
+    pub async fn abort(&self) {
+        for acceptor in self.drain().await {
+            acceptor.abort();
+        }
+    }
+
+    async fn answer_all(
+        &self,
+        app: AppId,
+        worker: ChannelId,
+        socket: &tokio::io::unix::AsyncFd<ForeignFd>,
+        unread: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
+        while let Some(message) = Message::first(unread).map_err(|_| Errno::EPROTO)? {
+            let (id, length) = (message.id, message.length);
+            let (answer, descriptor) = match message.request() {
+                Some(request) => self.answer(app, worker, request).await,
+                None => (Answer::Failed(Errno::EPROTONOSUPPORT as i32), None),
+            };
+            let descriptors: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
+            send(&self.acceptor.sys, socket.as_fd(), &answer.encode(id), &descriptors).await?;
+            unread.drain(..length);
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, app: AppId, worker: ChannelId, request: Request) -> (Answer, Option<OwnedFd>) {
+        // Held until the answer is known, so that two workers that ask at the same time get one listener.
+        let mut registry = self.registry.lock().await;
+        match request {
+            Request::Listen(request) => match self.listen(&mut registry, app, worker, request).await {
+                Ok(listening) => listening,
+                Err(errno) => (Answer::Failed(errno as i32), None),
+            },
+            Request::Accept(id) => {
+                self.accept(&mut registry, app, id);
+                (Answer::Done, None)
+            }
+            Request::Close(id) => {
+                if registry.forget(app, worker, id) {
+                    self.close(&mut registry, id).await;
+                }
+                (Answer::Done, None)
+            }
+        }
+    }
+
+    async fn listen(
+        &self,
+        registry: &mut Registry,
+        app: AppId,
+        worker: ChannelId,
+        request: ListenRequest,
+    ) -> Result<(Answer, Option<OwnedFd>), Errno> {
+        if registry.is_draining {
+            return Err(Errno::ECANCELED);
+        }
+        if registry.count(worker) >= MAX_LISTENERS {
+            return Err(Errno::EMFILE);
+        }
+        let key = Key {
+            target: request.target.clone(),
+            ordinal: request.ordinal,
+        };
+        let known = registry.find(app, &key);
+        let id = match known {
+            // As in one process: nobody listens twice on one address.
+            Some(id) if registry.is_used(id, worker) => return Err(Errno::EADDRINUSE),
+            Some(id) => id,
+            None => {
+                let lanes = registry.lanes();
+                let opened = open(request, &lanes).await?;
+                // A UDP socket is the worker's own business: no connection comes by it.
+                if !matches!(opened.socket, Socket::Udp(_)) {
+                    let address = opened.address.clone();
+                    self.acceptor.notices.post(Notice::Listening { app, address });
+                }
+                registry.add(app, Some(key), opened)
+            }
+        };
+        let shared = registry.listeners.get_mut(&id).ok_or(Errno::EINVAL)?;
+        let descriptor = match &shared.socket {
+            Socket::Udp(socket) => Some(socket.try_clone().map_err(|error| crate::error::errno_of(&error))?),
+            _ => None,
+        };
+        shared.users.insert(worker);
+        let answer = Answer::Listening {
+            listener: id,
+            lane: shared.lane,
+            address: socket_address(&shared.address),
+        };
+        Ok((answer, descriptor))
+    }
+
+    fn accept(&self, registry: &mut Registry, app: AppId, id: ListenerId) {
+        let Some(shared) = registry.listeners.get_mut(&id).filter(|shared| shared.app == app) else {
+            return;
+        };
+        if !matches!(shared.socket, Socket::Waiting(..)) {
+            return;
+        }
+        if let Socket::Waiting(socket, endpoint) = std::mem::replace(&mut shared.socket, Socket::Closed) {
+            match watch_listener(socket) {
+                Ok(socket) => {
+                    let task = watched(self.acceptor.clone().run(socket, endpoint), self.failures.clone());
+                    shared.socket = Socket::Accepting(task::spawn(task));
+                }
+                Err(errno) => {
+                    let (address, error) = (shared.address.clone(), SystemError::of("epoll_ctl")(errno));
+                    self.acceptor.notices.post(Notice::AcceptError { address, error });
+                }
+            }
+        }
+    }
+
+    async fn close(&self, registry: &mut Registry, id: ListenerId) {
+        let Some(shared) = registry.listeners.remove(&id) else {
+            return;
+        };
+        let (app, address) = (shared.app, shared.address);
+        match shared.socket {
+            Socket::Accepting(acceptor) => {
+                acceptor.abort();
+                // Its end, and the end of its socket: the port is free when the worker has the answer.
+                let _ = acceptor.await;
+            }
+            Socket::Udp(_) => return,
+            Socket::Waiting(..) | Socket::Own | Socket::Closed => {}
+        }
+        self.acceptor.notices.post(Notice::ListeningEnded { app, address });
+    }
+}
+
+impl Registry {
+    fn find(&self, app: AppId, key: &Key) -> Option<ListenerId> {
+        let found = self
+            .listeners
+            .iter()
+            .find(|(_, shared)| shared.app == app && shared.key.as_ref() == Some(key));
+        let found = found.or_else(|| self.listeners.iter().find(|(_, shared)| shared.is_own_at(&key.target)));
+        found.map(|(id, _)| *id)
+    }
+
+    fn is_used(&self, id: ListenerId, worker: ChannelId) -> bool {
+        self.listeners
+            .get(&id)
+            .is_some_and(|shared| shared.users.contains(&worker))
+    }
+
+    /// Returns how many listeners a worker uses.
+    fn count(&self, worker: ChannelId) -> usize {
+        self.listeners
+            .values()
+            .filter(|shared| shared.users.contains(&worker))
+            .count()
+    }
+
+    fn add(&mut self, app: AppId, key: Option<Key>, opened: Opened) -> ListenerId {
+        self.next += 1;
+        let id = self.next;
+        let shared = Shared {
+            app,
+            key,
+            users: HashSet::new(),
+            lane: opened.lane,
+            address: opened.address,
+            socket: opened.socket,
+        };
+        self.listeners.insert(id, shared);
+        id
+    }
+
+    /// Returns the lanes that other listeners of the server have.
+    fn lanes(&self) -> HashSet<u16> {
+        self.listeners.values().map(|shared| shared.lane).collect()
+    }
+
+    /// Notes that a worker has closed a listener, and returns whether it was the last worker of the app that has it.
+    fn forget(&mut self, app: AppId, worker: ChannelId, id: ListenerId) -> bool {
+        let Some(shared) = self.listeners.get_mut(&id) else {
+            return false;
+        };
+        shared.users.remove(&worker) && shared.users.is_empty() && shared.app == app
+    }
+}
+
+impl Shared {
+    /// Whether it is a listener of the server's own that an app means by this target. The host does not matter: the server has
+    /// been told where to listen on this port.
+    fn is_own_at(&self, target: &Target) -> bool {
+        if self.app != OWN {
+            return false;
+        }
+        match (&self.address, target) {
+            (ListenerAddress::Tcp(address), Target::Tcp { port, .. }) => *port != 0 && address.port() == *port,
+            (ListenerAddress::Unix(path), Target::Unix { name, .. }) => {
+                // The worker's name is absolute. A failure leaves the path as it is.
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                path.as_os_str().as_bytes() == name.as_slice()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Socket {
+    fn into_acceptor(self) -> Option<task::JoinHandle<()>> {
+        match self {
+            Self::Accepting(acceptor) => Some(acceptor),
+            Self::Waiting(..) | Self::Udp(_) | Self::Own | Self::Closed => None,
+        }
+    }
+}
+
+struct Opened {
+    lane: u16,
+    address: ListenerAddress,
+    socket: Socket,
+}
+
+async fn open(request: ListenRequest, taken: &HashSet<u16>) -> Result<Opened, Errno> {
+    let backlog = request.backlog;
+    let listener = match request.target {
+        Target::Udp {
+            host,
+            port,
+            ipv6_only,
+            reuse_address,
+        } => {
+            let (socket, address) = udp::bind(SocketAddr::new(host, port), ipv6_only, reuse_address)?;
+            return Ok(Opened {
+                lane: 0,
+                address: ListenerAddress::Tcp(address),
+                socket: Socket::Udp(socket),
+            });
+        }
+        Target::Tcp { host, port, ipv6_only } => Listener::open(ListenSpec::Tcp {
+            host,
+            port,
+            backlog,
+            ipv6_only,
+        }),
+        Target::Unix {
+            name,
+            readable_all,
+            writable_all,
+        } => {
+            let spec = ListenSpec::Unix {
+                path: PathBuf::from(OsStr::from_bytes(&name)),
+                backlog,
+                readable_all,
+                writable_all,
+            };
+            // The file system may sleep, and this thread must not.
+            let opened = task::spawn_blocking(|| Listener::open(spec)).await;
+            opened.map_err(|_| Errno::EINTR)?
+        }
+    }
+    .map_err(|error| error.errno)?;
+    let address = listener.address().clone();
+    let lane = free_lane(address.port(), taken);
+    let (socket, endpoint) = listener.with_lane(lane).into_parts();
+    Ok(Opened {
+        lane,
+        address,
+        socket: Socket::Waiting(socket, endpoint),
+    })
+}
+
+/// Returns the port, or for a Unix socket, and for a port that has another listener, a number that nobody else has.
+fn free_lane(port: u16, taken: &HashSet<u16>) -> u16 {
+    if port != 0 && !taken.contains(&port) {
+        return port;
+    }
+    (1..=u16::MAX).rev().find(|lane| !taken.contains(lane)).unwrap_or(port)
+}
+
+fn socket_address(address: &ListenerAddress) -> Option<SocketAddr> {
+    match address {
+        ListenerAddress::Tcp(address) => Some(*address),
+        ListenerAddress::Unix(_) => None,
+    }
+}
+
+/// Receives what has come; nothing is the end.
+async fn receive<S: Sys>(sys: &S, socket: &tokio::io::unix::AsyncFd<ForeignFd>) -> Result<Vec<u8>, Errno> {
+    loop {
+        let mut ready = socket
+            .readable()
+            .await
+            .map_err(|error| crate::error::errno_of(&error))?;
+        let mut bytes = vec![0; MAX_MESSAGE];
+        match sys.try_receive(socket.as_fd(), &mut bytes) {
+            Ok(received) => {
+                bytes.truncate(received.bytes);
+                return Ok(bytes);
+            }
+            Err(Errno::EAGAIN) => ready.clear_ready(),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+async fn send<S: Sys>(
+    sys: &S,
+    socket: BorrowedFd<'_>,
+    mut bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let mut descriptors = descriptors;
+    while !bytes.is_empty() {
+        match sys.send(socket, bytes, descriptors) {
+            Ok(sent) => {
+                bytes = bytes.get(sent..).unwrap_or_default();
+                descriptors = &[];
+            }
+            Err(Errno::EAGAIN) => await_writable(socket).await?,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Runs an acceptor, and tells its panic.
+async fn watched(task: impl Future<Output = ()>, failures: mpsc::UnboundedSender<String>) {
+    if let Err(message) = panics::catch(task).await {
+        // Fails only if the server has ended.
+        let _ = failures.send(message);
+    }
+}
