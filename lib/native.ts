@@ -8,9 +8,11 @@ export type {
   ChannelEnd,
   DescriptorsOutcome,
   HandBackRefusal,
+  ListenAnswer,
   ListenerAddress,
   ListenOutcome,
   NativeDescriptor,
+  NativeListenChannel,
   NativeReceiver,
   NativeServer,
   NativeStream,
@@ -35,6 +37,16 @@ export function openServer(settings: Binding.NativeServerSettings, wake: () => v
 /** Opens a channel to a new worker; see `NativeServer.openChannel`. */
 export function openChannel(server: Binding.NativeServer): Binding.ChannelEnd {
   return withSystemError(() => server.openChannel())
+}
+
+/** Opens a listen channel; see `NativeServer.openListenChannel`. */
+export function openListenChannel(server: Binding.NativeServer, app: number, channel: number): number {
+  return withSystemError(() => server.openListenChannel(app, channel))
+}
+
+/** Returns the worker's end of a listen channel on descriptor `fd`, which it owns from then on, or copies if it is `borrowed`. */
+export function listenChannel(fd: number, { borrowed }: { borrowed: boolean }): Binding.NativeListenChannel {
+  return new binding.NativeListenChannel(fd, borrowed)
 }
 
 /**

@@ -6,6 +6,11 @@ import { CHANNEL_VARIABLE } from './channel-variable.js'
 /** The environment variable with {@link WorkerSettings} as JSON. Without it a worker uses the defaults. */
 export const SETTINGS_VARIABLE = 'SOCKETSERVER_SETTINGS'
 
+/** What makes a worker of `server.run()` ready: it listens, it sends the message `ready`, or it has been started. */
+export type ReadyWhen = 'listen' | 'message' | 'start'
+
+export const READY_WHEN: readonly ReadyWhen[] = ['listen', 'message', 'start']
+
 /** The identity of a worker, and how it behaves towards the server that started it. */
 export interface WorkerSettings {
   /** The worker's id within its server. */
@@ -20,6 +25,10 @@ export interface WorkerSettings {
   isThread: boolean
   /** Whether the worker becomes ready by `client.ready()`, not by connecting. */
   isReadyManual: boolean
+  /** The descriptor of the listen channel of a worker that `server.run()` started; 0 is none. */
+  listenChannel: number
+  /** What makes such a worker ready; empty for other workers. */
+  readyWhen: ReadyWhen | ''
   /** Milliseconds that the worker has to finish its leases after its parent's death; 0 means no limit. */
   drainTimeout: number
   /** Milliseconds that the worker's process has to exit after that. */
@@ -30,6 +39,8 @@ export interface WorkerSettings {
   ignoreSignals: boolean
   /** A copy of the parent's standard error, which the worker restores once it has connected; 0 means none. */
   keptStderr: number
+  /** The TLS ticket keys that all workers of its server share, 48 bytes in base64; empty is none. */
+  ticketKeys: string
   /** The addresses at which the server listened when the worker was started. The channel brings later ones. */
   listeners: readonly ListenAddress[]
 }
@@ -42,11 +53,14 @@ export const DEFAULT_SETTINGS: WorkerSettings = {
   entry: '',
   isThread: false,
   isReadyManual: false,
+  listenChannel: 0,
+  readyWhen: '',
   drainTimeout: 30_000,
   killTimeout: 5000,
   beat: 0,
   ignoreSignals: false,
   keptStderr: 0,
+  ticketKeys: '',
   listeners: [],
 }
 
@@ -66,13 +80,20 @@ export function readSettings(text: string | undefined): WorkerSettings {
     entry: field(given, 'entry', DEFAULT_SETTINGS.entry),
     isThread: field(given, 'isThread', DEFAULT_SETTINGS.isThread),
     isReadyManual: field(given, 'isReadyManual', DEFAULT_SETTINGS.isReadyManual),
+    listenChannel: field(given, 'listenChannel', DEFAULT_SETTINGS.listenChannel),
+    readyWhen: readReadyWhen(Reflect.get(given, 'readyWhen')),
     drainTimeout: field(given, 'drainTimeout', DEFAULT_SETTINGS.drainTimeout),
     killTimeout: field(given, 'killTimeout', DEFAULT_SETTINGS.killTimeout),
     beat: field(given, 'beat', DEFAULT_SETTINGS.beat),
     ignoreSignals: field(given, 'ignoreSignals', DEFAULT_SETTINGS.ignoreSignals),
     keptStderr: field(given, 'keptStderr', DEFAULT_SETTINGS.keptStderr),
+    ticketKeys: field(given, 'ticketKeys', DEFAULT_SETTINGS.ticketKeys),
     listeners: readListeners(Reflect.get(given, 'listeners')),
   }
+}
+
+function readReadyWhen(given: unknown): ReadyWhen | '' {
+  return READY_WHEN.find((known) => known === given) ?? ''
 }
 
 function readListeners(given: unknown): ListenAddress[] {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { fixture } from '../helpers/fixture.js'
 import { hello } from '../helpers/hello.js'
+import { fetchOnce } from '../helpers/http.js'
 import { Terminal } from '../helpers/terminal.js'
 
 const BIND = ['--bind', '127.0.0.1:0']
@@ -12,7 +13,7 @@ test.serial('an app runs on several workers, with its arguments, folder, Node op
   const terminal = new Terminal(t)
   terminal.write('app folder/x', '')
   const app = terminal.start([
-    ...['run', '-w', '2', ...BIND, '--cwd', 'app folder', '--node-arg', '--no-deprecation', '-p', '4711'],
+    ...['run', '-w', '2', '--cwd', 'app folder', '--node-arg', '--no-deprecation', '-p', '0'],
     ...[fixture('hello-app'), '-x', 'one two', '--workers', '9'],
   ])
   const port = await app.port()
@@ -20,21 +21,87 @@ test.serial('an app runs on several workers, with its arguments, folder, Node op
   t.deepEqual(answer.args, ['-x', 'one two', '--workers', '9'])
   t.is(answer.cwd, join(terminal.folder, 'app folder'))
   t.true(answer.execArgv.includes('--no-deprecation'))
-  t.is(answer.env['PORT'], '4711')
+  t.is(answer.env['PORT'], '0')
   t.regex(app.stderr, /--workers is an argument of .*hello-app/)
   t.is((await terminal.status()).workers.length, 2)
   app.process.kill('SIGTERM')
   t.is((await app.ended()).code, 0)
 })
 
-test.serial('the first --bind is the PORT of the app, and the name is that of its file', async (t) => {
+test.serial('the app listens on the first --bind, which is its PORT, and the name is that of its file', async (t) => {
+  const terminal = new Terminal(t)
+  const app = terminal.start(['run', '-w', '2', ...BIND, fixture('hello-app')])
+  const port = await app.port()
+  t.is((await hello(port)).env['PORT'], `${port}`)
+  t.deepEqual((await terminal.status('hello-app')).listeners, [{ address: '127.0.0.1', family: 'IPv4', port }])
+})
+
+test.serial('the app listens on the Unix socket of the first --bind', async (t) => {
   const terminal = new Terminal(t)
   const path = join(terminal.folder, 'app.sock')
-  const app = terminal.start(['run', '-w', '1', '--bind', `unix:${path}`, ...BIND, fixture('hello-app')])
+  const app = terminal.start(['run', '-w', '2', '--bind', `unix:${path}`, fixture('hello-app')])
   await app.says(/listens on/)
-  const status = await terminal.status('hello-app')
-  t.deepEqual(status.listeners[0], { path })
-  t.is((await hello(await app.port())).env['PORT'], path)
+  t.deepEqual((await terminal.status('hello-app')).listeners, [{ path }])
+  t.is(JSON.parse((await fetchOnce(0, { socketPath: path })).body).env.PORT, path)
+})
+
+test.serial('with --threads the app runs in threads of the parent', async (t) => {
+  const terminal = new Terminal(t)
+  terminal.write('app folder/x', '')
+  const app = terminal.start(['run', '-w', '2', '--threads', '--cwd', 'app folder', fixture('hello-app'), 'one'])
+  const answer = await hello(await app.port())
+  t.is(answer.pid, app.pid)
+  t.is(answer.cwd, join(terminal.folder, 'app folder'))
+  t.deepEqual(answer.args, ['one'])
+  app.process.kill('SIGTERM')
+  t.is((await app.ended()).code, 0)
+})
+
+test.serial('--ready message waits for the message, and --ready start for nothing', async (t) => {
+  const terminal = new Terminal(t)
+  const late = terminal.write(
+    'late.js',
+    `require(${JSON.stringify(fixture('hello-app'))})
+     process.send('hello')
+     if (process.argv[2] === 'send') process.send('ready')`,
+  )
+  const silent = await terminal.type('run', '-w', '1', '--ready', 'message', '--ready-timeout', '2000', late)
+  t.is(silent.code, 1)
+  t.regex(silent.stderr, /sent the message 'ready'/)
+  const sends = terminal.start(['run', '-w', '1', '--ready', 'message', late, 'send'])
+  t.is(typeof (await hello(await sends.port())).pid, 'number')
+  const never = terminal.write('never.js', 'setInterval(() => {}, 1000)')
+  const started = terminal.start(['run', '-w', '1', '--ready', 'start', never])
+  await started.says(/has 1 worker and listens on nowhere/)
+})
+
+test.serial('an app that never listens cannot be started', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write('never.js', 'setInterval(() => {}, 1000)')
+  const { code, stderr } = await terminal.type('run', '-w', '1', '--ready-timeout', '1500', path)
+  t.is(code, 1)
+  t.regex(stderr, /never\.js could not be started: .*listen/)
+})
+
+test.serial('an app that listens on a port which another program has cannot be started', async (t) => {
+  const terminal = new Terminal(t)
+  const app = terminal.start(['run', '-w', '1', '-p', '0', fixture('hello-app')])
+  const port = await app.port()
+  const { code, stderr } = await terminal.type(
+    'run',
+    '--name',
+    'second',
+    '-w',
+    '1',
+    '-p',
+    `${port}`,
+    fixture('hello-app'),
+  )
+  t.is(code, 1)
+  t.regex(
+    stderr,
+    new RegExp(`could not be started: .* exited with code 1 .*\nport ${port} is in use by another program\n`),
+  )
 })
 
 test.serial('WEB_CONCURRENCY is the number of workers unless the command line has one', async (t) => {

@@ -23,6 +23,8 @@ test('a panic of the native thread is reported as an error and then closes the s
       cut: () => t.fail(),
       shed: () => t.fail(),
       failedAgain: () => t.fail(),
+      listening: () => t.fail(),
+      listeningEnded: () => t.fail(),
       drained: () => t.fail(),
     },
   )

@@ -23,6 +23,7 @@ import type { ClientEvents, JoinedInfo } from './events.js'
 import { closedError, type DrainInfo, lostError, retiredError } from './lifecycle/close-errors.js'
 import { handlesShutdown } from './lifecycle/parent-signals.js'
 import { serveOn } from './serve/serve.js'
+import type { ServedServer, ServeHooks } from './serve/served-server.js'
 
 /**
  * The worker's side: takes connections from the server that started this process, or whose shared path it joined. Created by
@@ -147,16 +148,22 @@ export class Client extends EventEmitter<ClientEvents> {
         'This client already serves a server: connect({ port }) creates one client per port',
       )
     }
-    this.#delivery.served = serveOn(server, {
+    this.serveWith((hooks) => serveOn(server, hooks))
+    if (limit !== undefined) this.concurrency = limit
+    const { latest } = this.#sessions
+    if (latest !== undefined) this.#openServed(latest)
+    return this
+  }
+
+  /** @internal Gives the connections to the server that `start` returns. */
+  serveWith(start: (hooks: ServeHooks) => ServedServer): void {
+    this.#delivery.served = start({
+      ticketKeys: this.#link.settings.ticketKeys,
       ready: () => this.#delivery.update(),
       stopped: () => this.#servedStopped(),
       ref: () => void this.ref(),
       unref: () => void this.unref(),
     })
-    if (limit !== undefined) this.concurrency = limit
-    const { latest } = this.#sessions
-    if (latest !== undefined) this.#openServed(latest)
-    return this
   }
 
   /**

@@ -37,7 +37,7 @@ export function connect(...given: [options?: string | ConnectOptions]): Client {
   }
   const { port, path, reconnect } = parseConnectOptions(given[0] === undefined ? {} : given[0])
   if (path !== undefined) return join(path, port, reconnect)
-  channel ??= openChannel()
+  const channel = parentChannel()
   markConnected()
   const existing = clients.get(port)
   if (existing !== undefined && !existing.isClosing) return existing
@@ -51,7 +51,14 @@ export function connect(...given: [options?: string | ConnectOptions]): Client {
   return client
 }
 
-function parentOf(channel: Channel): ServerLink {
+/** Returns the channel to the parent, which is opened on the first call. Throws ERR_SOCKETSERVER_NO_PARENT. */
+export function parentChannel(): Channel {
+  channel ??= openChannel()
+  return channel
+}
+
+/** Returns what a client needs to know of the parent at the other end of a channel. */
+export function parentOf(channel: Channel): ServerLink {
   return { settings: channel.settings, rejoins: false, ready: () => channel.open(), left: () => {} }
 }
 

@@ -42,6 +42,7 @@ function endOf({ code, exitCode, signal, message, stderr }: SocketServerError): 
 }
 
 function hints({ stderr = '' }: SocketServerError): string[] {
-  const [, port] = /EADDRINUSE.*?:(\d+)\s/s.exec(`${stderr} `) ?? []
+  // The message of the error, or, where the stack is longer than the last lines, its properties.
+  const [, port] = /EADDRINUSE.*?:(\d+)\s/.exec(`${stderr} `) ?? /'EADDRINUSE'[^}]*\bport: (\d+)/.exec(stderr) ?? []
   return port === undefined ? [] : [`port ${port} is in use by another program`]
 }

@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http'
 import { relative } from 'node:path'
 import { addressText } from '../address.js'
+import type { ListenOptions } from '../server/listen/listen-target.js'
 import type { Pool } from '../server/pool/pool.js'
 import { createServer, type Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
@@ -38,6 +39,7 @@ class RunningApp {
   readonly #env: NodeJS.ProcessEnv
   /** Undefined if workers inherit standard output and standard error. */
   readonly #output: WorkerOutput | undefined
+  #bound: Record<string, string> = {}
   #pool: Pool<WorkerHandle> | undefined
   #isStarted = false
 
@@ -59,7 +61,7 @@ class RunningApp {
     process.once('exit', () => end(cleanUp))
     try {
       if (pidFile !== undefined) cleanUp.push(writePidFile(pidFile))
-      for (const target of bind) await this.#server.listen(target)
+      await this.#bind(bind)
       this.#server.on('error', (error) => this.#failed(error))
       this.#pool = startPool(this.#server, this.#settings, this.#env, this.#output !== undefined)
       this.#onSignals(this.#pool)
@@ -72,6 +74,16 @@ class RunningApp {
     this.#isStarted = true
     const where = this.#server.addresses().map(addressText).join(', ') || 'nowhere'
     say(`${name} (pid ${process.pid}) has ${plural(this.#pool.size, 'worker')} and listens on ${where}`)
+  }
+
+  /** Listens as `--bind` says. What is listened on first is the PORT of the app, unless `--port` says otherwise. */
+  async #bind(targets: readonly ListenOptions[]): Promise<void> {
+    const addresses = []
+    for (const target of targets) addresses.push(await this.#server.listen(target))
+    const [first] = addresses
+    if (first === undefined) return
+    this.#bound = { PORT: String('port' in first ? first.port : first.path) }
+    Object.assign(this.#env, this.#environment())
   }
 
   async #openControl(): Promise<ControlServer> {
@@ -138,7 +150,8 @@ class RunningApp {
   }
 
   #environment(): NodeJS.ProcessEnv {
-    const env = environmentOf(this.#settings.environment)
+    const { environment } = this.#settings
+    const env = environmentOf({ ...environment, options: { ...this.#bound, ...environment.options } })
     return this.#output === undefined ? env : { ...env, ...colourVariables(env) }
   }
 

@@ -10,24 +10,26 @@ export function startPool(
   env: NodeJS.ProcessEnv,
   isPiped: boolean,
 ): Pool<WorkerHandle> {
-  const { app, args, cwd, workers, nodeArgs, restart, maxConnections, maxMemory } = settings
-  const { readyTimeout, drainTimeout, killTimeout } = settings
-  return server.fork(app, {
+  const { app, args, cwd, workers, threads, nodeArgs, restart, maxConnections, maxMemory } = settings
+  const { ready, readyTimeout, drainTimeout, killTimeout } = settings
+  const common = {
     args,
-    cwd,
     env,
     workers,
     execArgv: nodeArgs,
     restart,
+    ready,
     readyTimeout,
     drainTimeout,
     killTimeout,
     maxConnections,
-    maxMemory,
-    // In a process group of its own, so that Ctrl-C in the terminal reaches only the parent.
-    detached: true,
-    // With a pipe, the worker's standard error would no longer be a terminal. For a file or a journal there is no difference.
-    observeStderr: !process.stderr.isTTY,
-    stdio: isPiped ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
-  })
+    silent: isPiped,
+  }
+  if (threads) {
+    // Threads have the working directory of their process.
+    process.chdir(cwd)
+    return server.run(app, { ...common, threads })
+  }
+  // With a pipe, the worker's standard error would no longer be a terminal. For a file or a journal there is no difference.
+  return server.run(app, { ...common, cwd, maxMemory, observeStderr: !process.stderr.isTTY })
 }

@@ -1,4 +1,4 @@
-import { errorAddress, fromNative } from '../address.js'
+import { errorAddress, fromNative, type ListenAddress } from '../address.js'
 import { debug } from '../diagnostics.js'
 import { SocketServerError, systemError } from '../errors.js'
 import { endOf, type Notice } from '../native.js'
@@ -20,6 +20,10 @@ export interface NoticeReader {
   /** Called for an error that a peer can repeat at will. `createError` gets the number of occurrences. */
   failedAgain(kind: string, createError: (count: number) => SocketServerError): void
   drained(): void
+  /** The server listens for an app. */
+  listening(address: ListenAddress): void
+  /** An app does not listen there any more. */
+  listeningEnded(address: ListenAddress): void
   /** The native thread has ended by a panic. */
   broken(): void
 }
@@ -58,6 +62,12 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
       break
     case 'step':
       logStep(notice, worker)
+      break
+    case 'listening':
+      if (notice.address) reader.listening(fromNative(notice.address))
+      break
+    case 'listening-ended':
+      if (notice.address) reader.listeningEnded(fromNative(notice.address))
       break
     case 'drained':
       reader.drained()

@@ -23,7 +23,8 @@ import {
 import { type NoticeReader, readNotice } from './notices.js'
 import { type ForkOptions, parseForkOptions } from './pool/fork-options.js'
 import type { Pool } from './pool/pool.js'
-import { Supervisor } from './pool/supervisor.js'
+import { parseRunOptions, type RunOptions } from './pool/run-options.js'
+import { type StartRuntime, Supervisor } from './pool/supervisor.js'
 import { parseThreadOptions, type ThreadOptions } from './pool/thread-options.js'
 import { RepeatedErrors } from './repeated-errors.js'
 import {
@@ -59,6 +60,8 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #closeTimeout: number
   readonly #keepAlive = new KeepAlive()
   readonly #addresses: ListenAddress[] = []
+  /** How many apps it has run. */
+  #apps = 0
   #hasWorkers = false
   readonly #setupWarnings = new SetupWarnings({
     hasListener: () => this.#addresses.length > 0,
@@ -162,6 +165,31 @@ export class Server extends EventEmitter<ServerEvents> {
       startThread(native, plan, { ...worker, isThread: true }),
     )
     this.#addWorkers()
+    return pool
+  }
+
+  /**
+   * Starts workers that run `entry`, which need not know of this package: what the entry listens on, this server listens on,
+   * and hands the connections to the workers. Throws as `fork()` and, with the option `threads`, as `threads()` does.
+   */
+  run(entry: string | URL, options?: RunOptions & { threads?: false | undefined }): Pool<ProcessHandle>
+  /** Starts threads that run `entry`. */
+  run(entry: string | URL, options: RunOptions & { threads: true }): Pool<ThreadHandle>
+  /** Starts processes or threads that run `entry`. */
+  run(entry: string | URL, options?: RunOptions): Pool<WorkerHandle>
+  run(entry: string | URL, options: RunOptions = {}): Pool<WorkerHandle> {
+    const { plan, workers, settings, signal } = parseRunOptions(entry, options, this.#killTimeout)
+    const native = this.#open('run()')
+    forbidForkLoop(plan.entry, 'run()')
+    this.#apps += 1
+    const app = this.#apps
+    const start: StartRuntime = (worker, tell, isSuspect) =>
+      plan.kind === 'threads'
+        ? startThread(native, { ...plan, app }, { ...worker, isThread: true })
+        : spawnWorker(native, { ...plan, app }, worker, tell, isSuspect)
+    const pool = this.#supervisor.startPool(plan.entry, workers, settings, start, () => native.closeApp(app))
+    this.#addWorkers()
+    if (signal !== undefined) pool.closeOn(signal)
     return pool
   }
 
@@ -302,6 +330,16 @@ export class Server extends EventEmitter<ServerEvents> {
     failed: (error) => report(this, error),
     broken: () => this.destroy(),
     failedAgain: (kind, createError) => this.#repeatedErrors.add(kind, createError),
+    listening: (address) => {
+      this.#addresses.push(address)
+      this.#setupWarnings.update()
+      this.emit('listening', address)
+    },
+    listeningEnded: (address) => {
+      const text = addressText(address)
+      const index = this.#addresses.findIndex((known) => addressText(known) === text)
+      if (index >= 0) this.#addresses.splice(index, 1)
+    },
     drained: () => {
       this.#drain.settle()
       this.#keepAlive.release()

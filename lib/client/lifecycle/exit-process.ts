@@ -1,6 +1,6 @@
 import { isMainThread, parentPort } from 'node:worker_threads'
 import type { WorkerSettings } from '../../worker-settings.js'
-import { handlesShutdown, signalShutdown } from './parent-signals.js'
+import { endBySignal, handlesShutdown, signalShutdown } from './parent-signals.js'
 
 /**
  * Lets this worker exit after its parent has retired it or died. Messages from the parent no longer keep the process alive.
@@ -9,11 +9,18 @@ import { handlesShutdown, signalShutdown } from './parent-signals.js'
  * does not know whether there are handlers, and without one SIGTERM would kill work in progress. If something keeps the process
  * alive for too long and there is no parent to kill it, the process exits itself.
  */
-export function leaveProcess({ killTimeout }: WorkerSettings, { signals }: { signals: boolean }): void {
+export function leaveProcess(settings: WorkerSettings, { signals }: { signals: boolean }): void {
+  const { killTimeout, listenChannel } = settings
   parentPort?.unref()
-  if (!isMainThread) return
+  // An app that knows nothing of this package is told to end in the way that it would be told in a process of its own.
+  const isUnaware = listenChannel > 0
+  if (!isMainThread) {
+    if (isUnaware) process.exit()
+    return
+  }
   process.channel?.unref()
   if (signals && handlesShutdown()) signalShutdown()
+  else if (signals && isUnaware) endBySignal()
   // A living parent has sent SIGTERM and SIGKILL by then.
   setTimeout(() => process.exit(), 2 * killTimeout + PARENT_GRACE).unref()
 }

@@ -35,6 +35,12 @@ export function signalShutdown(): void {
   process.kill(process.pid, 'SIGTERM')
 }
 
+/** Ends this process, which has no handler of SIGTERM, by that signal. */
+export function endBySignal(): void {
+  for (const listener of process.listeners('SIGTERM')) if (ours.has(listener)) process.off('SIGTERM', listener)
+  process.kill(process.pid, 'SIGTERM')
+}
+
 function isHandled(signal: NodeJS.Signals): boolean {
   return process.listeners(signal).some((listener) => !ours.has(listener))
 }

@@ -7,6 +7,7 @@ import { LISTENING, type StreamHandle, tcpConstructor, unsupportedRuntime } from
 import { uncaught } from '../lifecycle/uncaught.js'
 import { ServedDrain } from './served-drain.js'
 import type { ServedServer, ServeHooks } from './served-server.js'
+import { shareTicketKeys } from './ticket-keys.js'
 
 /**
  * A server that listens on a fake handle: a TCP handle that was never opened and whose `listen` does nothing. For each connection
@@ -23,20 +24,32 @@ export class HandleServer implements ServedServer {
   readonly #listener: StreamHandle
   #state: 'waiting' | 'starting' | 'listening' | 'closed' = 'waiting'
   #isOpening = false
+  /** Whether Node makes the server listen, and the application alone closes it. */
+  #isNodes = false
   #address: ListenAddress | undefined
   #receiving: ReceivedConnection | undefined
   /** The socket that the server created for `#receiving`. */
   #socket: Socket | undefined
 
-  /** Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if this process cannot create handles. */
-  constructor(server: Server, hooks: ServeHooks) {
+  /**
+   * With `address`, which is that of the parent's listener, `handle` is what Node asks `cluster` for: Node itself makes the server
+   * listen on it. Otherwise `open()` does. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if this process cannot create handles.
+   */
+  constructor(server: Server, hooks: ServeHooks, address?: ListenAddress) {
     const Handle = tcpConstructor()
     this.#server = server
     this.#hooks = hooks
     this.#listener = this.#fakeListener(new Handle(LISTENING))
     this.#drain = new ServedDrain(server, () => this.#close())
-    Reflect.set(server, '_handle', this.#listener)
+    shareTicketKeys(server, hooks.ticketKeys)
+    if (address === undefined) Reflect.set(server, '_handle', this.#listener)
+    else this.#awaitNode(address)
     this.#watchConnections()
+  }
+
+  /** The handle on which the server listens. */
+  get handle(): StreamHandle {
+    return this.#listener
   }
 
   get isStarting(): boolean {
@@ -44,7 +57,7 @@ export class HandleServer implements ServedServer {
   }
 
   open(address: ListenAddress): void {
-    if (this.#state === 'closed') return
+    if (this.#state === 'closed' || this.#isNodes) return
     this.#setAddress(address)
     if (this.#state === 'waiting') this.#listen()
   }
@@ -81,8 +94,8 @@ export class HandleServer implements ServedServer {
     this.#drain.resume()
   }
 
-  finish(options: { close: boolean }): void {
-    this.#drain.finish(options)
+  finish({ close }: { close: boolean }): void {
+    this.#drain.finish({ close: close && !this.#isNodes })
   }
 
   end(): void {
@@ -109,6 +122,24 @@ export class HandleServer implements ServedServer {
     } finally {
       this.#isOpening = false
     }
+  }
+
+  /** Waits until Node, which gets the handle next, has made the server listen. */
+  #awaitNode(address: ListenAddress): void {
+    this.#isNodes = true
+    this.#isOpening = true
+    this.#state = 'starting'
+    this.#setAddress(address)
+    // Node calls it for a path that other users may read or write; the parent has set the rights already.
+    if ('path' in address) Reflect.set(this.#listener, 'fchmod', () => 0)
+    this.#server.once('listening', this.#ready)
+  }
+
+  /** Takes connections from now on. */
+  #begin(): void {
+    if (this.#state !== 'starting') return
+    this.#state = 'listening'
+    this.#hooks.ready()
   }
 
   /** Sets the result of address(): as in `net`, the path of a Unix socket, else what the handle's getsockname() reports. */
@@ -167,8 +198,9 @@ export class HandleServer implements ServedServer {
   }
 
   readonly #ready = (): void => {
-    this.#state = 'listening'
-    this.#hooks.ready()
+    // A probe for a free port closes its server when it listens, and is to get no connection.
+    if (this.#isNodes) setImmediate(() => this.#begin())
+    else this.#begin()
   }
 
   readonly #onSocket = (socket: Socket): void => {

@@ -32,6 +32,8 @@ export interface ServedServer {
 
 /** What a served server needs of its client. */
 export interface ServeHooks {
+  /** The TLS ticket keys that the workers share; see `WorkerSettings`. */
+  ticketKeys: string
   /** Called when the server listens. */
   ready: () => void
   /** Called when the server closes. */

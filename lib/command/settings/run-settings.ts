@@ -92,11 +92,15 @@ function check(given: GivenSettings): RunSettings {
   const environment: EnvironmentSources = {
     envFiles: (read('envFile', values.stringsOf) ?? []).map((path) => resolve(path)),
     config: read('env', variablesOf) ?? {},
-    options: portVariable(given.port, bind),
+    options: portVariable(given.port),
   }
   const optionalPath = (key: ConfigKey): string | undefined => {
     const path = read(key, values.stringOf)
     return path === undefined ? undefined : resolve(path)
+  }
+  const threads = read('threads', values.booleanOf) ?? false
+  if (threads && given.maxMemory !== undefined) {
+    throw usageError(`${given.maxMemory.name} is for processes: threads share the memory of one`)
   }
   return {
     app,
@@ -104,7 +108,7 @@ function check(given: GivenSettings): RunSettings {
     name: read('name', values.nameOf) ?? defaultName(app, cwd),
     cwd,
     workers: workersOf(given.workers, environment),
-    threads: read('threads', values.booleanOf) ?? false,
+    threads,
     nodeArgs: read('nodeArg', values.stringsOf) ?? [],
     bind,
     environment,
@@ -136,11 +140,8 @@ function workersOf(given: Given | undefined, environment: EnvironmentSources): n
   )
 }
 
-/** Returns PORT: the value of `--port`, else the port or path of the first `--bind`. An inherited descriptor has neither. */
-function portVariable(given: Given | undefined, [bind]: readonly ListenOptions[]): Record<string, string> {
-  if (given !== undefined) return { PORT: String(values.integerOf(given.name, given.value, 0, 65_535)) }
-  if (bind === undefined || 'fd' in bind) return {}
-  return { PORT: String('path' in bind ? bind.path : bind.port) }
+function portVariable(given: Given | undefined): Record<string, string> {
+  return given === undefined ? {} : { PORT: String(values.integerOf(given.name, given.value, 0, 65_535)) }
 }
 
 function watchPaths(name: string, value: unknown, cwd: string): string[] | undefined {

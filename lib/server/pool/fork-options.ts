@@ -25,6 +25,8 @@ export interface ForkPlan {
   args: string[]
   observeStderr: boolean
   options: Omit<ChildProcessForkOptions, 'signal' | 'timeout'>
+  /** The number of the app, if the entry knows nothing of this package. */
+  app?: number | undefined
 }
 
 /** Validates the arguments of `fork()` and adds the defaults. */

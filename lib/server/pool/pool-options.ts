@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { boolean, integer, milliseconds, oneOf, optionsObject } from '../../validate.js'
+import type { ReadyWhen } from '../../worker-settings.js'
 import { DEFAULT_RESTART, type RestartOptions, type RestartSettings } from './restart-policy.js'
 
 /** Options that `fork()` and `threads()` share. Times are in milliseconds, at most 2147483647. */
@@ -37,6 +38,8 @@ export interface PoolSettings {
   /** Undefined: workers are not replaced. */
   restart: RestartSettings | undefined
   isReadyManual: boolean
+  /** What makes a worker of `run()` ready; empty for other workers. */
+  readyWhen: ReadyWhen | ''
   readyTimeout: number
   drainTimeout: number
   killTimeout: number
@@ -80,6 +83,7 @@ export function parsePoolOptions<T extends PoolOptions & { maxMemory?: number | 
     settings: {
       restart: parseRestart(restart),
       isReadyManual: oneOf('options.ready', ready, ['connected', 'manual'], 'connected') === 'manual',
+      readyWhen: '',
       readyTimeout: milliseconds('options.readyTimeout', readyTimeout, 30_000),
       drainTimeout: milliseconds('options.drainTimeout', drainTimeout, 30_000),
       killTimeout: milliseconds('options.killTimeout', killTimeout, serverKillTimeout),

@@ -1,5 +1,6 @@
 // Runs in the PARENT: the pools of a server and all their workers, their events and their counters.
 
+import { randomBytes } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
 import type { ListenAddress } from '../../address.js'
 import { debug, diagnostics } from '../../diagnostics.js'
@@ -8,6 +9,7 @@ import { report } from '../../report-error.js'
 import type { WorkerSettings } from '../../worker-settings.js'
 import type { ServerEvents } from '../events.js'
 import type { CutInfo, ServerStats } from '../stats.js'
+import { readinessOf } from '../worker/readiness.js'
 import { SupervisedWorker, type SupervisedWorkerPort } from '../worker/supervised-worker.js'
 import type { WorkerHandle, WorkerState } from '../worker/worker-handle.js'
 import { runtimeName, type WorkerExit, type WorkerRuntime } from '../worker/worker-runtime.js'
@@ -41,6 +43,7 @@ export class Supervisor {
   readonly #workers = new Map<number, SupervisedWorker>()
   /** Exited workers by channel. The native thread may still report the end of such a channel. */
   readonly #exitedWorkers = new Map<number, SupervisedWorker>()
+  readonly #ticketKeys = randomBytes(TICKET_KEYS).toString('base64')
   readonly #counts = { restarts: 0, reloads: 0, stalls: 0, cut: 0 }
   #isReferenced = true
   #isStopped = false
@@ -56,8 +59,14 @@ export class Supervisor {
     return this.#workers.get(channel) ?? this.#exitedWorkers.get(channel)
   }
 
-  /** Starts a pool. Throws the error of a failed start of its first workers. */
-  startPool(entry: string, workers: number, settings: PoolSettings, startRuntime: StartRuntime): WorkerPool {
+  /** Starts a pool. Throws the error of a failed start of its first workers. `closed` is called when the pool has closed. */
+  startPool(
+    entry: string,
+    workers: number,
+    settings: PoolSettings,
+    startRuntime: StartRuntime,
+    closed: () => void = () => {},
+  ): WorkerPool {
     const pool = new WorkerPool({
       entry,
       workers,
@@ -79,6 +88,7 @@ export class Supervisor {
         }
       },
       stalled: (worker, stalledFor) => this.#stalled(worker, stalledFor),
+      closed,
     })
     pool.reference(this.#isReferenced)
     this.#pools.add(pool)
@@ -165,11 +175,14 @@ export class Supervisor {
       entry,
       isThread: false,
       isReadyManual: pool.isReadyManual,
+      listenChannel: 0,
+      readyWhen: pool.readyWhen,
       drainTimeout: pool.drainTimeout,
       killTimeout: pool.killTimeout,
       beat: beatOf(pool.stallTimeout),
       ignoreSignals: this.#setup.ignoreSignals,
       keptStderr: 0,
+      ticketKeys: this.#ticketKeys,
       listeners: this.#setup.addresses(),
     }
     const { channel, runtime } = startRuntime(settings, (error) => report(this.#events, error), failedToStart)
@@ -184,7 +197,7 @@ export class Supervisor {
       runtime,
       native: this.#setup.native,
       readyTimeout: pool.readyTimeout,
-      isReadyManual: pool.isReadyManual,
+      readiness: readinessOf(pool.readyWhen, pool.isReadyManual),
       drainTimeout: pool.drainTimeout,
       killTimeout: pool.killTimeout,
       changed: (changed, from) => this.changed(changed, from),
@@ -216,6 +229,9 @@ export class Supervisor {
     this.#events.emit('exit', worker, exit.code, exit.signal)
   }
 }
+
+/** The bytes that `tls.Server.setTicketKeys()` takes. */
+const TICKET_KEYS = 48
 
 /** Milliseconds; by then the channel of an exited worker has ended. */
 const EXITED_TIME = 5000

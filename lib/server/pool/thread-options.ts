@@ -16,6 +16,8 @@ export interface ThreadPlan {
   entry: string
   env: NodeJS.ProcessEnv
   options: Omit<WorkerOptions, 'eval' | 'transferList' | 'env'>
+  /** The number of the app, if the entry knows nothing of this package. */
+  app?: number | undefined
 }
 
 /** Validates the arguments of `threads()` and adds the defaults. */

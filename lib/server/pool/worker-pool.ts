@@ -27,6 +27,8 @@ export interface PoolSetup {
   reloading: ReloadSetup['progress']
   /** Called once per stall, with the milliseconds since the worker's event loop last turned. */
   stalled: (worker: SupervisedWorker, stalledFor: number) => void
+  /** Called when the pool has closed and its workers have exited. */
+  closed: () => void
 }
 
 /** The implementation of {@link Pool}. */
@@ -147,6 +149,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
   async #close(): Promise<void> {
     const vacated = this.#vacate([...this.#slots])
     await Promise.all([vacated, ...this.workers.map(({ exited }) => exited)])
+    this.#setup.closed()
   }
 
   async #waitFor(workers: readonly SupervisedWorker[]): Promise<void> {

@@ -1,6 +1,6 @@
 import { fork, type StdioOptions } from 'node:child_process'
 import { invalidValue } from '../../errors.js'
-import { type NativeServer, openChannel } from '../../native.js'
+import { type NativeServer, openChannel, openListenChannel } from '../../native.js'
 import { type WorkerSettings, workerEnvironment } from '../../worker-settings.js'
 import { type ForkPlan, requireDirectory } from '../pool/fork-options.js'
 import { InspectPortLease, withInspectPort } from './inspect-ports.js'
@@ -30,10 +30,12 @@ export function spawnWorker(
   const inspectPort = new InspectPortLease(settings.slot)
   const end = openChannel(native)
   try {
-    const keptStderr = isObserved ? stdio.length + 1 : 0
+    const descriptors = [end.fd]
+    const keptStderr = isObserved ? stdio.length + descriptors.push(STDERR) - 1 : 0
+    const listenChannel =
+      plan.app === undefined ? 0 : stdio.length + descriptors.push(openListenChannel(native, plan.app, end.channel)) - 1
     const given = { ...(plan.options.env ?? process.env), NODE_APP_INSTANCE: String(settings.slot) }
-    const env = workerEnvironment(given, stdio.length, { ...settings, keptStderr })
-    const descriptors = isObserved ? [end.fd, STDERR] : [end.fd]
+    const env = workerEnvironment(given, stdio.length, { ...settings, keptStderr, listenChannel })
     const execArgv = withInspectPort(plan.options.execArgv ?? process.execArgv, env, inspectPort)
     const child = fork(plan.entry, plan.args, { ...plan.options, execArgv, env, stdio: [...stdio, ...descriptors] })
     child.once('exit', () => inspectPort.release())

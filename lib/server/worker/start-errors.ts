@@ -2,6 +2,7 @@
 
 import { type ErrorDetails, SocketServerError } from '../../errors.js'
 import { listenersOf } from './own-listeners.js'
+import type { Readiness } from './readiness.js'
 import { runtimeName, type WorkerExit, type WorkerRuntime } from './worker-runtime.js'
 
 /** The properties of a worker that its errors mention. */
@@ -10,16 +11,16 @@ interface StartedWorker {
   entry: string
   runtime: Pick<WorkerRuntime, 'pid' | 'threadId' | 'lastLines'>
   readyTimeout: number
-  isReadyManual: boolean
+  readiness: Readiness
 }
 
 /** Returns the error of an exited worker, with its exit code or signal and its last lines. */
 export function exitError(worker: StartedWorker, exit: WorkerExit, wasReady: boolean): SocketServerError {
-  const { id, entry, runtime } = worker
+  const { id, entry, runtime, readiness } = worker
   const { code, signal, cause } = exit
   const reason = cause instanceof Error ? `: ${cause.message}` : ''
   const how = signal !== null ? `was killed by ${signal}` : `exited with code ${code}`
-  const when = wasReady ? '' : ' before it had connected'
+  const when = wasReady ? '' : ` before it had ${readiness.done}`
   const message =
     code === null && signal === null
       ? `Worker ${id} (${entry}) could not be started${reason}`
@@ -46,11 +47,10 @@ export function retiredError({ id, runtime }: StartedWorker): SocketServerError 
   return new SocketServerError('ERR_SOCKETSERVER_CLOSED', message, { pid: runtime.pid, threadId: runtime.threadId })
 }
 
-function notReadyReason({ isReadyManual }: StartedWorker, listeners: readonly string[]): string {
-  const missing = isReadyManual ? 'connect() and client.ready()' : 'connect()'
-  if (listeners.length === 0) return `it has not called ${missing}`
+function notReadyReason({ readiness: { missing } }: StartedWorker, listeners: readonly string[]): string {
+  if (listeners.length === 0) return `it has not ${missing}`
   const where = listeners.join(', ')
-  return `it listens itself, on ${where}, and has not called ${missing}: replace server.listen() by connect().serve(server)`
+  return `it listens itself, on ${where}, and has not ${missing}: replace server.listen() by connect().serve(server)`
 }
 
 function details({ runtime: { pid, threadId, lastLines } }: StartedWorker): ErrorDetails {

@@ -4,6 +4,7 @@ import { type InspectOptionsStylized, inspect } from 'node:util'
 import type { SocketServerError } from '../../errors.js'
 import type { NativeServer } from '../../native.js'
 import { summary } from '../../summary.js'
+import type { Readiness } from './readiness.js'
 import { exitError, readyTimeoutError, retiredError } from './start-errors.js'
 import { WorkerChannel, type WorkerChannelPort } from './worker-channel.js'
 import type { KnownWorker, WorkerState } from './worker-handle.js'
@@ -23,8 +24,8 @@ export interface WorkerSetup {
   runtime: WorkerRuntime
   native: SupervisedWorkerPort
   readyTimeout: number
-  /** Whether the worker becomes ready by `client.ready()`. */
-  isReadyManual: boolean
+  /** The words of errors for what makes the worker ready. */
+  readiness: Readiness
   drainTimeout: number
   killTimeout: number
   /** Called at each change of the state. */

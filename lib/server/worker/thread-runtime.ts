@@ -1,5 +1,5 @@
 import { Worker as Thread } from 'node:worker_threads'
-import { type NativeServer, openChannel } from '../../native.js'
+import { type NativeServer, openChannel, openListenChannel } from '../../native.js'
 import { type WorkerSettings, workerEnvironment } from '../../worker-settings.js'
 import type { ThreadPlan } from '../pool/thread-options.js'
 import { StderrTail } from './stderr-tail.js'
@@ -56,12 +56,14 @@ export class ThreadRuntime implements WorkerRuntime {
  */
 export function startThread(
   native: NativeServer,
-  { entry, env, options }: ThreadPlan,
+  { entry, env, options, app }: ThreadPlan,
   settings: WorkerSettings,
 ): { channel: number; runtime: WorkerRuntime } {
   const end = openChannel(native)
   try {
-    const thread = new Thread(entry, { ...options, env: workerEnvironment(env, end.fd, settings) })
+    const listenChannel = app === undefined ? 0 : openListenChannel(native, app, end.channel)
+    const environment = workerEnvironment(env, end.fd, { ...settings, listenChannel })
+    const thread = new Thread(entry, { ...options, env: environment })
     return { channel: end.channel, runtime: new ThreadRuntime(thread) }
   } catch (error) {
     native.closeWorkerEnd(end.channel)

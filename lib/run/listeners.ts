@@ -1,0 +1,206 @@
+import { Socket as DatagramSocket } from 'node:dgram'
+import { Server } from 'node:net'
+import { constants } from 'node:os'
+import { resolve } from 'node:path'
+import { fromNative, type ListenAddress } from '../address.js'
+import { LISTENING, type StreamHandle, tcpConstructor } from '../client/connection/stream-handle.js'
+import { HandleServer } from '../client/serve/handle-server.js'
+import type { ListenAnswer, NativeListenChannel } from '../native.js'
+import { datagramHandle } from './datagram-handle.js'
+import type { RunWorker } from './run-worker.js'
+
+/** What Node asks a primary for, in `cluster._getServer`. */
+export interface ServerQuery {
+  /** An IP address, a path, or null for every address. */
+  address: string | null | undefined
+  /** -1 for a path, null for a descriptor. */
+  port: number | null | undefined
+  /** 4, 6 or, for a path, -1; of dgram `udp4` or `udp6`. */
+  addressType: number | string | null | undefined
+  fd: number | null | undefined
+  flags?: number | undefined
+  backlog?: number | undefined
+  readableAll?: boolean | undefined
+  writableAll?: boolean | undefined
+}
+
+/** Gets an error number, or the handle to listen on; null has Node make one by itself. */
+export type ServerCallback = (error: number, handle: object | null) => void
+
+/** The listeners of this worker, for which the parent listens. */
+export class Listeners {
+  readonly #native: NativeListenChannel
+  readonly #worker: RunWorker
+  /** The ordinals in use by key, of listeners whose port the system chooses. */
+  readonly #ordinals = new Map<string, Set<number>>()
+
+  constructor(native: NativeListenChannel, worker: RunWorker) {
+    this.#native = native
+    this.#worker = worker
+  }
+
+  /**
+   * Stands for `cluster._getServer`. Calls back before it returns, so that a server listens when `listen()` has returned. What the
+   * parent cannot do is reported by the handle's `listen()`: a callback with an error would emit `error` before the app can listen
+   * for it.
+   */
+  readonly getServer = (server: unknown, query: ServerQuery, callback: ServerCallback): void => {
+    const { fd, port } = query
+    if (server instanceof DatagramSocket) this.#bind(server, query, callback)
+    else if (!(server instanceof Server) || typeof fd === 'number') callback(0, null)
+    else if (port === -1) this.#listenOnPath(server, query, callback)
+    else this.#listenOnPort(server, query, callback)
+  }
+
+  #listenOnPath(server: Server, query: ServerQuery, callback: ServerCallback): void {
+    const { address, readableAll = false, writableAll = false, backlog } = query
+    const name = address ?? ''
+    const path = name.startsWith('\0') ? name : resolve(name)
+    const answer = this.#native.listenPath(path, readableAll, writableAll, backlogOf(backlog))
+    const { listener, lane } = answer
+    if (listener === undefined || lane === undefined) callback(0, failing(pathError(answer), undefined))
+    else this.#serve(server, { listener, lane, address: { path: name }, release: () => {} }, callback)
+  }
+
+  #listenOnPort(server: Server, query: ServerQuery, callback: ServerCallback): void {
+    const { address, flags = 0, backlog } = query
+    const port = query.port ?? 0
+    const host = address ?? ''
+    const { ordinal, release } = this.#ordinal(port, `tcp ${host} ${flags}`)
+    const isIpv6Only = (flags & UV_TCP_IPV6ONLY) !== 0
+    const answer = this.#native.listenTcp(host, port, isIpv6Only, backlogOf(backlog), ordinal)
+    const { listener, lane } = answer
+    if (listener === undefined || lane === undefined || answer.address === undefined) {
+      release()
+      nameAddress(server, query, { address: '::', family: 'IPv6' })
+      callback(0, failing(answer.error?.errno ?? -1, port))
+    } else {
+      nameAddress(server, query, answer.address)
+      this.#serve(server, { listener, lane, address: fromNative(answer.address), release }, callback)
+    }
+  }
+
+  /** Binds a UDP socket, which the workers share: the system gives each datagram to one of them. */
+  #bind(
+    socket: DatagramSocket,
+    { address, addressType, flags = 0, ...query }: ServerQuery,
+    callback: ServerCallback,
+  ): void {
+    const port = query.port ?? 0
+    const host = address ?? (addressType === 'udp6' ? '::' : '0.0.0.0')
+    const { ordinal, release } = this.#ordinal(port, `udp ${host} ${flags}`)
+    const isIpv6Only = (flags & UV_UDP_IPV6ONLY) !== 0
+    const reusesAddress = (flags & UV_UDP_REUSEADDR) !== 0
+    const { listener, fd, error } = this.#native.bindUdp(host, port, isIpv6Only, reusesAddress, ordinal)
+    if (listener === undefined || fd === undefined) {
+      release()
+      // Unlike net, dgram asks when bind() has returned, so that the application hears of the error.
+      callback(error?.errno ?? -1, null)
+      return
+    }
+    const handle = datagramHandle(socket, fd, () => {
+      release()
+      if (!this.#worker.isRetired) this.#native.close(listener)
+    })
+    if (typeof handle === 'number') callback(handle, null)
+    else callback(0, handle)
+  }
+
+  #serve(server: Server, { listener, lane, address, release }: Opened, callback: ServerCallback): void {
+    let isOpen = true
+    const begin = (): void => {
+      this.#native.accept(listener)
+      this.#worker.listens()
+    }
+    const close = (): void => {
+      if (!isOpen) return
+      isOpen = false
+      release()
+      if (!this.#worker.isRetired) this.#native.close(listener)
+    }
+    this.#worker.serve(lane, (hooks) => {
+      const ready = (): void => {
+        begin()
+        hooks.ready()
+      }
+      const stopped = (): void => {
+        close()
+        hooks.stopped()
+      }
+      const served = new HandleServer(server, { ...hooks, ready, stopped }, address)
+      callback(0, served.handle)
+      return served
+    })
+  }
+
+  /** Returns the lowest number that no open listener of this key has, where the system chooses the port, and what frees it. */
+  #ordinal(port: number, key: string): { ordinal: number; release: () => void } {
+    if (port !== 0) return { ordinal: 0, release: () => {} }
+    const used = this.#ordinals.get(key) ?? new Set()
+    this.#ordinals.set(key, used)
+    let ordinal = 0
+    while (used.has(ordinal)) ordinal += 1
+    used.add(ordinal)
+    return { ordinal, release: () => void used.delete(ordinal) }
+  }
+}
+
+/** A listener that the parent has opened. */
+interface Opened {
+  listener: number
+  lane: number
+  address: ListenAddress
+  /** Frees its ordinal. */
+  release: () => void
+}
+
+/**
+ * Has Node call the address of a server that listens on every address by its name, in errors and in what it keeps, as in a process
+ * that is no worker of `cluster`. Node calls `_listen2` by this name on purpose, for code that wraps it.
+ */
+function nameAddress(
+  server: Server,
+  query: ServerQuery,
+  { address, family }: { address: string; family: string },
+): void {
+  const listen: unknown = Reflect.get(server, '_listen2')
+  if (typeof query.address === 'string' || typeof listen !== 'function') return
+  const named = (_address: unknown, port: unknown, _type: unknown, ...rest: unknown[]): unknown => {
+    Reflect.deleteProperty(server, '_listen2')
+    return Reflect.apply(listen, server, [address, port, family === 'IPv6' ? 6 : 4, ...rest])
+  }
+  Object.defineProperty(server, '_listen2', { value: named, configurable: true, writable: true })
+}
+
+/** Returns the error number that libuv makes of a failed bind(2) to a path: a missing folder is EACCES there. */
+function pathError({ error }: ListenAnswer): number {
+  return error?.code === 'ENOENT' ? -constants.errno.EACCES : (error?.errno ?? -1)
+}
+
+/**
+ * Returns a handle whose `listen()` fails, of which Node makes the error of a process of its own. Node compares `getsockname()` with
+ * the port before that (checkBindError in lib/net.js).
+ */
+function failing(errno: number, port: number | undefined): StreamHandle {
+  const Handle = tcpConstructor()
+  const getsockname = (out: object): number => {
+    Object.assign(out, { port })
+    return 0
+  }
+  return Object.assign(new Handle(LISTENING), {
+    listen: () => errno,
+    getsockname: port === undefined ? undefined : getsockname,
+  })
+}
+
+function backlogOf(backlog: number | undefined): number {
+  return backlog === undefined || backlog <= 0 ? DEFAULT_BACKLOG : backlog
+}
+
+/** What Node passes to listen(2) by default. */
+const DEFAULT_BACKLOG = 511
+
+/** libuv's flags of `uv_tcp_bind` and `uv_udp_bind`. */
+const UV_TCP_IPV6ONLY = 1
+const UV_UDP_IPV6ONLY = 1
+const UV_UDP_REUSEADDR = 4

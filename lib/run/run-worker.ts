@@ -1,0 +1,71 @@
+import { isMainThread, parentPort } from 'node:worker_threads'
+import type { Channel } from '../client/channel/channel.js'
+import { Client } from '../client/client.js'
+import { parentOf } from '../client/connect.js'
+import type { ServedServer, ServeHooks } from '../client/serve/served-server.js'
+
+/** This worker as its parent knows it: the channel, and when it is ready. */
+export class RunWorker {
+  readonly #channel: Channel
+  /** Holds the channel while the app does not listen, as it may do so later. */
+  readonly #base: Client
+  #isReady = false
+
+  constructor(channel: Channel) {
+    this.#channel = channel
+    this.#base = new Client(parentOf(channel), 0).unref()
+    this.#base.attach(channel)
+  }
+
+  /** Whether the parent has told this worker to leave, or has gone: then what the worker closes is closed for itself only. */
+  get isRetired(): boolean {
+    const { phase } = this.#channel.phase
+    return phase === 'retired' || phase === 'ended' || this.#base.isClosing
+  }
+
+  /** Begins to wait for what makes this worker ready. */
+  start(): void {
+    const { readyWhen } = this.#channel.settings
+    if (readyWhen === 'start') this.#ready()
+    if (readyWhen === 'message') this.#watchMessages()
+  }
+
+  /** Has a server take the connections of a lane. `isListening` is called once it takes them. */
+  serve(lane: number, start: (hooks: ServeHooks) => ServedServer): void {
+    const client = new Client(parentOf(this.#channel), lane)
+    client.attach(this.#channel)
+    client.serveWith(start)
+  }
+
+  /** Notes that a server of the app listens. */
+  listens(): void {
+    if (this.#channel.settings.readyWhen === 'listen') this.#ready()
+  }
+
+  #ready(): void {
+    if (this.#isReady) return
+    this.#isReady = true
+    this.#channel.open()
+  }
+
+  /** Looks at the messages that the app sends to its parent. */
+  #watchMessages(): void {
+    const seen = (message: unknown): void => {
+      if (message === 'ready') this.#ready()
+    }
+    if (isMainThread) watchCalls(process, 'send', seen)
+    else if (parentPort !== null) watchCalls(parentPort, 'postMessage', seen)
+  }
+}
+
+/** Replaces a method by one that shows its first argument and then does the same. */
+function watchCalls(owner: object, name: string, seen: (argument: unknown) => void): void {
+  const original: unknown = Reflect.get(owner, name)
+  if (typeof original !== 'function') return
+  const replacement = function (this: unknown, ...given: unknown[]): unknown {
+    const result: unknown = Reflect.apply(original, this, given)
+    seen(given[0])
+    return result
+  }
+  Object.defineProperty(owner, name, { value: replacement, writable: true, configurable: true, enumerable: true })
+}

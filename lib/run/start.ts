@@ -1,0 +1,28 @@
+// Runs in a WORKER of `server.run()`, before the app. The parent's counterpart is server/pool/run-options.ts.
+
+import { isMainThread } from 'node:worker_threads'
+import { parentChannel } from '../client/connect.js'
+import { listenChannel } from '../native.js'
+import { readSettings, SETTINGS_VARIABLE } from '../worker-settings.js'
+import { replaceCluster } from './cluster.js'
+import { Listeners } from './listeners.js'
+import { RunWorker } from './run-worker.js'
+
+/** Has the app that runs next listen through the parent, if `server.run()` started this worker. */
+export function start(): void {
+  const settings = readSettings(process.env[SETTINGS_VARIABLE])
+  if (settings.listenChannel === 0 || (!isMainThread && !settings.isThread)) return
+  hidePreload(process.execArgv)
+  const native = listenChannel(settings.listenChannel, { borrowed: settings.isThread })
+  const worker = new RunWorker(parentChannel())
+  replaceCluster(settings.id, new Listeners(native, worker))
+  worker.start()
+}
+
+/** Removes the flag that led here, so that what the app starts with its own flags does not get it. */
+function hidePreload(flags: string[]): void {
+  const index = flags.findIndex((flag, at) => flag === '--require' && flags[at + 1] === PRELOAD)
+  if (index >= 0) flags.splice(index, 2)
+}
+
+const PRELOAD = require.resolve('./preload.js')
