@@ -1,4 +1,4 @@
-//! How long a worker that has broken the protocol waits before it may join again.
+//! How long a program that has broken the protocol, before or after its HELLO, waits before it may join.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// The most processes and users to remember.
 const MAX_RECORDS: usize = 1024;
 
-/// The protocol errors of the workers that have joined at one shared path.
+/// The protocol errors of the programs that have connected to one shared path.
 #[derive(Debug, Default)]
 pub struct RejoinPauses {
     records: Mutex<HashMap<Offender, Record>>,
@@ -53,7 +53,7 @@ impl RejoinPauses {
         pauses.max().unwrap_or_default()
     }
 
-    /// Records that a worker of `peer` has broken the protocol.
+    /// Records that `peer` has broken the protocol.
     pub fn record_protocol_error(&self, peer: &Credentials, now: Instant) {
         let mut records = self.records();
         for offender in offenders(peer) {

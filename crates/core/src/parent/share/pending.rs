@@ -247,6 +247,11 @@ impl<S: Sys> PendingPeer<S> {
 
     /// Sends CLOSE with the reason, shuts the sending direction down, and reports the refusal.
     fn refuse(&self, socket: &ForeignFd, reason: Refused) {
+        if let Refused::Protocol(_) = reason {
+            // Before CLOSE, which the peer may answer by connecting again.
+            self.pauses
+                .record_protocol_error(&self.credentials, self.share.sys.now());
+        }
         let mut frames = Encoder::new();
         frames.close(match &reason {
             Refused::NotAllowed => CloseReason::NotAllowed,

@@ -80,6 +80,20 @@ fn a_worker_of_the_same_user_joins_while_one_that_broke_the_protocol_waits() {
 }
 
 #[test]
+fn a_peer_that_breaks_the_protocol_before_its_hello_waits_longer_each_time_it_joins() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    for (errors, pause) in (1..).zip([100, 200, 400].map(Duration::from_millis)) {
+        let start = Instant::now();
+        peer(&path).send(&[0xff; 64], &[]);
+        super::refused(&world, errors);
+        drop(member(&world, &path));
+        assert!(start.elapsed() >= pause, "after {:?}, not {pause:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn a_process_that_forks_for_each_error_waits_too() {
     let forks = AtomicU32::new(1);
     let sys = Faulty::default().credentials(move |_| Some(process(forks.fetch_add(1, Ordering::Relaxed))));
