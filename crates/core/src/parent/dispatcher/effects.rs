@@ -110,7 +110,7 @@ impl<S: Sys> Dispatcher<S> {
             Err(_) => return self.close(channel, EndReason::Lost, None, now),
         };
         if let Some(scoreboard) = &mut io.scoreboard {
-            scoreboard.take_back(&ids);
+            scoreboard.recall(&ids);
         }
         let event = Event::NotSent(channel, ids, failure);
         self.state.apply(event, now, &mut self.actions);

@@ -52,8 +52,8 @@ pub enum Event<C> {
     Accepted(C),
     /// The worker of a channel has been welcomed.
     Welcomed(ChannelId),
-    /// The scoreboard took a connection back before its worker claimed it.
-    TakenBack(ChannelId, ConnectionId),
+    /// A connection was recalled on the scoreboard before its worker claimed it.
+    Recalled(ChannelId, ConnectionId),
     /// A worker has read everything that was sent to it.
     AllRead(ChannelId),
     /// A worker gets no more connections.

@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         RefusalReason::NoDescriptor,
         RefusalReason::Unwanted,
     ]);
-    let trouble = prop::sample::select(vec![SendFailure::Full, SendFailure::TooManyInFlight]);
+    let failure = prop::sample::select(vec![SendFailure::Full, SendFailure::TooManyInFlight]);
     let index = any::<Index>;
     prop_oneof![
         12 => lane().prop_map(Step::Accept),
@@ -73,7 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(Step::Lie),
         1 => index().prop_map(Step::Retire),
         2 => index().prop_map(Step::Writable),
-        2 => trouble.prop_map(Step::Fail),
+        2 => failure.prop_map(Step::Fail),
         4 => prop_oneof![8 => 0_u64..30, 2 => Just(100), 1 => Just(1000)].prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
         4 => Just(Step::PassToDeadline),
         1 => Just(Step::Drain),
@@ -134,7 +134,7 @@ fn play(simulation: &mut Simulation, step: &Step, next_channel: &mut u32) {
         Step::Writable(channel) => pick(channel)
             .into_iter()
             .for_each(|channel| simulation.writable(channel)),
-        Step::Fail(trouble) => simulation.failures.push(trouble),
+        Step::Fail(failure) => simulation.failures.push(failure),
         Step::Pass(time) => simulation.pass(time),
         Step::PassToDeadline => simulation.pass_to_deadline(),
         Step::Drain => simulation.drain(),
@@ -169,7 +169,7 @@ proptest! {
 }
 
 #[test]
-fn what_comes_back_takes_its_old_place() {
+fn a_requeued_connection_takes_its_old_position() {
     let mut simulation = Simulation::new(PolicyName::LeastBusy, None);
     for channel in 1..=2 {
         simulation.open(channel);
@@ -186,7 +186,7 @@ fn what_comes_back_takes_its_old_place() {
     assert_eq!(simulation.in_flight(2), [1, 2, 3, 4]);
 }
 
-/// Workers that have joined and asked for so many.
+/// Welcomed workers with this credit.
 fn workers(credit: &[u32]) -> Simulation {
     let mut simulation = Simulation::new(PolicyName::LeastBusy, None);
     for (channel, &count) in (1..).zip(credit) {
@@ -200,7 +200,7 @@ fn workers(credit: &[u32]) -> Simulation {
 }
 
 #[test]
-fn a_worker_that_was_out_of_descriptors_is_tried_with_one_and_then_with_more() {
+fn a_worker_that_was_out_of_descriptors_gets_one_connection_and_then_more() {
     let mut simulation = workers(&[64]);
     (0..40).for_each(|_| simulation.accept(80));
     for id in 1..=40 {
@@ -224,7 +224,7 @@ fn a_worker_that_was_out_of_descriptors_is_tried_with_one_and_then_with_more() {
     assert_eq!(simulation.in_flight(1), [3]);
 }
 
-/// Two workers, of which the first has left what it was given until it was taken back, and the second is busy with that.
+/// Two workers. The first one left a connection untaken, which was recalled and now keeps the second one busy.
 fn one_stalled() -> Simulation {
     let mut simulation = workers(&[9, 0]);
     simulation.recall = Recall::TakesBack;
@@ -238,7 +238,7 @@ fn one_stalled() -> Simulation {
 
 /// A worker on a scoreboard that shows life and reads nothing, beside one that takes all that is recalled from it. Returns how
 /// many were sent to the first before its channel was ended, or before so many tries.
-fn sent_to_one_that_reads_nothing(simulation: &mut Simulation, tries: u32) -> u64 {
+fn handoffs_to_a_worker_that_reads_nothing(simulation: &mut Simulation, tries: u32) -> u64 {
     simulation.recall = Recall::TakesBackUnread;
     for _ in 0..tries {
         (0..WINDOW).for_each(|_| simulation.accept(80));
@@ -255,15 +255,15 @@ fn sent_to_one_that_reads_nothing(simulation: &mut Simulation, tries: u32) -> u6
 }
 
 #[test]
-fn a_worker_that_lives_and_never_reads_has_no_more_than_its_window_and_a_few_under_way() {
+fn a_worker_that_shows_life_and_never_reads_has_its_window_and_a_few_probes_in_flight() {
     let mut simulation = workers(&[1_000_000, 0]);
-    let sent = sent_to_one_that_reads_nothing(&mut simulation, 40);
+    let sent = handoffs_to_a_worker_that_reads_nothing(&mut simulation, 40);
     assert!(sent <= (WINDOW + 10) as u64, "{sent} lie in its socket");
     assert!(simulation.is_closing(1));
 }
 
 #[test]
-fn a_worker_that_is_stuck_for_long_is_not_ended_for_it() {
+fn the_channel_of_a_worker_that_is_blocked_for_long_stays_open() {
     let mut simulation = workers(&[1_000_000, 0]);
     simulation.recall = Recall::TakesBackUnread;
     for _ in 0..40 {
@@ -279,7 +279,7 @@ fn a_worker_that_is_stuck_for_long_is_not_ended_for_it() {
 }
 
 #[test]
-fn a_worker_that_has_read_what_was_recalled_has_its_whole_window_again_with_its_next_ack() {
+fn a_worker_that_has_read_recalled_connections_has_its_whole_window_after_the_next_ack() {
     let mut simulation = workers(&[1_000, 0]);
     simulation.recall = Recall::TakesBack;
     (0..WINDOW).for_each(|_| simulation.accept(80));
@@ -314,7 +314,7 @@ fn an_untaken_connection_is_recalled_as_soon_as_the_pause_of_another_worker_ends
 }
 
 #[test]
-fn a_stalled_worker_is_given_nothing_while_another_is_only_busy() {
+fn a_stalled_worker_gets_nothing_while_another_worker_is_only_busy() {
     let mut simulation = one_stalled();
     simulation.accept(80);
     simulation.pass(RECALL_AFTER * 3);
@@ -324,7 +324,7 @@ fn a_stalled_worker_is_given_nothing_while_another_is_only_busy() {
 }
 
 #[test]
-fn a_stalled_worker_that_shows_life_is_given_connections_again() {
+fn a_stalled_worker_that_shows_life_gets_connections_again() {
     let signs: [fn(&mut Simulation); 2] = [
         |simulation| simulation.beat(1),
         |simulation| simulation.grant(1, Credit { lane: 7, count: 1 }),
@@ -338,7 +338,7 @@ fn a_stalled_worker_that_shows_life_is_given_connections_again() {
 }
 
 #[test]
-fn a_worker_that_has_stalled_counts_as_holding_two_more_for_ten_times_as_long() {
+fn a_suspect_counts_as_two_leases_more_for_ten_times_the_stall() {
     // Of which `one_stalled` has seen the first quarter.
     let stuck = RECALL_AFTER * 4;
     let mut simulation = one_stalled();
@@ -391,7 +391,7 @@ fn two_in_order(credit: [u32; 2]) -> Simulation {
 }
 
 #[test]
-fn first_fills_the_first_worker_before_the_next_gets_any() {
+fn first_fills_the_first_worker_before_the_next_worker_gets_any() {
     let mut simulation = two_in_order([3, 9]);
     (0..3).for_each(|_| simulation.accept(80));
     assert_eq!(
@@ -415,7 +415,11 @@ fn first_goes_on_to_the_next_when_the_first_worker_stalls() {
     assert_eq!((simulation.in_flight(1), simulation.in_flight(2)), (vec![], vec![1, 2]));
     simulation.beat(1);
     simulation.accept(80);
-    assert_eq!(simulation.in_flight(2), [1, 2, 3], "it is doubted for a while");
+    assert_eq!(
+        simulation.in_flight(2),
+        [1, 2, 3],
+        "the first worker is a suspect for a while"
+    );
     (1..=3).for_each(|id| simulation.ack(2, id));
     simulation.pass(RECALL_AFTER * SUSPECT_FACTOR);
     simulation.accept(80);
@@ -443,7 +447,7 @@ fn in_round_robin_a_worker_that_has_stalled_keeps_its_turn() {
 }
 
 #[test]
-fn a_stalled_worker_is_given_what_it_alone_takes() {
+fn a_stalled_worker_gets_connections_that_no_other_worker_serves() {
     let mut simulation = one_stalled();
     simulation.retire(2);
     (0..2).for_each(|_| simulation.accept(80));
@@ -451,7 +455,7 @@ fn a_stalled_worker_is_given_what_it_alone_takes() {
 }
 
 #[test]
-fn a_stalled_worker_that_says_nothing_is_tried_with_one_after_a_while() {
+fn a_stalled_worker_gets_one_probe_after_a_pause() {
     let mut simulation = one_stalled();
     (0..3).for_each(|_| simulation.accept(80));
     simulation.pass(PROBE_AFTER);
@@ -461,7 +465,7 @@ fn a_stalled_worker_that_says_nothing_is_tried_with_one_after_a_while() {
 }
 
 #[test]
-fn what_is_taken_back_goes_before_what_came_later() {
+fn a_recalled_connection_goes_before_later_connections() {
     let mut simulation = workers(&[2, 0]);
     simulation.recall = Recall::TakesBack;
     (0..3).for_each(|_| simulation.accept(80));
@@ -473,7 +477,7 @@ fn what_is_taken_back_goes_before_what_came_later() {
 }
 
 #[test]
-fn what_is_handed_back_goes_to_another_before_what_came_later() {
+fn a_handed_back_connection_goes_to_another_worker_before_later_connections() {
     let mut simulation = workers(&[3, 1]);
     (0..5).for_each(|_| simulation.accept(80));
     assert_eq!(
@@ -491,7 +495,7 @@ fn what_is_handed_back_goes_to_another_before_what_came_later() {
 }
 
 #[test]
-fn who_hands_back_is_given_it_again_at_once_if_nobody_else_is_there() {
+fn the_only_worker_gets_a_connection_again_at_once_that_it_handed_back() {
     let mut simulation = workers(&[2, 0]);
     simulation.accept(80);
     simulation.ack(1, 1);
@@ -501,7 +505,7 @@ fn who_hands_back_is_given_it_again_at_once_if_nobody_else_is_there() {
 }
 
 #[test]
-fn who_hands_back_is_given_it_again_after_a_while_if_the_others_are_busy() {
+fn a_worker_gets_a_connection_again_after_a_pause_while_the_others_are_busy() {
     let mut simulation = workers(&[3, 1]);
     (0..2).for_each(|_| simulation.accept(80));
     simulation.ack(1, 1);
@@ -517,7 +521,7 @@ fn who_hands_back_is_given_it_again_after_a_while_if_the_others_are_busy() {
 }
 
 #[test]
-fn who_hands_back_comes_after_another_that_is_ready_too_however_long_it_has_waited() {
+fn a_ready_worker_precedes_the_worker_that_handed_a_connection_back() {
     let mut simulation = workers(&[2, 2]);
     simulation.accept(80);
     simulation.ack(1, 1);
@@ -529,7 +533,7 @@ fn who_hands_back_comes_after_another_that_is_ready_too_however_long_it_has_wait
 }
 
 #[test]
-fn what_all_hand_back_waits_twice_as_long_each_time() {
+fn a_connection_that_all_workers_hand_back_waits_twice_as_long_each_time() {
     let mut simulation = workers(&[64, 64]);
     simulation.accept(80);
     simulation.ack(1, 1);
@@ -550,7 +554,7 @@ fn what_all_hand_back_waits_twice_as_long_each_time() {
 }
 
 #[test]
-fn what_waits_for_its_pause_keeps_nothing_else_waiting() {
+fn a_pausing_connection_delays_no_other_connection() {
     let mut simulation = workers(&[64, 64]);
     simulation.accept(80);
     simulation.ack(1, 1);
@@ -569,7 +573,7 @@ fn what_waits_for_its_pause_keeps_nothing_else_waiting() {
 }
 
 #[test]
-fn what_a_worker_has_handed_back_is_for_anybody_once_that_one_is_gone() {
+fn a_handed_back_connection_is_for_any_worker_once_the_channel_has_ended() {
     let mut simulation = workers(&[1, 0]);
     simulation.accept(80);
     simulation.ack(1, 1);
@@ -580,7 +584,7 @@ fn what_a_worker_has_handed_back_is_for_anybody_once_that_one_is_gone() {
 }
 
 #[test]
-fn what_has_been_handed_back_too_late_is_shed() {
+fn a_connection_that_is_handed_back_after_the_queue_timeout_is_shed() {
     let mut simulation = Simulation::new(PolicyName::LeastBusy, Some(Duration::from_millis(50)));
     for channel in 1..=2 {
         simulation.open(channel);
@@ -595,7 +599,7 @@ fn what_has_been_handed_back_too_late_is_shed() {
 }
 
 #[test]
-fn a_worker_out_of_descriptors_rests_until_a_lease_ends() {
+fn a_worker_out_of_descriptors_gets_nothing_until_a_lease_ends() {
     let mut simulation = Simulation::new(PolicyName::LeastBusy, None);
     simulation.open(1);
     simulation.welcome(1);

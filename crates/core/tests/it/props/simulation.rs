@@ -570,7 +570,7 @@ impl Simulation {
                 self.worker(channel).has_unread = true;
                 self.move_to(id, Where::Queue);
                 self.state
-                    .apply(Event::TakenBack(channel, id), self.now, &mut Vec::new());
+                    .apply(Event::Recalled(channel, id), self.now, &mut Vec::new());
             }
         }
     }

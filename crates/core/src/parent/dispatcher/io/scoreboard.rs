@@ -62,9 +62,9 @@ impl ScoreboardView {
         Some(slot)
     }
 
-    /// Takes connections back and returns those that the worker had not claimed. The next [`ScoreboardView::news`] report what
+    /// Recalls connections and returns those that the worker had not claimed. The next [`ScoreboardView::news`] report what
     /// became of the others.
-    pub fn take_back(&mut self, ids: &[ConnectionId]) -> Vec<ConnectionId> {
+    pub fn recall(&mut self, ids: &[ConnectionId]) -> Vec<ConnectionId> {
         let mut got = Vec::new();
         for slot in bits(self.held) {
             let Some(Offer { id, .. }) = self.offer_in(slot) else {

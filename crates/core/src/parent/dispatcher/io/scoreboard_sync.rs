@@ -1,5 +1,5 @@
-//! Keeps the rules and the scoreboards in step: reads what workers have written, asks workers to announce news, takes untaken
-//! connections back, and settles a scoreboard when its channel ends.
+//! Keeps the rules and the scoreboards in step: reads what workers have written, asks workers to announce news, recalls
+//! untaken connections, and settles a scoreboard when its channel ends.
 
 use std::time::Instant;
 
@@ -57,15 +57,15 @@ impl<S: Sys> Dispatcher<S> {
         asked
     }
 
-    /// Takes back connections that a worker left untaken: at once by the scoreboard, or by RECALL, which a worker without a
+    /// Recalls connections that a worker left untaken: at once by the scoreboard, or by RECALL, which a worker without a
     /// scoreboard answers when its event loop turns.
     pub(in crate::parent::dispatcher) fn recall(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
         self.advance_again = true;
         let Some(scoreboard) = self.scoreboard(channel) else {
             return self.tell(channel, |frames| frames.recall(ids));
         };
-        for id in scoreboard.take_back(&ids) {
-            let event = Event::TakenBack(channel, id);
+        for id in scoreboard.recall(&ids) {
+            let event = Event::Recalled(channel, id);
             self.state.apply(event, now, &mut self.actions);
         }
     }
@@ -77,7 +77,7 @@ impl<S: Sys> Dispatcher<S> {
             return;
         };
         let reason = RefusalReason::Recalled;
-        let untaken = scoreboard.take_back(&scoreboard.offered()).into_iter();
+        let untaken = scoreboard.recall(&scoreboard.offered()).into_iter();
         let untaken = untaken.map(|id| (channel, WorkerEvent::Refused(Refusal { id, reason })));
         let mut events: Vec<_> = untaken.collect();
         // What a worker wrote before an error counts.

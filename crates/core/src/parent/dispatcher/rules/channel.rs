@@ -50,7 +50,7 @@ pub enum Lifecycle {
     },
     /// The worker gets connections for its credit.
     Open,
-    /// The worker gets no more connections, by the parent's wish or its own, and finishes its leases.
+    /// The worker gets no more connections, because the parent or the worker asked for this, and finishes its leases.
     Retired,
     /// Nothing is sent any more. What the worker sent before still counts: an ack settles whose a connection is.
     Closing {

@@ -67,7 +67,7 @@ impl<C: Waiting, I> State<C, I> {
                 self.enqueue(connection);
             }
             Event::Welcomed(id) => self.with(id, |channel| channel.lifecycle.welcome()),
-            Event::TakenBack(id, connection) => self.take_back(id, connection),
+            Event::Recalled(id, connection) => self.requeue_recalled(id, connection),
             Event::AllRead(id) => self.with(id, |channel| channel.mark_all_read(now)),
             Event::Retired(id) => {
                 self.retire(id);
@@ -139,7 +139,7 @@ impl<C: Waiting, I> State<C, I> {
     }
 
     /// Does what the time and the events so far require: sheds, recalls, hands off. After a recall the driver calls `advance`
-    /// again, because a connection that is taken back at once is older than those that wait, and goes first.
+    /// again, because a connection that is recalled at once is older than those that wait, and goes first.
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed_expired(now, actions);
         self.close_unanswered(now, actions);

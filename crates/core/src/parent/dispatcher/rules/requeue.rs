@@ -1,5 +1,5 @@
-//! How a connection returns to the queue: a worker refuses it or hands it back, the parent takes it back or cannot send it, or
-//! the channel ends.
+//! How a connection returns to the queue: a worker refuses or hands back the connection, the parent recalls or
+//! cannot send the connection, or the channel ends.
 
 use std::time::{Duration, Instant};
 
@@ -48,8 +48,8 @@ impl<C: Waiting, I> State<C, I> {
         Ok(())
     }
 
-    /// The scoreboard took a connection back. Its descriptor stays in the channel's socket until the worker reads it.
-    pub(super) fn take_back(&mut self, id: ChannelId, connection: ConnectionId) {
+    /// A connection was recalled on the scoreboard. Its descriptor stays in the channel's socket until the worker reads it.
+    pub(super) fn requeue_recalled(&mut self, id: ChannelId, connection: ConnectionId) {
         let Some(channel) = self.channels.get_mut(id) else {
             return;
         };

@@ -1,6 +1,6 @@
 //! The recalled connections whose descriptors a worker has not read, and how often the parent probes such a worker.
 //!
-//! A recall by the scoreboard takes a connection back, but its descriptor stays in flight until the worker reads it, and counts
+//! A recall on the scoreboard succeeds at once, but the descriptor stays in flight until the worker reads it, and counts
 //! against the limit of the worker's user (unix(7), `ETOOMANYREFS`). A worker that never reads could use up that limit.
 
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ impl Unread {
         self.recalled.len()
     }
 
-    /// Adds a handoff that the scoreboard took back.
+    /// Adds a handoff that was recalled on the scoreboard.
     pub(super) fn add(&mut self, number: u64) {
         let index = self.recalled.partition_point(|one| *one < number);
         self.recalled.insert(index, number);
