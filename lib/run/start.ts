@@ -12,17 +12,8 @@ import { RunWorker } from './run-worker.js'
 export function start(): void {
   const settings = readSettings(process.env[SETTINGS_VARIABLE])
   if (settings.listenChannel === 0 || (!isMainThread && !settings.isThread)) return
-  hidePreload(process.execArgv)
   const native = listenChannel(settings.listenChannel, { borrowed: settings.isThread })
   const worker = new RunWorker(parentChannel())
   replaceCluster(settings.id, new Listeners(native, worker))
   worker.start()
 }
-
-/** Removes the flag that led here, so that what the app starts with its own flags does not get it. */
-function hidePreload(flags: string[]): void {
-  const index = flags.findIndex((flag, at) => flag === '--require' && flags[at + 1] === PRELOAD)
-  if (index >= 0) flags.splice(index, 2)
-}
-
-const PRELOAD = require.resolve('./preload.js')
