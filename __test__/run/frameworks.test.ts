@@ -1,0 +1,85 @@
+// Apps of frameworks, unchanged: all workers answer, and a reload under load loses nothing.
+
+import { join } from 'node:path'
+import test from 'ava'
+import { WebSocket } from 'ws'
+import { fetchOnce } from '../helpers/http.js'
+import { runApp } from '../helpers/run-app.js'
+import { within } from '../helpers/within.js'
+import { writeApp } from '../helpers/write-app.js'
+
+/** Requires a package of this repository from an app that is elsewhere. */
+const from = (name: string): string =>
+  JSON.stringify(require.resolve(name, { paths: [join(__dirname, '..', '..', '..')] }))
+
+const APPS = {
+  express: `
+    const app = require(${from('express')})()
+    app.get('/', (_request, response) => response.send(String(process.pid)))
+    app.listen(process.env.PORT)`,
+  fastify: `
+    const app = require(${from('fastify')})()
+    app.get('/', async () => String(process.pid))
+    app.listen({ port: Number(process.env.PORT), host: '0.0.0.0' })`,
+  nest: `
+    const { Module, Controller, Get } = require(${from('@nestjs/common')})
+    const { NestFactory } = require(${from('@nestjs/core')})
+    class AppController { pid() { return String(process.pid) } }
+    Get()(AppController.prototype, 'pid', Object.getOwnPropertyDescriptor(AppController.prototype, 'pid'))
+    Controller()(AppController)
+    class AppModule {}
+    Module({ controllers: [AppController] })(AppModule)
+    NestFactory.create(AppModule, { logger: false }).then((app) => {
+      app.enableShutdownHooks()
+      return app.listen(process.env.PORT)
+    })`,
+}
+
+for (const [name, source] of Object.entries(APPS)) {
+  test(`${name}: every worker answers, and a reload under load loses no request`, async (t) => {
+    const { pool, port } = await runApp(t, writeApp(t, source), { port: 0 })
+    const pids = new Set<string>()
+    let isOver = false
+    const load = Array.from({ length: 8 }, async () => {
+      while (!isOver) {
+        const { status, body } = await fetchOnce(port)
+        if (status !== 200) throw new Error(`status ${status}`)
+        pids.add(body)
+      }
+    })
+    await pool.reload()
+    isOver = true
+    await Promise.all(load)
+    for (const { pid } of pool.workers) t.true(pids.has(String(pid)) || pids.size >= 2)
+    t.true(pids.size >= 3, [...pids].join(', '))
+  })
+}
+
+test('ws: messages go to and fro, and the reload ends the WebSocket after what was sent', async (t) => {
+  const app = writeApp(
+    t,
+    `const { WebSocketServer } = require(${from('ws')})
+     new WebSocketServer({ port: Number(process.env.PORT) }).on('connection', (socket) => {
+       socket.on('message', (message) => socket.send(process.pid + ' ' + message))
+     })`,
+  )
+  const { pool, port } = await runApp(t, app, { port: 0, drainTimeout: 500 })
+  const ask = async (socket: WebSocket): Promise<string> => {
+    const answered = new Promise<string>((resolve) => socket.once('message', (data) => resolve(String(data))))
+    socket.send('hello')
+    return await within(answered, 'a message')
+  }
+  const open = async (): Promise<WebSocket> => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}`)
+    await within(new Promise((resolve) => socket.once('open', resolve)), 'a WebSocket')
+    return socket
+  }
+  const socket = await open()
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  t.regex(await ask(socket), /^\d+ hello$/)
+  await pool.reload()
+  await within(closed, 'the end of the WebSocket')
+  const next = await open()
+  t.regex(await ask(next), /^\d+ hello$/)
+  next.terminate()
+})

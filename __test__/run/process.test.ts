@@ -1,0 +1,75 @@
+// What an app under server.run() sees of its own process, and what its own children see.
+
+import test from 'ava'
+import { fetchOnce } from '../helpers/http.js'
+import { runApp, startApp } from '../helpers/run-app.js'
+import { writeApp } from '../helpers/write-app.js'
+
+test('an ES module sees itself as a worker of cluster, and listens at once', async (t) => {
+  const app = writeApp(
+    t,
+    `import cluster, { isPrimary } from 'node:cluster'
+     import { createServer } from 'node:http'
+     const server = createServer((_, response) => response.end('module')).listen(0)
+     process.send({ event: 'seen', isPrimary, isWorker: cluster.isWorker, isListening: server.listening })`,
+    'app.mjs',
+  )
+  const { reports, port } = await runApp(t, app, { workers: 1 })
+  t.like(await reports.next('seen'), { isPrimary: false, isWorker: true, isListening: true })
+  t.is((await fetchOnce(port)).body, 'module')
+})
+
+test('a program without a file extension runs, with nothing to read and its messages for the parent', async (t) => {
+  const app = writeApp(
+    t,
+    `#!/usr/bin/env node
+     let input = ''
+     process.stdin.on('data', (text) => { input += text }).on('end', () => process.send({ event: 'input', input }))
+     require('node:http').createServer((_, response) => response.end('program')).listen(0)`,
+    'program',
+  )
+  const { reports, port } = await runApp(t, app, { workers: 1 })
+  t.is((await reports.next('input'))['input'], '')
+  t.is((await fetchOnce(port)).body, 'program')
+})
+
+test('threads and processes that the app starts listen by themselves', async (t) => {
+  const app = writeApp(
+    t,
+    `const cluster = require('node:cluster')
+     const { fork } = require('node:child_process')
+     const { Worker, isMainThread, parentPort } = require('node:worker_threads')
+     const seen = () => {
+       const server = require('node:net').createServer().listen(0)
+       const { port } = server.address()
+       server.close()
+       return { isPrimary: cluster.isPrimary, port, execArgv: process.execArgv }
+     }
+     if (process.argv[2] === 'child') process.send(seen())
+     else if (!isMainThread) parentPort.postMessage(seen())
+     else {
+       require('node:http').createServer().listen(0)
+       fork(__filename, ['child']).on('message', (child) => process.send({ event: 'process', ...child }))
+       new Worker(__filename).on('message', (thread) => process.send({ event: 'thread', ...thread }))
+     }`,
+  )
+  const { server, reports } = await runApp(t, app, { workers: 1 })
+  for (const event of ['process', 'thread']) {
+    t.like(await reports.next(event), { isPrimary: true, execArgv: [] })
+  }
+  t.is(server.addresses().length, 1)
+})
+
+for (const [what, source, message] of [
+  ['throws', "throw new Error('no database')", /exited with code 1 before it had listened/],
+  ['exits with 0', 'process.exit(0)', /exited with code 0 before it had listened/],
+] as const) {
+  test(`pool.ready rejects if the app ${what}`, async (t) => {
+    const { pool } = startApp(t, writeApp(t, source), { workers: 1, restart: false, silent: true })
+    await t.throwsAsync(pool.ready, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', message })
+  })
+}
+
+test('server.run() throws for an app that does not exist', (t) => {
+  t.throws(() => startApp(t, '/nowhere/app.js'), { code: 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND' })
+})
