@@ -3,7 +3,7 @@
 use socketserver_core::protocol::records::Credit;
 use socketserver_core::worker::Phase;
 
-use crate::peer::{Heard, hello};
+use crate::peer::{ParentFrame, hello};
 use crate::world::{World, answer, answer_to, client, clients, is_of, still_waits};
 
 #[test]
@@ -65,11 +65,11 @@ fn a_cancel_is_answered_with_the_unused_credit() {
     let address = world.listen();
     let mut peer = world.peer().join();
     let _client = client(address);
-    peer.say(|frames| frames.credit([Credit { lane: 0, count: 5 }]));
-    assert!(matches!(peer.hear(), Heard::Connections(connections) if connections.len() == 1));
-    peer.say(|frames| frames.cancel([Credit { lane: 0, count: 9 }, Credit { lane: 7, count: 1 }]));
+    peer.send_frames(|frames| frames.credit([Credit { lane: 0, count: 5 }]));
+    assert!(matches!(peer.next_frame(), ParentFrame::Connections(connections) if connections.len() == 1));
+    peer.send_frames(|frames| frames.cancel([Credit { lane: 0, count: 9 }, Credit { lane: 7, count: 1 }]));
     for expected in [Credit { lane: 0, count: 4 }, Credit { lane: 7, count: 0 }] {
-        let Heard::Cancelled(answer) = peer.hear() else {
+        let ParentFrame::Cancelled(answer) = peer.next_frame() else {
             panic!("no answer");
         };
         assert_eq!(answer, [expected]);
@@ -104,12 +104,12 @@ fn credit_can_be_sent_with_the_hello() {
     let client = client(world.listen());
     world.await_queued(1);
     let mut peer = world.peer();
-    peer.say(|frames| {
+    peer.send_frames(|frames| {
         frames.hello(hello());
         frames.credit([Credit { lane: 0, count: 1 }]);
     });
-    assert!(matches!(peer.hear(), Heard::Welcome(_)));
-    let Heard::Connections(connections) = peer.hear() else {
+    assert!(matches!(peer.next_frame(), ParentFrame::Welcome(_)));
+    let ParentFrame::Connections(connections) = peer.next_frame() else {
         panic!("no connection");
     };
     assert_eq!(connections[0].0.remote, Some(client.local_addr().unwrap()));
@@ -161,16 +161,16 @@ fn a_worker_can_serve_any_number_of_ports_one_after_another() {
 fn a_lane_whose_credit_is_cancelled_no_longer_counts() {
     let world = World::new();
     let mut peer = world.peer().join();
-    peer.say(|frames| frames.credit((1..=64).map(|lane| Credit { lane, count: 1 })));
-    peer.say(|frames| frames.cancel([Credit { lane: 64, count: 1 }]));
+    peer.send_frames(|frames| frames.credit((1..=64).map(|lane| Credit { lane, count: 1 })));
+    peer.send_frames(|frames| frames.cancel([Credit { lane: 64, count: 1 }]));
     let address = world.listen();
-    peer.say(|frames| {
+    peer.send_frames(|frames| {
         frames.credit([Credit {
             lane: address.port(),
             count: 1,
         }]);
     });
-    assert!(matches!(peer.hear(), Heard::Cancelled(_)));
+    assert!(matches!(peer.next_frame(), ParentFrame::Cancelled(_)));
     let _client = client(address);
-    assert!(matches!(peer.hear(), Heard::Connections(connections) if connections.len() == 1));
+    assert!(matches!(peer.next_frame(), ParentFrame::Connections(connections) if connections.len() == 1));
 }

@@ -15,7 +15,7 @@ use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, 
 use socketserver_core::worker::{End, Phase};
 use socketserver_core::{ListenError, ListenSpec, ListenerAddress, Notice};
 
-use crate::peer::{Heard, hello};
+use crate::peer::{ParentFrame, hello};
 use crate::wait::{until, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits, tcp};
 
@@ -143,7 +143,7 @@ fn a_cancelled_after_a_retirement_is_ignored() {
     assert!(receiver.exchange(0, 1, 1, 0).is_empty());
     let parent = crate::peer::Peer::new(0, ours);
     // The parent reads the cancel before it retires the worker, and answers it afterwards.
-    parent.say(|frames| {
+    parent.send_frames(|frames| {
         frames.welcome(socketserver_core::protocol::records::Welcome {
             version: VERSION,
             channel: 1,
@@ -186,10 +186,10 @@ fn the_first_frame_of_a_parent_is_its_welcome() {
     world.server.retire(peer.channel);
     world.server.drain();
     world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
-    peer.say(|frames| frames.hello(hello()));
-    assert!(matches!(peer.hear(), Heard::Welcome(VERSION)));
-    assert!(matches!(peer.hear(), Heard::Drain));
-    assert!(matches!(peer.hear(), Heard::Retire));
+    peer.send_frames(|frames| frames.hello(hello()));
+    assert!(matches!(peer.next_frame(), ParentFrame::Welcome(VERSION)));
+    assert!(matches!(peer.next_frame(), ParentFrame::Drain));
+    assert!(matches!(peer.next_frame(), ParentFrame::Retire));
 }
 
 #[test]
@@ -379,8 +379,11 @@ fn a_destroyed_server_sends_close_on_every_channel() {
     let mut peers = [world.peer().join(), world.peer().join_with_scoreboard()];
     world.server.destroy();
     for peer in &mut peers {
-        let words = peer.last_words();
-        assert!(matches!(words[..], [Heard::Close(CloseReason::Ended)]), "{words:?}");
+        let words = peer.remaining_frames();
+        assert!(
+            matches!(words[..], [ParentFrame::Close(CloseReason::Ended)]),
+            "{words:?}"
+        );
     }
 }
 
@@ -392,7 +395,7 @@ fn connections_that_have_reached_a_worker_when_its_parent_dies_belong_to_the_wor
     assert!(receiver.exchange(0, 1, 1, 0).is_empty());
     let parent = crate::peer::Peer::new(0, ours);
     let (client, connection) = std::os::unix::net::UnixStream::pair().unwrap();
-    parent.say(|frames| {
+    parent.send_frames(|frames| {
         frames.welcome(socketserver_core::protocol::records::Welcome {
             version: VERSION,
             channel: 1,
@@ -429,7 +432,7 @@ fn credit_after_a_leave_is_ignored() {
     let _client = client(address);
     let mut peer = world.peer().join();
     let (head, _fd) = peer.one();
-    peer.say(|frames| {
+    peer.send_frames(|frames| {
         frames.refuse([Refusal {
             id: head.id,
             reason: RefusalReason::Unwanted,
@@ -438,9 +441,9 @@ fn credit_after_a_leave_is_ignored() {
     });
     world.await_queued(1);
     // The credit was ignored, so none of it can be cancelled.
-    peer.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
-    peer.say(|frames| frames.cancel([Credit { lane: 0, count: 1 }]));
-    let Heard::Cancelled(answer) = peer.hear() else {
+    peer.send_frames(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+    peer.send_frames(|frames| frames.cancel([Credit { lane: 0, count: 1 }]));
+    let ParentFrame::Cancelled(answer) = peer.next_frame() else {
         panic!("no answer");
     };
     assert_eq!(answer, [Credit { lane: 0, count: 0 }]);

@@ -82,7 +82,7 @@ fn hostile_descriptors_are_closed() {
             let _client = client(address);
             let (head, fd) = peer.one();
             drop(fd);
-            peer.say(|frames| {
+            peer.send_frames(|frames| {
                 frames.refuse([Refusal {
                     id: head.id,
                     reason: RefusalReason::NoDescriptor,

@@ -20,8 +20,8 @@ use socketserver_core::{ListenSpec, ListenerAddress, ProtocolError};
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
 use crate::faulty::Faulty;
-use crate::peer::{Heard, Peer, hello};
-use crate::share::{Folder, member, spec};
+use crate::peer::{ParentFrame, Peer, hello};
+use crate::share::{Folder, joined_peer, spec};
 use crate::wait::{until, until_true};
 use crate::world::{ATTACHED, Worker, World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
@@ -358,12 +358,12 @@ fn ends_with(expected: impl Fn(u64) -> ProtocolError, misbehave: impl FnOnce(&Pe
     let mut peer = world.peer().join();
     let _held = client(address);
     let (head, fd) = peer.one();
-    peer.say(|frames| frames.ack([head.id]));
+    peer.send_frames(|frames| frames.ack([head.id]));
     misbehave(&peer, &head, fd);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected(head.id)));
-    let farewell = peer.last_words().pop();
+    let farewell = peer.remaining_frames().pop();
     assert!(
-        matches!(farewell, Some(Heard::Close(CloseReason::Protocol))),
+        matches!(farewell, Some(ParentFrame::Close(CloseReason::Protocol))),
         "{farewell:?}"
     );
     drop(peer);
@@ -426,7 +426,7 @@ fn a_connection_that_is_not_acked_yet() {
 #[test]
 fn a_connection_whose_lease_is_over() {
     ends_with(not_leased, |peer, head, fd| {
-        peer.say(|frames| frames.ended(1));
+        peer.send_frames(|frames| frames.ended(1));
         peer.hand_back(head.id, fd.as_fd());
     });
 }
@@ -444,7 +444,7 @@ fn a_lease_that_is_returned_and_ended() {
     let expected = |_| ProtocolError::TooManyEnded { ended: 1, leases: 0 };
     ends_with(expected, |peer, head, fd| {
         peer.hand_back(head.id, fd.as_fd());
-        peer.say(|frames| frames.ended(1));
+        peer.send_frames(|frames| frames.ended(1));
     });
 }
 
@@ -454,7 +454,9 @@ fn a_return_without_its_descriptor() {
         declared: 1,
         received: 0,
     };
-    ends_with(expected, |peer, head, _| peer.say(|frames| frames.hand_back(head.id)));
+    ends_with(expected, |peer, head, _| {
+        peer.send_frames(|frames| frames.hand_back(head.id));
+    });
 }
 
 #[test]
@@ -526,9 +528,9 @@ fn a_joined_worker_can_return_only_the_same_socket() {
     // The source address is used by this test only, so no other test can take the port when it is free.
     let from = std::net::SocketAddr::from(([127, 77, 0, 1], 0));
     let client = TcpStream::from(reconnected(from, world.listen()).unwrap());
-    let mut peer = member(&world, &path);
+    let mut peer = joined_peer(&world, &path);
     let (head, fd) = peer.one();
-    peer.say(|frames| frames.ack([head.id]));
+    peer.send_frames(|frames| frames.ack([head.id]));
     let local = TcpStream::from(fd.try_clone().unwrap()).local_addr().unwrap();
     // A hostile worker can create a socket with the same addresses in its own network namespace. This test creates one after
     // the first connection has ended.
@@ -570,11 +572,11 @@ fn a_connection_handed_back_as_blocking_is_non_blocking_for_the_next_worker() {
     let client = client(world.listen());
     let mut peer = world.peer().join();
     let (head, fd) = peer.one();
-    peer.say(|frames| frames.ack([head.id]));
+    peer.send_frames(|frames| frames.ack([head.id]));
     let connection = TcpStream::from(fd);
     connection.set_nonblocking(false).unwrap();
     peer.hand_back(head.id, connection.as_fd());
-    assert!(matches!(peer.hear(), Heard::Returned(_)));
+    assert!(matches!(peer.next_frame(), ParentFrame::Returned(_)));
     drop(connection);
     let taken = world.worker().one();
     assert!(is_of(&taken, &client));
@@ -591,7 +593,7 @@ fn the_end_of_a_channel_is_not_accepted_as_a_connection_of_a_unix_socket() {
     let _client = UnixStream::connect(&path).unwrap();
     let mut peer = world.peer().join();
     let (head, fd) = peer.one();
-    peer.say(|frames| frames.ack([head.id]));
+    peer.send_frames(|frames| frames.ack([head.id]));
     peer.hand_back(head.id, peer.socket.as_fd());
     let expected = EndReason::Protocol(not_the_connection(head.id));
     assert_eq!(world.end_of(peer.channel), expected);
@@ -604,16 +606,16 @@ fn a_return_on_a_channel_of_version_1_is_an_error() {
     let world = World::new();
     let _client = client(world.listen());
     let mut peer = world.peer();
-    peer.say(|frames| {
+    peer.send_frames(|frames| {
         frames.hello(Hello {
             oldest: 1,
             newest: 1,
             ..hello()
         });
     });
-    assert!(matches!(peer.hear(), Heard::Welcome(1)));
+    assert!(matches!(peer.next_frame(), ParentFrame::Welcome(1)));
     let (head, fd) = peer.one();
-    peer.say(|frames| frames.ack([head.id]));
+    peer.send_frames(|frames| frames.ack([head.id]));
     peer.hand_back(head.id, fd.as_fd());
     let expected = EndReason::Protocol(FrameError::Kind(9).into());
     assert_eq!(world.end_of(peer.channel), expected);
@@ -631,7 +633,7 @@ fn an_ack_and_a_return_in_one_read_both_count() {
     frames.leave();
     // The kernel may join messages in this way (unix(7)).
     peer.send(frames.bytes(), &[fd.as_fd()]);
-    let Heard::Returned(answer) = peer.hear() else {
+    let ParentFrame::Returned(answer) = peer.next_frame() else {
         panic!("no answer");
     };
     let taken_back = Returned {
@@ -665,15 +667,15 @@ fn with_a_scoreboard_a_connection_is_taken_on_the_page_and_returned_by_a_frame()
     let client = client(world.listen());
     let mut peer = world.peer().join_with_scoreboard();
     peer.page.as_ref().unwrap().add(0, 0, 1);
-    peer.say(Encoder::nudge);
-    let Heard::Connections(mut connections) = peer.hear() else {
+    peer.send_frames(Encoder::nudge);
+    let ParentFrame::Connections(mut connections) = peer.next_frame() else {
         panic!("no connection");
     };
     let (head, fd) = connections.remove(0);
     assert!(peer.page.as_ref().unwrap().claim(head.slot, head.id, Claim::Taken));
     peer.page.as_ref().unwrap().add(1, 0, 0);
     peer.hand_back(head.id, fd.as_fd());
-    assert!(matches!(peer.hear(), Heard::Returned(_)));
+    assert!(matches!(peer.next_frame(), ParentFrame::Returned(_)));
     drop(fd);
     world.stats("its lease has ended", |stats| stats.leases == 0 && stats.queued == 1);
     assert!(is_of(&world.worker().one(), &client));

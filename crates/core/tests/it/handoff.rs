@@ -12,7 +12,7 @@ use socketserver_core::{Config, Notice, PolicyName};
 
 use crate::faulty::Faulty;
 use crate::metronome::Metronome;
-use crate::peer::Heard;
+use crate::peer::ParentFrame;
 use crate::wait::{until, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
@@ -157,7 +157,7 @@ fn nothing_is_recalled_while_no_other_worker_has_credit() {
     let (head, _fd) = slow.one();
     // No other worker could take the connection, so it is not recalled.
     assert!(still_waits(&client));
-    slow.say(|frames| frames.ack([head.id]));
+    slow.send_frames(|frames| frames.ack([head.id]));
     let stats = world.stats("it is acked", |stats| stats.handed_off == 1);
     assert_eq!(stats.requeued, 0);
 }
@@ -192,7 +192,7 @@ fn acknowledged_connections_of_a_dead_worker_do_not_go_to_another() {
     let first = client(address);
     let (head, fd) = dying.one();
     // The ACK is its last frame: the parent reads it together with the end of the stream.
-    dying.say(|frames| frames.ack([head.id]));
+    dying.send_frames(|frames| frames.ack([head.id]));
     let channel = dying.channel;
     drop((dying, fd));
     assert_eq!(world.end_of(channel), EndReason::Lost);
@@ -213,7 +213,7 @@ fn a_channel_that_the_parent_ends_loses_no_ack_in_the_socket() {
         let client = client(address);
         let (head, fd) = worker.one();
         // Many frames before the ACK, so that the parent still reads when the owner ends the channel.
-        worker.say(|frames| {
+        worker.send_frames(|frames| {
             for _ in 0..400 {
                 frames.cancel([Credit { lane: 7, count: 1 }]);
             }
@@ -235,7 +235,7 @@ fn a_refused_connection_goes_to_another_worker_before_later_ones() {
     let clients = clients(address, 2);
     let (head, fd) = refusing.one();
     drop(fd);
-    refusing.say(|frames| {
+    refusing.send_frames(|frames| {
         frames.refuse([Refusal {
             id: head.id,
             reason: RefusalReason::Unwanted,
@@ -254,8 +254,8 @@ fn one_frame_carries_several_connections() {
     let clients = clients(address, 10);
     world.await_queued(10);
     let mut peer = world.peer().join();
-    peer.say(|frames| frames.credit([Credit { lane: 0, count: 10 }]));
-    let Heard::Connections(connections) = peer.hear() else {
+    peer.send_frames(|frames| frames.credit([Credit { lane: 0, count: 10 }]));
+    let ParentFrame::Connections(connections) = peer.next_frame() else {
         panic!("no connections");
     };
     assert_eq!(connections.len(), clients.len());
@@ -265,10 +265,10 @@ fn one_frame_carries_several_connections() {
         let stream = std::net::TcpStream::from(fd);
         assert_eq!(head.remote, Some(stream.peer_addr().unwrap()));
         assert_eq!(head.remote, Some(client.local_addr().unwrap()));
-        peer.say(|frames| frames.ack([head.id]));
+        peer.send_frames(|frames| frames.ack([head.id]));
     }
     world.stats("all are acked", |stats| stats.handed_off == 10 && stats.leases == 10);
-    peer.say(|frames| frames.ended(10));
+    peer.send_frames(|frames| frames.ended(10));
     world.stats("all are over", |stats| stats.leases == 0);
 }
 
@@ -279,21 +279,21 @@ fn at_most_a_window_of_connections_is_in_flight_to_one_worker() {
     let clients = clients(address, 100);
     world.await_queued(100);
     let mut peer = world.peer().join();
-    peer.say(|frames| frames.credit([Credit { lane: 0, count: 100 }]));
+    peer.send_frames(|frames| frames.credit([Credit { lane: 0, count: 100 }]));
     let mut held = Vec::new();
     while held.len() < 64 {
-        match peer.hear() {
-            Heard::Connections(connections) => held.extend(connections),
+        match peer.next_frame() {
+            ParentFrame::Connections(connections) => held.extend(connections),
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(held.len(), 64);
     world.await_queued(36);
     let ids: Vec<_> = held.iter().map(|(head, _)| head.id).collect();
-    peer.say(|frames| frames.ack(ids));
+    peer.send_frames(|frames| frames.ack(ids));
     while held.len() < clients.len() {
-        match peer.hear() {
-            Heard::Connections(connections) => held.extend(connections),
+        match peer.next_frame() {
+            ParentFrame::Connections(connections) => held.extend(connections),
             other => panic!("{other:?}"),
         }
     }
@@ -355,14 +355,14 @@ fn a_slow_server_still_wakes_for_a_worker_after_its_pause() {
     let mut peer = world.peer().join();
     let (head, fd) = peer.one();
     drop(fd);
-    peer.say(|frames| {
+    peer.send_frames(|frames| {
         frames.refuse([Refusal {
             id: head.id,
             reason: RefusalReason::NoDescriptor,
         }]);
         frames.credit([Credit { lane: 0, count: 1 }]);
     });
-    let Heard::Connections(again) = peer.hear() else {
+    let ParentFrame::Connections(again) = peer.next_frame() else {
         panic!("no connection");
     };
     assert_eq!(again[0].0.remote, Some(client.local_addr().unwrap()));

@@ -12,7 +12,7 @@ use socketserver_core::sys::ancillary;
 use socketserver_core::worker::{End, Phase};
 use socketserver_core::{ListenSpec, ListenerAddress, ProtocolError, Receiver};
 
-use crate::peer::{Heard, hello};
+use crate::peer::{ParentFrame, hello};
 use crate::wait::until;
 use crate::world::{World, client, tcp};
 
@@ -84,7 +84,7 @@ fn a_worker_is_told_of_more_listeners_than_fit_the_message_of_its_welcome() {
         .collect();
     let mut peer = world.peer().join_with_scoreboard();
     world.server.retire(peer.channel);
-    assert!(matches!(peer.hear(), Heard::Retire));
+    assert!(matches!(peer.next_frame(), ParentFrame::Retire));
     assert_eq!(peer.listeners, all);
 }
 
@@ -93,14 +93,14 @@ fn a_worker_of_an_older_version_is_told_of_no_listener() {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer();
-    peer.say(|frames| {
+    peer.send_frames(|frames| {
         frames.hello(Hello {
             oldest: 1,
             newest: LISTENING_SINCE - 1,
             ..hello()
         });
     });
-    assert!(matches!(peer.hear(), Heard::Welcome(2)));
+    assert!(matches!(peer.next_frame(), ParentFrame::Welcome(2)));
     world.server.listen(tcp(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
     let _client = client(address);
     peer.one();

@@ -26,7 +26,7 @@ pub struct Peer {
 
 /// A frame from the parent, or the end of the stream.
 #[derive(Debug)]
-pub enum Heard {
+pub enum ParentFrame {
     Welcome(u16),
     Connections(Vec<(ConnectionHead, OwnedFd)>),
     Recall,
@@ -53,25 +53,25 @@ impl Peer {
 
     /// Sends HELLO and waits for the WELCOME.
     pub fn join(mut self) -> Self {
-        self.say(|frames| frames.hello(hello()));
-        assert!(matches!(self.hear(), Heard::Welcome(VERSION)));
+        self.send_frames(|frames| frames.hello(hello()));
+        assert!(matches!(self.next_frame(), ParentFrame::Welcome(VERSION)));
         self
     }
 
     /// Sends HELLO and waits for the WELCOME with a scoreboard.
     pub fn join_with_scoreboard(mut self) -> Self {
-        self.say(|frames| {
+        self.send_frames(|frames| {
             frames.hello(Hello {
                 scoreboard: true,
                 ..hello()
             });
         });
-        assert!(matches!(self.hear(), Heard::Welcome(VERSION)));
+        assert!(matches!(self.next_frame(), ParentFrame::Welcome(VERSION)));
         assert!(self.page.is_some());
         self
     }
 
-    pub fn say(&self, write: impl FnOnce(&mut Encoder)) {
+    pub fn send_frames(&self, write: impl FnOnce(&mut Encoder)) {
         let mut frames = Encoder::new();
         write(&mut frames);
         self.send(frames.bytes(), &[]);
@@ -90,7 +90,7 @@ impl Peer {
     }
 
     /// Waits for the next frame.
-    pub fn hear(&mut self) -> Heard {
+    pub fn next_frame(&mut self) -> ParentFrame {
         loop {
             if let Some((frame, descriptors)) = self.reader.next(ToWorker::decode).unwrap() {
                 return match frame {
@@ -101,23 +101,25 @@ impl Peer {
                     ToWorker::Welcome(welcome) => {
                         let memory = descriptors.claim(usize::from(welcome.scoreboard)).unwrap().next();
                         self.page = memory.map(|memory| Scoreboard::open(&memory).unwrap());
-                        Heard::Welcome(welcome.version)
+                        ParentFrame::Welcome(welcome.version)
                     }
                     ToWorker::Connection(heads) => {
                         let fds = descriptors.claim(heads.len()).unwrap();
-                        Heard::Connections(heads.map(Result::unwrap).zip(fds.map(ForeignFd::into_owned)).collect())
+                        ParentFrame::Connections(
+                            heads.map(Result::unwrap).zip(fds.map(ForeignFd::into_owned)).collect(),
+                        )
                     }
-                    ToWorker::Recall(_) => Heard::Recall,
-                    ToWorker::Cancelled(credit) => Heard::Cancelled(credit.map(Result::unwrap).collect()),
-                    ToWorker::Drain => Heard::Drain,
-                    ToWorker::Retire => Heard::Retire,
-                    ToWorker::Close(reason) => Heard::Close(reason),
-                    ToWorker::Returned(returned) => Heard::Returned(returned.map(Result::unwrap).collect()),
+                    ToWorker::Recall(_) => ParentFrame::Recall,
+                    ToWorker::Cancelled(credit) => ParentFrame::Cancelled(credit.map(Result::unwrap).collect()),
+                    ToWorker::Drain => ParentFrame::Drain,
+                    ToWorker::Retire => ParentFrame::Retire,
+                    ToWorker::Close(reason) => ParentFrame::Close(reason),
+                    ToWorker::Returned(returned) => ParentFrame::Returned(returned.map(Result::unwrap).collect()),
                 };
             }
             match self.reader.fill(&Os, self.socket.as_fd()).unwrap() {
                 Fill::Some => {}
-                Fill::End => return Heard::End,
+                Fill::End => return ParentFrame::End,
                 Fill::Nothing => panic!("the parent says nothing within {BOUND:?}"),
             }
         }
@@ -132,20 +134,20 @@ impl Peer {
 
     /// Grants credit for one connection and waits for it.
     pub fn one(&mut self) -> (ConnectionHead, OwnedFd) {
-        self.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
-        match self.hear() {
-            Heard::Connections(mut connections) => connections.remove(0),
+        self.send_frames(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+        match self.next_frame() {
+            ParentFrame::Connections(mut connections) => connections.remove(0),
             other => panic!("{other:?} instead of a connection"),
         }
     }
 
     /// Returns all frames until the end of the stream.
-    pub fn last_words(&mut self) -> Vec<Heard> {
-        let mut words = Vec::new();
+    pub fn remaining_frames(&mut self) -> Vec<ParentFrame> {
+        let mut frames = Vec::new();
         loop {
-            match self.hear() {
-                Heard::End => return words,
-                heard => words.push(heard),
+            match self.next_frame() {
+                ParentFrame::End => return frames,
+                frame => frames.push(frame),
             }
         }
     }

@@ -15,7 +15,7 @@ use socketserver_core::worker::Phase;
 use socketserver_core::{Notice, ProtocolError};
 
 use crate::faulty::Faulty;
-use crate::peer::{Heard, Peer};
+use crate::peer::{ParentFrame, Peer};
 use crate::wait::until_true;
 use crate::world::{EventLoop, World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
@@ -28,8 +28,8 @@ fn some(peer: &mut Peer, count: usize) -> Vec<(ConnectionHead, std::os::fd::Owne
     grant(peer, count as u64);
     let mut came = Vec::new();
     while came.len() < count {
-        match peer.hear() {
-            Heard::Connections(connections) => came.extend(connections),
+        match peer.next_frame() {
+            ParentFrame::Connections(connections) => came.extend(connections),
             other => panic!("{other:?}"),
         }
     }
@@ -44,7 +44,7 @@ fn grant(peer: &Peer, credit: u64) {
 /// Sends NUDGE if the parent waits for a change.
 fn nudge(peer: &Peer) {
     if page(peer).take_wanted() {
-        peer.say(Encoder::nudge);
+        peer.send_frames(Encoder::nudge);
     }
 }
 
@@ -109,7 +109,7 @@ fn a_stalled_worker_receives_the_next_connection_when_its_event_loop_turns() {
     let mut stuck = world.peer().join_with_scoreboard();
     let _first = client(address);
     grant(&stuck, 2);
-    assert!(matches!(stuck.hear(), Heard::Connections(_)));
+    assert!(matches!(stuck.next_frame(), ParentFrame::Connections(_)));
     // Only the stalled worker has credit for the next, but it is not used while another worker is merely busy.
     let busy = world.worker();
     let _lease = busy.one();
@@ -119,7 +119,7 @@ fn a_stalled_worker_receives_the_next_connection_when_its_event_loop_turns() {
     assert_eq!(world.server.stats().queued, 1);
     page(&stuck).beat();
     nudge(&stuck);
-    let Heard::Connections(connections) = stuck.hear() else {
+    let ParentFrame::Connections(connections) = stuck.next_frame() else {
         panic!("no connection");
     };
     assert_eq!(connections[0].0.remote, Some(next.local_addr().unwrap()));
@@ -273,12 +273,12 @@ fn a_nudge_that_is_lost_is_requested_again_with_the_next_frame() {
     world.await_queued(1);
     until_true("the parent waits for credit", || page(&peer).take_wanted());
     // The NUDGE did not fit into a socket full of frames; this is the last of these frames.
-    peer.say(|frames| frames.cancel([Credit { lane: 7, count: 1 }]));
-    assert!(matches!(peer.hear(), Heard::Cancelled(_)));
+    peer.send_frames(|frames| frames.cancel([Credit { lane: 7, count: 1 }]));
+    assert!(matches!(peer.next_frame(), ParentFrame::Cancelled(_)));
     until_true("the parent asks again", || page(&peer).is_wanted());
     page(&peer).add(0, 0, 1);
-    peer.say(Encoder::nudge);
-    assert!(matches!(peer.hear(), Heard::Connections(_)));
+    peer.send_frames(Encoder::nudge);
+    assert!(matches!(peer.next_frame(), ParentFrame::Connections(_)));
     drop(client);
 }
 
@@ -298,7 +298,7 @@ fn a_worker_that_leaves_refuses_later_connections_on_the_page() {
     let mut peer = world.peer().join_with_scoreboard();
     let client = client(address);
     let (head, fd) = some(&mut peer, 1).remove(0);
-    peer.say(Encoder::leave);
+    peer.send_frames(Encoder::leave);
     assert!(page(&peer).claim(head.slot, head.id, Claim::Unwanted));
     drop(fd);
     answer(world.worker().one(), "by another");
@@ -326,11 +326,11 @@ fn ends_with(expected: &ProtocolError, misbehave: impl FnOnce(&Peer, &Connection
     let first = client(address);
     let (head, fd) = some(&mut peer, 1).remove(0);
     misbehave(&peer, &head);
-    peer.say(Encoder::nudge);
+    peer.send_frames(Encoder::nudge);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
-    let farewell = peer.last_words().pop();
+    let farewell = peer.remaining_frames().pop();
     assert!(
-        matches!(farewell, Some(Heard::Close(CloseReason::Protocol))),
+        matches!(farewell, Some(ParentFrame::Close(CloseReason::Protocol))),
         "{farewell:?}"
     );
     drop(fd);
@@ -356,7 +356,7 @@ fn a_recall_by_the_worker() {
     let _client = client(world.listen());
     let (head, _fd) = some(&mut peer, 1).remove(0);
     assert!(page(&peer).claim(head.slot, head.id, Claim::Recalled));
-    peer.say(Encoder::nudge);
+    peer.send_frames(Encoder::nudge);
     let expected = ProtocolError::Scoreboard { id: head.id };
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected));
     world.await_queued(1);
@@ -398,14 +398,14 @@ fn a_counter_of_more_taken_connections_than_were_sent_is_ignored() {
 #[test]
 fn an_ack_by_frame() {
     ends_with(&ProtocolError::NotByFrame, |peer, head| {
-        peer.say(|frames| frames.ack([head.id]));
+        peer.send_frames(|frames| frames.ack([head.id]));
     });
 }
 
 #[test]
 fn a_refusal_by_frame() {
     ends_with(&ProtocolError::NotByFrame, |peer, head| {
-        peer.say(|frames| {
+        peer.send_frames(|frames| {
             frames.refuse([Refusal {
                 id: head.id,
                 reason: RefusalReason::Unwanted,
@@ -416,7 +416,9 @@ fn a_refusal_by_frame() {
 
 #[test]
 fn an_end_by_frame() {
-    ends_with(&ProtocolError::NotByFrame, |peer, _| peer.say(|frames| frames.ended(1)));
+    ends_with(&ProtocolError::NotByFrame, |peer, _| {
+        peer.send_frames(|frames| frames.ended(1));
+    });
 }
 
 #[test]
@@ -456,8 +458,8 @@ fn a_cancel_covers_credit_granted_on_the_page_before_it() {
     let mut peer = world.peer().join_with_scoreboard();
     grant(&peer, 5);
     // The page is read before the frame.
-    peer.say(|frames| frames.cancel([Credit { lane: 0, count: 5 }]));
-    let Heard::Cancelled(answer) = peer.hear() else {
+    peer.send_frames(|frames| frames.cancel([Credit { lane: 0, count: 5 }]));
+    let ParentFrame::Cancelled(answer) = peer.next_frame() else {
         panic!("no answer");
     };
     assert_eq!(answer, [Credit { lane: 0, count: 5 }]);

@@ -45,7 +45,7 @@ pub fn peer(path: &Path) -> Peer {
 }
 
 /// Connects a peer and joins.
-pub fn member(world: &World, path: &Path) -> Peer {
+pub fn joined_peer(world: &World, path: &Path) -> Peer {
     let before = admitted(world).len();
     let mut peer = peer(path).join();
     peer.channel = until("it is admitted", || admitted(world).get(before).copied());
@@ -143,7 +143,7 @@ fn an_untaken_connection_of_a_joined_worker_goes_to_another() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let mut doomed = member(&world, &path);
+    let mut doomed = joined_peer(&world, &path);
     let client = client(address);
     let held = doomed.one();
     let channel = doomed.channel;
@@ -226,7 +226,7 @@ fn after_unshare_no_worker_can_join_and_joined_workers_stay() {
     assert!(!path.exists());
     assert!(dial(&path).is_err());
     let mut silent = silent;
-    assert!(silent.last_words().is_empty());
+    assert!(silent.remaining_frames().is_empty());
     let client = client(address);
     answer(worker.one(), "still here");
     assert_eq!(answer_to(client), "still here");

@@ -14,7 +14,7 @@ use socketserver_core::sys::{Credentials, ancillary};
 use socketserver_core::{Config, ListenSpec, PolicyName};
 
 use crate::faulty::Faulty;
-use crate::peer::{Heard, Peer, hello};
+use crate::peer::{ParentFrame, Peer, hello};
 use crate::share::{Folder, spec, worker};
 use crate::wait::BOUND;
 use crate::world::{Worker, World, answer, answer_to, client, queue_of};
@@ -65,7 +65,7 @@ fn a_worker_that_lingers_and_closes_before_its_ack_delays_no_other_client() {
     drop(connection);
     let other = world.worker();
     let start = Instant::now();
-    peer.say(|frames| frames.ack([head.id]));
+    peer.send_frames(|frames| frames.ack([head.id]));
     assert_prompt(start, address, &other);
 }
 
@@ -76,18 +76,18 @@ fn a_worker_that_lingers_and_returns_a_connection_delays_no_other_client() {
     let mut peer = world.peer().join();
     let _silent = client(address);
     let (head, fd) = peer.one();
-    peer.say(|frames| frames.ack([head.id]));
+    peer.send_frames(|frames| frames.ack([head.id]));
     let connection = TcpStream::from(fd);
     have_close_sleep(&connection);
     peer.hand_back(head.id, connection.as_fd());
-    assert!(matches!(peer.hear(), Heard::Returned(_)));
+    assert!(matches!(peer.next_frame(), ParentFrame::Returned(_)));
     drop(connection);
     let mut next = world.peer().join();
     let (head, fd) = next.one();
     drop(fd);
     let other = world.worker();
     let start = Instant::now();
-    next.say(|frames| frames.ack([head.id]));
+    next.send_frames(|frames| frames.ack([head.id]));
     assert_prompt(start, address, &other);
 }
 
@@ -247,7 +247,7 @@ fn hostile_program() {
             let connection = TcpStream::from(fd);
             have_close_sleep(&connection);
             drop(connection);
-            peer.say(|frames| frames.ack([head.id]));
+            peer.send_frames(|frames| frames.ack([head.id]));
         }
         other => panic!("{other}"),
     }

@@ -3,7 +3,7 @@
 use socketserver_core::parent::notice::EndReason;
 
 use crate::faulty::Faulty;
-use crate::peer::Heard;
+use crate::peer::ParentFrame;
 use crate::world::{World, answer, answer_to, client, queue_of};
 
 #[test]
@@ -18,7 +18,7 @@ fn a_dismissed_worker_that_stays_connected_loses_its_untaken_connections() {
     let other = world.worker();
     answer(other.one(), "by another");
     assert_eq!(answer_to(client), "by another");
-    assert!(matches!(stays.last_words()[..], [Heard::Close(_)]));
+    assert!(matches!(stays.remaining_frames()[..], [ParentFrame::Close(_)]));
     drop(held);
 }
 
@@ -29,7 +29,7 @@ fn an_ack_in_the_socket_is_read_before_the_channel_ends() {
     let mut stays = world.peer().join();
     let _client = client(address);
     let (head, _held) = stays.one();
-    stays.say(|frames| frames.ack([head.id]));
+    stays.send_frames(|frames| frames.ack([head.id]));
     world.server.end_channel(stays.channel);
     assert_eq!(world.end_of(stays.channel), EndReason::Dismissed);
     let stats = world.server.stats();

@@ -10,7 +10,7 @@ use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{FrameError, VERSION};
 use socketserver_core::protocol::records::{CloseReason, Credit, Hello, Refusal, RefusalReason, Welcome};
 
-use crate::peer::{Heard, Peer, hello};
+use crate::peer::{ParentFrame, Peer, hello};
 use crate::world::{World, answer, answer_to, client, is_of};
 
 /// Lets a peer break the protocol while it holds a connection. Its channel ends, and a correct worker serves the connection.
@@ -37,9 +37,9 @@ fn ends(expected: &ProtocolError, join: bool, misbehave: impl FnOnce(&mut Peer, 
     let id = held.as_ref().map_or(0, |(head, _)| head.id);
     misbehave(&mut peer, id);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
-    let farewell = peer.last_words().pop();
+    let farewell = peer.remaining_frames().pop();
     assert!(
-        matches!(farewell, Some(Heard::Close(CloseReason::Protocol))),
+        matches!(farewell, Some(ParentFrame::Close(CloseReason::Protocol))),
         "{farewell:?}"
     );
     drop(held);
@@ -76,7 +76,7 @@ fn file() -> OwnedFd {
 #[test]
 fn credit_for_no_connection() {
     ends_with(&ProtocolError::EmptyCredit { lane: 7 }, |peer, _| {
-        peer.say(|frames| frames.credit([Credit { lane: 7, count: 0 }]));
+        peer.send_frames(|frames| frames.credit([Credit { lane: 7, count: 0 }]));
     });
 }
 
@@ -114,14 +114,14 @@ fn bad_magic() {
 #[test]
 fn no_hello() {
     ends_unjoined_with(&ProtocolError::NoHello, |peer, _| {
-        peer.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+        peer.send_frames(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
     });
 }
 
 #[test]
 fn a_second_hello() {
     ends_with(&ProtocolError::SecondHello, |peer, _| {
-        peer.say(|frames| frames.hello(hello()));
+        peer.send_frames(|frames| frames.hello(hello()));
     });
 }
 
@@ -135,7 +135,7 @@ fn an_unknown_kind() {
 #[test]
 fn a_frame_of_the_other_direction() {
     ends_with(&FrameError::Kind(0x81).into(), |peer, _| {
-        peer.say(|frames| {
+        peer.send_frames(|frames| {
             frames.welcome(Welcome {
                 version: 1,
                 channel: 1,
@@ -241,14 +241,14 @@ fn a_descriptor_with_the_hello() {
 #[test]
 fn an_ack_of_a_connection_that_is_not_in_flight() {
     ends_with(&ProtocolError::UnknownConnection { id: 77 }, |peer, _| {
-        peer.say(|frames| frames.ack([77]));
+        peer.send_frames(|frames| frames.ack([77]));
     });
 }
 
 #[test]
 fn a_refusal_of_a_connection_that_is_not_in_flight() {
     ends_with(&ProtocolError::UnknownConnection { id: 77 }, |peer, _| {
-        peer.say(|frames| {
+        peer.send_frames(|frames| {
             frames.refuse([Refusal {
                 id: 77,
                 reason: RefusalReason::Recalled,
@@ -260,7 +260,7 @@ fn a_refusal_of_a_connection_that_is_not_in_flight() {
 #[test]
 fn more_ended_leases_than_there_were() {
     ends_with(&ProtocolError::TooManyEnded { ended: 1, leases: 0 }, |peer, _| {
-        peer.say(|frames| frames.ended(1));
+        peer.send_frames(|frames| frames.ended(1));
     });
 }
 
@@ -271,7 +271,7 @@ fn credit_beyond_the_limit() {
         limit: 1 << 20,
     };
     ends_with(&expected, |peer, _| {
-        peer.say(|frames| {
+        peer.send_frames(|frames| {
             frames.credit([Credit {
                 lane: 1,
                 count: u32::MAX,
@@ -287,15 +287,15 @@ fn credit_that_adds_up_beyond_the_limit() {
         limit: 1 << 20,
     };
     ends_with(&expected, |peer, _| {
-        peer.say(|frames| frames.credit([1, 2].map(|lane| Credit { lane, count: 1 << 19 })));
-        peer.say(|frames| frames.credit([Credit { lane: 1, count: 1 }]));
+        peer.send_frames(|frames| frames.credit([1, 2].map(|lane| Credit { lane, count: 1 << 19 })));
+        peer.send_frames(|frames| frames.credit([Credit { lane: 1, count: 1 }]));
     });
 }
 
 #[test]
 fn credit_on_too_many_lanes() {
     ends_with(&ProtocolError::TooManyLanes { limit: 64 }, |peer, _| {
-        peer.say(|frames| frames.credit((1..=65).map(|lane| Credit { lane, count: 1 })));
+        peer.send_frames(|frames| frames.credit((1..=65).map(|lane| Credit { lane, count: 1 })));
     });
 }
 
@@ -316,7 +316,7 @@ fn an_ack_before_an_error_counts() {
     let _client = client(world.listen());
     let (head, _fd) = peer.one();
     // The second ACK is the error.
-    peer.say(|frames| frames.ack([head.id, head.id]));
+    peer.send_frames(|frames| frames.ack([head.id, head.id]));
     let expected = ProtocolError::UnknownConnection { id: head.id };
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected));
     let stats = world.stats("the first is counted", |stats| stats.handed_off == 1);
@@ -328,7 +328,7 @@ fn without_a_common_version_the_close_names_the_version_of_the_parent() {
     let world = World::new();
     for (oldest, newest) in [(VERSION + 1, 9), (0, 0), (2, 1)] {
         let mut peer = world.peer();
-        peer.say(|frames| {
+        peer.send_frames(|frames| {
             frames.hello(Hello {
                 oldest,
                 newest,
@@ -344,9 +344,9 @@ fn without_a_common_version_the_close_names_the_version_of_the_parent() {
                 ours: VERSION
             })
         );
-        let words = peer.last_words();
+        let words = peer.remaining_frames();
         assert!(
-            matches!(words[..], [Heard::Close(CloseReason::Version(VERSION))]),
+            matches!(words[..], [ParentFrame::Close(CloseReason::Version(VERSION))]),
             "{words:?}"
         );
     }
@@ -357,7 +357,7 @@ fn the_version_of_a_session_is_the_newest_that_both_sides_support() {
     let world = World::new();
     for (newest, spoken) in [(9, VERSION), (VERSION, VERSION), (1, 1)] {
         let mut peer = world.peer();
-        peer.say(|frames| {
+        peer.send_frames(|frames| {
             frames.hello(Hello {
                 oldest: 1,
                 newest,
@@ -365,9 +365,9 @@ fn the_version_of_a_session_is_the_newest_that_both_sides_support() {
                 scoreboard: false,
             });
         });
-        let welcome = peer.hear();
+        let welcome = peer.next_frame();
         assert!(
-            matches!(welcome, Heard::Welcome(version) if version == spoken),
+            matches!(welcome, ParentFrame::Welcome(version) if version == spoken),
             "{welcome:?}"
         );
     }
@@ -387,7 +387,7 @@ fn a_worker_that_shuts_only_its_reading_side_is_disconnected() {
     let world = World::new();
     let address = world.listen();
     let peer = world.peer().join();
-    peer.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+    peer.send_frames(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
     peer.socket.shutdown(std::net::Shutdown::Read).unwrap();
     let client = client(address);
     assert_eq!(world.end_of(peer.channel), EndReason::Lost);

@@ -30,18 +30,18 @@ fn a_panic_of_the_acceptor_ends_the_server() {
 fn a_panic_of_the_dispatcher_ends_the_server() {
     let world = World::on(Faulty::default().send(|_| panic!("a defect")), &queue_of(8));
     let mut peer = world.peer();
-    peer.say(|frames| frames.hello(crate::peer::hello()));
+    peer.send_frames(|frames| frames.hello(crate::peer::hello()));
     assert_reported(&world);
-    peer.last_words();
+    peer.remaining_frames();
 }
 
 #[test]
 fn a_panic_of_a_channel_reader_ends_the_server() {
     let world = World::on(Faulty::default().receive(|_| panic!("a defect")), &queue_of(8));
     let mut peer = world.peer();
-    peer.say(|frames| frames.hello(crate::peer::hello()));
+    peer.send_frames(|frames| frames.hello(crate::peer::hello()));
     assert_reported(&world);
-    peer.last_words();
+    peer.remaining_frames();
 }
 
 #[test]
@@ -52,6 +52,6 @@ fn a_panic_of_a_share_ends_the_server() {
     let share = world.server.share(spec(&path)).unwrap();
     let mut peer = crate::share::peer(&path);
     assert_reported(&world);
-    peer.last_words();
+    peer.remaining_frames();
     world.server.unshare(share);
 }

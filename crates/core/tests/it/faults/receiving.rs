@@ -41,7 +41,7 @@ impl Parent {
             reader: Reader::new(),
         };
         assert!(receiver.exchange(0, credit, credit, 0).is_empty());
-        parent.say(
+        parent.send_frames(
             |frames| {
                 frames.welcome(Welcome {
                     version: VERSION,
@@ -59,11 +59,11 @@ impl Parent {
 
     /// Waits until the receiver has read all frames so far.
     fn await_read<S: Sys>(&self, receiver: &Receiver<S>) {
-        self.say(Encoder::drain, 0);
+        self.send_frames(Encoder::drain, 0);
         until_true("it has been read", || receiver.phase() == Phase::Draining);
     }
 
-    fn say(&self, write: impl FnOnce(&mut Encoder), descriptors: usize) {
+    fn send_frames(&self, write: impl FnOnce(&mut Encoder), descriptors: usize) {
         let mut frames = Encoder::new();
         write(&mut frames);
         let file = std::fs::File::open("/dev/null").unwrap();
@@ -73,11 +73,11 @@ impl Parent {
     }
 
     fn give(&self, ids: impl IntoIterator<Item = u64>, descriptors: usize) {
-        self.say(|frames| frames.connection(ids.into_iter().map(head)), descriptors);
+        self.send_frames(|frames| frames.connection(ids.into_iter().map(head)), descriptors);
     }
 
     /// Returns all frames received so far, as text.
-    fn heard(&mut self) -> Vec<String> {
+    fn frames(&mut self) -> Vec<String> {
         let mut words = Vec::new();
         loop {
             while let Some((frame, _)) = self.reader.next(ToParent::decode).unwrap() {
@@ -109,11 +109,11 @@ impl Parent {
     }
 
     /// Waits for a frame, and returns all frames received until then.
-    fn await_word(&mut self, word: &str) -> Vec<String> {
+    fn await_frame(&mut self, word: &str) -> Vec<String> {
         let mut words = Vec::new();
         until(word, || {
-            words.extend(self.heard());
-            words.iter().any(|heard| heard == word).then_some(())
+            words.extend(self.frames());
+            words.iter().any(|frame| frame == word).then_some(())
         });
         words
     }
@@ -142,15 +142,15 @@ fn await_end<S: Sys>(receiver: &Receiver<S>) -> End {
 #[test]
 fn an_exchange_sends_all_its_frames_in_one_message() {
     let (mut parent, receiver, _) = Parent::of(Os, 3);
-    assert_eq!(parent.heard(), ["hello", "credit 3 on 0"]);
+    assert_eq!(parent.frames(), ["hello", "credit 3 on 0"]);
     parent.give(1..=3, 3);
     parent.await_read(&receiver);
     // The worker has room for two of the three, and one lease has ended.
     let taken = receiver.exchange(0, 2, 2, 1);
     assert_eq!(taken.iter().map(|one| one.head.id).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(parent.heard(), ["ack 1", "ack 2", "refuse 3 Unwanted", "ended 1"]);
+    assert_eq!(parent.frames(), ["ack 1", "ack 2", "refuse 3 Unwanted", "ended 1"]);
     assert!(receiver.exchange(0, 0, 0, 0).is_empty());
-    assert_eq!(parent.heard(), [""; 0]);
+    assert_eq!(parent.frames(), [""; 0]);
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn the_waker_is_called_once_until_the_worker_looks() {
         parent.give([id], 1);
     }
     // The reading thread answers the recall, so it has read all earlier frames.
-    parent.say(|frames| frames.recall([5]), 0);
-    parent.await_word("refuse 5 Recalled");
+    parent.send_frames(|frames| frames.recall([5]), 0);
+    parent.await_frame("refuse 5 Recalled");
     until_true("it wakes", || wakes.load(Ordering::Relaxed) == 2);
     assert_eq!(receiver.exchange(0, 10, 10, 0).len(), 4);
     parent.give([6], 1);
@@ -172,15 +172,15 @@ fn the_waker_is_called_once_until_the_worker_looks() {
 fn a_recall_is_answered_without_the_event_loop() {
     let (mut parent, receiver, _) = Parent::of(Os, 4);
     parent.give(1..=3, 3);
-    parent.say(|frames| frames.recall([2, 9]), 0);
-    let words = parent.await_word("refuse 2 Recalled");
+    parent.send_frames(|frames| frames.recall([2, 9]), 0);
+    let words = parent.await_frame("refuse 2 Recalled");
     assert_eq!(words, ["hello", "credit 4 on 0", "refuse 2 Recalled"]);
     let taken = receiver.exchange(0, 4, 2, 0);
     assert_eq!(taken.iter().map(|one| one.head.id).collect::<Vec<_>>(), [1, 3]);
     // A later recall does not affect acknowledged connections.
-    parent.say(|frames| frames.recall([1, 3]), 0);
+    parent.send_frames(|frames| frames.recall([1, 3]), 0);
     parent.await_read(&receiver);
-    assert_eq!(parent.heard(), ["ack 1", "ack 3", "credit 1 on 0"]);
+    assert_eq!(parent.frames(), ["ack 1", "ack 3", "credit 1 on 0"]);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_connection_whose_ack_cannot_be_sent_is_not_taken() {
     parent.await_read(&receiver);
     assert!(receiver.exchange(0, 2, 2, 0).is_empty());
     assert_eq!(receiver.exchange(0, 2, 2, 0).len(), 2);
-    let words = parent.await_word("ack 2");
+    let words = parent.await_frame("ack 2");
     assert_eq!(words, ["hello", "credit 2 on 0", "ack 1", "ack 2"]);
 }
 
@@ -211,7 +211,7 @@ fn nothing_is_taken_and_nothing_is_lost_while_the_parent_does_not_read() {
     let taken = receiver.exchange(0, 2, 0, 0);
     assert_eq!(taken.len(), 2);
     assert_eq!(
-        parent.await_word("ended 100"),
+        parent.await_frame("ended 100"),
         ["hello", "credit 2 on 0", "ack 1", "ack 2", "ended 100"]
     );
 }
@@ -253,13 +253,13 @@ fn a_refusal_while_the_socket_is_full_is_sent_once() {
     parent.give(1..=2, 2);
     until_true("they have arrived", || wakes.load(Ordering::Relaxed) > before);
     let sends = sys.sends();
-    parent.say(|frames| frames.recall([1]), 0);
+    parent.send_frames(|frames| frames.recall([1]), 0);
     until_true("the refusal is tried", || sys.sends() > sends + 3);
     // Either the reading thread or the exchange sends it, and the other must not repeat it.
     full.store(false, Ordering::Relaxed);
     receiver.exchange(0, 1, 0, 0);
     parent.await_read(&receiver);
-    let words = parent.heard();
+    let words = parent.frames();
     let refusals = words.iter().filter(|word| *word == "refuse 1 Recalled").count();
     assert_eq!(refusals, 1, "{words:?}");
 }
@@ -273,7 +273,7 @@ fn a_message_that_was_sent_in_part_is_finished_before_the_next() {
     assert_eq!(receiver.exchange(0, 2, 2, 0).len(), 2);
     receiver.leave();
     assert_eq!(
-        parent.await_word("leave"),
+        parent.await_frame("leave"),
         ["hello", "credit 2 on 0", "ack 1", "ack 2", "leave"]
     );
 }
@@ -286,7 +286,7 @@ fn a_leaving_worker_refuses_waiting_and_later_connections() {
     receiver.leave();
     receiver.leave();
     parent.give([3], 1);
-    let words = parent.await_word("refuse 3 Unwanted");
+    let words = parent.await_frame("refuse 3 Unwanted");
     assert_eq!(
         words,
         [
@@ -300,7 +300,7 @@ fn a_leaving_worker_refuses_waiting_and_later_connections() {
     );
     // No further credit, but ended leases are still reported.
     assert!(receiver.exchange(0, 4, 4, 2).is_empty());
-    assert_eq!(parent.heard(), ["ended 2"]);
+    assert_eq!(parent.frames(), ["ended 2"]);
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn connections_of_a_closed_channel_are_not_served() {
     for reason in [CloseReason::Ended, CloseReason::Dismissed, CloseReason::Protocol] {
         let (parent, receiver, wakes) = Parent::of(Os, 3);
         parent.give(1..=3, 3);
-        parent.say(|frames| frames.close(reason), 0);
+        parent.send_frames(|frames| frames.close(reason), 0);
         assert_eq!(await_end(&receiver), End::Closed(reason));
         assert!(receiver.exchange(0, 3, 3, 0).is_empty());
         assert!(wakes.load(Ordering::Relaxed) > 0);
@@ -335,7 +335,7 @@ fn a_withdrawn_connection_is_closed_at_once() {
     ancillary::send(parent.socket.as_fd(), frames.bytes(), &[given.as_fd()]).unwrap();
     drop(given);
     parent.await_read(&receiver);
-    parent.say(|frames| frames.close(CloseReason::Dismissed), 0);
+    parent.send_frames(|frames| frames.close(CloseReason::Dismissed), 0);
     kept.set_read_timeout(Some(BOUND)).unwrap();
     assert_eq!(kept.read(&mut [0]).unwrap(), 0);
     assert_eq!(await_end(&receiver), End::Closed(CloseReason::Dismissed));
@@ -350,7 +350,7 @@ fn closing_wakes_the_reading_thread_and_is_final() {
     receiver.leave();
     assert_eq!(receiver.phase(), Phase::Ended(End::Left));
     assert!(receiver.exchange(0, 3, 3, 1).is_empty());
-    assert_eq!(parent.heard(), ["hello", "credit 3 on 0"]);
+    assert_eq!(parent.frames(), ["hello", "credit 3 on 0"]);
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn a_connection_without_credit_ends_the_channel() {
 #[test]
 fn a_cancelled_without_a_cancel_ends_the_channel() {
     let (parent, receiver, _) = Parent::of(Os, 1);
-    parent.say(|frames| frames.cancelled([Credit { lane: 0, count: 1 }]), 0);
+    parent.send_frames(|frames| frames.cancelled([Credit { lane: 0, count: 1 }]), 0);
     let error = ProtocolError::TooMuchCredit { credit: 1, limit: 0 };
     assert_eq!(await_end(&receiver), End::Protocol(error));
 }
@@ -397,7 +397,7 @@ fn a_welcome_to_another_version_ends_the_channel() {
         socket: ours,
         reader: Reader::new(),
     };
-    parent.say(
+    parent.send_frames(
         |frames| {
             frames.welcome(Welcome {
                 version: VERSION + 1,

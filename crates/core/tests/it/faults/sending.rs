@@ -17,7 +17,7 @@ use socketserver_core::sys::{Os, Sys};
 use tokio::sync::mpsc;
 
 use crate::faulty::Faulty;
-use crate::peer::{Heard, Peer};
+use crate::peer::{ParentFrame, Peer};
 use crate::wait::{BOUND, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
 
@@ -154,18 +154,18 @@ fn a_worker_that_reads_late_receives_its_connections_late_and_in_order() {
     // The parent answers each, and nobody reads the answers, so the socket fills up.
     let mut asked = 0_usize;
     until_true("the parent's answers fill the socket", || {
-        late.say(|frames| (0..50).for_each(|_| frames.cancel([Credit { lane: 7, count: 1 }])));
+        late.send_frames(|frames| (0..50).for_each(|_| frames.cancel([Credit { lane: 7, count: 1 }])));
         asked += 50;
         asked == 2000
     });
-    late.say(|frames| frames.credit([Credit { lane: 0, count: 3 }]));
+    late.send_frames(|frames| frames.credit([Credit { lane: 0, count: 3 }]));
     let clients = clients(address, 3);
     world.stats("they have been accepted", |stats| stats.accepted == 3);
     let (mut answered, mut came) = (0, Vec::new());
     while came.len() < clients.len() {
-        match late.hear() {
-            Heard::Cancelled(_) => answered += 1,
-            Heard::Connections(connections) => came.extend(connections),
+        match late.next_frame() {
+            ParentFrame::Cancelled(_) => answered += 1,
+            ParentFrame::Connections(connections) => came.extend(connections),
             other => panic!("{other:?}"),
         }
     }
@@ -300,7 +300,7 @@ fn an_ack_that_is_unread_when_a_frame_cannot_be_sent_counts() {
     stops.recv_timeout(BOUND).unwrap();
     let channels = dying.each_ref().map(|peer| peer.channel);
     for (peer, (head, fd)) in dying.into_iter().zip(held) {
-        peer.say(|frames| frames.ack([head.id]));
+        peer.send_frames(|frames| frames.ack([head.id]));
         drop((peer, fd));
     }
     go.send(()).unwrap();
@@ -320,10 +320,10 @@ fn an_ack_that_is_unread_when_a_connection_cannot_be_sent_counts() {
     let mut dying = world.peer().join();
     let _first = client(address);
     let (head, fd) = dying.one();
-    dying.say(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
+    dying.send_frames(|frames| frames.credit([Credit { lane: 0, count: 1 }]));
     let second = client(address);
     stops.recv_timeout(BOUND).unwrap();
-    dying.say(|frames| frames.ack([head.id]));
+    dying.send_frames(|frames| frames.ack([head.id]));
     let channel = dying.channel;
     drop((dying, fd));
     go.send(()).unwrap();

@@ -15,8 +15,8 @@ use socketserver_core::{Config, ListenerAddress, Notice, PolicyName, ProtocolErr
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
 use crate::faulty::Faulty;
-use crate::peer::{Heard, Peer, hello};
-use crate::share::{Folder, SOON, member, peer, refused, spec, worker};
+use crate::peer::{ParentFrame, Peer, hello};
+use crate::share::{Folder, SOON, joined_peer, peer, refused, spec, worker};
 use crate::wait::{until, until_true};
 use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
 
@@ -30,7 +30,7 @@ fn ends_alone_with(expected: &ProtocolError, misbehave: impl FnOnce(&mut Peer, u
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let (correct, mut hostile) = (worker(&world, &path), member(&world, &path));
+    let (correct, mut hostile) = (worker(&world, &path), joined_peer(&world, &path));
     let held = client(address);
     let holding = correct.one();
     assert!(is_of(&holding, &held));
@@ -39,8 +39,8 @@ fn ends_alone_with(expected: &ProtocolError, misbehave: impl FnOnce(&mut Peer, u
     misbehave(&mut hostile, head.id);
     assert_eq!(world.end_of(hostile.channel), EndReason::Protocol(expected.clone()));
     assert!(matches!(
-        hostile.last_words().pop(),
-        Some(Heard::Close(CloseReason::Protocol))
+        hostile.remaining_frames().pop(),
+        Some(ParentFrame::Close(CloseReason::Protocol))
     ));
     drop(fd);
     let taken = correct.one();
@@ -57,7 +57,7 @@ fn ends_alone_with(expected: &ProtocolError, misbehave: impl FnOnce(&mut Peer, u
 fn an_ack_of_a_connection_of_another_worker() {
     ends_alone_with(&ProtocolError::UnknownConnection { id: 1 }, |hostile, id| {
         assert_ne!(id, 1, "the correct worker has it");
-        hostile.say(|frames| frames.ack([1]));
+        hostile.send_frames(|frames| frames.ack([1]));
     });
 }
 
@@ -65,7 +65,7 @@ fn an_ack_of_a_connection_of_another_worker() {
 fn a_refusal_of_a_connection_of_another_worker() {
     ends_alone_with(&ProtocolError::UnknownConnection { id: 1 }, |hostile, _| {
         let reason = RefusalReason::Recalled;
-        hostile.say(|frames| frames.refuse([Refusal { id: 1, reason }]));
+        hostile.send_frames(|frames| frames.refuse([Refusal { id: 1, reason }]));
     });
 }
 
@@ -77,7 +77,7 @@ fn a_worker_that_counts_turns_and_never_reads_has_few_descriptors_in_flight() {
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
     let hoarder = peer(&path).join_with_scoreboard();
-    hoarder.say(|frames| {
+    hoarder.send_frames(|frames| {
         frames.credit([Credit {
             lane: 0,
             count: 1_000_000,
@@ -107,11 +107,11 @@ fn an_ack_after_a_refusal() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let mut hostile = member(&world, &path);
+    let mut hostile = joined_peer(&world, &path);
     let client = client(address);
     let (head, _fd) = hostile.one();
     let (id, reason) = (head.id, RefusalReason::Unwanted);
-    hostile.say(|frames| {
+    hostile.send_frames(|frames| {
         frames.refuse([Refusal { id, reason }]);
         frames.ack([id]);
     });
@@ -127,11 +127,11 @@ fn a_second_ack() {
     let (folder, world) = (Folder::new(), World::new());
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let mut hostile = member(&world, &path);
+    let mut hostile = joined_peer(&world, &path);
     let _client = client(address);
     let (head, _fd) = hostile.one();
     let id = head.id;
-    hostile.say(|frames| frames.ack([id, id]));
+    hostile.send_frames(|frames| frames.ack([id, id]));
     let expected = EndReason::Protocol(ProtocolError::UnknownConnection { id });
     assert_eq!(world.end_of(hostile.channel), expected);
     assert_eq!(world.server.stats().handed_off, 1);
@@ -140,7 +140,7 @@ fn a_second_ack() {
 #[test]
 fn more_ended_leases_than_held() {
     let expected = ProtocolError::TooManyEnded { ended: 1, leases: 0 };
-    ends_alone_with(&expected, |hostile, _| hostile.say(|frames| frames.ended(1)));
+    ends_alone_with(&expected, |hostile, _| hostile.send_frames(|frames| frames.ended(1)));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn credit_above_the_limit() {
     let (credit, limit) = (u64::from(u32::MAX), 1 << 20);
     ends_alone_with(&ProtocolError::TooMuchCredit { credit, limit }, |hostile, _| {
         let count = u32::MAX;
-        hostile.say(|frames| frames.credit([Credit { lane: 0, count }]));
+        hostile.send_frames(|frames| frames.credit([Credit { lane: 0, count }]));
     });
 }
 
@@ -156,7 +156,7 @@ fn credit_above_the_limit() {
 fn credit_on_too_many_lanes() {
     ends_alone_with(&ProtocolError::TooManyLanes { limit: 64 }, |hostile, _| {
         let lanes = (1..=64).map(|lane| Credit { lane, count: 1 });
-        hostile.say(|frames| frames.credit(lanes.chain([Credit { lane: 65, count: 1 }])));
+        hostile.send_frames(|frames| frames.credit(lanes.chain([Credit { lane: 65, count: 1 }])));
     });
 }
 
@@ -193,13 +193,13 @@ fn a_worker_that_does_not_answer_a_recall_loses_the_connection() {
     let (folder, world) = (Folder::new(), World::on(sys, &queue_of(16)));
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
-    let mut hoarder = member(&world, &path);
+    let mut hoarder = joined_peer(&world, &path);
     let client = client(address);
     let kept = hoarder.one();
     let correct = worker(&world, &path);
     let mut taken = Vec::new();
     until_true("it goes to the correct worker", || {
-        hoarder.say(|frames| frames.ended(0));
+        hoarder.send_frames(|frames| frames.ended(0));
         taken.extend(correct.receiver.exchange(0, 1, 1, 0));
         !taken.is_empty()
     });
@@ -218,7 +218,7 @@ fn the_channel_of_a_worker_that_reads_nothing_ends_when_too_much_is_unread() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    let deaf = member(&world, &path);
+    let deaf = joined_peer(&world, &path);
     deaf.socket.set_nonblocking(true).unwrap();
     let mut frames = Encoder::new();
     frames.cancel([Credit { lane: 0, count: 1 }; 64]);
@@ -241,7 +241,7 @@ fn floods_of_frames_and_peers_do_not_starve_a_correct_worker() {
     let (path, address) = (folder.file("ctl"), world.listen());
     world.server.share(spec(&path)).unwrap();
     let correct = worker(&world, &path);
-    let flooder = member(&world, &path);
+    let flooder = joined_peer(&world, &path);
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -280,7 +280,7 @@ fn a_share_out_of_descriptors_pauses_without_spinning_and_recovers() {
     let (folder, world) = (Folder::new(), World::on(sys.clone(), &queue_of(4)));
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    let member = member(&world, &path);
+    let peer = joined_peer(&world, &path);
     // Six failures with pauses of 10, 20, 40, 80, 100 and 100 ms, one success, and one call on an empty backlog.
     assert!(sys.accepts() <= 8, "{} tries", sys.accepts());
     let errors = |world: &World| {
@@ -297,7 +297,7 @@ fn a_share_out_of_descriptors_pauses_without_spinning_and_recovers() {
     let stats = world.server.stats();
     assert!((1..=6).contains(&stats.accept_errors["EMFILE"]));
     assert_eq!(stats.paused_acceptors, 0);
-    drop(member);
+    drop(peer);
 }
 
 #[test]
@@ -338,11 +338,11 @@ fn peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many() {
                 let smuggler = peer(&path);
                 smuggler.send(bytes.bytes(), &[file().as_fd(), file().as_fd()]);
                 drop(silent);
-                let mut taker = member(&world, &path);
+                let mut taker = joined_peer(&world, &path);
                 let _client = client(address);
                 let (head, fd) = taker.one();
                 match round % 3 {
-                    0 => taker.say(|frames| frames.ack([head.id, head.id])),
+                    0 => taker.send_frames(|frames| frames.ack([head.id, head.id])),
                     1 => taker.send(bytes.bytes(), &[fd.as_fd(); 10]),
                     _ => drop(fd),
                 }
@@ -367,14 +367,14 @@ fn a_process_at_its_limit_of_descriptors_goes_on_when_there_are_some_again() {
             limit_descriptors(1);
             // The client uses the only free descriptor, so there is none for the server's end.
             let mut waiting = peer(&path);
-            waiting.say(|frames| frames.hello(hello()));
+            waiting.send_frames(|frames| frames.hello(hello()));
             world.notice("the shortage is told", |notice| match notice {
                 Notice::AcceptError { error, .. } if error.errno == Errno::EMFILE => Some(()),
                 _ => None,
             });
             lift_limit();
-            assert!(matches!(waiting.hear(), Heard::Welcome(_)));
-            member(&world, &path);
+            assert!(matches!(waiting.next_frame(), ParentFrame::Welcome(_)));
+            joined_peer(&world, &path);
         },
     );
 }

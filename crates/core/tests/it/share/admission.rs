@@ -14,9 +14,9 @@ use socketserver_core::sys::Credentials;
 use socketserver_core::sys::ancillary;
 use socketserver_core::{Notice, ProtocolError, ShareSpec};
 
-use super::{Folder, SOON, member, peer, refused, spec, worker};
+use super::{Folder, SOON, joined_peer, peer, refused, spec, worker};
 use crate::faulty::Faulty;
-use crate::peer::{Heard, Peer, hello};
+use crate::peer::{ParentFrame, Peer, hello};
 use crate::wait::until_true;
 use crate::world::{World, queue_of};
 
@@ -41,15 +41,15 @@ fn among_strangers() -> World {
 
 /// Returns the reason in the CLOSE that a refused peer receives before the end of the stream.
 fn farewell(peer: &mut Peer) -> CloseReason {
-    match peer.last_words()[..] {
-        [Heard::Close(reason)] => reason,
+    match peer.remaining_frames()[..] {
+        [ParentFrame::Close(reason)] => reason,
         ref other => panic!("{other:?}"),
     }
 }
 
 fn peer_with_hello(path: &Path, hello: Hello) -> Peer {
     let peer = peer(path);
-    peer.say(|frames| frames.hello(hello));
+    peer.send_frames(|frames| frames.hello(hello));
     peer
 }
 
@@ -118,7 +118,7 @@ fn users_and_groups_can_be_allowed_by_id() {
         let (folder, world) = (Folder::new(), among_strangers());
         let path = folder.file("ctl");
         world.server.share(ShareSpec { allow, ..spec(&path) }).unwrap();
-        member(&world, &path);
+        joined_peer(&world, &path);
     }
 }
 
@@ -166,14 +166,14 @@ fn a_worker_above_the_maximum_is_refused_until_a_seat_is_free_again() {
         ..spec(&path)
     };
     world.server.share(two).unwrap();
-    let (first, _second) = (member(&world, &path), member(&world, &path));
+    let (first, _second) = (joined_peer(&world, &path), joined_peer(&world, &path));
     let mut third = peer_with_hello(&path, hello());
     assert_eq!(farewell(&mut third), CloseReason::Full(2));
     assert_eq!(refused(&world, 1), [Refused::Full { limit: 2 }]);
     let channel = first.channel;
     drop(first);
     world.end_of(channel);
-    member(&world, &path);
+    joined_peer(&world, &path);
 }
 
 #[test]
@@ -191,13 +191,16 @@ fn one_of_two_simultaneous_hellos_gets_the_last_seat() {
     last.send(&[0xff; 64], &[]);
     refused(&world, 1);
     for peer in &peers {
-        peer.say(|frames| frames.hello(hello()));
+        peer.send_frames(|frames| frames.hello(hello()));
     }
-    let heard = peers.each_mut().map(Peer::hear);
-    let welcomed = heard.iter().filter(|heard| matches!(heard, Heard::Welcome(_))).count();
-    let refused = heard
+    let answers = peers.each_mut().map(Peer::next_frame);
+    let welcomed = answers
         .iter()
-        .filter(|heard| matches!(heard, Heard::Close(CloseReason::Full(1))))
+        .filter(|answer| matches!(answer, ParentFrame::Welcome(_)))
+        .count();
+    let refused = answers
+        .iter()
+        .filter(|answer| matches!(answer, ParentFrame::Close(CloseReason::Full(1))))
         .count();
     assert_eq!((welcomed, refused), (1, 1));
 }
@@ -237,13 +240,13 @@ fn a_peer_without_a_complete_hello_is_refused_after_the_timeout() {
     }
     assert_eq!(refused(&world, 3), vec![Refused::Late { limit: 50 }; 3]);
     // After its HELLO a worker may be silent for any time.
-    let mut silent = member(&world, &path);
-    peer(&path).last_words();
+    let mut silent = joined_peer(&world, &path);
+    peer(&path).remaining_frames();
     silent.socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     assert_eq!(world.server.stats().workers, 1);
-    silent.say(|frames| frames.cancel([Credit { lane: 0, count: 1 }]));
+    silent.send_frames(|frames| frames.cancel([Credit { lane: 0, count: 1 }]));
     silent.socket.set_read_timeout(Some(crate::wait::BOUND)).unwrap();
-    assert!(matches!(silent.hear(), Heard::Cancelled(_)));
+    assert!(matches!(silent.next_frame(), ParentFrame::Cancelled(_)));
 }
 
 #[test]
@@ -294,8 +297,8 @@ fn refused_peers_do_not_evict_a_peer_that_may_still_join() {
     let mut silent = peer(&path);
     let strangers: Vec<Peer> = (0..200).map(|_| peer(&path)).collect();
     assert!(refused(&world, 200).iter().all(|reason| *reason == Refused::NotAllowed));
-    silent.say(|frames| frames.hello(hello()));
-    assert!(matches!(silent.hear(), Heard::Welcome(_)));
+    silent.send_frames(|frames| frames.hello(hello()));
+    assert!(matches!(silent.next_frame(), ParentFrame::Welcome(_)));
     drop(strangers);
 }
 
@@ -359,7 +362,7 @@ fn a_peer_without_a_common_version_is_refused() {
             ..hello()
         },
     );
-    assert!(matches!(peer.hear(), Heard::Welcome(VERSION)));
+    assert!(matches!(peer.next_frame(), ParentFrame::Welcome(VERSION)));
 }
 
 #[test]
@@ -388,7 +391,7 @@ fn a_peer_that_disconnects_without_a_frame_is_not_reported() {
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
     drop(peer(&path));
-    let channel = member(&world, &path).channel;
+    let channel = joined_peer(&world, &path).channel;
     assert_eq!(world.end_of(channel), EndReason::Lost);
     assert_eq!(world.server.stats().refused_peers, 0);
 }

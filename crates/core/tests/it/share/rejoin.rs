@@ -8,7 +8,7 @@ use socketserver_core::ShareSpec;
 use socketserver_core::parent::notice::EndReason;
 use socketserver_core::sys::Credentials;
 
-use super::{Folder, member, peer, spec};
+use super::{Folder, joined_peer, peer, spec};
 use crate::faulty::Faulty;
 use crate::peer::{Peer, hello};
 use crate::world::{World, queue_of};
@@ -36,11 +36,11 @@ fn a_worker_that_breaks_the_protocol_waits_longer_each_time_it_joins_again() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    let mut worker = member(&world, &path);
+    let mut worker = joined_peer(&world, &path);
     for pause in [100, 200, 400].map(Duration::from_millis) {
         let start = Instant::now();
         break_protocol(&world, &worker);
-        worker = member(&world, &path);
+        worker = joined_peer(&world, &path);
         assert!(start.elapsed() >= pause, "after {:?}, not {pause:?}", start.elapsed());
     }
 }
@@ -57,18 +57,18 @@ fn a_worker_of_the_same_user_joins_while_one_that_broke_the_protocol_waits() {
         ..spec(&path)
     };
     world.server.share(eight).unwrap();
-    let workers: Vec<Peer> = (0..8).map(|_| member(&world, &path)).collect();
+    let workers: Vec<Peer> = (0..8).map(|_| joined_peer(&world, &path)).collect();
     for worker in &workers {
         break_protocol(&world, worker);
     }
     let offender = peer(&path);
-    offender.say(|frames| frames.hello(hello()));
+    offender.send_frames(|frames| frames.hello(hello()));
     // The server reads the credentials in the order of accept: when the probe is refused, it has read those of the offender.
     let probe = peer(&path);
     probe.send(&[0xff; 64], &[]);
     super::refused(&world, 1);
     pid.store(OFFENDER + 1, Ordering::Relaxed);
-    let neighbour = member(&world, &path);
+    let neighbour = joined_peer(&world, &path);
     offender
         .socket
         .set_read_timeout(Some(Duration::from_millis(1)))
@@ -88,7 +88,7 @@ fn a_peer_that_breaks_the_protocol_before_its_hello_waits_longer_each_time_it_jo
         let start = Instant::now();
         peer(&path).send(&[0xff; 64], &[]);
         super::refused(&world, errors);
-        drop(member(&world, &path));
+        drop(joined_peer(&world, &path));
         assert!(start.elapsed() >= pause, "after {:?}, not {pause:?}", start.elapsed());
     }
 }
@@ -100,11 +100,11 @@ fn a_process_that_forks_for_each_error_waits_too() {
     let (folder, world) = (Folder::new(), World::on(sys, &queue_of(4)));
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    let mut worker = member(&world, &path);
+    let mut worker = joined_peer(&world, &path);
     for pause in [100, 200, 250].map(Duration::from_millis) {
         let start = Instant::now();
         break_protocol(&world, &worker);
-        worker = member(&world, &path);
+        worker = joined_peer(&world, &path);
         assert!(start.elapsed() >= pause, "after {:?}, not {pause:?}", start.elapsed());
     }
 }
