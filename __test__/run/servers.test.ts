@@ -138,7 +138,7 @@ test('a listener outlives all its workers, and connections wait for the next one
   t.false(before.includes(body))
 })
 
-test('a probe for a free port takes no connection and leaves no listener', async (t) => {
+test('a probe for a free port leaves no listener, and the app can listen there at once', async (t) => {
   const app = writeApp(
     t,
     `const { createServer } = require('node:net')
