@@ -5,12 +5,30 @@ import test from 'ava'
 import { WebSocket } from 'ws'
 import { fetchOnce } from '../helpers/http.js'
 import { runApp } from '../helpers/run-app.js'
+import { portOf, startServer } from '../helpers/served.js'
 import { within } from '../helpers/within.js'
 import { writeApp } from '../helpers/write-app.js'
 
 /** Requires a package of this repository from an app that is elsewhere. */
 const from = (name: string): string =>
   JSON.stringify(require.resolve(name, { paths: [join(__dirname, '..', '..', '..')] }))
+
+/** Asks an app again and again while something goes on, and returns its different answers. Every request must succeed. */
+async function answersDuring(port: number, act: () => Promise<unknown>): Promise<Set<string>> {
+  const answers = new Set<string>()
+  let isOver = false
+  const load = Array.from({ length: 8 }, async () => {
+    while (!isOver) {
+      const { status, body } = await fetchOnce(port)
+      if (status !== 200) throw new Error(`status ${status}`)
+      answers.add(body)
+    }
+  })
+  await act()
+  isOver = true
+  await Promise.all(load)
+  return answers
+}
 
 const APPS = {
   express: `
@@ -36,21 +54,19 @@ const APPS = {
 }
 
 for (const [name, source] of Object.entries(APPS)) {
+  test(`${name}: runs in threads, and a reload under load loses no request`, async (t) => {
+    const server = startServer(t)
+    const withThread = source.replaceAll('String(process.pid)', "String(require('node:worker_threads').threadId)")
+    const app = writeApp(t, withThread)
+    const pool = server.run(app, { threads: true, workers: 2, port: 0, execArgv: [] })
+    await pool.ready
+    const threads = await answersDuring(portOf(server.addresses()[0]), async () => await pool.reload())
+    t.true(threads.size >= 3, [...threads].join(', '))
+  })
+
   test(`${name}: every worker answers, and a reload under load loses no request`, async (t) => {
     const { pool, port } = await runApp(t, writeApp(t, source), { port: 0 })
-    const pids = new Set<string>()
-    let isOver = false
-    const load = Array.from({ length: 8 }, async () => {
-      while (!isOver) {
-        const { status, body } = await fetchOnce(port)
-        if (status !== 200) throw new Error(`status ${status}`)
-        pids.add(body)
-      }
-    })
-    await pool.reload()
-    isOver = true
-    await Promise.all(load)
-    for (const { pid } of pool.workers) t.true(pids.has(String(pid)) || pids.size >= 2)
+    const pids = await answersDuring(port, async () => await pool.reload())
     t.true(pids.size >= 3, [...pids].join(', '))
   })
 }
