@@ -26,6 +26,7 @@ use socketserver_core::ids::ChannelId;
 use socketserver_core::parent::connection::Connection;
 use socketserver_core::parent::dispatcher::Dispatcher;
 use socketserver_core::parent::dispatcher::io::reader::ChannelReader;
+use socketserver_core::parent::dispatcher::io::room::report_room;
 use socketserver_core::parent::dispatcher::io::writer::ChannelWriter;
 use socketserver_core::parent::dispatcher::message::Event;
 use socketserver_core::parent::dispatcher::message::Message;
@@ -190,7 +191,7 @@ async fn join(
     channel: ChannelId,
 ) -> Receiver {
     let (ours, workers) = channel_pair().unwrap();
-    let writer = ChannelWriter::new(channel, ours.try_clone().unwrap(), sender.downgrade());
+    let writer = ChannelWriter::new(ours.try_clone().unwrap(), report_room(channel, sender.downgrade()));
     let reading = watch(ours, Interest::READABLE).unwrap();
     let reader = tokio::spawn(ChannelReader::new(SteadyClock::new(), channel, reading, sender.clone()).run());
     let open = Message::Open(channel, Box::new(writer), reader.abort_handle());

@@ -1,7 +1,8 @@
-//! Holds every `use crate::` of the core against the layers that `src/lib.rs` names.
+//! Checks every import of the core against the layers that `src/lib.rs` names, and finds circles of imports in all crates.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first failure")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -62,11 +63,18 @@ fn a_module_imports_only_layers_below_its_own() {
     assert!(found.is_empty(), "imports against the layers:\n{}", found.join("\n"));
 }
 
-/// Returns the first segment of every `crate::` path in production code. Unit tests may use any layer as a model.
-fn imports(source: &str) -> Vec<String> {
+/// Returns a source without its comments and unit tests.
+fn production(source: &str) -> String {
     let production = source.split("#[cfg(test)]\nmod tests").next().unwrap();
     let code = production.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned))
+    code.collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the first segment of every `crate::` path in production code. Unit tests may use any layer as a model.
+fn imports(source: &str) -> Vec<String> {
+    production(source)
+        .lines()
+        .flat_map(|line| line.split("crate::").skip(1).map(str::to_owned))
         .map(|path| {
             path.chars()
                 .take_while(|c| c.is_ascii_lowercase() || *c == '_')
@@ -82,5 +90,122 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .iter()
         .flat_map(|folder| self::files(folder))
         .chain(files)
+        .collect()
+}
+
+#[test]
+fn no_modules_import_each_other_except_a_module_and_its_child() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for name in ["core", "napi", "load"] {
+        let sources = crates.join(name).join("src");
+        let modules: BTreeMap<Module, String> = files(&sources)
+            .iter()
+            .map(|file| {
+                let source = fs::read_to_string(file).unwrap();
+                (module_of(file.strip_prefix(&sources).unwrap()), production(&source))
+            })
+            .collect();
+        let imports = modules.iter().map(|(module, source)| {
+            let paths = used_paths(source).into_iter();
+            let targets = paths.filter_map(|path| resolve(module, &path, &modules));
+            let is_related = |target: &Module| target.starts_with(module) || module.starts_with(target);
+            (module.clone(), targets.filter(|target| !is_related(target)).collect())
+        });
+        let mut graph: BTreeMap<Module, BTreeSet<Module>> = imports.collect();
+        assert!(graph.len() > 10, "only {} modules of {name} were read", graph.len());
+        // A module that imports nothing, or that nothing imports, is in no circle.
+        loop {
+            let imported: BTreeSet<Module> = graph.values().flatten().cloned().collect();
+            let is_free =
+                |module: &Module, targets: &BTreeSet<Module>| targets.is_empty() || !imported.contains(module);
+            let free = graph.iter().filter(|(module, targets)| is_free(module, targets));
+            let free: Vec<Module> = free.map(|(module, _)| module.clone()).collect();
+            if free.is_empty() {
+                break;
+            }
+            graph.retain(|module, _| !free.contains(module));
+            for targets in graph.values_mut() {
+                targets.retain(|target| !free.contains(target));
+            }
+        }
+        let left: Vec<_> = graph
+            .iter()
+            .flat_map(|(module, targets)| targets.iter().map(move |target| (module.join("::"), target.join("::"))))
+            .map(|(module, target)| format!("{module} imports {target}"))
+            .collect();
+        assert!(
+            left.is_empty(),
+            "circles of imports in crates/{name}:\n{}",
+            left.join("\n")
+        );
+    }
+}
+
+/// The path of a module from the root of its crate.
+type Module = Vec<String>;
+
+fn module_of(file: &Path) -> Module {
+    let segments = file.with_extension("");
+    let segments = segments.iter().map(|segment| segment.to_str().unwrap().to_owned());
+    segments
+        .filter(|segment| !["mod", "lib", "main"].contains(&segment.as_str()))
+        .collect()
+}
+
+/// Returns the longest module that a path names, as seen from `from`.
+fn resolve(from: &Module, path: &[String], modules: &BTreeMap<Module, String>) -> Option<Module> {
+    let mut absolute = match path.first()?.as_str() {
+        "crate" => Vec::new(),
+        "super" | "self" => from.clone(),
+        _ => return None,
+    };
+    for segment in path
+        .iter()
+        .skip_while(|segment| ["crate", "self"].contains(&segment.as_str()))
+    {
+        if segment == "super" {
+            absolute.pop();
+        } else {
+            absolute.push(segment.clone());
+            if !modules.contains_key(&absolute) {
+                absolute.pop();
+                break;
+            }
+        }
+    }
+    Some(absolute)
+}
+
+/// Returns the paths in the `use` declarations of a source, with their braces expanded.
+fn used_paths(source: &str) -> Vec<Vec<String>> {
+    let declarations = source.split("use ").skip(1).filter_map(|rest| rest.split(';').next());
+    declarations
+        .flat_map(|declaration| expand(&declaration.split_whitespace().collect::<String>()))
+        .collect()
+}
+
+fn expand(tree: &str) -> Vec<Vec<String>> {
+    let Some((prefix, group)) = tree.split_once('{') else {
+        return vec![tree.split("::").map(str::to_owned).collect()];
+    };
+    let prefix: Vec<String> = prefix.split_terminator("::").map(str::to_owned).collect();
+    let (mut depth, mut branches) = (0, vec![String::new()]);
+    for character in group.trim_end_matches('}').chars() {
+        match character {
+            ',' if depth == 0 => branches.push(String::new()),
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if character != ',' || depth > 0 {
+            branches.last_mut().unwrap().push(character);
+        }
+    }
+    let expanded = branches.iter().flat_map(|branch| {
+        let closing = branch.matches('{').count() - branch.matches('}').count();
+        expand(&format!("{branch}{}", "}".repeat(closing)))
+    });
+    expanded
+        .map(|path| prefix.iter().cloned().chain(path).collect())
         .collect()
 }

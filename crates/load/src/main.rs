@@ -21,6 +21,7 @@ mod response;
 mod run;
 mod tally;
 mod thread_context;
+mod threads;
 mod token;
 
 use std::process::ExitCode;
@@ -62,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<bool, RunError> {
         arrivals::save(&run.schedule, path)
             .map_err(|source| RunError::new(format!("write {}", path.display()), source))?;
     }
-    let (tally, elapsed) = run.execute()?;
+    let (tally, elapsed) = threads::execute(run)?;
     // Before the log is written, whose CPU time is not part of the load.
     let report = Report::new(arguments, &tally, elapsed);
     if let Some(path) = &arguments.log {

@@ -1,19 +1,13 @@
-//! One run: the state that all threads share, and the threads.
+//! One run: the state that all threads share.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
 
 use crate::arguments::{Arguments, Mode};
 use crate::arrivals;
-use crate::modes;
-use crate::tally::Tally;
-use crate::thread_context::ThreadContext;
 
 /// The state that all threads of a run share.
 #[derive(Debug)]
@@ -82,33 +76,6 @@ impl Run {
         })
     }
 
-    /// Runs every thread to its end. Returns the merged tally and the elapsed time.
-    pub fn execute(mut self) -> Result<(Tally, Duration), RunError> {
-        // Gives the threads time to start before the first arrival is due.
-        let lead = if self.schedule.is_empty() { Duration::ZERO } else { LEAD };
-        self.started = Instant::now() + lead;
-        let run = Arc::new(self);
-        let threads: Vec<_> = (0..run.arguments.threads)
-            .map(|index| {
-                let run = Arc::clone(&run);
-                thread::spawn(move || run.run_thread(index))
-            })
-            .collect();
-        let mut tally = Tally::new(run.arguments.log.is_some());
-        let mut failure = None;
-        for thread in threads {
-            match thread.join() {
-                Ok(Ok(counted)) => tally.merge(counted),
-                Ok(Err(error)) => failure = failure.or(Some(error)),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        match failure {
-            None => Ok((tally, run.started.elapsed())),
-            Some(source) => Err(RunError::new("continue", source)),
-        }
-    }
-
     /// Returns the serial of the next connection, or `None` when no more are to be started.
     pub fn next_serial(&self) -> Option<u64> {
         if self.halted() || self.arguments.span().is_some_and(|span| self.started.elapsed() >= span) {
@@ -137,21 +104,11 @@ impl Run {
         self.all_settled.notify_one();
     }
 
-    fn run_thread(self: Arc<Self>, index: usize) -> io::Result<Tally> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())?;
-        let context = ThreadContext::new(Arc::clone(&self), index);
-        let result = runtime.block_on(modes::run(&context));
-        drop(runtime);
-        if let Err(error) = result {
-            self.halted.store(true, Ordering::Relaxed);
-            self.release.send_replace(true);
-            return Err(error);
-        }
-        Ok(context.take_tally())
+    /// Stops all threads, because one has failed.
+    pub fn halt(&self) {
+        self.halted.store(true, Ordering::Relaxed);
+        self.release.send_replace(true);
     }
 }
 
-const LEAD: Duration = Duration::from_millis(20);
 const DEFAULT_RATE: f64 = 1000.0;

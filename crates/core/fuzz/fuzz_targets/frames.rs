@@ -12,7 +12,8 @@ use libfuzzer_sys::fuzz_target;
 use nix::errno::Errno;
 use socketserver_core::channel::reader::{Fill, Reader};
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::frame::{FrameError, ToParent, ToWorker};
+use socketserver_core::protocol::error::FrameError;
+use socketserver_core::protocol::frame::{ToParent, ToWorker};
 use socketserver_core::sys::ancillary::Received;
 use socketserver_core::sys::{Accepted, ForeignFd, Sys};
 

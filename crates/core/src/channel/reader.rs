@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
+use crate::protocol::error::FrameError;
 use crate::protocol::{ProtocolError, frame, limits};
 use crate::sys::{ForeignFd, Sys};
 
@@ -91,7 +92,7 @@ impl Reader {
     /// complete.
     pub fn next<'a, F>(
         &'a mut self,
-        decode: impl FnOnce(&'a [u8]) -> Result<Option<(F, usize)>, frame::FrameError>,
+        decode: impl FnOnce(&'a [u8]) -> Result<Option<(F, usize)>, FrameError>,
     ) -> Result<Option<(F, &'a mut Descriptors)>, ProtocolError> {
         let Some((frame, size)) = decode(&self.buffer[self.start..self.end])? else {
             return Ok(None);

@@ -11,8 +11,8 @@ use nix::sys::socket::{SockType, SockaddrStorage, UnixAddr, getpeername, getsock
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
-use crate::protocol::records::{ConnectionHead, Family};
-use crate::sys::closer::reset_at_close;
+use crate::protocol::connection_record::{ConnectionHead, Family};
+use crate::sys::linger::reset_at_close;
 use crate::sys::{ForeignFd, identity, internet_address};
 
 /// The parent's copy of an accepted socket. Dropping it closes the copy, on a thread of the closer.

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::frame::FrameError;
-use super::records::{Fields, Record};
+use super::error::FrameError;
+use super::record::{Fields, Record};
 use crate::ids::ConnectionId;
 
 /// The metadata of a connection, which is sent with its descriptor.

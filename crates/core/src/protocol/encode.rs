@@ -1,10 +1,12 @@
 //! Encodes frames.
 
+use super::connection_record::ConnectionHead;
 use super::frame::HEADER;
 use super::kind;
 use super::limits::MAX_RECORDS;
 use super::listener_record::ListenerAddress;
-use super::records::{CloseReason, ConnectionHead, Credit, Hello, Record, Refusal, Returned, Welcome};
+use super::record::Record;
+use super::records::{CloseReason, Credit, Hello, Refusal, Returned, Welcome};
 use crate::ids::ConnectionId;
 
 /// Appends frames to a buffer, so that one system call sends several frames.

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use super::frame::{FrameError, OLDEST_VERSION};
 use super::limits::{FRAME_TIMEOUT, MAX_IGNORED_ROUNDS};
+use super::version::OLDEST_VERSION;
 
 /// A violation of `PROTOCOL.md` by the peer of a channel. Every violation ends the channel.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -114,4 +114,45 @@ pub enum ProtocolError {
     /// The stream ended within a frame.
     #[error("the channel ended within a frame")]
     IncompleteFrame,
+}
+
+/// Why bytes are not a valid frame.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// No frame in this direction has this kind.
+    #[error("unknown frame kind 0x{0:02x}")]
+    Kind(u8),
+    /// A reserved byte is not zero.
+    #[error("a reserved byte is not zero in frame kind 0x{0:02x}")]
+    Reserved(u8),
+    /// A frame of this kind cannot have this number of records.
+    #[error("{count} records in frame kind 0x{kind:02x}")]
+    Count {
+        /// The kind in the header.
+        kind: u8,
+        /// The number of records in the header.
+        count: u16,
+    },
+    /// The length and the number of records disagree.
+    #[error("length {length} does not fit {count} records in frame kind 0x{kind:02x}")]
+    Length {
+        /// The kind in the header.
+        kind: u8,
+        /// The number of records in the header.
+        count: u16,
+        /// The length in the header.
+        length: u32,
+    },
+    /// The first bytes of a HELLO or WELCOME are not "SSRV".
+    #[error("the magic bytes are {0:02x?}, not \"SSRV\"")]
+    Magic([u8; 4]),
+    /// The address family is unknown.
+    #[error("unknown address family {0}")]
+    Family(u8),
+    /// The path of a listener does not fit its record.
+    #[error("a path of {0} bytes")]
+    PathLength(u8),
+    /// The reason is unknown.
+    #[error("unknown reason {0}")]
+    Reason(u32),
 }

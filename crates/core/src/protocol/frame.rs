@@ -3,74 +3,19 @@
 //! A frame is a header of 8 bytes and 0 to 64 records of one size. All numbers are little-endian. Each direction has its own
 //! type, so a frame in the wrong direction is invalid.
 
-use thiserror::Error;
-
+use super::connection_record::ConnectionHead;
+use super::error::FrameError;
 use super::kind;
 use super::limits::MAX_RECORDS;
 use super::listener_record::ListenerAddress;
-use super::records::{CloseReason, ConnectionHead, Credit, Hello, Record, Records, Refusal, Returned, Welcome};
+use super::record::{Record, Records};
+use super::records::{CloseReason, Credit, Hello, Refusal, Returned, Welcome};
 use crate::ids::ConnectionId;
 
-/// The newest version that this code supports.
-pub const VERSION: u16 = 3;
-/// The oldest version that this code supports.
-pub const OLDEST_VERSION: u16 = 1;
-/// The first version with RETURN: a worker may hand back connections that it has acknowledged.
-pub const RETURNS_SINCE: u16 = 2;
-/// The first version with LISTENING: the parent sends the addresses of its listeners.
-pub const LISTENING_SINCE: u16 = 3;
 /// The size of a frame's header in bytes.
 pub const HEADER: usize = 8;
 /// The maximum size of a frame in bytes.
 pub const MAX_FRAME: usize = HEADER + MAX_RECORDS * ConnectionHead::SIZE;
-
-/// Returns the newest version that this code and a peer with versions `oldest` to `newest` support; `None` if there is none.
-#[must_use]
-pub fn common_version(oldest: u16, newest: u16) -> Option<u16> {
-    let version = newest.min(VERSION);
-    (version >= oldest.max(OLDEST_VERSION)).then_some(version)
-}
-
-/// Why bytes are not a valid frame.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FrameError {
-    /// No frame in this direction has this kind.
-    #[error("unknown frame kind 0x{0:02x}")]
-    Kind(u8),
-    /// A reserved byte is not zero.
-    #[error("a reserved byte is not zero in frame kind 0x{0:02x}")]
-    Reserved(u8),
-    /// A frame of this kind cannot have this number of records.
-    #[error("{count} records in frame kind 0x{kind:02x}")]
-    Count {
-        /// The kind in the header.
-        kind: u8,
-        /// The number of records in the header.
-        count: u16,
-    },
-    /// The length and the number of records disagree.
-    #[error("length {length} does not fit {count} records in frame kind 0x{kind:02x}")]
-    Length {
-        /// The kind in the header.
-        kind: u8,
-        /// The number of records in the header.
-        count: u16,
-        /// The length in the header.
-        length: u32,
-    },
-    /// The first bytes of a HELLO or WELCOME are not "SSRV".
-    #[error("the magic bytes are {0:02x?}, not \"SSRV\"")]
-    Magic([u8; 4]),
-    /// The address family is unknown.
-    #[error("unknown address family {0}")]
-    Family(u8),
-    /// The path of a listener does not fit its record.
-    #[error("a path of {0} bytes")]
-    PathLength(u8),
-    /// The reason is unknown.
-    #[error("unknown reason {0}")]
-    Reason(u32),
-}
 
 /// A frame from the worker to the parent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::frame::FrameError;
-use super::records::{Fields, Record};
+use super::error::FrameError;
+use super::record::{Fields, Record};
 
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,58 +1,14 @@
 //! The records of frames: fixed sizes, little-endian, without I/O. `PROTOCOL.md` has their tables.
 
-use std::marker::PhantomData;
-
 use super::ProtocolError;
-pub use super::connection_record::{ConnectionHead, Family};
-use super::frame::{FrameError, VERSION, common_version};
+use super::error::FrameError;
 use super::kind;
+use super::record::{Fields, Record};
+use super::version::{VERSION, common_version};
 use crate::ids::ConnectionId;
 
 /// The magic bytes: the first four bytes of a HELLO or WELCOME record.
 pub const MAGIC: [u8; 4] = *b"SSRV";
-
-/// One fixed-size record of a frame.
-pub trait Record: Sized {
-    /// The size in bytes.
-    const SIZE: usize;
-    /// Appends the record to `bytes`: exactly [`Record::SIZE`] bytes.
-    fn encode(&self, bytes: &mut Vec<u8>);
-    /// Decodes a record from exactly [`Record::SIZE`] bytes.
-    fn decode(bytes: &[u8]) -> Result<Self, FrameError>;
-}
-
-/// An iterator that decodes the records of a frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Records<'a, R> {
-    bytes: &'a [u8],
-    record: PhantomData<R>,
-}
-
-impl<'a, R> Records<'a, R> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            record: PhantomData,
-        }
-    }
-}
-
-impl<R: Record> Iterator for Records<'_, R> {
-    type Item = Result<R, FrameError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (record, rest) = self.bytes.split_at_checked(R::SIZE)?;
-        self.bytes = rest;
-        Some(R::decode(record))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.bytes.len() / R::SIZE;
-        (left, Some(left))
-    }
-}
-
-impl<R: Record> ExactSizeIterator for Records<'_, R> {}
 
 /// The record of HELLO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,43 +111,13 @@ pub enum CloseReason {
     Late(u32),
 }
 
-/// Decodes the fields of a record in order. [`Records`] has checked the size of the record.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-impl Fields<'_> {
-    pub(super) fn array<const N: usize>(&mut self) -> [u8; N] {
-        match self.0.split_first_chunk::<N>() {
-            Some((array, rest)) => {
-                self.0 = rest;
-                *array
-            }
-            None => [0; N],
-        }
-    }
-
-    pub(super) fn u8(&mut self) -> u8 {
-        self.array::<1>()[0]
-    }
-
-    pub(super) fn u16(&mut self) -> u16 {
-        u16::from_le_bytes(self.array())
-    }
-
-    pub(super) fn u32(&mut self) -> u32 {
-        u32::from_le_bytes(self.array())
-    }
-
-    pub(super) fn u64(&mut self) -> u64 {
-        u64::from_le_bytes(self.array())
-    }
-
-    fn magic(&mut self) -> Result<(), FrameError> {
-        let magic = self.array();
-        if magic == MAGIC {
-            Ok(())
-        } else {
-            Err(FrameError::Magic(magic))
-        }
+/// Checks the magic bytes.
+fn magic(fields: &mut Fields<'_>) -> Result<(), FrameError> {
+    let magic = fields.array();
+    if magic == MAGIC {
+        Ok(())
+    } else {
+        Err(FrameError::Magic(magic))
     }
 }
 
@@ -241,7 +167,7 @@ impl Record for Hello {
 
     fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
         let mut fields = Fields(bytes);
-        fields.magic()?;
+        magic(&mut fields)?;
         Ok(Self {
             oldest: fields.u16(),
             newest: fields.u16(),
@@ -263,7 +189,7 @@ impl Record for Welcome {
 
     fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
         let mut fields = Fields(bytes);
-        fields.magic()?;
+        magic(&mut fields)?;
         let version = fields.u16();
         let scoreboard = flag(kind::WELCOME, fields.u16().into())?;
         Ok(Self {

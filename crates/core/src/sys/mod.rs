@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod ancillary;
 pub mod closer;
 pub mod credentials;
+pub mod linger;
 pub mod scheduling;
 pub mod socket;
 #[cfg(target_os = "linux")]

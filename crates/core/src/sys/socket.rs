@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::fstat;
 
-use super::closer::switch_linger_off;
+use super::linger::switch_linger_off;
 use crate::error::SystemError;
 
 /// Creates a stream socket, close-on-exec and non-blocking.

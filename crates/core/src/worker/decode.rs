@@ -5,11 +5,15 @@ use super::state::{End, Phase, ReceiverState};
 use crate::channel::reader::{Descriptors, Reader};
 use crate::channel::scoreboard::{Claim, Scoreboard};
 use crate::protocol::ProtocolError;
-use crate::protocol::frame::{FrameError, LISTENING_SINCE, ToWorker, VERSION, common_version};
+use crate::protocol::connection_record::ConnectionHead;
+use crate::protocol::error::FrameError;
+use crate::protocol::frame::ToWorker;
 use crate::protocol::kind;
 use crate::protocol::limits::MAX_LISTENERS;
 use crate::protocol::listener_record::ListenerAddress;
-use crate::protocol::records::{ConnectionHead, Records, Refusal, RefusalReason, Welcome};
+use crate::protocol::record::Records;
+use crate::protocol::records::{Refusal, RefusalReason, Welcome};
+use crate::protocol::version::{LISTENING_SINCE, VERSION, common_version};
 
 impl ReceiverState {
     /// Applies every complete frame. Returns true if connections wait or the phase has changed.

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use crate::channel::scoreboard::{Claim, Scoreboard};
 use crate::ids::ConnectionId;
 use crate::protocol::ProtocolError;
+use crate::protocol::connection_record::ConnectionHead;
 use crate::protocol::encode::Encoder;
 use crate::protocol::limits::MAX_LANES;
-use crate::protocol::records::{ConnectionHead, Credit, Refusal, RefusalReason};
+use crate::protocol::records::{Credit, Refusal, RefusalReason};
 use crate::sys::ForeignFd;
 
 /// A connection that the worker has acknowledged and now owns.
@@ -216,7 +217,7 @@ mod tests {
 
     use super::*;
     use crate::parent::dispatcher::rules::credit::CreditBook;
-    use crate::protocol::records::Family;
+    use crate::protocol::connection_record::Family;
 
     /// Both sides of the credit of two lanes, and the messages in flight.
     #[derive(Default)]

@@ -7,9 +7,9 @@ use thiserror::Error;
 use crate::error::SystemError;
 use crate::ids::ConnectionId;
 use crate::protocol::ProtocolError;
-use crate::protocol::frame::RETURNS_SINCE;
 use crate::protocol::limits::RETURNABLE;
 use crate::protocol::records::{ReturnOutcome, Returned};
+use crate::protocol::version::RETURNS_SINCE;
 use crate::sys::ForeignFd;
 
 /// Why a connection cannot be handed back; the worker still holds it.

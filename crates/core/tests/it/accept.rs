@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socketserver_core::protocol::records::Family;
+use socketserver_core::protocol::connection_record::Family;
 use socketserver_core::{Config, ConfigError, ListenError, ListenSpec, ListenerAddress, Notice, PolicyName};
 
 use crate::wait::{BOUND, until_true};

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use socketserver_core::channel::scoreboard::NO_SLOT;
 use socketserver_core::parent::notice::{EndReason, ShedReason};
+use socketserver_core::protocol::connection_record::{ConnectionHead, Family};
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::frame::VERSION;
-use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, Family, Refusal, RefusalReason};
+use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
+use socketserver_core::protocol::version::VERSION;
 use socketserver_core::worker::{End, Phase};
 use socketserver_core::{ListenError, ListenSpec, ListenerAddress, Notice};
 

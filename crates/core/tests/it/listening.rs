@@ -5,9 +5,10 @@ use std::os::fd::AsFd;
 
 use socketserver_core::channel::pair;
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::frame::{FrameError, LISTENING_SINCE, VERSION};
+use socketserver_core::protocol::error::FrameError;
 use socketserver_core::protocol::limits::MAX_LISTENERS;
 use socketserver_core::protocol::records::{Hello, Welcome};
+use socketserver_core::protocol::version::{LISTENING_SINCE, VERSION};
 use socketserver_core::sys::ancillary;
 use socketserver_core::worker::{End, Phase};
 use socketserver_core::{ListenSpec, ListenerAddress, ProtocolError, Receiver};

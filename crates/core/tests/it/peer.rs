@@ -7,9 +7,11 @@ use socketserver_core::ListenerAddress;
 use socketserver_core::channel::reader::{Fill, Reader};
 use socketserver_core::channel::scoreboard::Scoreboard;
 use socketserver_core::ids::ChannelId;
+use socketserver_core::protocol::connection_record::ConnectionHead;
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::frame::{ToWorker, VERSION};
-use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, Hello, Returned};
+use socketserver_core::protocol::frame::ToWorker;
+use socketserver_core::protocol::records::{CloseReason, Credit, Hello, Returned};
+use socketserver_core::protocol::version::VERSION;
 use socketserver_core::sys::{ForeignFd, Os, ancillary};
 
 use crate::wait::BOUND;

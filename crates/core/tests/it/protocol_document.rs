@@ -8,16 +8,18 @@ use socketserver_core::ListenerAddress;
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
 use socketserver_core::parent::dispatcher::rules::timeouts::ANSWER_WITHIN;
+use socketserver_core::protocol::connection_record::{ConnectionHead, Family};
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::frame::{LISTENING_SINCE, MAX_FRAME, OLDEST_VERSION, RETURNS_SINCE, VERSION};
+use socketserver_core::protocol::frame::MAX_FRAME;
 use socketserver_core::protocol::limits::FRAME_TIMEOUT;
 use socketserver_core::protocol::limits::MAX_RECORDS;
 use socketserver_core::protocol::limits::{MAX_CREDIT, MAX_LANES, MAX_LISTENERS};
 use socketserver_core::protocol::limits::{RETURNABLE, WINDOW};
+use socketserver_core::protocol::record::Record;
 use socketserver_core::protocol::records::{
-    CloseReason, ConnectionHead, Credit, Family, Hello, Record, Refusal, RefusalReason, ReturnOutcome, Returned,
-    Welcome,
+    CloseReason, Credit, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
+use socketserver_core::protocol::version::{LISTENING_SINCE, OLDEST_VERSION, RETURNS_SINCE, VERSION};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 

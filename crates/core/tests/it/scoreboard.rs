@@ -8,9 +8,10 @@ use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::ids::ChannelId;
 use socketserver_core::parent::dispatcher::io::scoreboard::LOOK_AFTER;
 use socketserver_core::parent::notice::EndReason;
+use socketserver_core::protocol::connection_record::ConnectionHead;
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::frame::FrameError;
-use socketserver_core::protocol::records::{CloseReason, ConnectionHead, Credit, Refusal, RefusalReason};
+use socketserver_core::protocol::error::FrameError;
+use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
 use socketserver_core::worker::Phase;
 use socketserver_core::{Notice, ProtocolError};
 

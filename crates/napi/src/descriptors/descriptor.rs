@@ -9,7 +9,7 @@ use socketserver_core::SystemError as CoreError;
 use socketserver_core::descriptors::kind::{Domain, Kind};
 use socketserver_core::error::system_error;
 use socketserver_core::sys::ForeignFd;
-use socketserver_core::sys::closer::switch_linger_off;
+use socketserver_core::sys::linger::switch_linger_off;
 
 use crate::raw_fd;
 use crate::system_error::SystemError;

@@ -12,7 +12,7 @@ use socketserver_core::UnixListener;
 use socketserver_core::sys::closer;
 
 use super::awaited::AwaitedWatch;
-use super::outcome::StreamOutcome;
+use super::stream::StreamOutcome;
 use crate::raw_fd;
 use crate::system_error::SystemError;
 use crate::uv::{Seen, Wants};

@@ -1,35 +1,12 @@
 //! The results of a stream's methods.
 
-use std::os::fd::OwnedFd;
-
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 use socketserver_core::SystemError as CoreError;
-use socketserver_core::descriptors::stream::{Found, Sent, Settled as CoreSettled, Stream};
+use socketserver_core::descriptors::stream::{Found, Sent, Settled as CoreSettled};
 
 use super::descriptor::NativeDescriptor;
-use super::stream::NativeStream;
 use crate::system_error::SystemError;
-
-/// A stream, or the error. Exactly one field is set.
-#[napi(object, object_from_js = false)]
-pub struct StreamOutcome {
-    /// The stream.
-    pub stream: Option<NativeStream>,
-    /// The system call that failed.
-    pub error: Option<SystemError>,
-}
-
-/// Both ends of a stream, or the error.
-#[napi(object, object_from_js = false)]
-pub struct PairOutcome {
-    /// One end.
-    pub left: Option<NativeStream>,
-    /// The other end.
-    pub right: Option<NativeStream>,
-    /// The system call that failed.
-    pub error: Option<SystemError>,
-}
 
 /// The result of `send`. If neither field is set, the kernel has taken everything.
 #[napi(object, object_from_js = false)]
@@ -61,21 +38,6 @@ pub struct ReceiveOutcome {
     pub descriptors: Option<Vec<NativeDescriptor>>,
     /// error: the system call that failed; truncated: the descriptor limit that was reached, if known.
     pub error: Option<SystemError>,
-}
-
-impl From<Result<OwnedFd, CoreError>> for StreamOutcome {
-    fn from(outcome: Result<OwnedFd, CoreError>) -> Self {
-        match outcome.and_then(Stream::adopt) {
-            Ok(stream) => Self {
-                stream: Some(stream.into()),
-                error: None,
-            },
-            Err(error) => Self {
-                stream: None,
-                error: Some(error.into()),
-            },
-        }
-    }
 }
 
 impl From<Result<Sent, CoreError>> for SendOutcome {

@@ -1,7 +1,7 @@
 //! A stream that carries bytes and descriptors, on the event loop of its environment.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use napi::bindgen_prelude::Function;
@@ -13,7 +13,7 @@ use socketserver_core::descriptors::stream::{Found, Sent, Settled as CoreSettled
 use socketserver_core::sys::unix_socket;
 
 use super::awaited::AwaitedWatch;
-use super::outcome::{PairOutcome, ReceiveOutcome, SendOutcome, Settled, StreamOutcome};
+use super::outcome::{ReceiveOutcome, SendOutcome, Settled};
 use crate::raw_fd;
 use crate::system_error::SystemError;
 use crate::uv::{Seen, Wants};
@@ -31,6 +31,41 @@ struct Inner {
     /// Whether a caller waits for data.
     is_awaited: Cell<bool>,
     settled: RefCell<Vec<CoreSettled>>,
+}
+
+/// A stream, or the error. Exactly one field is set.
+#[napi(object, object_from_js = false)]
+pub struct StreamOutcome {
+    /// The stream.
+    pub stream: Option<NativeStream>,
+    /// The system call that failed.
+    pub error: Option<SystemError>,
+}
+
+/// Both ends of a stream, or the error.
+#[napi(object, object_from_js = false)]
+pub struct PairOutcome {
+    /// One end.
+    pub left: Option<NativeStream>,
+    /// The other end.
+    pub right: Option<NativeStream>,
+    /// The system call that failed.
+    pub error: Option<SystemError>,
+}
+
+impl From<std::result::Result<OwnedFd, CoreError>> for StreamOutcome {
+    fn from(outcome: std::result::Result<OwnedFd, CoreError>) -> Self {
+        match outcome.and_then(Stream::adopt) {
+            Ok(stream) => Self {
+                stream: Some(stream.into()),
+                error: None,
+            },
+            Err(error) => Self {
+                stream: None,
+                error: Some(error.into()),
+            },
+        }
+    }
 }
 
 #[napi]

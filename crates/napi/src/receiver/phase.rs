@@ -1,8 +1,8 @@
 //! The phase of a receiver as JavaScript sees it.
 
 use napi_derive::napi;
-use socketserver_core::protocol::frame::{OLDEST_VERSION, VERSION};
 use socketserver_core::protocol::records::CloseReason;
+use socketserver_core::protocol::version::{OLDEST_VERSION, VERSION};
 use socketserver_core::worker::{End, Phase};
 
 /// The phase of a receiver.

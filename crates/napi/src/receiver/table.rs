@@ -6,7 +6,7 @@
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use napi::bindgen_prelude::Float64ArraySlice;
-use socketserver_core::protocol::records::ConnectionHead;
+use socketserver_core::protocol::connection_record::ConnectionHead;
 
 use crate::number::count;
 

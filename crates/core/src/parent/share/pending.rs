@@ -22,9 +22,10 @@ use crate::parent::notice::{Notice, Refused};
 use crate::parent::rejoin::{RejoinPauses, Seat};
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
-use crate::protocol::frame::{ToParent, VERSION};
+use crate::protocol::frame::ToParent;
 use crate::protocol::limits::FRAME_TIMEOUT;
 use crate::protocol::records::{CloseReason, Hello};
+use crate::protocol::version::VERSION;
 use crate::sys::{Credentials, ForeignFd, Sys};
 
 /// The maximum number of peers that wait for their HELLO. A worker sends HELLO as it connects, so only silent peers stay. A further

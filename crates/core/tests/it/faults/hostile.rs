@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use socketserver_core::ProtocolError;
 use socketserver_core::parent::notice::EndReason;
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::frame::{FrameError, VERSION};
+use socketserver_core::protocol::error::FrameError;
 use socketserver_core::protocol::records::{CloseReason, Credit, Hello, Refusal, RefusalReason, Welcome};
+use socketserver_core::protocol::version::VERSION;
 
 use crate::peer::{ParentFrame, Peer, hello};
 use crate::world::{World, answer, answer_to, client, is_of};

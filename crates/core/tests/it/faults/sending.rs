@@ -7,12 +7,14 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use socketserver_core::channel::pair;
 use socketserver_core::channel::reader::{Fill, Reader};
+use socketserver_core::parent::dispatcher::io::room::report_room;
 use socketserver_core::parent::dispatcher::io::writer::ChannelWriter;
 use socketserver_core::parent::dispatcher::message::Message;
 use socketserver_core::parent::notice::EndReason;
+use socketserver_core::protocol::connection_record::{ConnectionHead, Family};
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::ToWorker;
-use socketserver_core::protocol::records::{ConnectionHead, Credit, Family};
+use socketserver_core::protocol::records::Credit;
 use socketserver_core::sys::{Os, Sys};
 use tokio::sync::mpsc;
 
@@ -25,7 +27,12 @@ use crate::world::{World, answer, answer_to, client, clients, is_of, queue_of};
 fn writer() -> (ChannelWriter, mpsc::Sender<Message>, mpsc::Receiver<Message>, OwnedFd) {
     let (ours, theirs) = pair().unwrap();
     let (inbox, messages) = mpsc::channel(16);
-    (ChannelWriter::new(1, ours, inbox.downgrade()), inbox, messages, theirs)
+    (
+        ChannelWriter::new(ours, report_room(1, inbox.downgrade())),
+        inbox,
+        messages,
+        theirs,
+    )
 }
 
 fn connection_frame() -> Encoder {

@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStringExt;
 
 use proptest::prelude::*;
 use socketserver_core::ListenerAddress;
+use socketserver_core::protocol::connection_record::{ConnectionHead, Family};
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{ToParent, ToWorker};
 use socketserver_core::protocol::limits::MAX_RECORDS;
 use socketserver_core::protocol::records::{
-    CloseReason, ConnectionHead, Credit, Family, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
+    CloseReason, Credit, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
 
 /// A frame of either direction that owns its records.

@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use socketserver_core::PolicyName;
 use socketserver_core::parent::dispatcher::message::SendFailure;
-use socketserver_core::parent::dispatcher::rules::recall::{PROBE_AFTER, RECALL_AFTER, SUSPECT_FACTOR};
+use socketserver_core::parent::dispatcher::rules::recall::{RECALL_AFTER, SUSPECT_FACTOR};
 use socketserver_core::parent::dispatcher::rules::requeue::{EXHAUSTED_PAUSE, SEND_PAUSE};
 use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
+use socketserver_core::parent::dispatcher::rules::unread::PROBE_AFTER;
 use socketserver_core::protocol::limits::WINDOW;
 use socketserver_core::protocol::records::{Credit, RefusalReason};
 

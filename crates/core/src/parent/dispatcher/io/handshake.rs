@@ -13,10 +13,10 @@ use crate::parent::dispatcher::io::scoreboard::ScoreboardView;
 use crate::parent::dispatcher::message::Event;
 use crate::parent::dispatcher::rules::channel::Lifecycle;
 use crate::parent::notice::{EndReason, Notice};
-use crate::protocol::frame::{LISTENING_SINCE, VERSION};
 use crate::protocol::limits::MAX_LISTENERS;
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Hello, Welcome};
+use crate::protocol::version::{LISTENING_SINCE, VERSION};
 use crate::sys::Sys;
 
 /// The limit of LISTENING frames in the message of WELCOME. On macOS a message with a descriptor has to fit the socket's buffer of

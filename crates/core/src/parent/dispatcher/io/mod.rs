@@ -7,6 +7,7 @@ mod hand_back;
 mod handshake;
 pub mod open;
 pub mod reader;
+pub mod room;
 pub mod scoreboard;
 mod scoreboard_sync;
 pub mod writer;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::channel::reader::Reader;
 use crate::ids::ChannelId;
 use crate::parent::dispatcher::io::reader::ChannelReader;
+use crate::parent::dispatcher::io::room::report_room;
 use crate::parent::dispatcher::io::writer::ChannelWriter;
 use crate::parent::dispatcher::message::Message;
 use crate::parent::notice::{EndReason, Notice, Notices};
@@ -46,7 +47,7 @@ pub async fn open<S: Sys>(
         });
         return true;
     };
-    let writer = ChannelWriter::new(channel, writing, dispatcher.downgrade());
+    let writer = ChannelWriter::new(writing, report_room(channel, dispatcher.downgrade()));
     let reading = ChannelReader::new(sys.clone(), channel, reading, dispatcher.clone());
     // A permit of the inbox first: no frame may precede `Open`.
     let Ok(permit) = dispatcher.reserve().await else {
@@ -70,7 +71,7 @@ pub async fn join<S: Sys>(
         // Out of descriptors. The worker sees the end of its channel, and may try again.
         return;
     };
-    let writer = ChannelWriter::new(channel, writing, dispatcher.downgrade()).seated(seat);
+    let writer = ChannelWriter::new(writing, report_room(channel, dispatcher.downgrade())).seated(seat);
     let reading = ChannelReader::after_hello(sys.clone(), channel, socket, dispatcher.clone(), reader, &hello);
     let Ok(mut permits) = dispatcher.reserve_many(2).await else {
         return;

@@ -14,10 +14,12 @@ use crate::parent::dispatcher::io::frame_budget::FrameBudget;
 use crate::parent::dispatcher::message::{Message, WorkerEvent};
 use crate::parent::panics;
 use crate::protocol::ProtocolError;
-use crate::protocol::frame::{FrameError, RETURNS_SINCE, ToParent};
+use crate::protocol::error::FrameError;
+use crate::protocol::frame::ToParent;
 use crate::protocol::kind;
 use crate::protocol::limits::{DESCRIPTORS_TO_PARENT, FRAME_TIMEOUT};
 use crate::protocol::records::Hello;
+use crate::protocol::version::RETURNS_SINCE;
 use crate::sys::{ForeignFd, Sys};
 
 /// Reads one worker's frames until its channel ends.

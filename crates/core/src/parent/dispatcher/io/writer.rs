@@ -2,36 +2,29 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
-use tokio::sync::mpsc;
 
-use crate::ids::ChannelId;
-use crate::parent::dispatcher::message::Message;
 use crate::parent::rejoin::Seat;
-use crate::sys;
 use crate::sys::{ForeignFd, Sys};
 
 /// A channel whose worker leaves this many bytes of answers unread is closed.
 const MAX_UNREAD: usize = 64 * 1024;
 
-/// The pause before the next attempt if the socket cannot be watched for room.
-const ROOM: Duration = Duration::from_millis(10);
-
 /// Sends frames to one worker.
-#[derive(Debug)]
 pub struct ChannelWriter {
-    channel: ChannelId,
     /// A duplicate, because tokio watches a descriptor once: one for reading, one for room.
     socket: Arc<ForeignFd>,
-    dispatcher: mpsc::WeakSender<Message>,
+    on_full: OnFull,
     unsent: Vec<u8>,
     room: Room,
     /// The seat of a worker that joined at a shared path.
     seat: Option<Seat>,
 }
+
+/// Gets a full socket.
+type OnFull = Box<dyn Fn(Arc<ForeignFd>) + Send>;
 
 /// Whether the socket has room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +36,13 @@ enum Room {
 }
 
 impl ChannelWriter {
-    /// Creates the writing end of `socket`. `dispatcher` gets [`Message::Writable`] when a full socket has room again.
+    /// Creates the writing end of `socket`. `on_full` is called when the socket is full, and has to make the owner call
+    /// [`ChannelWriter::resume`] once the socket has room.
     #[must_use]
-    pub fn new(channel: ChannelId, socket: OwnedFd, dispatcher: mpsc::WeakSender<Message>) -> Self {
+    pub fn new(socket: OwnedFd, on_full: impl Fn(Arc<ForeignFd>) + Send + 'static) -> Self {
         Self {
-            channel,
             socket: Arc::new(socket.into()),
-            dispatcher,
+            on_full: Box::new(on_full),
             unsent: Vec::new(),
             room: Room::Some,
             seat: None,
@@ -146,22 +139,19 @@ impl ChannelWriter {
         let sent = sys.send(self.socket.as_fd(), bytes, descriptors);
         if sent == Err(Errno::EAGAIN) {
             self.room = Room::None;
-            self.watch();
+            (self.on_full)(Arc::clone(&self.socket));
         }
         sent
     }
+}
 
-    fn watch(&self) {
-        let (channel, socket, dispatcher) = (self.channel, Arc::clone(&self.socket), self.dispatcher.clone());
-        tokio::spawn(async move {
-            if sys::await_writable(socket.as_fd()).await.is_err() {
-                // Out of epoll watches.
-                tokio::time::sleep(ROOM).await;
-            }
-            if let Some(dispatcher) = dispatcher.upgrade() {
-                // Fails only if the dispatcher has ended.
-                let _ = dispatcher.send(Message::Writable(channel)).await;
-            }
-        });
+impl std::fmt::Debug for ChannelWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("ChannelWriter")
+            .field("socket", &self.socket)
+            .field("unsent", &self.unsent.len())
+            .field("room", &self.room)
+            .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ use crate::ids::{ChannelId, ConnectionId};
 use crate::parent::dispatcher::message::Action;
 use crate::parent::dispatcher::rules::State;
 use crate::parent::dispatcher::rules::channel::{Channel, Health, InFlight};
+use crate::parent::dispatcher::rules::unread::PROBE_AFTER;
 use crate::parent::notice::EndReason;
 use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
@@ -15,10 +16,6 @@ use crate::protocol::records::CloseReason;
 /// How long a worker may leave a connection untaken while another worker is ready. Far above one turn of a busy event loop,
 /// far below what a client notices.
 pub const RECALL_AFTER: Duration = Duration::from_millis(5);
-
-/// After this time without a sign of life a stalled worker gets one probe connection, if all other workers are busy. A worker
-/// in another language may have nothing to tell, and credit to spare.
-pub const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 /// After a stall of T the worker is a suspect for `SUSPECT_FACTOR * T`: it often stalls again, and its connections would wait
 /// for the recall. A worker that is blocked most of the time gets few connections, one that was busy once is soon trusted.

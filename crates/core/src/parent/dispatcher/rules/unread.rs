@@ -6,8 +6,11 @@
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
-use crate::parent::dispatcher::rules::recall::PROBE_AFTER;
 use crate::protocol::limits::MAX_IGNORED_ROUNDS;
+
+/// After this time without a sign of life a stalled worker gets one probe connection, if all other workers are busy. A worker
+/// in another language may have nothing to tell, and credit to spare.
+pub const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 /// The longest pause between two probe connections to a worker that takes nothing.
 pub const LONGEST_PROBE_PAUSE: Duration = Duration::from_secs(30);
