@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use libfuzzer_sys::fuzz_target;
 use socketserver_core::ids::ChannelId;
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::version::VERSION;
 use socketserver_core::protocol::records::Hello;
+use socketserver_core::protocol::version::VERSION;
 use socketserver_core::{Config, Notice, PolicyName, Receiver, Server};
 
 /// One server for all inputs, so that damage by one input affects later ones.

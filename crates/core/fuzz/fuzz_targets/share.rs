@@ -25,8 +25,8 @@ use socketserver_core::channel::reader::{Fill, Reader};
 use socketserver_core::parent::share::Allow;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::ToWorker;
-use socketserver_core::protocol::version::{OLDEST_VERSION, VERSION};
 use socketserver_core::protocol::records::{Credit, Hello, Refusal, RefusalReason};
+use socketserver_core::protocol::version::{OLDEST_VERSION, VERSION};
 use socketserver_core::sys::ancillary;
 use socketserver_core::sys::closer::settle;
 use socketserver_core::sys::unix_socket::connect;
@@ -410,7 +410,11 @@ impl Peer {
 
     fn hear(&mut self, keeps: bool) {
         while self.reader.fill(&Os, self.socket.as_fd()) == Ok(Fill::Some) {
-            while let Some((frame, descriptors)) = self.reader.next(ToWorker::decode).expect("the server keeps to the protocol") {
+            while let Some((frame, descriptors)) = self
+                .reader
+                .next(ToWorker::decode)
+                .expect("the server keeps to the protocol")
+            {
                 match frame {
                     ToWorker::Connection(heads) => {
                         self.sent.extend(heads.clone().map(|head| head.expect("a head").id));
