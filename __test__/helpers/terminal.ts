@@ -3,11 +3,13 @@ import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { ExecutionContext } from 'ava'
+import { fixture } from './fixture.js'
 import { temporaryDirectory } from './temporary-directory.js'
 import { until } from './until.js'
 import { within } from './within.js'
 
 const BIN = join(__dirname, '..', '..', '..', 'dist', 'lib', 'command', 'main.js')
+const COMMAND = [process.execPath, '--require', fixture('ends-with-its-test'), BIN]
 
 /** What a command that has ended has left. */
 export interface Ended {
@@ -16,7 +18,7 @@ export interface Ended {
   stderr: string
 }
 
-/** A command that runs, killed with the test. */
+/** A command that runs, killed with the test, and by `ends-with-its-test` when the test's process ends before. */
 export class Running {
   readonly process: ChildProcess
   stdout = ''
@@ -24,7 +26,7 @@ export class Running {
   readonly #close: Promise<unknown[]>
 
   constructor(t: ExecutionContext, [file = '', ...args]: readonly string[], cwd: string, env: NodeJS.ProcessEnv) {
-    this.process = spawn(file, args, { cwd, env, stdio: ['pipe', 'pipe', 'pipe'] })
+    this.process = spawn(file, args, { cwd, env, stdio: ['pipe', 'pipe', 'pipe', 'pipe'] })
     this.#close = once(this.process, 'close')
     this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text
@@ -89,12 +91,12 @@ export class Terminal {
 
   /** Starts a command. */
   start(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-    return new Running(this.#t, [process.execPath, BIN, ...args], this.folder, { ...this.env, ...env })
+    return new Running(this.#t, [...COMMAND, ...args], this.folder, { ...this.env, ...env })
   }
 
   /** Starts a command in a pseudo terminal of its own: what it writes to standard error is in `stdout` as well. Linux only. */
   startInTty(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-    const words = [process.execPath, BIN, ...args].map((word) => `'${word}'`).join(' ')
+    const words = [...COMMAND, ...args].map((word) => `'${word}'`).join(' ')
     const tty = ['script', '--quiet', '--return', '--flush', '--command', `exec ${words}`, '/dev/null']
     return new Running(this.#t, tty, this.folder, { TERM: 'xterm', ...this.env, ...env })
   }
