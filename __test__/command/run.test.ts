@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
@@ -6,6 +6,7 @@ import { fixture } from '../helpers/fixture.js'
 import { hello } from '../helpers/hello.js'
 import { fetchOnce } from '../helpers/http.js'
 import { Terminal } from '../helpers/terminal.js'
+import { until } from '../helpers/until.js'
 
 const BIND = ['--bind', '127.0.0.1:0']
 
@@ -137,6 +138,23 @@ test.serial('an env file fills in what the environment does not have, and is rea
   terminal.write('.env', 'COLOUR=blue\n')
   t.is((await terminal.type('reload')).code, 0)
   t.is((await hello(port)).env['COLOUR'], 'blue')
+})
+
+test.serial('a worker that is started after a failed reload has the environment of before', async (t) => {
+  const terminal = new Terminal(t)
+  const file = terminal.write('.env', 'COLOUR=red\n')
+  const app = terminal.start(['run', '-w', '1', ...BIND, '--env-file', '.env', fixture('hello-app')])
+  const port = await app.port()
+  const { pid } = await hello(port)
+  rmSync(file)
+  const { code, stderr } = await terminal.type('reload')
+  t.is(code, 1)
+  t.regex(stderr, /the reload failed, and the workers go on as they are: the env file .*\.env cannot be read: ENOENT/)
+  process.kill(pid, 'SIGKILL')
+  await until(async () => (await terminal.status()).workers[0]?.restarts === 1)
+  const { env } = await hello(port)
+  t.is(env['COLOUR'], 'red')
+  t.is(env['PORT'], `${port}`)
 })
 
 test.serial(

@@ -116,10 +116,13 @@ class RunningApp {
 
   async #reload(): Promise<Changed> {
     const pool = this.#running
+    const before = { ...this.#env }
     try {
-      Object.assign(clear(this.#env), this.#environment())
+      replace(this.#env, this.#environment())
       await pool.reload()
     } catch (error) {
+      // The old workers continue, and their successors have the same environment.
+      replace(this.#env, before)
       throw new CommandError(`the reload failed, and the workers go on as they are: ${this.#reason(error)}`)
     }
     return changed(pool)
@@ -209,9 +212,10 @@ function changed(pool: Pool<WorkerHandle>): Changed {
   return { workers: pool.size, generation: Math.max(0, ...pool.workers.map(({ generation }) => generation)) }
 }
 
-function clear(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+/** Replaces the variables of an environment. */
+function replace(env: NodeJS.ProcessEnv, variables: NodeJS.ProcessEnv): void {
   for (const name of Object.keys(env)) delete env[name]
-  return env
+  Object.assign(env, variables)
 }
 
 function end(cleanUp: (() => void)[]): void {
