@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import test from 'ava'
 import { linuxSerial } from '../helpers/conditional-test.js'
 import { fixture } from '../helpers/fixture.js'
@@ -64,6 +64,25 @@ linuxSerial('workers have process groups of their own, so that Ctrl-C reaches th
     / \S (\d+) (\d+) /.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[2]
   for (const { pid } of workers) t.is(group(pid ?? 0), String(pid))
   t.not(group(app.pid), String(workers[0]?.pid))
+})
+
+linuxSerial('closing the terminal ends the app, as SIGTERM does', async (t) => {
+  const terminal = new Terminal(t)
+  const app = terminal.startInTty(['run', '-w', '2', '--bind', '127.0.0.1:0', fixture('hello-app')])
+  await until(() => / listens on /.test(app.stdout))
+  const { pid, workers } = await terminal.status()
+  app.process.kill('SIGKILL')
+  await until(() => ![pid, ...workers.map((worker) => worker.pid ?? 0)].some(isRunning))
+  t.deepEqual(readdirSync(terminal.controls), [])
+})
+
+linuxSerial('SIGHUP in a terminal that is open reloads', async (t) => {
+  const terminal = new Terminal(t)
+  const app = terminal.startInTty(['run', '-w', '1', '--bind', '127.0.0.1:0', fixture('hello-app')])
+  await until(() => / listens on /.test(app.stdout))
+  process.kill((await terminal.status()).pid, 'SIGHUP')
+  await until(() => app.stdout.includes('socketserver: reloaded'))
+  t.is((await terminal.status()).workers[0]?.generation, 2)
 })
 
 linuxSerial('no worker outlives a parent that was killed', async (t) => {

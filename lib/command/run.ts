@@ -21,6 +21,7 @@ import { failureText, plural, say } from './report.js'
 import { environmentOf } from './settings/environment.js'
 import { type RunSettings, readRunSettings } from './settings/run-settings.js'
 import { startPool } from './start-pool.js'
+import { ControllingTerminal } from './terminal.js'
 import { FolderWatcher } from './watch/folder-watcher.js'
 import { WorkerSlots } from './worker-slots.js'
 
@@ -191,7 +192,11 @@ class RunningApp {
 
   #onSignals(pool: Pool<WorkerHandle>): void {
     const order = (what: Promise<unknown>): void => void what.catch((error) => say(reasonOf(error)))
-    process.on('SIGHUP', () => order(this.#reload().then(() => say('reloaded'))))
+    const terminal = new ControllingTerminal()
+    process.on('SIGHUP', () => {
+      if (terminal.isClosed()) process.kill(process.pid, 'SIGTERM')
+      else order(this.#reload().then(() => say('reloaded')))
+    })
     process.on('SIGTTIN', () => order(this.#scale('+1').then(() => say(plural(pool.size, 'worker')))))
     process.on('SIGTTOU', () => order(this.#scale('-1').then(() => say(plural(pool.size, 'worker')))))
     // The default action would end the process. The signal is reserved for upgrades of the parent.
