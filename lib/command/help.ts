@@ -10,10 +10,13 @@ Options of run:
   -p, --port <n>               PORT of the app
       --bind <address>         listen before any worker is there: 8080, host:port,
                                unix:/path, fd:3; repeatable
+      --threads                worker threads instead of processes
+      --ready <when>           a worker is ready when it listens: listen; has called
+                               process.send('ready'): message; at once: start
       --policy <name>          least-busy, round-robin or first
       --max-queue <n>          connections that may wait     --queue-timeout <ms>
       --ready-timeout <ms>     --drain-timeout <ms>          --kill-timeout <ms>
-      --keep-trying            go on although the first start fails
+      --keep-trying            retry although the first start has failed
       --max-memory <size>      replace a worker above it, e.g. 300M
       --max-connections <n>    replace a worker that has taken so many
       --watch[=<paths>]        reload when a file changes
