@@ -157,19 +157,38 @@ test.serial('a worker that is started after a failed reload has the environment 
   t.is(env['PORT'], `${port}`)
 })
 
-test.serial(
-  'an app whose workers fail again and again at the first start ends the command, and says why once at its end',
-  async (t) => {
-    const terminal = new Terminal(t)
-    const path = terminal.write('broken.js', "console.error('no database'); process.exit(7)")
-    const { code, stderr } = await terminal.type('run', '-w', '1', path)
-    t.is(code, 1)
-    t.regex(
-      stderr,
-      /broken\.js could not be started: the worker in slot 0 exited with code 7 before it was ready\nits last lines:\n {2}\| no database\n$/,
-    )
-  },
-)
+test.serial('an app that fails at its first start ends the command, which says why in one block', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write('broken.js', "console.error('no database'); process.exit(7)")
+  const { code, stderr } = await terminal.type('run', '-w', '1', path)
+  t.is(code, 1)
+  t.regex(
+    stderr,
+    /^no database\nsocketserver: .*broken\.js could not be started: the worker in slot 0 exited with code 7 before it was ready\nits last lines:\n {2}\| no database\n$/,
+  )
+})
+
+test.serial('a worker that fails after another has been ready is started again', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write(
+    'one-fails.js',
+    `const { env, exit } = process
+     const fs = require('node:fs')
+     if (env.NODE_APP_INSTANCE === '1' && !fs.existsSync('failed')) {
+       const timer = setInterval(() => {
+         if (!fs.existsSync('listens')) return
+         fs.writeFileSync('failed', '')
+         exit(7)
+       }, 10)
+     } else require('node:http').createServer().listen(env.PORT, () => fs.writeFileSync('listens', ''))`,
+  )
+  const app = terminal.start(['run', '-w', '2', ...BIND, path])
+  await app.says(/has 2 workers and listens on/)
+  t.deepEqual(
+    (await terminal.status()).workers.map(({ state }) => state),
+    ['ready', 'ready'],
+  )
+})
 
 test.serial('--keep-trying goes on although the first start fails', async (t) => {
   const terminal = new Terminal(t)
