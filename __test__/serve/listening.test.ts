@@ -78,6 +78,15 @@ test('a worker may wait for `listening` before it says that it is ready', async 
   t.deepEqual(JSON.parse((await fetchOnce(port)).body), address)
 })
 
+test('a worker that says when it is ready need not wait for its parent to listen', async (t) => {
+  const server = startServer(t)
+  const { pool, reports } = forkFixture(server, 'ready-when-listening', { ready: 'manual' })
+  await pool.ready
+  t.deepEqual((await reports.next('listening'))['address'], { address: '::', family: 'IPv6', port: 0 })
+  const { address, family, port } = await server.listen(0, '127.0.0.1')
+  t.deepEqual(JSON.parse((await fetchOnce(port)).body), { address, family, port })
+})
+
 test('a served server can be closed before its parent listens, and cannot listen elsewhere', async (t) => {
   const server = startServer(t)
   const { reports } = forkFixture(server, 'close-before-listening', { restart: false })

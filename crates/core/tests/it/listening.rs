@@ -17,9 +17,9 @@ use crate::peer::{ParentFrame, hello};
 use crate::wait::until;
 use crate::world::{World, client, tcp};
 
-fn abstract_name(at: usize) -> ListenSpec {
+fn abstract_name(test: &str, at: usize) -> ListenSpec {
     ListenSpec::Unix {
-        path: format!("\0socketserver-listening-{}-{at}", std::process::id()).into(),
+        path: format!("\0socketserver-listening-{test}-{}-{at}", std::process::id()).into(),
         backlog: 1,
         readable_all: false,
         writable_all: false,
@@ -78,10 +78,39 @@ fn a_worker_is_told_of_all_listeners_with_its_welcome_and_of_each_later_one_befo
 }
 
 #[test]
+fn a_worker_with_credit_is_told_of_a_listener_before_the_first_connection_of_that_listener() {
+    let world = World::new();
+    let mut peer = world.peer().join();
+    let mut listeners = Vec::new();
+    for _ in 0..8 {
+        let address = world.listen();
+        listeners.push(ListenerAddress::Tcp(address));
+        let _client = client(address);
+        peer.one();
+        assert_eq!(peer.listeners, listeners);
+    }
+}
+
+#[test]
+fn a_worker_is_told_of_no_more_listeners_than_the_protocol_allows() {
+    let world = World::new();
+    let early = world.peer().join();
+    let all: Vec<_> = (0..=MAX_LISTENERS)
+        .map(|at| world.server.listen(abstract_name("limit", at)).unwrap())
+        .collect();
+    let late = world.peer().join();
+    for mut peer in [early, late] {
+        world.server.retire(peer.channel);
+        assert!(matches!(peer.next_frame(), ParentFrame::Retire));
+        assert_eq!(peer.listeners, all[..MAX_LISTENERS]);
+    }
+}
+
+#[test]
 fn a_worker_is_told_of_more_listeners_than_fit_the_message_of_its_welcome() {
     let world = World::new();
     let all: Vec<_> = (0..40)
-        .map(|at| world.server.listen(abstract_name(at)).unwrap())
+        .map(|at| world.server.listen(abstract_name("more", at)).unwrap())
         .collect();
     let mut peer = world.peer().join_with_scoreboard();
     world.server.retire(peer.channel);

@@ -94,6 +94,23 @@ fn a_peer_that_breaks_the_protocol_before_its_hello_waits_longer_each_time_it_jo
 }
 
 #[test]
+fn a_peer_that_is_refused_because_no_seat_is_free_joins_without_a_pause() {
+    let (folder, world) = (Folder::new(), World::new());
+    let path = folder.file("ctl");
+    world.server.share(spec(&path)).unwrap();
+    let mut seated: Vec<Peer> = (0..4).map(|_| joined_peer(&world, &path)).collect();
+    // After so many protocol errors the pause would be 30 seconds, which is longer than `joined_peer` waits.
+    for refusals in 1..=12 {
+        let one = peer(&path);
+        one.send_frames(|frames| frames.hello(hello()));
+        super::refused(&world, refusals);
+    }
+    let channel = seated.remove(0).channel;
+    world.end_of(channel);
+    joined_peer(&world, &path);
+}
+
+#[test]
 fn a_process_that_forks_for_each_error_waits_too() {
     let forks = AtomicU32::new(1);
     let sys = Faulty::default().credentials(move |_| Some(process(forks.fetch_add(1, Ordering::Relaxed))));
