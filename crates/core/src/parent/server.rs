@@ -69,7 +69,7 @@ enum Command {
     /// Answer the listen requests of a worker.
     AnswerListens(AppId, ChannelId, OwnedFd),
     /// Close the listeners of an app.
-    CloseApp(AppId),
+    CloseApp(AppId, oneshot::Sender<()>),
     Share(ShareId, Opened),
     Unshare(ShareId, oneshot::Sender<()>),
     Forward(Message),
@@ -203,9 +203,13 @@ impl Server {
         Ok(workers)
     }
 
-    /// Closes the listeners of an app whose workers have all gone.
+    /// Closes the listeners of an app whose workers have all gone. When this returns, their ports and paths can be used again.
     pub fn close_app(&self, app: AppId) {
-        self.command(Command::CloseApp(app));
+        let (done, closed) = oneshot::channel();
+        self.command(Command::CloseApp(app, done));
+        // Fails if the server has ended, which closes its sockets.
+        let _ = closed.blocking_recv();
+        closer::settle(CLOSE_TIMEOUT);
     }
 
     /// Retires a worker: it receives no more connections, finishes its leases and leaves.
@@ -353,8 +357,14 @@ impl<S: Sys> ServerThread<S> {
                     tokio::spawn(watched(requests.clone().serve(app, channel, socket), failures.clone()));
                     true
                 }
-                Command::CloseApp(app) => {
-                    tokio::spawn(watched(requests.clone().close_app(app), failures.clone()));
+                Command::CloseApp(app, done) => {
+                    let requests = requests.clone();
+                    let close = async move {
+                        requests.close_app(app).await;
+                        // An error means that the caller's thread has ended.
+                        let _ = done.send(());
+                    };
+                    tokio::spawn(watched(close, failures.clone()));
                     true
                 }
                 Command::Share(id, opened) => {

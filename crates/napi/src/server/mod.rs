@@ -169,7 +169,7 @@ impl NativeServer {
         Ok(fd)
     }
 
-    /// Closes the listeners of an app whose workers have all gone.
+    /// Closes the listeners of an app whose workers have all gone. Their ports and paths can be used again when this returns.
     #[napi]
     pub fn close_app(&self, app: u32) {
         self.server.close_app(app);
