@@ -130,7 +130,7 @@ export declare class NativeServer {
    * worker's end, as `openChannel` does.
    */
   openListenChannel(app: number, channel: number): number
-  /** Closes the listeners of an app whose workers have all gone. */
+  /** Closes the listeners of an app whose workers have all gone. Their ports and paths can be used again when this returns. */
   closeApp(app: number): void
   /** Sends a worker no more connections, and tells the worker to finish and leave. */
   retire(channel: number): void

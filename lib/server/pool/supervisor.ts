@@ -1,6 +1,5 @@
 // Runs in the PARENT: the pools of a server and all their workers, their events and their counters.
 
-import { randomBytes } from 'node:crypto'
 import type { EventEmitter } from 'node:events'
 import type { ListenAddress } from '../../address.js'
 import { debug, diagnostics } from '../../diagnostics.js'
@@ -43,7 +42,8 @@ export class Supervisor {
   readonly #workers = new Map<number, SupervisedWorker>()
   /** Exited workers by channel. The native thread may still report the end of such a channel. */
   readonly #exitedWorkers = new Map<number, SupervisedWorker>()
-  readonly #ticketKeys = randomBytes(TICKET_KEYS).toString('base64')
+  // Not from `node:crypto`: that import loads OpenSSL's bindings, 6 MB, in every worker that loads this package.
+  readonly #ticketKeys = Buffer.from(crypto.getRandomValues(new Uint8Array(TICKET_KEYS))).toString('base64')
   readonly #counts = { restarts: 0, reloads: 0, stalls: 0, cut: 0 }
   #isReferenced = true
   #isStopped = false
