@@ -1,6 +1,6 @@
 // Counts the tests that passed and failed. Why this way: docs/decisions/0001-scripts-and-benchmark-libraries.md.
 
-/** @typedef {{ passed: number, failed: number }} Counts */
+/** @typedef {{ passed: number, failed: number, failures?: readonly string[] }} Counts `failures` has the report of each failed test. */
 
 /**
  * Counts the tests of `cargo test`, which prints one `test result:` line for each test program.
@@ -9,10 +9,8 @@
  */
 export function countCargo({ output, code }) {
   const results = [...output.matchAll(/^test result: .*?(\d+) passed; (\d+) failed/gm)]
-  return matchExitCode(
-    total(results.map(([, passed, failed]) => ({ passed: Number(passed), failed: Number(failed) }))),
-    code,
-  )
+  const counts = total(results.map(([, passed, failed]) => ({ passed: Number(passed), failed: Number(failed) })))
+  return matchExitCode({ ...counts, failures: matches(output, /^test (.+) \.\.\. FAILED$/gm) }, code)
 }
 
 /**
@@ -22,16 +20,19 @@ export function countCargo({ output, code }) {
  */
 export function countTap({ output, code }) {
   const number = (/** @type {string} */ name) => Number(new RegExp(`^# ${name} (\\d+)$`, 'm').exec(output)?.[1] ?? 0)
-  return matchExitCode({ passed: number('pass'), failed: number('fail') }, code)
+  const failures = matches(output, /^not ok \d+ - (.+(?:\n {2}---\n(?: {4}.*\n)* {2}\.\.\.)?)/gm)
+  return matchExitCode({ passed: number('pass'), failed: number('fail'), failures }, code)
 }
 
 /**
- * Prints the total as the closing line of a command, and sets the exit code.
+ * Prints the failed tests again, because their first reports may be thousands of lines above. Then prints the total as the
+ * closing line of a command, and sets the exit code.
  *
  * @param {readonly Counts[]} counts
  */
 export function reportTotal(counts) {
-  const { passed, failed } = total(counts)
+  const { passed, failed, failures } = total(counts)
+  for (const name of failures) console.log(`failed: ${name}`)
   console.log(`${passed} passed, ${failed} failed`)
   if (failed > 0) process.exitCode = 1
 }
@@ -49,10 +50,19 @@ function matchExitCode(counts, code) {
 
 /** @param {readonly Counts[]} counts */
 function total(counts) {
-  const sum = { passed: 0, failed: 0 }
-  for (const { passed, failed } of counts) {
+  const sum = { passed: 0, failed: 0, failures: /** @type {string[]} */ ([]) }
+  for (const { passed, failed, failures = [] } of counts) {
     sum.passed += passed
     sum.failed += failed
+    sum.failures.push(...failures)
   }
   return sum
+}
+
+/**
+ * @param {string} output
+ * @param {RegExp} pattern with one group
+ */
+function matches(output, pattern) {
+  return [...output.matchAll(pattern)].map(([, name = '']) => name)
 }
