@@ -25,19 +25,19 @@ export declare class NativeDescriptor {
   close(): void
 }
 
-/** Asks the parent to listen. Every method blocks until the parent's own thread has answered. */
+/** Asks the parent to listen. Every method blocks until the parent's Rust thread has answered. */
 export declare class NativeListenChannel {
-  /** Takes over a worker's end or, in a thread of the parent's process, makes a copy of what is `borrowed`. */
+  /** Takes ownership of a worker's end or, if `borrowed`, copies it: a thread of the parent's process borrows its end. */
   constructor(fd: number, borrowed: boolean)
-  /** `host` is an IP literal; empty is every address. */
+  /** `host` is an IP address; an empty `host` means all addresses. */
   listenTcp(host: string, port: number, ipv6Only: boolean, backlog: number, ordinal: number): ListenAnswer
-  /** `path` is absolute, or an abstract name behind a null byte. */
+  /** `path` is absolute, or a null byte and an abstract name. */
   listenPath(path: string, readableAll: boolean, writableAll: boolean, backlog: number): ListenAnswer
   /** Binds a UDP port; the answer has a descriptor. */
   bindUdp(host: string, port: number, ipv6Only: boolean, reuseAddress: boolean, ordinal: number): ListenAnswer
-  /** This worker takes connections of the listener. */
+  /** Reports that this worker takes connections of the listener. */
   accept(listener: number): void
-  /** This worker has closed its server. Unless others listen, the port is free when this returns. */
+  /** Reports that this worker has closed its server. The port is free when this returns, unless other workers listen. */
   close(listener: number): void
 }
 
@@ -102,7 +102,7 @@ export declare class NativeReceiver {
   close(): void
 }
 
-/** Accepts, queues and dispatches connections on a thread of its own. */
+/** Accepts, queues and dispatches connections on a separate thread. */
 export declare class NativeServer {
   /**
    * Starts a server. `wake` is called on this thread when notices wait, and keeps no event loop alive. Throws an error with the
@@ -126,13 +126,13 @@ export declare class NativeServer {
   /** Closes this process's copy of a worker's end, once the worker has its own. While a copy is open, the channel never ends. */
   closeWorkerEnd(channel: number): void
   /**
-   * Opens a listen channel beside a channel, for a worker of an app that knows nothing of this package. Returns the
-   * worker's end, as `openChannel` does.
+   * Opens a listen channel beside a channel, for a worker of an app that does not know this package. Returns the worker's
+   * end, as `openChannel` does.
    */
   openListenChannel(app: number, channel: number): number
   /** Closes the listeners of an app whose workers have all gone. Their ports and paths can be used again when this returns. */
   closeApp(app: number): void
-  /** Sends a worker no more connections, and tells the worker to finish and leave. */
+  /** Sends a worker no more connections, and asks the worker to finish its leases and leave. */
   retire(channel: number): void
   /** Ends a channel at once. */
   endChannel(channel: number): void
@@ -249,17 +249,17 @@ export interface KindOutcome {
   error?: SystemError
 }
 
-/** Where the parent listens for this worker, or why it does not. */
+/** A listener that the parent has opened for this worker, or the error. */
 export interface ListenAnswer {
   /** The number of the listener. */
   listener?: number
-  /** The lane by which its connections come. */
+  /** The lane of its connections. */
   lane?: number
-  /** Where it listens; absent for a Unix socket. */
+  /** The address; absent for a Unix socket. */
   address?: ListenerAddress
   /** UDP: a copy of the socket, which the caller owns. */
   fd?: number
-  /** Why the parent does not listen. */
+  /** The reason why the parent does not listen. */
   error?: SystemError
 }
 

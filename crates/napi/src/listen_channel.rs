@@ -15,22 +15,22 @@ use crate::address::ListenerAddress;
 use crate::raw_fd;
 use crate::system_error::SystemError;
 
-/// Where the parent listens for this worker, or why it does not.
+/// A listener that the parent has opened for this worker, or the error.
 #[napi(object)]
 pub struct ListenAnswer {
     /// The number of the listener.
     pub listener: Option<u32>,
-    /// The lane by which its connections come.
+    /// The lane of its connections.
     pub lane: Option<u16>,
-    /// Where it listens; absent for a Unix socket.
+    /// The address; absent for a Unix socket.
     pub address: Option<ListenerAddress>,
     /// UDP: a copy of the socket, which the caller owns.
     pub fd: Option<i32>,
-    /// Why the parent does not listen.
+    /// The reason why the parent does not listen.
     pub error: Option<SystemError>,
 }
 
-/// Asks the parent to listen. Every method blocks until the parent's own thread has answered.
+/// Asks the parent to listen. Every method blocks until the parent's Rust thread has answered.
 #[napi]
 pub struct NativeListenChannel {
     channel: RefCell<ListenChannel>,
@@ -38,7 +38,7 @@ pub struct NativeListenChannel {
 
 #[napi]
 impl NativeListenChannel {
-    /// Takes over a worker's end or, in a thread of the parent's process, makes a copy of what is `borrowed`.
+    /// Takes ownership of a worker's end or, if `borrowed`, copies it: a thread of the parent's process borrows its end.
     #[napi(constructor)]
     pub fn new(fd: i32, borrowed: bool) -> Result<Self> {
         let socket: OwnedFd = if borrowed {
@@ -53,7 +53,7 @@ impl NativeListenChannel {
         })
     }
 
-    /// `host` is an IP literal; empty is every address.
+    /// `host` is an IP address; an empty `host` means all addresses.
     #[napi]
     pub fn listen_tcp(
         &self,
@@ -68,7 +68,7 @@ impl NativeListenChannel {
         Ok(self.listen(target, backlog, ordinal))
     }
 
-    /// `path` is absolute, or an abstract name behind a null byte.
+    /// `path` is absolute, or a null byte and an abstract name.
     #[napi]
     pub fn listen_path(&self, path: String, readable_all: bool, writable_all: bool, backlog: i32) -> ListenAnswer {
         let target = Target::Unix {
@@ -98,14 +98,14 @@ impl NativeListenChannel {
         Ok(self.listen(target, 0, ordinal))
     }
 
-    /// This worker takes connections of the listener.
+    /// Reports that this worker takes connections of the listener.
     #[napi]
     pub fn accept(&self, listener: u32) {
-        // Fails only with the parent, whose end the channel tells.
+        // Fails only if the parent has ended, which the channel reports.
         let _ = self.channel.borrow_mut().accept(listener);
     }
 
-    /// This worker has closed its server. Unless others listen, the port is free when this returns.
+    /// Reports that this worker has closed its server. The port is free when this returns, unless other workers listen.
     #[napi]
     pub fn close(&self, listener: u32) {
         // As above.

@@ -62,8 +62,8 @@ pub enum Found {
     End,
     /// At least one byte, and the descriptors that were sent with these bytes, in order.
     Some(Vec<u8>, Vec<ForeignFd>),
-    /// Bytes of which some descriptors did not arrive (`MSG_CTRUNC`). Those that arrived are closed. The errno is set if this
-    /// process is at its limit of open files, and not set for another cause, for example a security module.
+    /// Bytes, some of whose descriptors did not arrive (`MSG_CTRUNC`). The descriptors that arrived are closed. The errno is
+    /// set if this process is at its limit of open files, and not set for another cause, for example a security module.
     Truncated(Vec<u8>, Option<Errno>),
 }
 
@@ -219,8 +219,7 @@ impl<S: Sys> Stream<S> {
         self.push(&parcel.bytes[parcel.sent..], &borrowed, parcel.begun)
     }
 
-    /// Sends as many bytes as the kernel accepts, and returns their number. `begun` tells that a byte of the message was sent
-    /// before.
+    /// Sends as many bytes as the kernel accepts, and returns their number. `begun`: a byte of the message was sent before.
     fn push(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>], begun: bool) -> Result<usize, SystemError> {
         let (mut sent, mut descriptors) = (0, descriptors);
         while sent < bytes.len() {

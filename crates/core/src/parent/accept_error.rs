@@ -1,4 +1,4 @@
-//! What an error of accept(2) means, and how long to pause after one.
+//! The kinds of accept(2) errors, and the pauses after these errors.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;

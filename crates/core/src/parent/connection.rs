@@ -40,7 +40,7 @@ struct History {
     identity: Option<u64>,
 }
 
-/// What the parent remembers of a connection that a worker has taken, in case the worker hands it back.
+/// The parent's record of a connection that a worker has taken, in case the worker hands the connection back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
     id: ConnectionId,
@@ -101,7 +101,7 @@ fn unspecified_address(of: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
 }
 
-/// Chooses the closing threads: TCP connections have threads of their own.
+/// Selects the closing threads: TCP connections have separate threads.
 fn foreign(fd: OwnedFd, remote: Option<SocketAddr>) -> ForeignFd {
     match remote {
         Some(_) => ForeignFd::connection(fd),
@@ -143,7 +143,7 @@ impl Connection {
         }
     }
 
-    /// Moves the connection to a lane that is not its port's.
+    /// Sets a lane other than the local port.
     #[must_use]
     pub fn in_lane(mut self, lane: u16) -> Self {
         self.lane = lane;
@@ -231,8 +231,8 @@ impl Connection {
         }
     }
 
-    /// Closes the parent's copy: a worker has the connection now. `is_trusted` tells that the worker does not set SO_LINGER
-    /// with a time. The close of any other worker's connection may sleep, so the closer performs it.
+    /// Closes the parent's copy: a worker has the connection now. `is_trusted`: the worker does not set SO_LINGER with a time.
+    /// The close of any other worker's connection may sleep, so the closer performs it.
     pub fn release(self, is_trusted: bool) {
         if is_trusted && self.is_private() {
             drop(self.fd.into_owned());

@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 /// Enough to start a worker (a channel, pipes) and to receive some connections; at most an eighth of the limit.
 const HEADROOM: u64 = 16;
 
-/// Knows when only the headroom is left.
+/// Detects when only the headroom is left.
 #[derive(Debug)]
 pub struct FdHeadroom {
     /// The first descriptor of the headroom. The kernel allocates the lowest free number, so this number shows that all lower

@@ -1,9 +1,9 @@
-//! Answers the workers of apps that know nothing of this package: where they listen, the server listens for them.
+//! Answers the workers of apps that do not know this package: where an app listens, the server listens for the app.
 //!
-//! Each such worker has a listen channel beside its channel, see [`crate::protocol::listen_request`]. It is answered here, on the
-//! server's thread, so that a busy owner delays nobody's `listen()`. The workers of one app that ask for the same address have one
-//! listener. It accepts when the first of them takes connections, and it is closed when the last of them has closed it. A worker
-//! that dies has not closed it: then connections wait for the worker's successor.
+//! Each such worker has a listen channel beside its channel, see [`crate::protocol::listen_request`]. The server's thread
+//! answers the requests, so that a busy owner does not delay `listen()` of a worker. The workers of one app that ask for the
+//! same address share one listener. The listener accepts when the first worker takes connections, and is closed when the last
+//! worker has closed it. A worker that dies has not closed the listener: then connections wait for the worker's successor.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -33,7 +33,7 @@ use crate::sys::{ForeignFd, Sys, await_writable, watch, watch_listener};
 #[derive(Debug, Clone)]
 pub struct ListenRequests<S> {
     acceptor: Acceptor<S>,
-    /// Told of a panic of an acceptor.
+    /// Receives the message of an acceptor's panic.
     failures: mpsc::UnboundedSender<String>,
     registry: Arc<Mutex<Registry>>,
 }
@@ -45,21 +45,21 @@ struct Registry {
     is_draining: bool,
 }
 
-/// One listener that workers of an app have asked for, or one of the server's own that they may use.
+/// One listener that workers of an app have requested, or a listener of the server that workers may use.
 #[derive(Debug)]
 struct Shared {
-    /// The app that it belongs to, or `OWN`.
+    /// The app of the listener, or `OWN`.
     app: AppId,
-    /// What the app asked for; `None` for one of the server's own.
+    /// The request of the app; `None` for a listener of the server.
     key: Option<Key>,
-    /// Living workers that have not closed it.
+    /// Living workers that have not closed the listener.
     users: HashSet<ChannelId>,
     lane: u16,
     address: ListenerAddress,
     socket: Socket,
 }
 
-/// Equal keys of one app are one listener. The ordinal is 0 unless the system chooses the port.
+/// One app has one listener for each key. The ordinal is 0 unless the system chooses the port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     target: Target,
@@ -72,16 +72,16 @@ enum Socket {
     Waiting(Arc<ForeignFd>, Endpoint),
     Accepting(task::JoinHandle<()>),
     Udp(OwnedFd),
-    /// One of the server's own, which accepts whether or not a worker listens.
+    /// A listener of the server, which accepts whether or not a worker listens.
     Own,
     /// The server drains, or the socket could not be watched.
     Closed,
 }
 
-/// Stands for the server itself where an app is named: apps are numbered from 1.
+/// The number of the server itself: apps are numbered from 1.
 const OWN: AppId = 0;
 
-/// The most listeners of one worker: each has a lane, and a channel has credit on no more at one time.
+/// The maximum number of listeners of one worker: each listener has a lane, and a channel has credit on at most so many lanes.
 const MAX_LISTENERS: usize = crate::protocol::limits::MAX_LANES;
 
 impl<S: Sys> ListenRequests<S> {
@@ -94,8 +94,8 @@ impl<S: Sys> ListenRequests<S> {
         }
     }
 
-    /// Notes that the server listens by itself, and returns the lane for the connections. Workers that ask for this port or
-    /// path use this listener.
+    /// Records a listener of the server, and returns the lane of its connections. Workers that ask for the port or path of the
+    /// listener use it.
     pub async fn add_own(&self, address: &ListenerAddress) -> u16 {
         let mut registry = self.registry.lock().await;
         let lane = match address.port() {
@@ -113,7 +113,7 @@ impl<S: Sys> ListenRequests<S> {
 
     /// Answers one worker until the worker closes its end or breaks the protocol.
     pub async fn serve(self, app: AppId, worker: ChannelId, socket: OwnedFd) {
-        // Fails only for lack of memory; then the worker's requests fail by their time limit.
+        // Fails only if memory is short; then the worker's requests time out.
         if let Ok(socket) = watch(socket, Interest::READABLE) {
             let mut unread = Vec::new();
             while let Ok(bytes) = receive(&self.acceptor.sys, &socket).await {
@@ -123,7 +123,7 @@ impl<S: Sys> ListenRequests<S> {
                 }
             }
         }
-        // Its listeners stay, also if it was the last.
+        // The worker's listeners stay open, even if no other worker uses them.
         for shared in self.registry.lock().await.listeners.values_mut() {
             shared.users.remove(&worker);
         }
@@ -143,7 +143,7 @@ impl<S: Sys> ListenRequests<S> {
         }
     }
 
-    /// Closes what does not accept and returns the acceptors, which end by themselves when the server drains.
+    /// Closes the listeners that do not accept, and returns the acceptors of the others, which end when the server drains.
     pub async fn drain(&self) -> Vec<task::JoinHandle<()>> {
         let mut registry = self.registry.lock().await;
         registry.is_draining = true;
@@ -154,7 +154,7 @@ impl<S: Sys> ListenRequests<S> {
         sockets.filter_map(Socket::into_acceptor).collect()
     }
 
-    /// Stops accepting, now.
+    /// Stops accepting at once.
     pub async fn abort(&self) {
         for acceptor in self.drain().await {
             acceptor.abort();
@@ -182,7 +182,7 @@ impl<S: Sys> ListenRequests<S> {
     }
 
     async fn answer(&self, app: AppId, worker: ChannelId, request: Request) -> (Answer, Option<OwnedFd>) {
-        // Held until the answer is known, so that two workers that ask at the same time get one listener.
+        // The lock is held until the answer is known, so that two workers that ask at the same time share one listener.
         let mut registry = self.registry.lock().await;
         match request {
             Request::Listen(request) => match self.listen(&mut registry, app, worker, request).await {
@@ -221,13 +221,13 @@ impl<S: Sys> ListenRequests<S> {
         };
         let known = registry.find(app, &key);
         let id = match known {
-            // As in one process: nobody listens twice on one address.
+            // As in one process: a worker cannot listen twice on one address.
             Some(id) if registry.is_used(id, worker) => return Err(Errno::EADDRINUSE),
             Some(id) => id,
             None => {
                 let lanes = registry.lanes();
                 let opened = open(request, &lanes).await?;
-                // A UDP socket is the worker's own business: no connection comes by it.
+                // The server reports no UDP socket: the worker reads it, and the server accepts no connections on it.
                 if !matches!(opened.socket, Socket::Udp(_)) {
                     let address = opened.address.clone();
                     self.acceptor.notices.post(Notice::Listening { app, address });
@@ -278,7 +278,7 @@ impl<S: Sys> ListenRequests<S> {
         match shared.socket {
             Socket::Accepting(acceptor) => {
                 acceptor.abort();
-                // Its end, and the end of its socket: the port is free when the worker has the answer.
+                // Wait for the acceptor to close its socket: the port must be free when the worker receives the answer.
                 let _ = acceptor.await;
             }
             Socket::Udp(_) => return,
@@ -327,12 +327,12 @@ impl Registry {
         id
     }
 
-    /// Returns the lanes that other listeners of the server have.
+    /// Returns the lanes in use.
     fn lanes(&self) -> HashSet<u16> {
         self.listeners.values().map(|shared| shared.lane).collect()
     }
 
-    /// Notes that a worker has closed a listener, and returns whether it was the last worker of the app that has it.
+    /// Records that a worker has closed a listener. Returns whether no other worker of the app uses the listener.
     fn forget(&mut self, app: AppId, worker: ChannelId, id: ListenerId) -> bool {
         let Some(shared) = self.listeners.get_mut(&id) else {
             return false;
@@ -342,8 +342,8 @@ impl Registry {
 }
 
 impl Shared {
-    /// Whether it is a listener of the server's own that an app means by this target. The host does not matter: the server has
-    /// been told where to listen on this port.
+    /// Returns whether this is a listener of the server at the port or path of `target`. The host is not compared: the owner of
+    /// the server has chosen the host for this port.
     fn is_own_at(&self, target: &Target) -> bool {
         if self.app != OWN {
             return false;
@@ -424,7 +424,7 @@ async fn open(request: ListenRequest, taken: &HashSet<u16>) -> Result<Opened, Er
     })
 }
 
-/// Returns the port, or for a Unix socket, and for a port that has another listener, a number that nobody else has.
+/// Returns the port as the lane. For a Unix socket, and for a port that is a lane already, returns an unused number.
 fn free_lane(port: u16, taken: &HashSet<u16>) -> u16 {
     if port != 0 && !taken.contains(&port) {
         return port;
@@ -439,7 +439,7 @@ fn socket_address(address: &ListenerAddress) -> Option<SocketAddr> {
     }
 }
 
-/// Receives what has come; nothing is the end.
+/// Receives the available bytes; an empty result is the end of the stream.
 async fn receive<S: Sys>(sys: &S, socket: &tokio::io::unix::AsyncFd<ForeignFd>) -> Result<Vec<u8>, Errno> {
     loop {
         let mut ready = socket
@@ -478,7 +478,7 @@ async fn send<S: Sys>(
     Ok(())
 }
 
-/// Runs an acceptor, and tells its panic.
+/// Runs an acceptor, and reports its panic.
 async fn watched(task: impl Future<Output = ()>, failures: mpsc::UnboundedSender<String>) {
     if let Err(message) = panics::catch(task).await {
         // Fails only if the server has ended.

@@ -43,7 +43,7 @@ pub struct Endpoint {
     address: ListenerAddress,
     backlog: u32,
     path: Option<OwnPath>,
-    /// The lane of its connections, where that is not the port.
+    /// The lane of its connections, if it is not the port.
     lane: Option<u16>,
 }
 
@@ -97,7 +97,7 @@ impl Listener {
         }
     }
 
-    /// Gives its connections a lane of their own.
+    /// Sets the lane of its connections.
     #[must_use]
     pub fn with_lane(mut self, lane: u16) -> Self {
         self.endpoint.lane = Some(lane);
@@ -136,7 +136,7 @@ impl Endpoint {
         &self.address
     }
 
-    /// The lane that its connections belong to: its port (0 for a Unix socket), unless it has one of its own.
+    /// Returns the lane of its connections: the port (0 for a Unix socket), unless another lane was set.
     #[must_use]
     pub fn lane(&self) -> u16 {
         self.lane.unwrap_or_else(|| self.address.port())

@@ -103,7 +103,7 @@ pub enum Notice {
         /// The address.
         address: ListenerAddress,
     },
-    /// The last worker of an app has closed a listener, or the app is over.
+    /// The last worker of an app has closed a listener, or the app has ended.
     ListeningEnded {
         /// The app.
         app: AppId,

@@ -47,7 +47,7 @@ impl Permits {
     }
 }
 
-/// What the queue needs to know of a connection. The dispatcher's tests use plain numbers instead.
+/// The properties of a connection that the queue uses. The dispatcher's tests use plain numbers instead.
 pub trait Waiting {
     /// Returns the id, which ascends in order of arrival.
     fn id(&self) -> ConnectionId;
@@ -59,7 +59,7 @@ pub trait Waiting {
     fn leave_queue(&mut self);
     /// Marks a connection that was sent to a worker that did not take it.
     fn mark_reissued(&mut self);
-    /// What the parent remembers once a worker has taken the connection.
+    /// The parent's record of a connection that a worker has taken.
     type Metadata: std::fmt::Debug;
     /// Returns that metadata.
     fn metadata(&self) -> Self::Metadata;
@@ -164,7 +164,8 @@ impl<C: Waiting> Queue<C> {
         self.length += 1;
     }
 
-    /// Returns the FIFO whose head has the lowest id among those for which `find` finds something, with what it finds.
+    /// Calls `find` for the head of each FIFO. Of the FIFOs with a result, returns the one whose head has the lowest id, and the
+    /// result.
     pub fn find_first<T>(&self, mut find: impl FnMut(&C) -> Option<T>) -> Option<(FifoKey, T)> {
         let mut first: Option<(ConnectionId, FifoKey, T)> = None;
         for fifo in &self.fifos {

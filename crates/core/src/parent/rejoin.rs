@@ -95,8 +95,8 @@ fn offenders(peer: &Credentials) -> impl Iterator<Item = Offender> + use<> {
     process.into_iter().chain([Offender::User { uid }])
 }
 
-/// Drops what is forgotten, or else the record whose last error is the oldest. A process that forks again and again
-/// renews the record of its user with every error, so it cannot displace that record by those of its children.
+/// Drops the expired records, or else the record with the oldest last error. A process that forks for each attempt renews the
+/// record of its user with every error, so the records of its children cannot displace that record.
 fn make_room(records: &mut HashMap<Offender, Record>, now: Instant) {
     records.retain(|_, record| !record.is_forgotten(now));
     if records.len() < MAX_RECORDS {

@@ -382,7 +382,7 @@ impl<S: Sys> ServerThread<S> {
                 Command::Unshare(id, done) => {
                     if let Some(share) = shares.remove(&id) {
                         share.abort();
-                        // An error is the cancellation. The socket is closed then.
+                        // An error means that the task was cancelled. Then the socket is closed.
                         let _ = share.await;
                     }
                     // Fails only if the caller no longer waits.
@@ -424,8 +424,8 @@ async fn accept_on<S: Sys>(
     let (socket, endpoint) = listener.into_parts();
     match sys::watch_listener(socket) {
         Ok(socket) => {
-            // Before the acceptor runs: a worker knows a listener before its first connection. Fails only if the dispatcher has
-            // ended.
+            // Before the acceptor runs: a worker must receive LISTENING before the first connection of the listener. Fails only if
+            // the dispatcher has ended.
             let listening = Message::Listening(endpoint.address().clone());
             let _ = acceptor.dispatcher.send(listening).await;
             Some(tokio::spawn(watched(acceptor.run(socket, endpoint), failures)))
@@ -438,7 +438,7 @@ async fn accept_on<S: Sys>(
     }
 }
 
-/// Waits until every listener is closed, and tells the dispatcher.
+/// Waits until every listener is closed, and notifies the dispatcher.
 async fn close_listeners<S: Sys>(
     mut acceptors: Vec<task::JoinHandle<()>>,
     requests: ListenRequests<S>,
@@ -446,7 +446,7 @@ async fn close_listeners<S: Sys>(
 ) {
     acceptors.extend(requests.drain().await);
     for acceptor in acceptors {
-        // One that has panicked accepts no more either.
+        // An acceptor that has panicked accepts no more connections either.
         let _ = acceptor.await;
     }
     // Fails only if the dispatcher has ended.

@@ -2,8 +2,8 @@
 //!
 //! A listen channel is a stream beside the channel of `PROTOCOL.md`, between a parent and a worker of this package only. Each
 //! message is a length (4 bytes), a version (1 byte), a kind (1 byte), an id (4 bytes) and a body; numbers are little-endian. An
-//! answer has the id of its request. A parent and a worker of different releases may meet when a release is installed under a
-//! running parent, so a parent answers EPROTONOSUPPORT to a version or a kind that it does not know.
+//! answer has the id of its request. If a new release is installed while a parent runs, its new workers are of another release
+//! than the parent. So a parent answers EPROTONOSUPPORT to an unknown version or kind.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -15,13 +15,14 @@ pub const VERSION: u8 = 1;
 /// Bytes of a message before its body: length, version, kind and id.
 pub const HEADER: usize = 10;
 
-/// The longest message. The body of a request for a path is the longest; `sun_path` has 108 bytes, but a parent tells so.
+/// The maximum size of a message. A request with a path is the longest. The path may exceed `sun_path` (108 bytes): the parent
+/// then answers with the error.
 pub const MAX_MESSAGE: usize = 8192;
 
-/// What a worker asks for.
+/// A request of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Listen, or join those who listen there already.
+    /// Listen at an address, or share the listener that another worker has opened there.
     Listen(ListenRequest),
     /// Begin to accept: this worker takes connections of the listener.
     Accept(ListenerId),
@@ -29,32 +30,32 @@ pub enum Request {
     Close(ListenerId),
 }
 
-/// Where to listen. Equal requests of several workers lead to one listener.
+/// The address and options to listen with. Equal requests of several workers share one listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenRequest {
     /// The address.
     pub target: Target,
-    /// `listen(2)`'s argument.
+    /// The argument of listen(2).
     pub backlog: i32,
-    /// How many listeners of this worker have the same target, port 0, already.
+    /// The number of listeners that this worker already has with the same target, if the port is 0.
     pub ordinal: u16,
 }
 
-/// What to bind.
+/// The address to bind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A TCP port.
     Tcp {
-        /// `None` is every address of both families, or IPv4's where the system has no IPv6.
+        /// `None` means all addresses of both families, or of IPv4 if the system has no IPv6.
         host: Option<IpAddr>,
         /// 0 lets the system choose.
         port: u16,
-        /// For an IPv6 address: no IPv4 beside it.
+        /// Whether an IPv6 socket rejects IPv4.
         ipv6_only: bool,
     },
     /// A Unix socket.
     Unix {
-        /// An absolute path or, on Linux, an abstract name behind a null byte.
+        /// An absolute path or, on Linux, a null byte and an abstract name.
         name: Vec<u8>,
         /// Whether every user may read.
         readable_all: bool,
@@ -67,32 +68,32 @@ pub enum Target {
         host: IpAddr,
         /// 0 lets the system choose.
         port: u16,
-        /// For an IPv6 address: no IPv4 beside it.
+        /// Whether an IPv6 socket rejects IPv4.
         ipv6_only: bool,
-        /// Whether others may bind the port too (`SO_REUSEADDR`).
+        /// Whether other sockets may bind the port too (`SO_REUSEADDR`).
         reuse_address: bool,
     },
 }
 
-/// What the parent answers.
+/// An answer of the parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It listens.
+    /// The parent listens.
     Listening {
         /// The number of the listener.
         listener: ListenerId,
-        /// The lane by which its connections come; 0 for UDP.
+        /// The lane of its connections; 0 for UDP.
         lane: u16,
-        /// The address that it is bound to; `None` for a Unix socket.
+        /// The address of the socket; `None` for a Unix socket.
         address: Option<SocketAddr>,
     },
-    /// It does not: the system's error number, positive.
+    /// The parent cannot listen. The positive errno.
     Failed(i32),
     /// Done.
     Done,
 }
 
-/// Bytes that are no message.
+/// The bytes are not a valid message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -109,7 +110,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Returns the first message of these bytes; `None` if it is not there as a whole yet.
+    /// Returns the first message of these bytes; `None` if it is incomplete.
     pub fn first(bytes: &'a [u8]) -> Result<Option<Self>, Malformed> {
         let mut input = Input(bytes);
         let Ok(length) = input.u32() else { return Ok(None) };

@@ -1,9 +1,9 @@
 //! Wakes the dispatcher at a deadline or earlier.
 //!
-//! The dispatcher checks each handoff within a millisecond, but another event mostly wakes it before. As the timeout of
-//! epoll_wait(2), the deadline was armed and disarmed at every sleep. As the nearest deadline of its CPU it was written to
-//! the timer hardware each time, which in a virtual machine traps to the hypervisor: 20 of 115 us per connection with one
-//! client. So an alarm that is armed stays armed, and is armed at most once per millisecond.
+//! The dispatcher checks each handoff within a millisecond, but another event usually wakes the dispatcher earlier. A deadline
+//! that is the timeout of epoll_wait(2) is armed and disarmed at every sleep. If it is the nearest deadline of its CPU, the
+//! kernel writes it to the timer hardware each time, which in a virtual machine traps to the hypervisor: 20 of 115 us per
+//! connection with one client. So an armed alarm stays armed, and is armed at most once per millisecond.
 
 use std::time::Instant;
 

@@ -62,7 +62,7 @@ pub fn try_receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received,
 }
 
 fn receive_with(socket: BorrowedFd<'_>, bytes: &mut [u8], flags: MsgFlags) -> Result<Received, Errno> {
-    // Zeroed before each call: after MSG_CTRUNC nix does not tell how much of the buffer the kernel has filled, but the
+    // Zeroed before each call: after MSG_CTRUNC nix does not return how much of the buffer the kernel has filled, but the
     // descriptors that arrived must be found and closed.
     let mut control = ControlBuffer([0; CONTROL_SIZE]);
     let (bytes, flags) = retry(|| {
@@ -186,7 +186,7 @@ pub fn is_all_read(socket: BorrowedFd<'_>) -> bool {
     result == 0 && unread == 0
 }
 
-/// Returns true: macOS cannot tell.
+/// Returns true: macOS does not report unread data.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
 pub fn is_all_read(_socket: BorrowedFd<'_>) -> bool {

@@ -134,7 +134,7 @@ pub(super) fn credentials(peer: &OwnedFd) -> Result<Credentials, Errno> {
         pid: pid.and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid != 0),
         uid: uid.as_raw(),
         gid: gid.as_raw(),
-        // LOCAL_PEERCRED has 16 entries, and nix does not tell how many are valid: the others would read as group 0.
+        // LOCAL_PEERCRED has 16 entries, and nix does not return how many are valid: the others would read as group 0.
         groups: Vec::new(),
     })
 }

@@ -57,8 +57,8 @@ pub trait Sys: Clone + Send + Sync + 'static {
         credentials::credentials(peer)
     }
 
-    /// Returns whether the peer has read everything that was sent on a Unix socket. macOS cannot tell, and has no limit on
-    /// unread descriptors, so the answer there is true.
+    /// Returns whether the peer has read everything that was sent on a Unix socket. On macOS, which does not report unread
+    /// data and has no limit on unread descriptors, returns true.
     fn is_all_read(&self, socket: BorrowedFd<'_>) -> bool {
         ancillary::is_all_read(socket)
     }

@@ -43,8 +43,8 @@ pub(crate) struct AcceptRate {
 }
 
 impl AcceptRate {
-    /// Records a connection that the calling thread handles. Ids are consecutive within a server, so the id tells how many
-    /// connections were accepted since the last sample.
+    /// Records a connection that the calling thread handles. Ids are consecutive within a server, so the difference of two ids is
+    /// the number of connections that were accepted in between.
     pub(crate) fn record<S: Sys>(&mut self, id: ConnectionId, sys: &S) {
         let count = u32::try_from(id.saturating_sub(self.newest)).unwrap_or(u32::MAX);
         if count < SAMPLE {

@@ -18,15 +18,15 @@ use crate::protocol::version::{LISTENING_SINCE, VERSION, common_version};
 impl ReceiverState {
     /// Applies every complete frame. Returns true if connections wait or the phase has changed.
     pub(super) fn apply_frames(&mut self, reader: &mut Reader) -> Result<bool, End> {
-        let mut has_news = false;
+        let mut has_changes = false;
         while let Some((frame, descriptors)) = reader.next(ToWorker::decode)? {
             if let ToWorker::Close(reason) = frame {
                 return Err(End::Closed(reason));
             }
-            has_news |= self.apply_frame(frame, descriptors)?;
+            has_changes |= self.apply_frame(frame, descriptors)?;
         }
         reader.check_descriptors()?;
-        Ok(has_news)
+        Ok(has_changes)
     }
 
     fn apply_frame(&mut self, frame: ToWorker<'_>, descriptors: &mut Descriptors) -> Result<bool, ProtocolError> {

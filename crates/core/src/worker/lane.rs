@@ -286,7 +286,7 @@ mod tests {
             }
         }
 
-        /// Does what an exchange does.
+        /// Performs the steps of an exchange.
         fn want(&mut self, port: u16, window: u32, room: u32) {
             let lane = Lane::of(&mut self.lanes, port);
             let taken = u32::try_from(lane.fitting(room)).unwrap();

@@ -14,7 +14,7 @@ use crate::ids::ListenerId;
 use crate::protocol::listen_request::{Answer, ListenRequest, MAX_MESSAGE, Message, Request};
 use crate::sys::{ForeignFd, Os, Sys, prepare};
 
-/// Asks the parent, one request at a time. Every call blocks until the parent's thread has answered.
+/// Sends requests to the parent, one at a time. Every call blocks until the parent's thread has answered.
 #[derive(Debug)]
 pub struct ListenChannel {
     socket: OwnedFd,
@@ -23,12 +23,12 @@ pub struct ListenChannel {
     descriptors: Vec<ForeignFd>,
 }
 
-/// What a worker is told of a listener.
+/// A listener that the parent has opened for this worker.
 #[derive(Debug)]
 pub struct Listening {
-    /// Its number.
+    /// The number of the listener.
     pub listener: ListenerId,
-    /// The lane by which its connections come.
+    /// The lane of its connections.
     pub lane: u16,
     /// The address; `None` for a Unix socket.
     pub address: Option<SocketAddr>,
@@ -36,11 +36,11 @@ pub struct Listening {
     pub socket: Option<OwnedFd>,
 }
 
-/// The longest time for an answer. The parent's thread answers within a millisecond unless the system is short of processor time.
+/// The timeout of an answer. The parent's thread answers within a millisecond unless the system is short of CPU time.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 impl ListenChannel {
-    /// Takes over a worker's end, which blocks.
+    /// Takes ownership of a worker's end, which is blocking.
     pub fn adopt(socket: OwnedFd) -> Result<Self, SystemError> {
         prepare(&socket)?;
         Ok(Self {
@@ -69,17 +69,17 @@ impl ListenChannel {
         }
     }
 
-    /// Tells the parent that this worker takes connections of a listener.
+    /// Reports to the parent that this worker takes connections of a listener.
     pub fn accept(&mut self, listener: ListenerId) -> Result<(), Errno> {
-        self.tell(&Request::Accept(listener))
+        self.notify(&Request::Accept(listener))
     }
 
-    /// Tells the parent that this worker has closed its server. The port is free when this returns, unless others listen.
+    /// Reports to the parent that this worker has closed its server. The port is free when this returns, unless other workers listen.
     pub fn close(&mut self, listener: ListenerId) -> Result<(), Errno> {
-        self.tell(&Request::Close(listener))
+        self.notify(&Request::Close(listener))
     }
 
-    fn tell(&mut self, request: &Request) -> Result<(), Errno> {
+    fn notify(&mut self, request: &Request) -> Result<(), Errno> {
         match self.ask(request)? {
             Answer::Failed(errno) => Err(Errno::from_raw(errno)),
             Answer::Listening { .. } | Answer::Done => Ok(()),
@@ -100,7 +100,7 @@ impl ListenChannel {
             if let Some(message) = Message::first(&self.unread).map_err(|_| Errno::EPROTO)? {
                 let (answer, length, answered) = (message.answer(), message.length, message.id);
                 self.unread.drain(..length);
-                // The answer of a request that was given up is not the one waited for.
+                // The late answer of an earlier request that timed out is skipped.
                 if answered == id {
                     return answer.map_err(|_| Errno::EPROTO);
                 }

@@ -53,7 +53,7 @@ pub struct Receiver<S: Sys = Os> {
     reading: Reading,
 }
 
-/// Who reads the socket.
+/// The reader of the socket.
 #[derive(Debug)]
 enum Reading {
     Thread(Mutex<Option<JoinHandle<()>>>),
@@ -123,20 +123,20 @@ impl<S: Sys> Receiver<S> {
             return false;
         };
         let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut has_news = self.shared.flush();
+        let mut has_changes = self.shared.flush();
         self.shared.check_accept_rate();
         for _ in 0..READS {
             match self.shared.read_once(&mut reader) {
-                Ok(Took::News) => has_news = true,
-                Ok(Took::Frames) => {}
-                Ok(Took::Nothing) => break,
+                Ok(ReadOutcome::Changes) => has_changes = true,
+                Ok(ReadOutcome::Frames) => {}
+                Ok(ReadOutcome::Nothing) => break,
                 Err(end) => {
                     self.shared.end(end);
                     return true;
                 }
             }
         }
-        has_news
+        has_changes
     }
 
     /// Whether unsent frames wait for room in the socket.
@@ -150,7 +150,7 @@ impl<S: Sys> Receiver<S> {
         self.shared.lock().accept_rate.expires_at().map(|_| SAMPLE_TIMEOUT)
     }
 
-    /// Takes connections of a lane and tells the parent:
+    /// Takes connections of a lane, and reports to the parent:
     ///
     /// - takes and acknowledges up to `room` waiting connections, and refuses the others;
     /// - reports that `ended` leases have ended;
@@ -290,13 +290,13 @@ impl<S: Sys> Drop for Receiver<S> {
 }
 
 /// The result of one read.
-enum Took {
+enum ReadOutcome {
     /// No data.
     Nothing,
     /// Frames that do not concern the owner.
     Frames,
     /// Connections, or a new phase.
-    News,
+    Changes,
 }
 
 impl<S: Sys> Shared<S> {
@@ -339,8 +339,8 @@ impl<S: Sys> Shared<S> {
         let mut reader = Reader::new();
         let end = loop {
             match self.read_once(&mut reader) {
-                Ok(Took::News) => self.waker.wake(),
-                Ok(Took::Frames | Took::Nothing) => {}
+                Ok(ReadOutcome::Changes) => self.waker.wake(),
+                Ok(ReadOutcome::Frames | ReadOutcome::Nothing) => {}
                 Err(end) => break end,
             }
         };
@@ -348,25 +348,29 @@ impl<S: Sys> Shared<S> {
         self.waker.wake();
     }
 
-    /// Reads one message, and sends what the parent must learn at once. An error ends the channel.
-    fn read_once(self: &Arc<Self>, reader: &mut Reader) -> Result<Took, End> {
+    /// Reads one message, and sends the frames that must not wait for the next exchange. An error ends the channel.
+    fn read_once(self: &Arc<Self>, reader: &mut Reader) -> Result<ReadOutcome, End> {
         match reader.fill(&self.sys, self.socket.as_fd()) {
             Ok(Fill::Some) => {}
-            Ok(Fill::Nothing) => return Ok(Took::Nothing),
+            Ok(Fill::Nothing) => return Ok(ReadOutcome::Nothing),
             Ok(Fill::End) => return Err(reader.finish().map_or_else(End::Protocol, |()| End::Gone)),
             Err(_) => return Err(End::Gone),
         }
         let mut state = self.lock();
-        let has_news = state.apply_frames(reader)?;
+        let has_changes = state.apply_frames(reader)?;
         if state.has_refusals() {
             self.refuse_and(state, |_| {});
             state = self.lock();
         }
         if state.returns.next().is_some() {
-            // An error means the end of the channel, which is read next, or passes (ETOOMANYREFS, unix(7)).
+            // On an error the channel has ended, which the next read reports, or the error is temporary (ETOOMANYREFS, unix(7)).
             let _ = self.send_returns(state);
         }
-        Ok(if has_news { Took::News } else { Took::Frames })
+        Ok(if has_changes {
+            ReadOutcome::Changes
+        } else {
+            ReadOutcome::Frames
+        })
     }
 
     fn end(&self, end: End) {

@@ -30,7 +30,7 @@ pub enum HandBackError {
     System(#[from] SystemError),
 }
 
-/// The connections that are being handed back, and those that may be.
+/// The connections that are being handed back, and the connections that may be handed back.
 #[derive(Debug, Default)]
 pub(super) struct Returns {
     version: u16,
@@ -41,7 +41,7 @@ pub(super) struct Returns {
     /// Sent. The copy stays open until the parent confirms: macOS loses a descriptor that is closed before receipt
     /// (unix(4)), and a parent at its descriptor limit asks again.
     sent: Vec<(ConnectionId, ForeignFd)>,
-    /// Confirmed by the parent; the owner has not been told yet.
+    /// Confirmed by the parent, and not reported to the owner yet.
     settled: Vec<ConnectionId>,
 }
 

@@ -30,7 +30,7 @@ impl<S: Sys> Shared<S> {
                 }
                 false
             }
-            // The parent has gone; the reading side learns why.
+            // The parent has gone; the reading side reports the reason.
             Err(_) => false,
         }
     }
@@ -87,7 +87,7 @@ impl<S: Sys> Shared<S> {
         true
     }
 
-    /// Sends the connections to hand back, each in a message of its own: a descriptor travels with the first byte.
+    /// Sends the connections to hand back, each in a separate message: a descriptor is sent with the first byte.
     pub(super) fn send_returns<'a>(
         &'a self,
         mut state: MutexGuard<'a, ReceiverState>,

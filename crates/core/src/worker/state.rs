@@ -65,7 +65,7 @@ pub(super) struct ReceiverState {
     pub(super) accept_rate: AcceptRate,
     /// A connection was refused on the scoreboard since the parent was last notified.
     pub(super) has_refused: bool,
-    /// Ended leases that the parent has not been told of.
+    /// Ended leases that have not been reported to the parent.
     ended: u32,
     output: Output,
 }
@@ -80,7 +80,7 @@ pub(super) struct Due {
 /// How the receiver sends frames.
 #[derive(Debug)]
 enum Output {
-    /// A thread of its own may block until the socket has room.
+    /// A separate thread may block until the socket has room.
     Waiting,
     /// On an event loop; no bytes are waiting.
     Ready,
@@ -116,7 +116,7 @@ impl ReceiverState {
         }
     }
 
-    /// Counts an ended lease. Returns true if the parent waits to hear of it.
+    /// Counts an ended lease. Returns true if the parent waits for the report.
     ///
     /// A lease that ends after the channel does not count: the parent has already reported such leases as cut.
     pub(super) fn lease_ended(&mut self) -> bool {
@@ -244,7 +244,7 @@ impl ReceiverState {
         Lane::of(&mut self.lanes, lane).credit_sent(change);
     }
 
-    /// Refuses every waiting connection. Returns false if the parent need not be told.
+    /// Refuses every waiting connection. Returns false if no frame has to be sent.
     pub(super) fn leave(&mut self) -> bool {
         if matches!(self.phase, Phase::Leaving | Phase::Ended(_)) {
             return false;
@@ -278,7 +278,7 @@ impl ReceiverState {
         self.phase = Phase::Ended(end);
     }
 
-    /// Whether the parent must hear of refusals before the next exchange.
+    /// Whether refusals must be sent before the next exchange.
     pub(super) fn has_refusals(&self) -> bool {
         !self.refusals.is_empty() || self.has_refused
     }

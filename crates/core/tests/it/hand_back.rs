@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use socketserver_core::channel::scoreboard::Claim;
-use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
+use socketserver_core::parent::dispatcher::rules::select::WITHHELD_FOR;
 use socketserver_core::parent::notice::EndReason;
 use socketserver_core::protocol::connection_record::ConnectionHead;
 use socketserver_core::protocol::encode::Encoder;
@@ -107,7 +107,7 @@ fn a_worker_receives_its_handed_back_connection_again_after_a_pause_if_all_other
     let start = std::time::Instant::now();
     let taken = worker.one();
     assert!(is_of(&taken, &client));
-    assert!(start.elapsed() >= NOT_AGAIN / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= WITHHELD_FOR / 2, "{:?}", start.elapsed());
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn a_parent_without_descriptors_requests_the_connection_again() {
             worker.receiver.hand_back(id, taken.fd).unwrap();
             // Long enough for at least one repeated request.
             let start = std::time::Instant::now();
-            until_true("time passes", || start.elapsed() > NOT_AGAIN * 3 / 2);
+            until_true("time passes", || start.elapsed() > WITHHELD_FOR * 3 / 2);
             worker.receiver.phase();
             assert!(worker.receiver.settled().is_empty());
             assert_eq!(world.server.stats().leases, 1);

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use socketserver_core::ListenerAddress;
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
-use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
+use socketserver_core::parent::dispatcher::rules::select::WITHHELD_FOR;
 use socketserver_core::parent::dispatcher::rules::timeouts::ANSWER_WITHIN;
 use socketserver_core::protocol::connection_record::{ConnectionHead, Family};
 use socketserver_core::protocol::encode::Encoder;
@@ -327,7 +327,7 @@ fn the_limits_are_those_of_the_code() {
         "# The protocol of a channel, versions {OLDEST_VERSION} to {VERSION}\n"
     )));
     assert_eq!((RETURNS_SINCE, LISTENING_SINCE), (2, VERSION));
-    assert!(DOCUMENT.contains(&format!("for {} ms", NOT_AGAIN.as_millis())));
+    assert!(DOCUMENT.contains(&format!("for {} ms", WITHHELD_FOR.as_millis())));
     assert_eq!(ConnectionHead::SIZE, 40);
     assert!(DOCUMENT.contains("8 + 64 × 40 = 2568"));
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
 use socketserver_core::ids::ChannelId;
-use socketserver_core::parent::dispatcher::io::scoreboard::LOOK_AFTER;
+use socketserver_core::parent::dispatcher::io::scoreboard::CHECK_AFTER;
 use socketserver_core::parent::notice::EndReason;
 use socketserver_core::protocol::connection_record::ConnectionHead;
 use socketserver_core::protocol::encode::Encoder;
@@ -76,7 +76,7 @@ fn a_connection_taken_on_the_page_belongs_to_the_worker() {
 #[test]
 fn a_slow_server_still_checks_whether_a_connection_was_taken() {
     // More time passes between two readings of the clock than until the next check of the page.
-    let sys = Faulty::default().slow(LOOK_AFTER * 2);
+    let sys = Faulty::default().slow(CHECK_AFTER * 2);
     let world = World::on(sys, &queue_of(64));
     let address = world.listen();
     let mut peer = world.peer().join_with_scoreboard();

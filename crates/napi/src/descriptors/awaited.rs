@@ -8,8 +8,8 @@ use napi::{Env, Result};
 
 use crate::uv::{Seen, Wants, Watch};
 
-/// A watch that starts when a caller waits for the first time. A socket that is never waited for keeps its blocking mode,
-/// because O_NONBLOCK belongs to everyone who has a copy of the descriptor.
+/// A watch that starts when a caller waits for the first time. A socket for which no caller waits keeps its blocking mode,
+/// because all copies of a descriptor share O_NONBLOCK.
 #[derive(Default)]
 pub struct AwaitedWatch {
     watch: RefCell<Option<Watch>>,
@@ -17,13 +17,13 @@ pub struct AwaitedWatch {
 }
 
 impl AwaitedWatch {
-    /// Sets the function that is called when the socket has what a caller waits for.
+    /// Sets the function that is called on an event that a caller waits for.
     pub fn attach(&self, wake: &Function<bool, ()>) -> Result<()> {
         *self.wake.borrow_mut() = Some(wake.create_ref()?);
         Ok(())
     }
 
-    /// Changes what to watch `socket` for. `look` is called when the socket has that, as in [`Watch::start`].
+    /// Sets the events to watch `socket` for. `look` is called on such an event, as in [`Watch::start`].
     pub fn want(
         &self,
         env: Env,
@@ -40,7 +40,7 @@ impl AwaitedWatch {
         Ok(())
     }
 
-    /// Changes what to watch the socket for, if it is watched.
+    /// Sets the events to watch the socket for, if it is watched.
     pub fn change(&self, wants: Wants) {
         if let Some(watch) = self.watch.borrow().as_ref() {
             watch.want(wants);

@@ -166,7 +166,7 @@ impl NativeStream {
         self.inner.stream.take();
     }
 
-    /// Watches the socket for what callers wait for.
+    /// Watches the socket for the events that callers wait for.
     fn watch(&self, env: Env) -> Result<()> {
         let inner = Rc::clone(&self.inner);
         match self.inner.stream.borrow().as_ref() {

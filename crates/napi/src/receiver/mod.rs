@@ -71,14 +71,14 @@ impl NativeReceiver {
         let watched = Rc::clone(&receiver);
         let reported = RefCell::new((receiver.phase(), receiver.listener_count()));
         let watch = Watch::start(&env, receiver.as_fd(), &wake, wants(&receiver), move || {
-            let has_news = watched.read();
+            let has_events = watched.read();
             let now = (watched.phase(), watched.listener_count());
             let has_changed = *reported.borrow() != now;
             if has_changed {
                 reported.replace(now);
             }
             Seen {
-                wake: (has_news || has_changed).then_some(has_changed),
+                wake: (has_events || has_changed).then_some(has_changed),
                 wants: wants(&watched),
             }
         })?;
@@ -221,7 +221,7 @@ impl NativeReceiver {
     }
 }
 
-/// Returns what to watch the socket for. A socket at its end stays readable, so an ended channel waits for nothing.
+/// Returns the events to watch the socket for. A socket at its end stays readable, so an ended channel waits for nothing.
 fn wants(receiver: &Receiver) -> Wants {
     Wants {
         data: !receiver.has_ended(),

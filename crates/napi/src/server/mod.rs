@@ -27,13 +27,13 @@ use crate::number::count;
 use crate::raw_fd;
 use crate::system_error::SystemError;
 
-/// Accepts, queues and dispatches connections on a thread of its own.
+/// Accepts, queues and dispatches connections on a separate thread.
 #[napi]
 pub struct NativeServer {
     server: Server,
     /// The workers' ends of channels whose workers have not been started yet.
     worker_ends: HashMap<ChannelId, OwnedFd>,
-    /// Ends of their listen channels, for those that have one.
+    /// The workers' ends of the listen channels, for the channels that have one.
     listen_ends: HashMap<ChannelId, OwnedFd>,
 }
 
@@ -159,8 +159,8 @@ impl NativeServer {
         self.listen_ends.remove(&channel);
     }
 
-    /// Opens a listen channel beside a channel, for a worker of an app that knows nothing of this package. Returns the
-    /// worker's end, as `openChannel` does.
+    /// Opens a listen channel beside a channel, for a worker of an app that does not know this package. Returns the worker's
+    /// end, as `openChannel` does.
     #[napi]
     pub fn open_listen_channel(&mut self, app: u32, channel: u32) -> Result<i32, String> {
         let end = self.server.open_listen_channel(app, channel).map_err(failure)?;
@@ -175,7 +175,7 @@ impl NativeServer {
         self.server.close_app(app);
     }
 
-    /// Sends a worker no more connections, and tells the worker to finish and leave.
+    /// Sends a worker no more connections, and asks the worker to finish its leases and leave.
     #[napi]
     pub fn retire(&self, channel: u32) {
         self.server.retire(channel);

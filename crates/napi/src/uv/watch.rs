@@ -20,15 +20,15 @@ use super::libuv::{
     uv_timer_init, uv_timer_start, uv_timer_stop, uv_unref,
 };
 
-/// What the owner of a socket found.
+/// The result of a call of the socket's owner.
 pub struct Seen {
     /// Whether to call JavaScript, and with which argument.
     pub wake: Option<bool>,
-    /// What to watch the socket for next.
+    /// The events to watch for next.
     pub wants: Wants,
 }
 
-/// What to watch a socket for.
+/// The events to watch a socket for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Wants {
     /// Data, or the end of the stream.
@@ -68,8 +68,8 @@ impl Wants {
 }
 
 impl Watch {
-    /// Calls `look` on this thread whenever `socket` has what is wanted, and then `wake` if `look` says so. The socket must
-    /// stay open until the watch is stopped, or for as long as `look` lives.
+    /// Calls `look` on this thread on each of these events of `socket`, and then `wake` if the result of `look` asks for it. The
+    /// socket must stay open until the watch is stopped, or for as long as `look` lives.
     pub fn start(
         env: &Env,
         socket: BorrowedFd<'_>,
@@ -106,7 +106,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Changes what to watch the socket for.
+    /// Sets the events to watch the socket for.
     pub fn want(&self, wants: Wants) {
         want(&self.0, wants);
     }
@@ -140,7 +140,7 @@ impl Inner {
     }
 }
 
-/// Changes what to watch the socket for.
+/// Sets the events to watch the socket for.
 fn want(inner: &Rc<Inner>, wants: Wants) {
     let State::Waiting(before) = inner.state.get() else {
         return;
@@ -199,7 +199,7 @@ unsafe fn own(inner: &Rc<Inner>, handle: *mut UvHandle) {
     }
 }
 
-/// Calls the owner, and JavaScript if the owner says so. `is_broken`: libuv reports nothing more about this socket.
+/// Calls the owner, and JavaScript if the owner asks for it. `is_broken`: libuv reports nothing more about this socket.
 fn look(inner: &Rc<Inner>, is_broken: bool) {
     let mut seen = (inner.look)();
     // For example after a parent was killed with unread frames in its buffer: its own last frames must still be read.

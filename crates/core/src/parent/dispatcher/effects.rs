@@ -39,7 +39,7 @@ impl<S: Sys> Dispatcher<S> {
         match action {
             Action::HandOff(channel, ids) => self.hand_off(channel, ids, now),
             Action::Recall(channel, ids) => self.recall(channel, ids, now),
-            Action::Cancelled(channel, credit) => self.tell(channel, |frames| frames.cancelled([credit])),
+            Action::Cancelled(channel, credit) => self.send_frames(channel, |frames| frames.cancelled([credit])),
             Action::Release(channel, connection, waited) => {
                 self.stats.waited(waited);
                 self.report_step(connection.id(), Step::Taken, None);
@@ -130,14 +130,14 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     /// Sends frames without descriptors to a welcomed worker. A channel whose worker does not read them is closed.
-    pub(super) fn tell(&mut self, channel: ChannelId, write: impl FnOnce(&mut Encoder)) {
+    pub(super) fn send_frames(&mut self, channel: ChannelId, write: impl FnOnce(&mut Encoder)) {
         let open = self.state.channels.get_mut(channel);
         let Some(open) = open.filter(|open| open.lifecycle.is_welcomed()) else {
             return;
         };
         self.frames.clear();
         write(&mut self.frames);
-        if open.io.writer.tell(&self.sys, self.frames.bytes()).is_err() {
+        if open.io.writer.send_buffered(&self.sys, self.frames.bytes()).is_err() {
             self.close(channel, EndReason::Lost, None, self.sys.now());
         }
     }

@@ -45,7 +45,7 @@ pub enum Message {
     Destroy,
 }
 
-/// An event in the server. None of these can be wrong.
+/// An event in the parent, which is always valid.
 #[derive(Debug)]
 pub enum Event<C> {
     /// The acceptor has accepted a connection.
@@ -68,11 +68,11 @@ pub enum Event<C> {
     Drain,
     /// All listeners are closed, and their backlogs are empty.
     ListenersClosed,
-    /// The server sheds everything that waits.
+    /// The server sheds all waiting connections.
     Destroyed,
 }
 
-/// What a worker tells, by a frame or on its scoreboard. A worker can be wrong: see [`ProtocolError`].
+/// An event that a worker reports, by a frame or on its scoreboard. The report may be invalid: see [`ProtocolError`].
 #[derive(Debug)]
 pub enum WorkerEvent<C> {
     /// The worker grants credit.
@@ -102,7 +102,7 @@ pub enum SendFailure {
     TooManyInFlight,
 }
 
-/// What the rules ask the driver to do, in this order.
+/// An action of the rules. The driver performs actions in order.
 #[derive(Debug)]
 pub enum Action<C> {
     /// Send these connections, which are in flight from now on, in one frame.

@@ -37,7 +37,7 @@ pub struct Dispatcher<S> {
     state: State<Connection, ChannelIo>,
     /// Whether each step of a connection is reported.
     reports_steps: bool,
-    /// The addresses of the listeners that workers are told.
+    /// The addresses of the listeners, which are sent to workers.
     listeners: Vec<ListenerAddress>,
     inbox: mpsc::Receiver<Message>,
     alarm: Alarm,
@@ -50,7 +50,7 @@ pub struct Dispatcher<S> {
     advance_again: bool,
     /// When a channel needs the driver's attention next, as of the last turn.
     io_deadline: Option<Instant>,
-    /// When a server that was destroyed ends, at the latest.
+    /// The deadline for the end of a destroyed server.
     ends_by: Option<Instant>,
     /// Posted at the end of the turn, after the counters are published.
     outbox: Vec<Notice>,
@@ -62,8 +62,8 @@ pub struct Dispatcher<S> {
 /// connections; a lone message is never delayed.
 const TURN: usize = 64;
 
-/// How long a destroyed server waits for the ends of its channels, to learn what the workers had taken. On Linux these come at
-/// once, on macOS when the workers close.
+/// How long a destroyed server waits for the ends of its channels. An end settles which connections the worker had taken. On
+/// Linux a channel ends at once, on macOS when the worker closes its end.
 const LAST_FRAMES: Duration = Duration::from_millis(100);
 
 impl<S: Sys> Dispatcher<S> {
@@ -101,7 +101,7 @@ impl<S: Sys> Dispatcher<S> {
         let mut turn = Vec::with_capacity(TURN);
         let mut now = self.sys.now();
         loop {
-            // By the time of the last turn: nothing has looked at what has become due since.
+            // From the time of the last turn: a deadline that has passed since then has not been handled yet.
             let deadline = self.deadline(now);
             tokio::select! {
                 biased;
@@ -121,7 +121,7 @@ impl<S: Sys> Dispatcher<S> {
             self.accept_rate.expire(now, &self.sys);
             loop {
                 self.perform(now);
-                if !self.ask_for_news(now) {
+                if !self.request_nudges(now) {
                     break;
                 }
                 self.read_scoreboards(now);
@@ -157,7 +157,7 @@ impl<S: Sys> Dispatcher<S> {
                 self.state.apply(event, now, &mut self.actions);
                 if draining {
                     for channel in self.state.channels.ids() {
-                        self.tell(channel, Encoder::drain);
+                        self.send_frames(channel, Encoder::drain);
                     }
                 }
             }
@@ -179,7 +179,7 @@ impl<S: Sys> Dispatcher<S> {
                 }
             }
             Message::HandBack(channel, id, fd) => self.take_handed_back(channel, id, fd, now),
-            // One task cannot go on without the other.
+            // A panic of a task that reads a channel ends the dispatcher too.
             Message::Panicked(message) => std::panic::resume_unwind(Box::new(message)),
             Message::End(channel, Ok(())) => {
                 let channels = &self.state.channels;
@@ -207,7 +207,7 @@ impl<S: Sys> Dispatcher<S> {
             }
             Message::Retire(channel) => {
                 self.state.apply(Event::Retired(channel), now, &mut self.actions);
-                self.tell(channel, Encoder::retire);
+                self.send_frames(channel, Encoder::retire);
             }
             Message::Destroy => {
                 self.ends_by = Some(now + LAST_FRAMES);

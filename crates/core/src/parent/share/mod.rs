@@ -1,7 +1,7 @@
 //! A shared path: an authorised program that connects there and sends HELLO becomes a worker.
 //!
-//! Until its HELLO it is a pending peer. Their number and time are limited, and the dispatcher does not know them: a refused peer
-//! costs one descriptor until it has read the reason.
+//! Until its HELLO the program is a pending peer. The number of pending peers and their time are limited. The dispatcher has no
+//! pending peers: a refused peer costs one descriptor until it has read the reason.
 
 mod pending;
 
@@ -33,7 +33,7 @@ use crate::sys::unix_socket::OwnPath;
 use crate::sys::{Credentials, ForeignFd, Sys, watch};
 
 /// The maximum of `max_workers`: a process cannot have descriptors for more.
-pub const MOST_WORKERS: u32 = 65_535;
+pub const MAX_WORKERS: u32 = 65_535;
 
 /// The maximum number of peers in the kernel's backlog.
 const BACKLOG: i32 = 511;
@@ -47,7 +47,7 @@ pub struct ShareSpec {
     pub mode: u32,
     /// The users and groups that may join.
     pub allow: Allow,
-    /// The maximum number of joined workers, 1 to [`MOST_WORKERS`].
+    /// The maximum number of joined workers, 1 to [`MAX_WORKERS`].
     pub max_workers: u32,
     /// The timeout for the HELLO of a peer; `None` means no limit.
     pub hello_timeout: Option<Duration>,
@@ -80,7 +80,7 @@ pub struct Opened {
 impl Opened {
     /// Binds and listens. The socket file has its permissions from the start. Dropping the [`OwnPath`] removes the file.
     pub(crate) fn open(spec: ShareSpec) -> Result<(Self, Option<OwnPath>), ListenError> {
-        if !(1..=MOST_WORKERS).contains(&spec.max_workers) {
+        if !(1..=MAX_WORKERS).contains(&spec.max_workers) {
             return Err(ListenError::Config(ConfigError::OutOfRange {
                 option: "maxWorkers",
                 expected: "at least 1 and at most 65535",

@@ -103,7 +103,7 @@ async fn nothing_is_sent_before_the_rest_of_a_frame() {
     assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
     let mut said = Encoder::new();
     said.drain();
-    assert_eq!(writer.tell(&sys, said.bytes()), Ok(()));
+    assert_eq!(writer.send_buffered(&sys, said.bytes()), Ok(()));
     assert_eq!(sys.sends(), 2);
     // Read the first part, so that the socket has room.
     let first = Os.receive(theirs.as_fd(), &mut [0; 64]).unwrap();
@@ -134,7 +134,7 @@ async fn a_worker_that_reads_no_answers_is_disconnected() {
     said.recall(0..64);
     let mut told = 0;
     let error = loop {
-        match writer.tell(&Os, said.bytes()) {
+        match writer.send_buffered(&Os, said.bytes()) {
             Ok(()) => told += said.bytes().len(),
             Err(errno) => break errno,
         }

@@ -8,7 +8,7 @@ use socketserver_core::PolicyName;
 use socketserver_core::parent::dispatcher::message::SendFailure;
 use socketserver_core::parent::dispatcher::rules::recall::{RECALL_AFTER, SUSPECT_FACTOR};
 use socketserver_core::parent::dispatcher::rules::requeue::{EXHAUSTED_PAUSE, SEND_PAUSE};
-use socketserver_core::parent::dispatcher::rules::select::NOT_AGAIN;
+use socketserver_core::parent::dispatcher::rules::select::WITHHELD_FOR;
 use socketserver_core::parent::dispatcher::rules::unread::PROBE_AFTER;
 use socketserver_core::protocol::limits::WINDOW;
 use socketserver_core::protocol::records::{Credit, RefusalReason};
@@ -512,12 +512,12 @@ fn a_worker_gets_a_connection_again_after_a_pause_while_the_others_are_busy() {
     simulation.ack(1, 1);
     simulation.ack(2, 2);
     simulation.hand_back(1, 1);
-    simulation.pass(NOT_AGAIN * 9 / 10);
+    simulation.pass(WITHHELD_FOR * 9 / 10);
     assert!(simulation.in_flight(1).is_empty());
     // What came later need not wait for that.
     simulation.accept(80);
     assert_eq!(simulation.in_flight(1), [3]);
-    simulation.pass(NOT_AGAIN / 10);
+    simulation.pass(WITHHELD_FOR / 10);
     assert_eq!(simulation.in_flight(1), [1, 3]);
 }
 

@@ -19,14 +19,14 @@ use crate::sys::Sys;
 #[derive(Debug)]
 pub(in crate::parent::dispatcher) struct ChannelIo {
     pub(in crate::parent::dispatcher) writer: Box<ChannelWriter>,
-    /// `None` until the worker is welcomed, and for a worker without a scoreboard. Boxed, so that the channels that the
-    /// dispatcher looks at in each turn lie close together.
+    /// `None` until the worker is welcomed, and for a worker without a scoreboard. Boxed, so that the channels, which the
+    /// dispatcher reads in each turn, are close together in memory.
     pub(in crate::parent::dispatcher) scoreboard: Option<Box<ScoreboardView>>,
     pub(in crate::parent::dispatcher) stats: Arc<ChannelStats>,
     /// The connections that the worker handed back and whose descriptors did not arrive, with the time of the next attempt.
     pub(in crate::parent::dispatcher) missed: Vec<(Instant, ConnectionId)>,
     /// Whether the worker speaks a version that has LISTENING. False until the worker is welcomed.
-    pub(in crate::parent::dispatcher) tells_listeners: bool,
+    pub(in crate::parent::dispatcher) has_listening: bool,
     reader: AbortHandle,
 }
 
@@ -41,12 +41,12 @@ impl ChannelIo {
             scoreboard: None,
             stats,
             missed: Vec::new(),
-            tells_listeners: false,
+            has_listening: false,
             reader,
         }
     }
 
-    /// Sends CLOSE, if there is a reason to name, and shuts the socket. Returns whether the worker can send no more.
+    /// Sends CLOSE if a reason is given, and shuts the socket down. Returns whether the worker can send no more.
     pub(in crate::parent::dispatcher) fn shut<S: Sys>(
         &mut self,
         sys: &S,
@@ -57,27 +57,27 @@ impl ChannelIo {
             frames.clear();
             frames.close(reason);
             // The channel ends whether or not CLOSE arrives.
-            let _ = self.writer.tell(sys, frames.bytes());
+            let _ = self.writer.send_buffered(sys, frames.bytes());
         }
         self.writer.shut(sys)
     }
 }
 
 impl Channel<Connection, ChannelIo> {
-    /// Returns when the driver has to look at the channel.
+    /// Returns when the driver has to check the channel.
     pub(in crate::parent::dispatcher) fn io_deadline(&self, now: Instant) -> Option<Instant> {
         let read_until = match self.lifecycle {
             Lifecycle::Closing { read_until, .. } => read_until,
             _ => None,
         };
-        // Without connections in flight the scoreboard needs no look. Most of many workers are idle.
+        // Without connections in flight the scoreboard needs no check. Of many workers, most are idle.
         if self.in_flight.is_empty() && self.io.missed.is_empty() {
             return read_until;
         }
         let scoreboard = self.io.scoreboard.as_ref();
-        let look = scoreboard.and_then(|scoreboard| scoreboard.look_at(now));
+        let check = scoreboard.and_then(|scoreboard| scoreboard.check_at(now));
         let missed = self.io.missed.iter().map(|&(at, _)| at);
-        missed.chain(look).chain(read_until).min()
+        missed.chain(check).chain(read_until).min()
     }
 }
 

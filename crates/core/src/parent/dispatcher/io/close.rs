@@ -1,4 +1,4 @@
-//! How a channel ends, and how all channels end.
+//! Ends one channel, or all channels.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use crate::protocol::records::CloseReason;
 use crate::stats::ChannelCounters;
 use crate::sys::Sys;
 
-/// How long the frames that a worker sent before CLOSE are read, where shutting the reading side discards them (macOS). A worker
-/// that does not close its end would otherwise keep the connections that it has not acked.
+/// How long the parent reads the frames that a worker sent before CLOSE, on macOS, where shutting the reading side discards
+/// them. Without this limit, a worker that does not close its end would keep the connections that it has not acked.
 const LAST_FRAMES: Duration = Duration::from_millis(100);
 
 impl<S: Sys> Dispatcher<S> {
-    /// Closes a channel whose worker may have sent frames that are not read yet. An ack among these settles whose a connection
-    /// is, so nothing returns to the queue before the reader has read to the end.
+    /// Closes a channel whose worker may have sent frames that are not read yet. Such a frame may be the ack of a connection, so
+    /// no connection returns to the queue before the reader has reached the end of the stream.
     pub(in crate::parent::dispatcher) fn close(
         &mut self,
         channel: ChannelId,
@@ -47,7 +47,7 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    /// Ends a channel: what is in flight returns to the queue, and the owner is told.
+    /// Ends a channel: its connections in flight return to the queue, and a notice reports the end.
     pub(in crate::parent::dispatcher) fn end(
         &mut self,
         channel: ChannelId,

@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// What one frame costs: 125,000 frames a second, three frames each for 41,000 connections.
-/// Without a limit one worker that floods took a third of a CPU from all others.
+/// The time between two frames: 125,000 frames a second are three frames for each of 41,000 connections. Without a limit, one
+/// worker that sent frames in a loop took a third of a CPU from all other workers.
 const COST: Duration = Duration::from_micros(8);
 
-/// Frames may come this far ahead of their rate: 1,024 frames, more than one read can hold.
+/// Frames may arrive this far ahead of the rate: 1,024 frames, more than one read can return.
 const BURST: Duration = Duration::from_millis(8);
 
 /// The budget of one channel (a generic cell rate algorithm).
 #[derive(Debug, Default)]
 pub struct FrameBudget {
-    /// When all frames so far are paid for.
+    /// When the rate allows the next frame without a burst.
     paid_at: Option<Instant>,
 }
 

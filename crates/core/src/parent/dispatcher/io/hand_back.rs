@@ -15,8 +15,8 @@ use crate::protocol::records::{CloseReason, ReturnOutcome, Returned};
 use crate::sys::{ForeignFd, Sys};
 
 impl<S: Sys> Dispatcher<S> {
-    /// Takes a connection that a worker hands back. `fd` is missing if this process is at its limit of open files. The worker keeps
-    /// its copy until it is told that the parent has one: on macOS a copy that is closed too early is lost (unix(4)).
+    /// Takes a connection that a worker hands back. `fd` is missing if this process is at its limit of open files. The worker
+    /// keeps its copy until the parent confirms the receipt: on macOS a copy that is closed too early is lost (unix(4)).
     pub(in crate::parent::dispatcher) fn take_handed_back(
         &mut self,
         channel: ChannelId,
@@ -64,7 +64,7 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    /// Asks workers to send the descriptors that did not arrive again, after a pause: at once these would not arrive either.
+    /// Asks workers, after a pause, to send the missing descriptors again: without the pause they would be lost again.
     pub(in crate::parent::dispatcher) fn request_missed(&mut self, now: Instant) {
         let mut due = Vec::new();
         for (id, channel) in self.state.channels.iter_mut() {
@@ -77,6 +77,6 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     fn answer_hand_back(&mut self, channel: ChannelId, id: ConnectionId, outcome: ReturnOutcome) {
-        self.tell(channel, |frames| frames.returned([Returned { id, outcome }]));
+        self.send_frames(channel, |frames| frames.returned([Returned { id, outcome }]));
     }
 }

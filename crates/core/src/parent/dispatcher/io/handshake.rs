@@ -19,8 +19,8 @@ use crate::protocol::records::{CloseReason, Hello, Welcome};
 use crate::protocol::version::{LISTENING_SINCE, VERSION};
 use crate::sys::Sys;
 
-/// The limit of LISTENING frames in the message of WELCOME. On macOS a message with a descriptor has to fit the socket's buffer of
-/// 8 KiB whole.
+/// The maximum number of LISTENING frames in the message of WELCOME. On macOS a message with a descriptor must fit the
+/// socket's buffer of 8 KiB.
 const WITH_WELCOME: usize = 32;
 
 impl<S: Sys> Dispatcher<S> {
@@ -34,8 +34,8 @@ impl<S: Sys> Dispatcher<S> {
             }
         };
         let draining = self.state.is_draining();
-        let tells_listeners = version >= LISTENING_SINCE;
-        let listeners = if tells_listeners { &self.listeners[..] } else { &[] };
+        let has_listening = version >= LISTENING_SINCE;
+        let listeners = if has_listening { &self.listeners[..] } else { &[] };
         let (with_welcome, later) = listeners.split_at(listeners.len().min(WITH_WELCOME));
         let joining = self.state.channels.get_mut(channel);
         let Some((joining, retire)) = joining.and_then(|joining| match joining.lifecycle {
@@ -44,7 +44,7 @@ impl<S: Sys> Dispatcher<S> {
         }) else {
             return;
         };
-        joining.io.tells_listeners = tells_listeners;
+        joining.io.has_listening = has_listening;
         let mut page = hello.scoreboard.then(Scoreboard::create).and_then(Result::ok);
         let mut send = |memory: Option<&OwnedFd>| {
             self.frames.clear();
@@ -67,7 +67,7 @@ impl<S: Sys> Dispatcher<S> {
         };
         let mut sent = send(page.as_ref().map(|(_, memory)| memory));
         if sent == Err(Errno::ETOOMANYREFS) {
-            // The worker's user has too many descriptors in flight elsewhere. The worker can do without a scoreboard.
+            // The worker's user has too many descriptors in flight elsewhere. The channel also works without a scoreboard.
             page = None;
             sent = send(None);
         }
@@ -84,7 +84,7 @@ impl<S: Sys> Dispatcher<S> {
         self.outbox.push(Notice::Joined { channel, pid });
         if !later.is_empty() {
             let later = later.to_vec();
-            self.tell(channel, |frames| {
+            self.send_frames(channel, |frames| {
                 for address in later {
                     frames.listening(address);
                 }
@@ -99,8 +99,8 @@ impl<S: Sys> Dispatcher<S> {
         }
         for channel in self.state.channels.ids() {
             let open = self.state.channels.get(channel);
-            if open.is_some_and(|open| open.io.tells_listeners) {
-                self.tell(channel, |frames| frames.listening(address.clone()));
+            if open.is_some_and(|open| open.io.has_listening) {
+                self.send_frames(channel, |frames| frames.listening(address.clone()));
             }
         }
         self.listeners.push(address);

@@ -1,4 +1,4 @@
-//! Opens channels: creates both ends, in such an order that the dispatcher knows a channel before its first frame.
+//! Opens channels: creates both ends, and announces each channel to the dispatcher before its first frame.
 
 use std::os::fd::OwnedFd;
 
@@ -21,7 +21,7 @@ use crate::sys::{ForeignFd, Sys};
 /// A worker that sent HELLO before its socket became a channel.
 #[derive(Debug)]
 pub struct Joining {
-    /// Holds what followed HELLO.
+    /// The reader, with the bytes that followed HELLO.
     pub reader: Reader,
     /// The HELLO of the worker.
     pub hello: Hello,
@@ -49,7 +49,7 @@ pub async fn open<S: Sys>(
     };
     let writer = ChannelWriter::new(writing, report_room(channel, dispatcher.downgrade()));
     let reading = ChannelReader::new(sys.clone(), channel, reading, dispatcher.clone());
-    // A permit of the inbox first: no frame may precede `Open`.
+    // Reserve a place in the inbox first: no frame may precede `Open`.
     let Ok(permit) = dispatcher.reserve().await else {
         return false;
     };

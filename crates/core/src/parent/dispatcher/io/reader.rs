@@ -35,7 +35,7 @@ pub struct ChannelReader<S> {
     budget: FrameBudget,
     /// The number of frames in the last read.
     frames: u32,
-    /// When the rest of an unfinished frame has to arrive.
+    /// The deadline for the rest of an unfinished frame.
     frame_due: Option<Instant>,
 }
 
@@ -55,7 +55,7 @@ impl<S: Sys> ChannelReader<S> {
         }
     }
 
-    /// Creates the reading end of a worker that has sent HELLO; `reader` holds what followed HELLO.
+    /// Creates the reading end of a worker that has sent HELLO; `reader` holds the bytes that followed HELLO.
     pub fn after_hello(
         sys: S,
         channel: ChannelId,
@@ -119,7 +119,7 @@ impl<S: Sys> ChannelReader<S> {
         }
     }
 
-    /// Sends what has been read to the dispatcher. Returns false if the dispatcher has ended.
+    /// Sends the received frames to the dispatcher. Returns false if the dispatcher has ended.
     async fn pass_on(&mut self) -> Result<bool, ProtocolError> {
         let mut messages = Vec::new();
         let read = self.messages(&mut messages);
@@ -156,7 +156,7 @@ impl<S: Sys> ChannelReader<S> {
                     messages.push(Message::Hello(channel, hello));
                 }
                 _ if self.version.is_none() => break Err(ProtocolError::NoHello),
-                // Several in one read mean no more than one.
+                // Several NUDGE frames in one read have the same effect as one.
                 ToParent::Nudge if matches!(messages.last(), Some(Message::Nudge(_))) => {}
                 ToParent::Nudge => messages.push(Message::Nudge(channel)),
                 ToParent::Return(_) if self.version < Some(RETURNS_SINCE) => {

@@ -1,4 +1,4 @@
-//! The dispatcher's view of the scoreboard of one channel: which connection is in which slot, and what is new.
+//! The dispatcher's view of the scoreboard of one channel: the connection in each slot, and the changes by the worker.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,18 +12,18 @@ use crate::protocol::ProtocolError;
 use crate::protocol::limits::ANY;
 use crate::protocol::records::{Credit, Refusal, RefusalReason};
 
-/// The dispatcher checks after this time whether a connection has been taken, unless something else makes it look before.
-/// Until then the parent's copy keeps a close by the worker from reaching the client. An idle worker takes a connection within
-/// 0.1 ms.
-pub const LOOK_AFTER: Duration = Duration::from_millis(1);
+/// The dispatcher checks after this time whether a connection has been taken, or earlier if another event wakes the dispatcher.
+/// Until the check the parent's copy stays open, so a close by the worker does not reach the client. An idle worker takes a
+/// connection within 0.1 ms.
+pub const CHECK_AFTER: Duration = Duration::from_millis(1);
 
 /// The parent's view of a scoreboard.
 #[derive(Debug)]
 pub struct ScoreboardView {
     page: Arc<Scoreboard>,
     slots: [Option<Offer>; SLOTS],
-    /// One bit for each slot in use, so that the dispatcher, which looks at every worker in each turn, reads one word of an idle
-    /// worker. Most of 64 workers are idle.
+    /// One bit for each slot in use. The dispatcher checks every worker in each turn, and for an idle worker reads only this
+    /// word. Of 64 workers, most are idle.
     held: u64,
     ended: u64,
     granted: u64,
@@ -62,8 +62,8 @@ impl ScoreboardView {
         Some(slot)
     }
 
-    /// Recalls connections and returns those that the worker had not claimed. The next [`ScoreboardView::news`] report what
-    /// became of the others.
+    /// Recalls connections and returns those that the worker had not claimed. The next [`ScoreboardView::read_events`] reports
+    /// the claims of the others.
     pub fn recall(&mut self, ids: &[ConnectionId]) -> Vec<ConnectionId> {
         let mut got = Vec::new();
         for slot in bits(self.held) {
@@ -84,15 +84,15 @@ impl ScoreboardView {
         self.offers().map(|offer| offer.id).collect()
     }
 
-    /// Returns whether [`ScoreboardView::news`] may report something.
+    /// Returns whether [`ScoreboardView::read_events`] may add an event.
     #[must_use]
-    pub fn may_have_news(&self) -> bool {
+    pub fn may_have_events(&self) -> bool {
         let counted = (self.page.ended(), self.page.granted(), self.page.beats());
         self.held != 0 || counted != (self.ended, self.granted, self.beats)
     }
 
-    /// Adds what the worker has written since the last call to `events`.
-    pub fn news(
+    /// Adds the worker's changes since the last call to `events`.
+    pub fn read_events(
         &mut self,
         channel: ChannelId,
         events: &mut Vec<(ChannelId, WorkerEvent<Connection>)>,
@@ -133,20 +133,20 @@ impl ScoreboardView {
         Ok(())
     }
 
-    /// Returns when the dispatcher has to look again.
+    /// Returns when the dispatcher has to check again.
     #[must_use]
-    pub fn look_at(&self, now: Instant) -> Option<Instant> {
-        self.oldest().map(|since| since + LOOK_AFTER).filter(|&at| at > now)
+    pub fn check_at(&self, now: Instant) -> Option<Instant> {
+        self.oldest().map(|since| since + CHECK_AFTER).filter(|&at| at > now)
     }
 
     /// Returns whether a connection has been offered for so long that the worker should announce its claim.
     #[must_use]
     pub fn is_overdue(&self, now: Instant) -> bool {
-        self.oldest().is_some_and(|since| since + LOOK_AFTER <= now)
+        self.oldest().is_some_and(|since| since + CHECK_AFTER <= now)
     }
 
-    /// Sets whether the worker announces its news. Returns true if that was just switched on: the worker may have written before it
-    /// saw the request, so the dispatcher has to look once more.
+    /// Sets whether the worker announces its changes. Returns true if this call has requested announcements: the worker may have
+    /// written before it read the request, so the dispatcher has to check once more.
     pub fn want(&mut self, wanted: bool) -> bool {
         if wanted == self.wanted {
             return false;
@@ -156,7 +156,7 @@ impl ScoreboardView {
         wanted
     }
 
-    /// Notes that the worker has announced its news, which cleared the request.
+    /// Records that the worker has announced its changes, which cleared the request.
     pub fn nudged(&mut self) {
         self.wanted = false;
     }
@@ -199,11 +199,11 @@ mod tests {
         let worker = Scoreboard::open(&memory).unwrap();
         let mut scoreboard = ScoreboardView::new(Arc::new(page));
         let mut events = Vec::new();
-        assert!(!scoreboard.may_have_news());
+        assert!(!scoreboard.may_have_events());
         write(&worker);
-        assert!(scoreboard.may_have_news());
-        scoreboard.news(7, &mut events).unwrap();
-        assert!(!scoreboard.may_have_news());
+        assert!(scoreboard.may_have_events());
+        scoreboard.read_events(7, &mut events).unwrap();
+        assert!(!scoreboard.may_have_events());
         events.into_iter().map(|(_, event)| event).collect()
     }
 

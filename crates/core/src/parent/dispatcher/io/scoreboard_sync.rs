@@ -1,4 +1,4 @@
-//! Keeps the rules and the scoreboards in step: reads what workers have written, asks workers to announce news, recalls
+//! Synchronizes the rules with the scoreboards: reads the changes by workers, asks workers to announce changes, recalls
 //! untaken connections, and settles a scoreboard when its channel ends.
 
 use std::time::Instant;
@@ -12,14 +12,14 @@ use crate::protocol::records::{CloseReason, Refusal, RefusalReason};
 use crate::sys::Sys;
 
 impl<S: Sys> Dispatcher<S> {
-    /// Applies what workers have written to their scoreboards.
+    /// Applies the changes that workers have written to their scoreboards.
     pub(in crate::parent::dispatcher) fn read_scoreboards(&mut self, now: Instant) {
         let mut events = std::mem::take(&mut self.events);
         let mut errors = Vec::new();
         for (id, channel) in self.state.channels.iter_mut() {
             if let Some(scoreboard) = &mut channel.io.scoreboard
-                && scoreboard.may_have_news()
-                && let Err(error) = scoreboard.news(id, &mut events)
+                && scoreboard.may_have_events()
+                && let Err(error) = scoreboard.read_events(id, &mut events)
             {
                 errors.push((id, error));
             }
@@ -39,9 +39,10 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    /// Asks workers to announce their news while the dispatcher waits for news. Returns whether a worker was asked just now, whose
-    /// scoreboard has to be read once more. The credit of any worker counts for connections that wait in the queue or lie untaken.
-    pub(in crate::parent::dispatcher) fn ask_for_news(&mut self, now: Instant) -> bool {
+    /// Asks workers to announce their changes by NUDGE while the dispatcher waits for changes. If connections are queued or
+    /// untaken, the dispatcher waits for the credit of any worker. Returns whether a worker was asked in this call: the
+    /// scoreboards must then be read once more.
+    pub(in crate::parent::dispatcher) fn request_nudges(&mut self, now: Instant) -> bool {
         let waits_for_any = self.state.queued() > 0
             || self.state.is_draining()
             || self.state.channels.values().any(|channel| {
@@ -62,7 +63,7 @@ impl<S: Sys> Dispatcher<S> {
     pub(in crate::parent::dispatcher) fn recall(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
         self.advance_again = true;
         let Some(scoreboard) = self.scoreboard(channel) else {
-            return self.tell(channel, |frames| frames.recall(ids));
+            return self.send_frames(channel, |frames| frames.recall(ids));
         };
         for id in scoreboard.recall(&ids) {
             let event = Event::Recalled(channel, id);
@@ -70,8 +71,7 @@ impl<S: Sys> Dispatcher<S> {
         }
     }
 
-    /// Reads a scoreboard for the last time. Connections that the worker has taken are the worker's, the others can no longer be
-    /// taken.
+    /// Reads a scoreboard for the last time, and recalls the connections that the worker has not taken.
     pub(in crate::parent::dispatcher) fn settle(&mut self, channel: ChannelId, now: Instant) {
         let Some(scoreboard) = self.scoreboard(channel) else {
             return;
@@ -80,16 +80,16 @@ impl<S: Sys> Dispatcher<S> {
         let untaken = scoreboard.recall(&scoreboard.offered()).into_iter();
         let untaken = untaken.map(|id| (channel, WorkerEvent::Refused(Refusal { id, reason })));
         let mut events: Vec<_> = untaken.collect();
-        // What a worker wrote before an error counts.
-        let _ = scoreboard.news(channel, &mut events);
+        // Changes that the worker wrote before an error still count.
+        let _ = scoreboard.read_events(channel, &mut events);
         for (_, event) in events {
-            // The channel is over: an error changes nothing any more.
+            // The channel has ended, so an error has no effect.
             let _ = self.state.apply_worker(channel, event, now, &mut self.actions);
         }
     }
 
-    /// Notes that a worker has announced its news. Any frame does: a NUDGE that did not fit the socket is lost, and then there were
-    /// other frames. Returns whether the worker has a scoreboard.
+    /// Records that a worker has announced its changes. Any frame counts as an announcement: a NUDGE that does not fit the full
+    /// socket is lost, and the earlier frames take its place. Returns whether the worker has a scoreboard.
     pub(in crate::parent::dispatcher) fn mark_nudged(&mut self, channel: ChannelId) -> bool {
         let scoreboard = self.scoreboard(channel);
         scoreboard.map(ScoreboardView::nudged).is_some()

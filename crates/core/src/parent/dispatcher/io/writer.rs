@@ -23,15 +23,15 @@ pub struct ChannelWriter {
     seat: Option<Seat>,
 }
 
-/// Gets a full socket.
+/// Called with the full socket.
 type OnFull = Box<dyn Fn(Arc<ForeignFd>) + Send>;
 
-/// Whether the socket has room.
+/// The room in the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// Yes, as far as the last send showed.
+    /// The last send has not filled the socket.
     Some,
-    /// No; a task waits for room.
+    /// The socket is full, and a task waits for room.
     None,
 }
 
@@ -86,7 +86,7 @@ impl ChannelWriter {
     }
 
     /// Sends frames without descriptors, now or when the socket has room.
-    pub fn tell<S: Sys>(&mut self, sys: &S, frames: &[u8]) -> Result<(), Errno> {
+    pub fn send_buffered<S: Sys>(&mut self, sys: &S, frames: &[u8]) -> Result<(), Errno> {
         self.unsent.extend_from_slice(frames);
         self.flush(sys)?;
         if self.unsent.len() > MAX_UNREAD {
@@ -102,8 +102,9 @@ impl ChannelWriter {
         self.flush(sys)
     }
 
-    /// Shuts the socket, so that the worker sees the end at once, whichever process still has a copy. What the worker has sent can
-    /// still be read. Returns whether the worker can send no more; if it can, [`ChannelWriter::shut_reading`] has to follow.
+    /// Shuts the socket down, so that the worker sees the end at once even if another process has a copy. Frames that the worker
+    /// has sent can still be read. Returns whether the worker can send no more; otherwise call [`ChannelWriter::shut_reading`]
+    /// later.
     pub fn shut<S: Sys>(&self, sys: &S) -> bool {
         let is_whole = sys.keeps_unread();
         let how = if is_whole { Shutdown::Both } else { Shutdown::Write };
@@ -112,7 +113,7 @@ impl ChannelWriter {
         is_whole
     }
 
-    /// Shuts the reading side, which ends the channel. On macOS what has not been read is lost.
+    /// Shuts the reading side down, which ends the channel. On macOS unread data is lost.
     pub fn shut_reading(&self) {
         // Fails only if the peer has closed its end, which the reader sees anyway.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);

@@ -20,12 +20,12 @@ pub struct Channel<C: Waiting, I> {
     pub(in crate::parent::dispatcher) io: I,
     pub(in crate::parent::dispatcher) lifecycle: Lifecycle,
     pub(super) health: Health,
-    /// The worker has stalled recently. Until this time other workers are better.
+    /// The worker has stalled recently. Until this time other workers are preferred.
     pub(super) suspect_until: Option<Instant>,
     pub(super) credit: CreditBook,
     pub(in crate::parent::dispatcher) in_flight: VecDeque<InFlight<C>>,
-    /// The limit of connections in flight. It falls to 1 when the worker is out of descriptors, because each connection above
-    /// the worker's limit is sent, refused and sent elsewhere, and grows again with each ack.
+    /// The maximum number of connections in flight. The window falls to 1 when the worker is out of descriptors, because every
+    /// further connection would be sent, refused and sent to another worker. The window grows again with each ack.
     pub(super) window: usize,
     pub(super) unread: Unread,
     pub(super) counters: ChannelCounters,
@@ -52,7 +52,7 @@ pub enum Lifecycle {
     Open,
     /// The worker gets no more connections, because the parent or the worker asked for this, and finishes its leases.
     Retired,
-    /// Nothing is sent any more. What the worker sent before still counts: an ack settles whose a connection is.
+    /// Nothing is sent any more. Frames that the worker sent before still count: an acked connection stays with the worker.
     Closing {
         /// Why the channel ends.
         reason: EndReason,
@@ -68,7 +68,7 @@ pub struct InFlight<C> {
     pub connection: C,
     /// When the connection was sent.
     pub sent_at: Instant,
-    /// The lane whose credit paid.
+    /// The lane whose credit was used.
     pub lane: u16,
     /// When the connection was recalled.
     pub(super) recalled_at: Option<Instant>,
@@ -105,7 +105,7 @@ impl Lifecycle {
         }
     }
 
-    /// Marks the worker as retired. Returns whether that is new.
+    /// Marks the worker as retired. Returns false if the worker was retired before.
     pub(super) fn retire(&mut self) -> bool {
         match self {
             Self::Joining { retire } => !std::mem::replace(retire, true),
@@ -176,7 +176,7 @@ impl<C: Waiting, I> Channel<C, I> {
         self.in_flight.iter().find(|sent| sent.connection.id() == id)
     }
 
-    /// Adds a connection in flight, paid by the credit of `lane`.
+    /// Adds a connection in flight, which used a credit of `lane`.
     pub(super) fn hand_off(&mut self, connection: C, lane: u16, now: Instant) {
         self.last_handoff_at = Some(now);
         self.in_flight.push_back(InFlight {
@@ -196,15 +196,15 @@ impl<C: Waiting, I> Channel<C, I> {
         self.unread.end_rounds();
         self.counters.leases += 1;
         self.counters.taken += 1;
-        // The worker counts in the order in which it takes, the parent in the order in which it learns: they differ by a
-        // window at most.
+        // The worker counts the connections in the order in which it takes them, the parent in the order of the acks. The
+        // two orders differ by a window at most.
         if self.taken.len() == RETURNABLE + WINDOW {
             self.taken.pop_front();
         }
         self.taken.push_back((id, sent.connection.metadata()));
         self.window = (2 * self.window).min(WINDOW);
         self.mark_alive(now);
-        // The worker had a descriptor to spare. A full socket stays full until it is writable.
+        // The worker had a free descriptor. A full socket stays full until it is writable.
         if self.health != Health::Blocked {
             self.health = Health::Ready;
         }

@@ -4,7 +4,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::limits::{ANY, MAX_CREDIT, MAX_LANES};
 use crate::protocol::records::Credit;
 
-/// A channel's credit: how many connections the worker asked for and has not been sent.
+/// A channel's credit: the number of connections that the worker has asked for and that were not sent yet.
 #[derive(Debug, Clone, Default)]
 pub struct CreditBook {
     entries: Vec<Credit>,
@@ -56,7 +56,7 @@ impl CreditBook {
         }
     }
 
-    /// Spends credit for one connection of `port`, the credit for that port first. Returns the lane that paid, if any.
+    /// Uses one credit for a connection of `port`, from the lane of that port first. Returns the lane, if any has credit.
     pub fn spend(&mut self, port: u16) -> Option<u16> {
         let lane = if self.on(port) > 0 { port } else { ANY };
         let entry = self
@@ -93,7 +93,7 @@ impl CreditBook {
         self.entries.clear();
     }
 
-    /// Returns the lanes that can pay for a connection of `port`.
+    /// Returns the lanes whose credit is valid for a connection of `port`.
     fn of(&self, port: u16) -> impl Iterator<Item = &Credit> {
         self.entries
             .iter()

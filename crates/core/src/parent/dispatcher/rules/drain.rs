@@ -1,4 +1,4 @@
-//! The end of a server: a drain finishes the queue and the leases; a destroyed server sheds what waits.
+//! The end of a server: a drain finishes the queue and the leases; a destroyed server sheds the waiting connections.
 
 use crate::parent::dispatcher::message::Action;
 use crate::parent::dispatcher::rules::State;
@@ -6,7 +6,7 @@ use crate::parent::dispatcher::rules::channel::Channel;
 use crate::parent::notice::ShedReason;
 use crate::parent::queue::Waiting;
 
-/// How far a drain has come. A drain moves only down this list.
+/// The progress of a drain, which moves only down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drain {
     No,
@@ -43,7 +43,7 @@ impl<C: Waiting, I> State<C, I> {
         }
     }
 
-    /// Sheds everything that waits, the oldest first.
+    /// Sheds all waiting connections, the oldest first.
     pub(super) fn shed_all(&mut self, actions: &mut Vec<Action<C>>) {
         while let Some((fifo, ())) = self.queue.find_first(|_| Some(()))
             && let Some(connection) = self.queue.take(fifo)

@@ -85,7 +85,7 @@ impl<C: Waiting, I> State<C, I> {
         }
     }
 
-    /// Handles what a worker tells. After an error, which is the worker's fault, the driver ends the channel.
+    /// Handles an event of a worker. An error is a protocol error of the worker, after which the driver ends the channel.
     pub fn apply_worker(
         &mut self,
         id: ChannelId,
@@ -130,7 +130,7 @@ impl<C: Waiting, I> State<C, I> {
         Ok(())
     }
 
-    /// Retires a worker. Returns whether that is new.
+    /// Retires a worker. Returns false if the worker was retired before.
     pub(super) fn retire(&mut self, id: ChannelId) -> bool {
         self.channels.get_mut(id).is_some_and(|channel| {
             channel.credit.clear();
@@ -138,8 +138,8 @@ impl<C: Waiting, I> State<C, I> {
         })
     }
 
-    /// Does what the time and the events so far require: sheds, recalls, hands off. After a recall the driver calls `advance`
-    /// again, because a connection that is recalled at once is older than those that wait, and goes first.
+    /// Sheds, recalls and hands off connections, as the time and the events so far require. After a recall the driver calls
+    /// `advance` again: a connection that is recalled on a scoreboard is older than the waiting connections, and goes first.
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed_expired(now, actions);
         self.close_unanswered(now, actions);

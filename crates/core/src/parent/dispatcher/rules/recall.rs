@@ -1,5 +1,5 @@
-//! Recalls: a connection that its worker leaves untaken goes to a worker that is ready. How a worker shows that it is alive
-//! again, and when the parent gives up on one that takes nothing.
+//! Recalls: a connection that its worker leaves untaken goes to a worker that is ready. A stalled worker recovers when its event
+//! loop turns. The parent closes the channel of a worker that never takes a recalled connection.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,16 @@ use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
 use crate::protocol::records::CloseReason;
 
-/// How long a worker may leave a connection untaken while another worker is ready. Far above one turn of a busy event loop,
-/// far below what a client notices.
+/// How long a worker may leave a connection untaken while another worker is ready. Much longer than one turn of a busy event
+/// loop, much shorter than a delay that a client notices.
 pub const RECALL_AFTER: Duration = Duration::from_millis(5);
 
-/// After a stall of T the worker is a suspect for `SUSPECT_FACTOR * T`: it often stalls again, and its connections would wait
-/// for the recall. A worker that is blocked most of the time gets few connections, one that was busy once is soon trusted.
+/// After a stall of T the worker is suspect for `SUSPECT_FACTOR * T`: it often stalls again, and its connections would wait for
+/// the recall. A worker that is blocked most of the time gets few connections. A worker that was blocked once soon gets its
+/// share again.
 pub const SUSPECT_FACTOR: u32 = 10;
 
-/// The longest time for which a worker is a suspect.
+/// The longest time for which a worker is suspect.
 pub const LONGEST_SUSPICION: Duration = Duration::from_secs(5);
 
 impl<C: Waiting, I> State<C, I> {
@@ -49,7 +50,7 @@ impl<C: Waiting, I> State<C, I> {
         let late = late.filter(|(_, one)| one.untaken().next().as_ref().is_some_and(is_overdue));
         let late: Vec<ChannelId> = late.map(|(id, _)| id).collect();
         let mut any = false;
-        // One after the other: a worker that was found to stall is no reason to recall from the next one.
+        // Check one worker after the other: a worker that was just marked as stalled is not ready for the connections of the next.
         for id in late {
             let Some(channel) = self.channels.get(id) else { continue };
             let overdue = channel.untaken().take_while(is_overdue);
@@ -71,7 +72,7 @@ impl<C: Waiting, I> State<C, I> {
         any
     }
 
-    /// Asks the driver whether a worker that shows life has read what was recalled from it.
+    /// Asks the driver whether a worker whose event loop turns has read the connections that were recalled from it.
     pub(super) fn check_read(&self, id: ChannelId, actions: &mut Vec<Action<C>>) {
         if self.channels.get(id).is_some_and(|channel| !channel.unread.is_empty()) {
             actions.push(Action::CheckRead(id));
@@ -80,8 +81,8 @@ impl<C: Waiting, I> State<C, I> {
 }
 
 impl<C: Waiting, I> Channel<C, I> {
-    /// Marks connections as recalled. The worker stalls if it had one of them for [`RECALL_AFTER`]; a connection that was old
-    /// when it was sent says nothing about the worker.
+    /// Marks connections as recalled. The worker stalls if it had one of them for [`RECALL_AFTER`]. A connection that exceeded
+    /// the queue timeout earlier does not show that the worker stalls.
     fn mark_recalled(&mut self, ids: &[ConnectionId], now: Instant) {
         let (mut first, mut last) = (now, None);
         for sent in &mut self.in_flight {
@@ -106,9 +107,9 @@ impl<C: Waiting, I> Channel<C, I> {
         self.health = Health::Stalled { since, probe_at };
     }
 
-    /// Notes that the event loop of the worker turns.
+    /// Records that the event loop of the worker turns.
     pub(super) fn mark_alive(&mut self, now: Instant) {
-        if self.unread.show_life() {
+        if self.unread.mark_active() {
             return;
         }
         if let Health::Stalled { since, .. } = self.health {
@@ -118,7 +119,7 @@ impl<C: Waiting, I> Channel<C, I> {
         }
     }
 
-    /// Notes that the worker has read everything that was sent.
+    /// Records that the worker has read everything that was sent.
     pub(super) fn mark_all_read(&mut self, now: Instant) {
         self.unread.clear();
         self.mark_alive(now);

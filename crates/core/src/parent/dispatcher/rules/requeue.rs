@@ -18,8 +18,8 @@ pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// the worker takes one connection for each that it closes.
 const EPISODE: Duration = Duration::from_secs(10);
 
-/// How long all sends are held after ETOOMANYREFS, unless an ack comes before. Descriptors in flight count against the user's
-/// limit over all processes (unix(7)), so each that is received makes room.
+/// How long all sends are held after ETOOMANYREFS, unless an ack arrives earlier. Descriptors in flight count against the
+/// user's limit over all processes (unix(7)), so each received descriptor makes room for another.
 pub const SEND_PAUSE: Duration = Duration::from_millis(10);
 
 impl<C: Waiting, I> State<C, I> {
@@ -59,7 +59,7 @@ impl<C: Waiting, I> State<C, I> {
         }
     }
 
-    /// A handoff failed: the connections and the credit are as before.
+    /// A handoff failed: the connections return to the queue, and the credit is restored.
     pub(super) fn restore(&mut self, id: ChannelId, ids: Vec<ConnectionId>, failure: SendFailure, now: Instant) {
         let Some(channel) = self.channels.get_mut(id) else {
             return;
@@ -92,7 +92,7 @@ impl<C: Waiting, I> State<C, I> {
         Ok(())
     }
 
-    /// A channel has ended: what is in flight returns.
+    /// A channel has ended: its connections in flight return to the queue.
     pub(super) fn lose(&mut self, id: ChannelId) {
         let in_flight = self
             .channels

@@ -1,4 +1,4 @@
-//! Who gets the next connection: the channel with the lowest score.
+//! Selects the channel that gets the next connection: the channel with the lowest score.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use crate::parent::queue::{FifoKey, Waiting};
 const WARM: Duration = Duration::from_millis(10);
 
 /// A suspect worker is scored as if it held this many more connections. If it stalls again, its connections wait for the
-/// recall. So it gets none while the load is low, and its share while the other workers have work.
+/// recall. So the worker gets no connection at a low load, and its share if the other workers hold connections too.
 const SUSPECT_LOAD: u32 = 2;
 
 /// How long a connection is withheld from the worker that handed it back while another worker serves its port. Without this
 /// pause, a worker that hands back because all workers are busy would get the connection again as fast as it can.
-pub const NOT_AGAIN: Duration = Duration::from_millis(100);
+pub const WITHHELD_FOR: Duration = Duration::from_millis(100);
 
-/// How good a channel is for a connection; lower is better. One number, because the dispatcher compares all channels for each
-/// connection. From the highest bits to the lowest: the group, the load, the age of the caches, the turn.
+/// The score of a channel for a connection; the lowest score wins. The score is one number, because the dispatcher compares all
+/// channels for each connection. From the highest bits to the lowest: the group, the load, the age of the caches, the turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Score(u128);
 
@@ -37,7 +37,7 @@ impl Score {
 /// The age of cold caches.
 const COLD: u16 = u16::MAX;
 
-/// A better group wins whatever the load is.
+/// The lower group wins, regardless of the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Group {
     /// The worker can take connections.
@@ -72,7 +72,7 @@ impl Policy {
                 let load = channel.load() + if channel.is_suspect(now) { SUSPECT_LOAD } else { 0 };
                 Score::new(group, load, channel.cache_age(now), had_turn, id)
             }
-            // A suspect has its turns: without these it would stay behind the other workers for good.
+            // A suspect worker has its turn too. Otherwise it would always be selected last.
             PolicyName::RoundRobin => Score::new(group, 0, COLD, had_turn, id),
             PolicyName::First if group == Group::Ready && channel.is_suspect(now) => {
                 Score::new(Group::Suspect, 0, COLD, false, id)
@@ -83,7 +83,7 @@ impl Policy {
 }
 
 impl<C: Waiting, I> State<C, I> {
-    /// Returns the oldest connection that some channel can be given, and the channel that gets it.
+    /// Returns the oldest connection that a channel can be given, and the channel that gets the connection.
     pub(super) fn select(&mut self, now: Instant) -> Option<(FifoKey, ChannelId)> {
         let (fifo, channel) = self.queue.find_first(|connection| self.best_channel(connection, now))?;
         self.policy.last = Some(channel);
@@ -112,7 +112,7 @@ impl<C: Waiting, I> State<C, I> {
         let Some(hand_back) = connection.hand_back() else {
             return Some(group);
         };
-        if now < hand_back.ready_at() || hand_back.channel == id && !self.may_have_again(connection, now) {
+        if now < hand_back.ready_at() || hand_back.channel == id && !self.may_be_given_again(connection, now) {
             return None;
         }
         Some(if hand_back.channel == id && group == Group::Ready {
@@ -123,9 +123,9 @@ impl<C: Waiting, I> State<C, I> {
     }
 
     /// Returns whether the worker that handed a connection back may be given the connection again.
-    pub(super) fn may_have_again(&self, connection: &C, now: Instant) -> bool {
+    pub(super) fn may_be_given_again(&self, connection: &C, now: Instant) -> bool {
         connection.hand_back().is_none_or(|hand_back| {
-            now.saturating_duration_since(hand_back.at) >= NOT_AGAIN
+            now.saturating_duration_since(hand_back.at) >= WITHHELD_FOR
                 || !self.another_serves(hand_back.channel, connection.lane())
         })
     }
@@ -186,7 +186,7 @@ impl<C: Waiting, I> Channel<C, I> {
         self.in_flight.is_empty() && probe_at.is_some_and(|at| now >= at)
     }
 
-    /// Returns whether the channel could be given a connection of `port`, but for who handed it back.
+    /// Returns whether the channel could be given a connection of `port` that no worker has handed back.
     pub(super) fn can_be_given(&self, port: u16, now: Instant) -> bool {
         self.group(port, now).is_some()
     }

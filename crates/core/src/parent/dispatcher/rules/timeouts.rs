@@ -1,4 +1,4 @@
-//! Time limits: what is done when one has run out, and when the next one runs out.
+//! Timeouts: the actions after a timeout, and the time of the next timeout.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use crate::parent::dispatcher::message::Action;
 use crate::parent::dispatcher::rules::State;
 use crate::parent::dispatcher::rules::channel::{Channel, Health, Lifecycle};
 use crate::parent::dispatcher::rules::recall::RECALL_AFTER;
-use crate::parent::dispatcher::rules::select::NOT_AGAIN;
+use crate::parent::dispatcher::rules::select::WITHHELD_FOR;
 use crate::parent::notice::{EndReason, ShedReason};
 use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
 use crate::protocol::records::CloseReason;
 
-/// How long a worker may leave a recall unanswered. A worker that reads its channel answers at once. One that is stopped or
-/// hostile would keep its connections for ever.
+/// How long a worker may leave a recall unanswered. A worker that reads its channel answers at once. A stopped or hostile
+/// worker would keep its connections forever.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 impl<C: Waiting, I> State<C, I> {
@@ -41,7 +41,7 @@ impl<C: Waiting, I> State<C, I> {
     #[must_use]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let mut due = self.queue_deadline(now);
-        // A worker that recovers can take what waits, and what another worker leaves untaken.
+        // A worker that recovers can take queued connections, and connections that another worker leaves untaken.
         let mut needs_worker = !self.queue.is_empty();
         for (id, channel) in self.channels.iter().filter(|(_, one)| !one.in_flight.is_empty()) {
             let expiry = self.queue_timeout.and_then(|limit| {
@@ -55,7 +55,9 @@ impl<C: Waiting, I> State<C, I> {
             let recall = recall.map(|sent| sent.sent_at + RECALL_AFTER);
             needs_worker |= movable != Some(0) && channel.untaken().next().is_some();
             let again = channel.untaken().filter_map(|sent| sent.connection.hand_back());
-            let again = again.map(|hand_back| hand_back.at + NOT_AGAIN).filter(|&at| at > now);
+            let again = again
+                .map(|hand_back| hand_back.at + WITHHELD_FOR)
+                .filter(|&at| at > now);
             let of_channel = [recall, channel.answer_due(), expiry].into_iter().flatten();
             due = due.into_iter().chain(of_channel).chain(again).min();
         }
@@ -66,7 +68,7 @@ impl<C: Waiting, I> State<C, I> {
         due
     }
 
-    /// Returns when something changes for the connections that wait, whatever the workers do.
+    /// Returns the next deadline of the queued connections that does not depend on the workers.
     fn queue_deadline(&self, now: Instant) -> Option<Instant> {
         if self.queue.is_empty() {
             return None;
@@ -79,15 +81,15 @@ impl<C: Waiting, I> State<C, I> {
                 return Some(hand_back.ready_at());
             }
             let channel = self.channels.get(hand_back.channel)?;
-            let is_withheld = channel.can_be_given(connection.lane(), now) && !self.may_have_again(connection, now);
-            is_withheld.then_some(hand_back.at + NOT_AGAIN)
+            let is_withheld = channel.can_be_given(connection.lane(), now) && !self.may_be_given_again(connection, now);
+            is_withheld.then_some(hand_back.at + WITHHELD_FOR)
         });
         shed.into_iter().chain(self.sends_held_until).chain(handed_back).min()
     }
 }
 
 impl<C: Waiting, I> Channel<C, I> {
-    /// Returns when the worker can be given a connection again, if that is a matter of time.
+    /// Returns when the worker can be given a connection again without a further event.
     fn next_recovery(&self, now: Instant) -> Option<Instant> {
         let health = match self.health {
             Health::Exhausted(until) => Some(until),
@@ -99,7 +101,7 @@ impl<C: Waiting, I> Channel<C, I> {
         recovery.filter(|&at| at > now).min()
     }
 
-    /// Returns when a recall will have gone unanswered for too long.
+    /// Returns the deadline for the answer to the oldest recall.
     fn answer_due(&self) -> Option<Instant> {
         if matches!(self.lifecycle, Lifecycle::Closing { .. }) {
             return None;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::protocol::limits::MAX_IGNORED_ROUNDS;
 
-/// After this time without a sign of life a stalled worker gets one probe connection, if all other workers are busy. A worker
-/// in another language may have nothing to tell, and credit to spare.
+/// After this time without a frame a stalled worker gets one probe connection, if all other workers are busy. A worker in
+/// another language may have unused credit and nothing to send.
 pub const PROBE_AFTER: Duration = Duration::from_secs(1);
 
-/// The longest pause between two probe connections to a worker that takes nothing.
+/// The longest pause between two probe connections to a worker that takes no connection.
 pub const LONGEST_PROBE_PAUSE: Duration = Duration::from_secs(30);
 
 const PROBE_PAUSES: Backoff = Backoff::new(PROBE_AFTER, LONGEST_PROBE_PAUSE);
@@ -28,7 +28,7 @@ pub(super) struct Unread {
     round_at: Option<Instant>,
     /// Rounds in which the event loop of the worker turned and the worker read nothing.
     ignored: u32,
-    has_shown_life: bool,
+    was_active: bool,
     probe_at: Option<Instant>,
 }
 
@@ -47,7 +47,7 @@ impl Unread {
         self.recalled.insert(index, number);
     }
 
-    /// Notes an answer to a handoff. A worker reads in order, so the worker has read all handoffs before.
+    /// Records the answer to a handoff. A worker reads in order, so the worker has also read all earlier handoffs.
     pub(super) fn answered(&mut self, number: u64) {
         if !self.recalled.is_empty() {
             self.recalled.retain(|one| *one > number);
@@ -56,22 +56,22 @@ impl Unread {
 
     /// Forgets the rounds: the worker has taken a connection, or read everything.
     pub(super) fn end_rounds(&mut self) {
-        (self.rounds, self.ignored, self.has_shown_life) = (0, 0, false);
+        (self.rounds, self.ignored, self.was_active) = (0, 0, false);
     }
 
-    /// Notes that everything has been read.
+    /// Records that everything has been read.
     pub(super) fn clear(&mut self) {
         self.recalled.clear();
         self.end_rounds();
     }
 
-    /// Notes a recall of connections, the last of which was sent at `sent_at`. Returns whether a new round begins.
+    /// Records a recall of connections, the last of which was sent at `sent_at`. Returns whether a new round begins.
     pub(super) fn recall(&mut self, sent_at: Instant, now: Instant) -> bool {
         let is_new = self.rounds == 0 || self.round_at.is_none_or(|round_at| sent_at > round_at);
         if is_new {
             self.rounds = self.rounds.saturating_add(1);
             self.round_at = Some(now);
-            if std::mem::take(&mut self.has_shown_life) {
+            if std::mem::take(&mut self.was_active) {
                 self.ignored += 1;
             }
         }
@@ -79,10 +79,10 @@ impl Unread {
         is_new
     }
 
-    /// Notes that the event loop of the worker turned. Returns true if that is no reason to send more, because the worker did
-    /// not read the last handoffs either.
-    pub(super) fn show_life(&mut self) -> bool {
-        self.has_shown_life |= !self.is_empty();
+    /// Records that the event loop of the worker turned. Returns true if the parent must not send more yet, because the worker
+    /// has left the recalled connections of more than one round unread.
+    pub(super) fn mark_active(&mut self) -> bool {
+        self.was_active |= !self.is_empty();
         !self.is_empty() && self.rounds > 1
     }
 
@@ -91,7 +91,7 @@ impl Unread {
         self.probe_at
     }
 
-    /// Returns whether the worker takes nothing although its event loop turns.
+    /// Returns whether the worker takes no connection although its event loop turns.
     pub(super) fn is_ignored(&self) -> bool {
         self.ignored >= MAX_IGNORED_ROUNDS
     }
