@@ -1,0 +1,27 @@
+//! A client sends any bytes to a listener that routes. The parsers must not panic, must ask for more bytes only while bytes can be
+//! missing, and must not depend on what follows a complete header.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use socketserver_core::parent::routing::proxy_header::{self, MAX_HEADER, Parsed};
+
+fuzz_target!(|bytes: &[u8]| {
+    match proxy_header::parse(bytes) {
+        Ok(Parsed::Complete(header)) => {
+            assert!(header.length <= bytes.len() && header.length <= MAX_HEADER);
+            assert_eq!(
+                proxy_header::parse(&bytes[..header.length]),
+                Ok(Parsed::Complete(header))
+            );
+            for length in 0..header.length {
+                let part = proxy_header::parse(&bytes[..length]);
+                assert!(
+                    matches!(part, Ok(Parsed::Incomplete { needed }) if length < needed && needed <= header.length)
+                );
+            }
+        }
+        Ok(Parsed::Incomplete { needed }) => assert!(bytes.len() < needed && needed <= MAX_HEADER),
+        Err(_) => {}
+    }
+});
