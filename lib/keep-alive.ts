@@ -1,6 +1,6 @@
 /**
- * Keeps the process alive while it is held, as a listening `net.Server` does. The native side never keeps an event loop
- * alive, so that `ref()` and `unref()` have one implementation.
+ * Keeps the process alive while this object is held, as a listening `net.Server` does. The native side never keeps an event loop
+ * alive, so `ref()` and `unref()` have one implementation.
  */
 export class KeepAlive {
   readonly #owner: object | undefined

@@ -1,6 +1,6 @@
 import { AbortError } from './errors.js'
 
-/** One pending call, and what it asked for. */
+/** One pending call, and its argument. */
 export interface Waiter<Request, Result> {
   readonly request: Request
   resolve(result: Result): void
@@ -56,7 +56,7 @@ export class Waiters<Request, Result> {
     })
   }
 
-  /** Rejects every pending call with an error of its own. */
+  /** Rejects every pending call, each with a new error. */
   reject(createError: () => Error): void {
     for (const waiter of this.#waiting) waiter.reject(createError())
   }

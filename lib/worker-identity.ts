@@ -35,7 +35,7 @@ export function markConnected(): void {
   hasConnected = true
 }
 
-/** Throws ERR_SOCKETSERVER_FORK_LOOP if this worker runs `entry` itself and has not connected: the file would start itself for ever. */
+/** Throws ERR_SOCKETSERVER_FORK_LOOP if this worker runs `entry` itself and has not connected: the file would start itself forever. */
 export function forbidForkLoop(entry: string, call: string): void {
   if (settings === undefined || hasConnected || fileOf(entry) !== fileOf(settings.entry)) return
   throw new SocketServerError(

@@ -6,7 +6,7 @@ import { CHANNEL_VARIABLE } from './channel-variable.js'
 /** The environment variable with {@link WorkerSettings} as JSON. Without it a worker uses the defaults. */
 export const SETTINGS_VARIABLE = 'SOCKETSERVER_SETTINGS'
 
-/** What makes a worker of `server.run()` ready: it listens, it sends the message `ready`, or it has been started. */
+/** The condition that makes a worker of `server.run()` ready: it listens, it sends the message `ready`, or it has been started. */
 export type ReadyWhen = 'listen' | 'message' | 'start'
 
 export const READY_WHEN: readonly ReadyWhen[] = ['listen', 'message', 'start']
@@ -27,7 +27,7 @@ export interface WorkerSettings {
   isReadyManual: boolean
   /** The descriptor of the listen channel of a worker that `server.run()` started; 0 is none. */
   listenChannel: number
-  /** What makes such a worker ready; empty for other workers. */
+  /** The condition that makes such a worker ready; empty for other workers. */
   readyWhen: ReadyWhen | ''
   /** Milliseconds that the worker has to finish its leases after its parent's death; 0 means no limit. */
   drainTimeout: number

@@ -38,7 +38,7 @@ export class Client extends EventEmitter<ClientEvents> {
   #state: 'open' | 'closing' | 'closed' = 'open'
   /** Creates the error of calls after the last connection. */
   #closeError: () => SocketServerError = closedError
-  /** Whether the served server has closed and nothing else takes connections: then this client closes within this turn. */
+  /** Whether the served server has closed and no other consumer takes connections: then this client closes within this turn. */
   #isStopping = false
   #hasDrained = false
   #settleClosed: () => void = () => {}

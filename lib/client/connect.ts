@@ -57,7 +57,7 @@ export function parentChannel(): Channel {
   return channel
 }
 
-/** Returns what a client needs to know of the parent at the other end of a channel. */
+/** Returns the link of a client to the parent at the other end of a channel. */
 export function parentOf(channel: Channel): ServerLink {
   return { settings: channel.settings, rejoins: false, ready: () => channel.open(), left: () => {} }
 }

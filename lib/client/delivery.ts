@@ -41,7 +41,7 @@ export class Delivery {
     return this.#accepts.length + (this.#served?.demand ?? this.#listeners.demand)
   }
 
-  /** Whether anything besides a served server takes connections. */
+  /** Whether another consumer than a served server takes connections. */
   get hasOtherConsumers(): boolean {
     return this.#accepts.length + this.#listeners.demand > 0
   }

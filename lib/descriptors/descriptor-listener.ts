@@ -25,7 +25,7 @@ export class DescriptorListener {
   private constructor(native: NativeUnixListener) {
     if (native === undefined) throw illegalConstructor()
     this.#native = native
-    // The native side holds the callback for ever. A strong reference would keep this object from being collected.
+    // The native side holds the callback forever. A strong reference would keep this object from being collected.
     const weak = new WeakRef(this)
     native.attach(() => {
       const target = weak.deref()

@@ -39,7 +39,7 @@ export class DescriptorStream {
   private constructor(native: NativeStream) {
     if (native === undefined) throw illegalConstructor()
     this.#native = native
-    // The native side holds the callback for ever. A strong reference would keep this object from being collected.
+    // The native side holds the callback forever. A strong reference would keep this object from being collected.
     const weak = new WeakRef(this)
     native.attach(() => {
       const target = weak.deref()
@@ -203,7 +203,7 @@ export class DescriptorStream {
     this.destroy()
   }
 
-  /** Waits until the last `send()` has settled, in whatever way. */
+  /** Waits until the last `send()` has been fulfilled or rejected. */
   async #flushed(): Promise<void> {
     try {
       await this.#lastSend

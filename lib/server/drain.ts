@@ -1,12 +1,12 @@
 import type { DrainResult } from './stats.js'
 
-/** What a drain needs of the native server. */
+/** The methods of the native server that a drain calls. */
 export interface DrainPort {
   drain(): void
   stats(): { queued: number; leases: number }
 }
 
-/** The drain of a server. It begins once; any number of callers wait for its end, each with a timeout of its own. */
+/** The drain of a server, which begins once. Any number of callers wait for its end, each with a separate timeout. */
 export class Drain {
   readonly #native: DrainPort
   readonly #waiting = new Set<() => void>()

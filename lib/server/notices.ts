@@ -22,7 +22,7 @@ export interface NoticeReader {
   drained(): void
   /** The server listens for an app. */
   listening(address: ListenAddress): void
-  /** An app does not listen there any more. */
+  /** The server no longer listens there for an app. */
   listeningEnded(address: ListenAddress): void
   /** The native thread has ended by a panic. */
   broken(): void

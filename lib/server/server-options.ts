@@ -17,8 +17,8 @@ export interface ServerOptions {
    */
   policy?: PolicyName | undefined
   /**
-   * Milliseconds that a worker process has to exit once it was told to leave and its channel has ended, or its drain timed
-   * out. Then SIGTERM follows, and SIGKILL after the same time again. Default 5000.
+   * Milliseconds that a retired worker process has to exit after its channel has ended or its drain has timed out. Then SIGTERM
+   * follows, and SIGKILL after the same time again. Default 5000.
    */
   killTimeout?: number | undefined
   /**

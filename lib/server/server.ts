@@ -45,7 +45,7 @@ import { startThread } from './worker/thread-runtime.js'
 import type { ProcessHandle, ThreadHandle, WorkerHandle } from './worker/worker-handle.js'
 
 /**
- * Creates a server, which accepts connections on a thread of its own and hands each to a worker that asks for one.
+ * Creates a server, which accepts connections on a separate thread and hands each to a worker that asks for one.
  * Throws a TypeError or RangeError for an invalid option.
  */
 export function createServer(options: ServerOptions = {}): Server {
@@ -60,7 +60,7 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #closeTimeout: number
   readonly #keepAlive = new KeepAlive()
   readonly #addresses: ListenAddress[] = []
-  /** How many apps it has run. */
+  /** The number of apps that this server has run. */
   #apps = 0
   #hasWorkers = false
   readonly #setupWarnings = new SetupWarnings({
@@ -169,8 +169,8 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
-   * Starts workers that run `entry`, which need not know of this package: what the entry listens on, this server listens on,
-   * and hands the connections to the workers. Throws as `fork()` and, with the option `threads`, as `threads()` does.
+   * Starts workers that run `entry`, an app that need not know this package. This server listens at each address at which the app
+   * listens, and hands the connections to the workers. Throws as `fork()` and, with the option `threads`, as `threads()` does.
    */
   run(entry: string | URL, options?: RunOptions & { threads?: false | undefined }): Pool<ProcessHandle>
   /** Starts threads that run `entry`. */

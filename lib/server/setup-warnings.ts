@@ -1,4 +1,4 @@
-// Warns once about a server that cannot serve anybody: it has workers and no listener, or a listener and no workers.
+// Warns once about a server that cannot serve clients: it has workers and no listener, or a listener and no workers.
 
 /** The state of the server that the check reads. */
 export interface SetupState {

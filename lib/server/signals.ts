@@ -5,7 +5,7 @@ import { constants } from 'node:os'
 import { debug } from '../diagnostics.js'
 import type { ServerEvents } from './events.js'
 
-/** What the signal handlers need of a server. */
+/** The methods of a server that the signal handlers call. */
 interface SignalledServer extends EventEmitter<ServerEvents> {
   stats(): { cut: number }
   close(): Promise<void>

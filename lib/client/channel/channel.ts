@@ -132,7 +132,7 @@ export class Channel {
     return taken
   }
 
-  /** Counts an ended lease. Returns whether the parent waits for the next exchange to learn of it. */
+  /** Counts an ended lease. Returns whether the parent waits for the next exchange, which reports it. */
   leaseEnded(): boolean {
     return this.#state !== 'closed' && this.#countEnded?.() === true
   }

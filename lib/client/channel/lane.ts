@@ -15,7 +15,7 @@ export interface LaneOwner {
   listenersChanged(): void
 }
 
-/** What a lane needs of its channel. */
+/** The properties and methods of a channel that a lane uses. */
 export interface LaneChannel {
   readonly phase: ReceiverPhase
   /** The addresses of the server's listeners that are known. */
@@ -25,7 +25,7 @@ export interface LaneChannel {
   add(lane: Lane): void
   /** Takes up to `capacity` connections, and lets the parent send up to `window` more. */
   exchange(lane: Lane, capacity: number, window: number): ReceivedConnection[]
-  /** Counts an ended lease. Returns whether the parent waits for the next exchange to learn of it. */
+  /** Counts an ended lease. Returns whether the parent waits for the next exchange, which reports it. */
   leaseEnded(): boolean
   /** Records that a lane takes no more connections. */
   stopped(): void
@@ -98,7 +98,7 @@ export class Lane {
     this.#channel.remove(this)
   }
 
-  /** Records that a lease has ended. `isReported`: the parent knows it, because the connection was handed back. */
+  /** Records that a lease has ended. `isReported`: the hand-back of the connection has reported the end to the parent. */
   leaseEnded(isReported = false): void {
     this.#leases -= 1
     const isAwaited = !isReported && this.#channel.leaseEnded()

@@ -199,7 +199,7 @@ const channels = new Map<string, ReconnectingChannel>()
 /** The errors of connect(2) while a server starts, stops or is busy, and while this process is out of descriptors. */
 const TEMPORARY = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']
 
-/** The part of a delay that jitter may take off: the workers of a server lose it at the same moment. */
+/** The part of a delay that jitter may take off. The workers of a server lose their channels at the same moment. */
 const JITTER = 0.5
 
 /** Milliseconds after which a joined worker counts as stable, so that the next delays start from `minDelay`. */

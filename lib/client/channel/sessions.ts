@@ -15,7 +15,7 @@ export interface Session {
   readonly leases: Leases
   /** Hands a connection back to its server; see `Connection.handBack`. All connections share one function. */
   readonly handBack: (socket: Socket, connection: ReceivedConnection) => Promise<void>
-  /** Hands back a connection that nobody will serve here, or closes it if the server cannot take it. */
+  /** Hands back a connection that no consumer will serve here, or closes it if the server cannot take it. */
   readonly discard: (connection: ReceivedConnection) => void
 }
 

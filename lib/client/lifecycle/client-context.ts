@@ -14,7 +14,7 @@ export class ClientContext {
   }
 }
 
-/** Runs a handler in a resource of its own, for versions of Node in which `enterWith()` changes the current resource. */
+/** Runs a handler in a separate resource, for versions of Node in which `enterWith()` changes the current resource. */
 function inOwnResource(handler: () => void): void {
   new AsyncResource(TYPE).runInAsyncScope(handler)
 }

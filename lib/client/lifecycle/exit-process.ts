@@ -6,13 +6,13 @@ import { endBySignal, handlesShutdown, signalShutdown } from './parent-signals.j
  * Lets this worker exit after its parent has retired it or died. Messages from the parent no longer keep the process alive.
  *
  * With `signals`, the process sends SIGTERM to itself to run the application's shutdown handlers. The parent cannot do this: it
- * does not know whether there are handlers, and without one SIGTERM would kill work in progress. If something keeps the process
- * alive for too long and there is no parent to kill it, the process exits itself.
+ * does not know whether there are handlers, and without one SIGTERM would kill work in progress. If the process stays alive for too
+ * long and has no parent to kill it, the process calls `process.exit()`.
  */
 export function leaveProcess(settings: WorkerSettings, { signals }: { signals: boolean }): void {
   const { killTimeout, listenChannel } = settings
   parentPort?.unref()
-  // An app that knows nothing of this package is told to end in the way that it would be told in a process of its own.
+  // An app that does not know this package ends as it does without a parent: a thread exits, a process ends by SIGTERM.
   const isUnaware = listenChannel > 0
   if (!isMainThread) {
     if (isUnaware) process.exit()

@@ -32,8 +32,8 @@ export class HandleServer implements ServedServer {
   #socket: Socket | undefined
 
   /**
-   * With `address`, which is that of the parent's listener, `handle` is what Node asks `cluster` for: Node itself makes the server
-   * listen on it. Otherwise `open()` does. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if this process cannot create handles.
+   * With `address`, the address of the parent's listener, Node itself makes the server listen on `handle`, as with a handle of
+   * `cluster`. Otherwise `open()` does. Throws ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME if this process cannot create handles.
    */
   constructor(server: Server, hooks: ServeHooks, address?: ListenAddress) {
     const Handle = tcpConstructor()
@@ -111,7 +111,7 @@ export class HandleServer implements ServedServer {
   #listen(): void {
     this.#state = 'starting'
     this.#server.once('listening', this.#ready)
-    // Node makes no server listen that has a handle.
+    // `listen()` throws for a server that has a handle.
     Reflect.set(this.#server, '_handle', null)
     this.#isOpening = true
     try {
@@ -130,7 +130,7 @@ export class HandleServer implements ServedServer {
     this.#isOpening = true
     this.#state = 'starting'
     this.#setAddress(address)
-    // Node calls it for a path that other users may read or write; the parent has set the rights already.
+    // Node calls this for a path that other users may read or write; the parent has already set the permissions.
     if ('path' in address) Reflect.set(this.#listener, 'fchmod', () => 0)
     this.#server.once('listening', this.#ready)
   }
@@ -178,7 +178,7 @@ export class HandleServer implements ServedServer {
     })
   }
 
-  /** Completes the address of a worker that knows no listener with the port of a connection. */
+  /** Sets the port of the address to the port of a connection, if the worker has received no address of a listener. */
   #learnPort(port: number | undefined): void {
     const address = this.#address
     if (port === undefined || address === undefined || 'path' in address || address.port !== 0) return
@@ -198,7 +198,7 @@ export class HandleServer implements ServedServer {
   }
 
   readonly #ready = (): void => {
-    // A probe for a free port closes its server when it listens, and is to get no connection.
+    // A program that looks for a free port closes its server when it listens. Such a server must get no connection.
     if (this.#isNodes) setImmediate(() => this.#begin())
     else this.#begin()
   }

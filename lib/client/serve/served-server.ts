@@ -30,7 +30,7 @@ export interface ServedServer {
   end(): void
 }
 
-/** What a served server needs of its client. */
+/** The keys and functions of a client that a served server uses. */
 export interface ServeHooks {
   /** The TLS ticket keys that the workers share; see `WorkerSettings`. */
   ticketKeys: string

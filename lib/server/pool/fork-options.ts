@@ -25,7 +25,7 @@ export interface ForkPlan {
   args: string[]
   observeStderr: boolean
   options: Omit<ChildProcessForkOptions, 'signal' | 'timeout'>
-  /** The number of the app, if the entry knows nothing of this package. */
+  /** The number of the app, if the entry does not know this package. */
   app?: number | undefined
 }
 

@@ -38,7 +38,7 @@ export interface PoolSettings {
   /** Undefined: workers are not replaced. */
   restart: RestartSettings | undefined
   isReadyManual: boolean
-  /** What makes a worker of `run()` ready; empty for other workers. */
+  /** The condition that makes a worker of `run()` ready; empty for other workers. */
   readyWhen: ReadyWhen | ''
   readyTimeout: number
   drainTimeout: number

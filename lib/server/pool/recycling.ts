@@ -2,7 +2,7 @@ import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { PoolSettings } from './pool-options.js'
 import { residentMemory } from './resident-memory.js'
 
-/** What recycling needs of its pool. */
+/** The methods of a pool that recycling calls. */
 export interface RecyclingHost {
   workers(): readonly SupervisedWorker[]
   /** Replaces a worker. Resolves to false if the replacement did not become ready. */

@@ -8,7 +8,7 @@ export interface ReloadOptions {
   atOnce?: number | undefined
 }
 
-/** What a reload needs of its pool. */
+/** The settings of a reload, and the functions of the pool that the reload calls. */
 export interface ReloadSetup {
   /** Returns the slots whose workers are to be replaced. */
   slots: () => Slot[]

@@ -6,7 +6,7 @@ import { type ForkOptions, type ForkPlan, parseForkOptions } from './fork-option
 import type { PoolSettings } from './pool-options.js'
 import type { ThreadPlan } from './thread-options.js'
 
-/** `fork()`'s options, for an app that knows nothing of this package. */
+/** The options of `fork()`, for an app that does not know this package. */
 export interface RunOptions extends Omit<ForkOptions, 'ready'> {
   /**
    * When a worker counts as ready, before which it is given no connections: when it listens (`listen`), when it calls
@@ -19,7 +19,7 @@ export interface RunOptions extends Omit<ForkOptions, 'ready'> {
   threads?: boolean | undefined
 }
 
-/** What starting one worker takes. */
+/** The parameters for starting one worker. */
 export type RunPlan = ({ kind: 'processes' } & ForkPlan) | ({ kind: 'threads' } & ThreadPlan)
 
 export function parseRunOptions(

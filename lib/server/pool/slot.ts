@@ -2,7 +2,7 @@ import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { RestartDecision, RestartPolicy } from './restart-policy.js'
 import { isShortage } from './shortage.js'
 
-/** What a slot needs of its pool. */
+/** The settings of a slot, and the functions of the pool that the slot calls. */
 export interface SlotSetup {
   /** Undefined: a worker that exits is not replaced. */
   policy: RestartPolicy | undefined
@@ -128,7 +128,7 @@ export class Slot {
   #start(): SupervisedWorker {
     const worker = this.#setup.start(this.#restarts, this.#failedToStart)
     void worker.exited.then((exit) => {
-      // Observing standard error needs descriptors, so it is no help in a shortage.
+      // Observing standard error needs descriptors, which are scarce in a shortage.
       this.#failedToStart = worker.uptime === undefined && !isShortage(worker.exitError(exit))
       if (worker === this.#successor) {
         // The successor was ready and waited for its generation. The reload finds the slot without a successor.

@@ -2,13 +2,13 @@ import { SocketServerError } from '../../errors.js'
 import type { RestartDecision, RestartSettings } from './restart-policy.js'
 import { isShortage } from './shortage.js'
 
-/** What the reports need to know of a worker. */
+/** The properties of a worker that the reports use. */
 interface StartedWorker {
   readonly uptime: number | undefined
   readonly restarts: number
 }
 
-/** What the reports need of their pool. */
+/** The parts of a pool that the reports use. */
 export interface StartFailuresSetup {
   entry: string
   restart: RestartSettings | undefined

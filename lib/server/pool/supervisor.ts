@@ -23,7 +23,7 @@ export type StartRuntime = (
   failedToStart: boolean,
 ) => { channel: number; runtime: WorkerRuntime }
 
-/** What a supervisor needs of its server. */
+/** The parts of a server that its supervisor uses. */
 export interface SupervisorSetup {
   /** The server, whose events the supervisor emits. */
   events: EventEmitter<ServerEvents>

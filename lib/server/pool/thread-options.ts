@@ -16,7 +16,7 @@ export interface ThreadPlan {
   entry: string
   env: NodeJS.ProcessEnv
   options: Omit<WorkerOptions, 'eval' | 'transferList' | 'env'>
-  /** The number of the app, if the entry knows nothing of this package. */
+  /** The number of the app, if the entry does not know this package. */
   app?: number | undefined
 }
 

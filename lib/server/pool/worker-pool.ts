@@ -12,7 +12,7 @@ import { type RestartDecision, RestartPolicy } from './restart-policy.js'
 import { Slot } from './slot.js'
 import { StartFailures } from './start-failures.js'
 
-/** What a pool needs of the supervisor. */
+/** The parameters of a pool, and the functions of the supervisor that the pool calls. */
 export interface PoolSetup {
   entry: string
   workers: number

@@ -5,7 +5,7 @@ import { ids, integer, milliseconds, optionsObject, socketName } from '../../val
 export interface ShareOptions {
   /**
    * The permissions of the socket file, 0 to 0o777; write permission allows connecting. The file has them from the moment it
-   * appears, whatever the umask. Default 0o600. An abstract name has no permissions: only `allow` decides who may join.
+   * appears, regardless of the umask. Default 0o600. An abstract name has no permissions: only `allow` restricts joining.
    */
   mode?: number | undefined
   /** User ids, and group ids whose members may join, besides the user of this process. Default: nobody else. */

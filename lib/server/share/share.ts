@@ -1,7 +1,7 @@
 import type { JoinedWorker } from '../worker/joined-worker.js'
 import type { JoinedHandle } from '../worker/worker-handle.js'
 
-/** What a share needs of the server. */
+/** The functions of the server that a share calls. */
 interface ShareSetup {
   /** Removes the path. */
   unshare: () => void

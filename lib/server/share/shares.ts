@@ -13,10 +13,10 @@ import type { JoinedHandle, WorkerHandle, WorkerState } from '../worker/worker-h
 import { Share } from './share.js'
 import type { ShareSettings } from './share-options.js'
 
-/** What the shares of a server need of the native server. */
+/** The methods of the native server that the shares call. */
 export type SharesPort = WorkerChannelPort & Pick<NativeServer, 'share' | 'unshare'>
 
-/** What the shares of a server need of its supervisor. */
+/** The methods of the supervisor that the shares call. */
 export interface WorkerRegistry {
   /** Returns an id that no other worker of the server has. */
   takeId(): number
@@ -117,7 +117,7 @@ export class Shares {
     for (const worker of this.#workers.values()) worker.channelEnded(worker.handled)
   }
 
-  /** Reports that a program has no common protocol version: once, because a program that retries does so for ever. */
+  /** Reports that a program has no common protocol version. Reports this once, because a program may retry forever. */
   #reportVersion({ path, pid, uid, message }: RefusedInfo): void {
     const now = performance.now()
     const isNews = message !== this.#lastRefusal.message || now - this.#lastRefusal.at > EPISODE

@@ -6,7 +6,7 @@ import { summary } from '../../summary.js'
 import { WorkerChannel, type WorkerChannelPort } from './worker-channel.js'
 import type { JoinedHandle, KnownWorker, WorkerState } from './worker-handle.js'
 
-/** The properties of a joined worker, and what its handle needs of the server. */
+/** The properties of a joined worker, and the functions of the server that its handle calls. */
 export interface JoinedSetup {
   id: number
   channel: number
@@ -24,7 +24,7 @@ export interface JoinedSetup {
  *
  *     starting --joined--> ready --retire, or leaving--> draining --channel ends--> exited
  *
- * The end of the channel leads from every state to `exited`, because the parent knows nothing else about the process.
+ * The end of the channel leads from every state to `exited`, because the parent sees nothing else of the process.
  */
 export class JoinedWorker implements JoinedHandle, KnownWorker {
   readonly id: number

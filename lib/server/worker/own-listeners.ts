@@ -1,8 +1,8 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
 
 /**
- * Returns where a process listens itself: `port 3000`, or a path. Returns an empty list on macOS, which has no proc(5), and for
- * threads, which have no sockets of their own.
+ * Returns the addresses at which a process listens itself: `port 3000`, or a path. Returns an empty list on macOS, which has no
+ * proc(5), and for threads, which have no separate sockets.
  */
 export async function listenersOf(pid: number | undefined): Promise<string[]> {
   if (pid === undefined || process.platform !== 'linux') return []

@@ -1,6 +1,6 @@
 import type { ReadyWhen } from '../../worker-settings.js'
 
-/** How errors say what makes a worker ready: "it has not <missing>", and "before it had <done>". */
+/** The words for errors about readiness: "it has not <missing>", and "before it had <done>". */
 export interface Readiness {
   missing: string
   done: string

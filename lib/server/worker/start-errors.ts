@@ -33,7 +33,7 @@ export function exitError(worker: StartedWorker, exit: WorkerExit, wasReady: boo
   })
 }
 
-/** Returns the error of a worker that was not ready in time. Says what the worker has not called, and where it listens instead. */
+/** Returns the error of a worker that was not ready in time. The message names the missing call and the worker's own listeners. */
 export async function readyTimeoutError(worker: StartedWorker): Promise<SocketServerError> {
   const { id, entry, runtime, readyTimeout } = worker
   const reason = notReadyReason(worker, await listenersOf(runtime.pid))

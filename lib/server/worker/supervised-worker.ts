@@ -10,10 +10,10 @@ import { WorkerChannel, type WorkerChannelPort } from './worker-channel.js'
 import type { KnownWorker, WorkerState } from './worker-handle.js'
 import type { WorkerExit, WorkerRuntime } from './worker-runtime.js'
 
-/** What the handle of a supervised worker needs of the native server. */
+/** The methods of the native server that the handle of a supervised worker calls. */
 export type SupervisedWorkerPort = WorkerChannelPort & Pick<NativeServer, 'closeWorkerEnd'>
 
-/** The properties of a worker, and what its handle needs of the supervisor. */
+/** The properties of a worker, and the functions of the supervisor that its handle calls. */
 export interface WorkerSetup {
   id: number
   slot: number
@@ -24,7 +24,7 @@ export interface WorkerSetup {
   runtime: WorkerRuntime
   native: SupervisedWorkerPort
   readyTimeout: number
-  /** The words of errors for what makes the worker ready. */
+  /** The words for errors about the readiness of the worker. */
   readiness: Readiness
   drainTimeout: number
   killTimeout: number

@@ -1,6 +1,6 @@
 import type { NativeServer } from '../../native.js'
 
-/** What the channel of a worker needs of the native server. */
+/** The methods of the native server that the channel of a worker calls. */
 export type WorkerChannelPort = Pick<NativeServer, 'channelStats' | 'retire' | 'endChannel'>
 
 /** The channel of one worker in the parent: its counters, which outlive it, and its end. */

@@ -71,7 +71,7 @@ export interface JoinedHandle extends WorkerHandle {
   readonly gid: number
 }
 
-/** What the server needs of a worker, started or joined. */
+/** A worker with the methods that the server calls, started or joined. */
 export interface KnownWorker extends WorkerHandle {
   /** Whether the worker exceeded its drain timeout. */
   readonly isExpired: boolean
