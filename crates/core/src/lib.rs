@@ -13,7 +13,7 @@
 //! 2. [`sys`]: the operating system
 //! 3. [`protocol`]: the wire format, without I/O
 //! 4. [`channel`]: the socket and the shared page between a parent and one worker
-//! 5. [`parent`], [`worker`], [`descriptors`]: the three products, which import nothing of each other
+//! 5. [`parent`], [`worker`], [`descriptors`]: the three components, which do not import each other
 
 #![deny(unsafe_code)]
 
