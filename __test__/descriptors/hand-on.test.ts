@@ -20,7 +20,7 @@ test('another process takes over the listening socket and answers the clients in
   // The first client fills the queue, so that the second stays in the kernel's backlog.
   const queued = call(t, port)
   await queued.connected()
-  const waits = call(t, port).say('before\n')
+  const waits = call(t, port).send('before\n')
   await waits.connected()
 
   process.kill(old.process.pid ?? 0, 'SIGUSR2')

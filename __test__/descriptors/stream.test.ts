@@ -127,7 +127,7 @@ test('send() rejects with EPIPE when the peer has closed, pending calls included
   await t.throwsAsync(left.send('a'), { code: 'EPIPE', message: /^sendmsg EPIPE: broken pipe/ })
 })
 
-test('a peer that closes without reading what it was sent is reported once', async (t) => {
+test('a peer that closes with unread data is reported once', async (t) => {
   const [left, right] = streamPair(t)
   await left.send('unread')
   right.destroy()

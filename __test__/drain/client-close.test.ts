@@ -7,28 +7,28 @@ import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 
 /** Sends a command to a worker of either kind. */
-function tell(worker: WorkerHandle | undefined, command: string): void {
+function sendCommand(worker: WorkerHandle | undefined, command: string): void {
   if (worker?.thread === undefined) worker?.process?.send(command)
   else worker.thread.postMessage(command)
 }
 
 test('a client that closes takes no more connections, finishes its leases and disconnects', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'close-when-told')
-  const held = call(t, port).say('held')
-  await held.heard('held')
+  const { server, pool, reports, port } = await serve(t, 'close-on-command')
+  const held = call(t, port).send('held')
+  await held.receives('held')
   pool.workers[0]?.process.send('close')
   t.like(await reports.next('closing'), { same: true })
-  const late = call(t, port).say('late')
+  const late = call(t, port).send('late')
   await until(() => server.stats().queued === 1)
-  held.say(' on')
-  await held.heard('held on')
+  held.send(' on')
+  await held.receives('held on')
   t.is(reports.count('closed'), 0)
   held.hangUp()
   t.like(await reports.next('closed'), { leases: 0 })
   t.like(await reports.next('close event'), { leases: 0 })
   await until(() => server.stats().workers === 0)
   forkFixture(server, 'echo')
-  await late.heard('late')
+  await late.receives('late')
 })
 
 for (const [where, start] of [
@@ -36,11 +36,11 @@ for (const [where, start] of [
   ['thread', startThreads],
 ] as const) {
   test(`a ${where} that closes its client is draining at once, while it still holds a connection`, async (t) => {
-    const { pool, reports, port } = await start(t, 'close-when-told')
-    const held = call(t, port).say('held')
-    await held.heard('held')
+    const { pool, reports, port } = await start(t, 'close-on-command')
+    const held = call(t, port).send('held')
+    await held.receives('held')
     const [worker] = pool.workers
-    tell(worker, 'close')
+    sendCommand(worker, 'close')
     await reports.next('closing')
     await until(() => worker?.state === 'draining')
     t.is(worker?.leases, 1)
@@ -49,12 +49,12 @@ for (const [where, start] of [
   })
 
   test(`a ${where} that closes its client and keeps its connections is ended after drainTimeout`, async (t) => {
-    const { server, pool, reports, port } = await start(t, 'close-when-told', { drainTimeout: 300, restart: false })
+    const { server, pool, reports, port } = await start(t, 'close-on-command', { drainTimeout: 300, restart: false })
     const cut = once(server, 'cut')
-    const held = call(t, port).say('held')
-    await held.heard('held')
+    const held = call(t, port).send('held')
+    await held.receives('held')
     const [worker] = pool.workers
-    tell(worker, 'close')
+    sendCommand(worker, 'close')
     await reports.next('closing')
     t.like(await within(cut, 'the cut'), [{ id: worker?.id }, { connections: 1, reason: 'timeout' }])
     await until(() => worker?.state === 'exited')
@@ -63,7 +63,7 @@ for (const [where, start] of [
   test(`a ${where} that closes its client and does not exit is ended after drainTimeout`, async (t) => {
     const { server, pool, reports } = await start(t, 'close-and-keep-running', { drainTimeout: 300, restart: false })
     const [worker] = pool.workers
-    tell(worker, 'close')
+    sendCommand(worker, 'close')
     await reports.next('closed')
     await until(() => worker?.state === 'exited')
     t.is(server.stats().cut, 0)
@@ -71,7 +71,7 @@ for (const [where, start] of [
 }
 
 test('every call after close() rejects with ERR_SOCKETSERVER_CLOSED', async (t) => {
-  const { server, pool, reports } = await serve(t, 'close-when-told', { restart: false })
+  const { server, pool, reports } = await serve(t, 'close-on-command', { restart: false })
   const [worker] = pool.workers
   worker?.process.send('close')
   await reports.next('left')

@@ -13,7 +13,7 @@ linuxTest('clients in the backlog are answered when a drain begins, and later cl
   const port = await listen(server)
   const { pool } = forkFixture(server, 'answer-tokens-on-go')
   await pool.ready
-  const callers = Array.from({ length: 60 }, (_, index) => call(t, port).say(`token-${index}\n`))
+  const callers = Array.from({ length: 60 }, (_, index) => call(t, port).send(`token-${index}\n`))
   await Promise.all(callers.map(({ socket }) => once(socket, 'connect')))
   await until(() => server.stats().queued === 4)
   t.is(server.stats().accepted, 4)
@@ -60,7 +60,7 @@ loadTest('close() under load loses no connection and leaves no process', async (
 })
 
 linuxTest('a drain that times out cuts nothing', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hold-until-told')
+  const { server, pool, reports, port } = await serve(t, 'hold-until-command')
   const answer = ask(port, 'token\n')
   await reports.next('held')
   t.deepEqual(await server.drain({ timeout: 50 }), { complete: false, queued: 0, leases: 1 })

@@ -1,4 +1,4 @@
-// What the clients of an HTTP worker observe when the worker is retired.
+// The observations of an HTTP worker's clients when the worker is retired.
 
 import { text } from 'node:stream/consumers'
 import { connect } from 'node:tls'
@@ -12,7 +12,7 @@ import { within } from '../helpers/within.js'
 /** Sends a request on a kept connection and returns the response. */
 async function askOn(caller: Caller, path: string): Promise<string> {
   const before = caller.received.length
-  caller.say(requestText(path))
+  caller.send(requestText(path))
   await until(() => caller.received.slice(before).includes('quick'))
   return caller.received.slice(before)
 }
@@ -20,17 +20,17 @@ async function askOn(caller: Caller, path: string): Promise<string> {
 test('a request that is being received or answered is answered with Connection: close', async (t) => {
   const { pool, port, reports } = await serve(t, 'drain-http')
   const [worker] = pool.workers
-  const answering = call(t, port).say(requestText('/slow'))
+  const answering = call(t, port).send(requestText('/slow'))
   await reports.next('request')
   const head = requestText('/slow', { 'Content-Length': '10' }, 'POST')
-  const reading = call(t, port).say(`${head}12345`)
+  const reading = call(t, port).send(`${head}12345`)
   await reports.next('request')
-  const beginning = call(t, port).say(head.slice(0, 20))
+  const beginning = call(t, port).send(head.slice(0, 20))
   await until(() => worker?.leases === 3)
   const retired = pool.resize(0)
   t.like(await reports.next('drain'), { info: { reason: 'retired', timeout: 30_000 } })
-  reading.say('67890')
-  beginning.say(`${head.slice(20)}1234567890`)
+  reading.send('67890')
+  beginning.send(`${head.slice(20)}1234567890`)
   await reports.next('request')
   worker?.process.send('answer')
   for (const caller of [answering, reading]) {
@@ -57,8 +57,8 @@ test('over TLS, a request that is being answered is answered with Connection: cl
 
 test('a response whose header has been sent is finished', async (t) => {
   const { pool, port, reports } = await serve(t, 'drain-http')
-  const streaming = call(t, port).say(requestText('/stream'))
-  await streaming.heard('begun')
+  const streaming = call(t, port).send(requestText('/stream'))
+  await streaming.receives('begun')
   const retired = pool.resize(0)
   await reports.next('drain')
   pool.workers[0]?.process.send('answer')
@@ -79,7 +79,7 @@ test('an idle connection stays open for a second, in which a request is still an
     const started = performance.now()
     const retired = pool.resize(0)
     await reports.next('drain')
-    racing.say(requestText('/quick'))
+    racing.send(requestText('/quick'))
     const text = (await racing.answer().catch(() => '')).slice(before)
     await idle.answer()
     t.true(performance.now() - started > 900)
@@ -109,12 +109,12 @@ test('a connection that has sent nothing stays open for five seconds', async (t)
   await retired
 })
 
-test('an upgraded connection is ended at the drain timeout, which the drain event tells', async (t) => {
+test('an upgraded connection is ended at the drain timeout, which the drain event reports', async (t) => {
   const { server, pool, port, reports } = await serve(t, 'drain-http', { drainTimeout: 1500 })
   const cut: number[] = []
   server.on('cut', (_worker, { connections }) => cut.push(connections))
-  const upgraded = call(t, port).say(requestText('/', { Connection: 'Upgrade', Upgrade: 'echo' }))
-  await upgraded.heard('101')
+  const upgraded = call(t, port).send(requestText('/', { Connection: 'Upgrade', Upgrade: 'echo' }))
+  await upgraded.receives('101')
   const started = performance.now()
   const retired = pool.resize(0)
   t.like(await reports.next('drain'), { info: { reason: 'retired', timeout: 1500 } })

@@ -21,7 +21,7 @@ test('an aborted accept() rejects with the AbortError of Node', async (t) => {
 
 test('a connection that arrives after an accept() was aborted goes to another worker', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'accept-until-aborted')
-  const other = forkFixture(server, 'accept-when-told')
+  const other = forkFixture(server, 'accept-on-command')
   await other.reports.next('connected')
   for (let i = 0; i < 5; i++) {
     for (const command of ['accept', 'abort']) pool.workers[0]?.process.send(command)
@@ -69,7 +69,7 @@ test('queued connections are given to accept() calls in the order of arrival', a
 test('the lease of accept() ends when the handler has ended the socket, even if the client keeps its side open', async (t) => {
   const { server, reports, port } = await serve(t, 'accept-and-end')
   const caller = call(t, { port, host: '127.0.0.1', allowHalfOpen: true })
-  await caller.heard('bye')
+  await caller.receives('bye')
   t.like(await reports.next('lease'), { leases: 1 })
   t.like(await reports.next('ended'), { leases: 0, open: true })
   await until(() => server.stats().leases === 0)
@@ -77,11 +77,11 @@ test('the lease of accept() ends when the handler has ended the socket, even if 
 })
 
 test('a for await loop asks for no connection after break, and a new loop continues', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'break-when-told')
+  const { server, pool, reports, port } = await serve(t, 'break-on-command')
   t.is(await ask(port, 'go'), 'go')
   t.is(await ask(port, 'stop'), 'stop')
   await reports.next('broken')
-  const waiting = call(t, port).say('again')
+  const waiting = call(t, port).send('again')
   await until(() => server.stats().queued === 1)
   t.is(server.stats().handedOff, 2)
   pool.workers[0]?.process.send('work')
@@ -110,6 +110,6 @@ test('a socket has the address of its client even after the client has disconnec
   const { localPort: remotePort } = caller.socket
   caller.socket.resetAndDestroy()
   const { reports } = forkFixture(server, 'report-connections')
-  const told = { remoteAddress: '127.0.0.1', remotePort }
-  t.like(await reports.next('connection'), { ...told, socket: { ...told, remoteFamily: 'IPv4' } })
+  const address = { remoteAddress: '127.0.0.1', remotePort }
+  t.like(await reports.next('connection'), { ...address, socket: { ...address, remoteFamily: 'IPv4' } })
 })

@@ -5,7 +5,7 @@ import { until } from '../helpers/until.js'
 
 test('a worker never has more leases than its concurrency', async (t) => {
   const { server, reports, port } = await serve(t, 'echo-with-concurrency', { args: ['2'] })
-  const callers = Array.from({ length: 6 }, () => call(t, port).say('a'))
+  const callers = Array.from({ length: 6 }, () => call(t, port).send('a'))
   await until(() => server.stats().queued === 4)
   for (let over = 1; over <= 6; over++) {
     await until(() => answered(callers).length > 0)
@@ -29,7 +29,7 @@ test('raising the concurrency asks for more connections at once', async (t) => {
 
 test('lowering the concurrency cuts no connection and takes effect as leases end', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'echo-with-concurrency', { args: ['3'] })
-  const callers = Array.from({ length: 5 }, () => call(t, port).say('a'))
+  const callers = Array.from({ length: 5 }, () => call(t, port).send('a'))
   await until(() => answered(callers).length === 3)
   pool.workers[0]?.process.send('to 1')
   await reports.next('to 1')
@@ -45,11 +45,11 @@ test('lowering the concurrency cuts no connection and takes effect as leases end
 test('serve() takes no more connections than its concurrency', async (t) => {
   const { server, reports, port } = await serve(t, 'serve-limited')
   t.like(await reports.next('served'), { concurrency: 2 })
-  const callers = Array.from({ length: 4 }, () => call(t, port).say('a'))
+  const callers = Array.from({ length: 4 }, () => call(t, port).send('a'))
   await until(() => server.stats().queued === 2)
   await until(() => reports.count('connection') === 2)
   for (const caller of callers) {
-    await caller.heard('a')
+    await caller.receives('a')
     caller.hangUp()
   }
   await until(() => server.stats().leases === 0)

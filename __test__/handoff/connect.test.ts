@@ -8,8 +8,8 @@ test('connect() returns the same client for the same port, and another client fo
   const server = startServer(t)
   await listen(server)
   const { reports } = forkFixture(server, 'connect-twice')
-  const told = { again: true, samePort: true, otherPort: true, variable: 'unset' }
-  t.like(await reports.next('connected'), told)
+  const expected = { again: true, samePort: true, otherPort: true, variable: 'unset' }
+  t.like(await reports.next('connected'), expected)
   t.like(await reports.next('back'), { isNew: true })
 })
 
@@ -36,10 +36,10 @@ const NO_PARENT: readonly { where: string; options: ProgramOptions; why: RegExp 
 for (const { where, options, why } of NO_PARENT) {
   test(`connect() in ${where} throws ERR_SOCKETSERVER_NO_PARENT with the reason`, async (t) => {
     const program = run(t, 'connect-without-server', options)
-    const told = JSON.parse(await program.line())
-    t.like(told, { name: 'SocketServerError', code: 'ERR_SOCKETSERVER_NO_PARENT' })
-    t.regex(told.message, /^There is no server to connect to: /)
-    t.regex(told.message, why)
+    const error = JSON.parse(await program.line())
+    t.like(error, { name: 'SocketServerError', code: 'ERR_SOCKETSERVER_NO_PARENT' })
+    t.regex(error.message, /^There is no server to connect to: /)
+    t.regex(error.message, why)
     t.is(await program.exit(), 0)
   })
 }
@@ -47,9 +47,9 @@ for (const { where, options, why } of NO_PARENT) {
 test('a worker that connects after its parent has exited gets ERR_SOCKETSERVER_CONNECTION_LOST and exits with 0', async (t) => {
   const parent = run(t, 'exit-parent-on-message', { args: ['connect-late'] })
   t.is(await parent.exit(), 7)
-  const told = ['leases 0', 'ERR_SOCKETSERVER_CONNECTION_LOST', 'close', 'exit 0']
-  await until(() => parent.lines.length >= told.length)
-  t.deepEqual([...parent.lines].sort(), [...told].sort())
+  const expected = ['leases 0', 'ERR_SOCKETSERVER_CONNECTION_LOST', 'close', 'exit 0']
+  await until(() => parent.lines.length >= expected.length)
+  t.deepEqual([...parent.lines].sort(), [...expected].sort())
   t.is(parent.errors, '')
 })
 

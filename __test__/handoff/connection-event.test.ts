@@ -5,7 +5,7 @@ import { serve } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
 test('connections are delivered while there is a listener and stay queued while there is none', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'listen-when-told')
+  const { server, pool, reports, port } = await serve(t, 'listen-on-command')
   const first = call(t, port)
   await until(() => server.stats().queued === 1)
   pool.workers[0]?.process.send('on')
@@ -20,7 +20,7 @@ test('connections are delivered while there is a listener and stay queued while 
 })
 
 test('a listener that was added by once() gets one connection', async (t) => {
-  const { server, pool, port } = await serve(t, 'listen-when-told')
+  const { server, pool, port } = await serve(t, 'listen-on-command')
   const callers = [call(t, port), call(t, port), call(t, port)]
   await until(() => server.stats().queued === 3)
   for (const handedOff of [1, 2]) {
@@ -32,7 +32,7 @@ test('a listener that was added by once() gets one connection', async (t) => {
 })
 
 test('a client works as before after removeAllListeners()', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'listen-when-told')
+  const { server, pool, reports, port } = await serve(t, 'listen-on-command')
   pool.workers[0]?.process.send('on')
   t.is(await ask(port), 'answered')
   pool.workers[0]?.process.send('removeAll')
@@ -63,7 +63,7 @@ test('the handler gets a socket and the address and port of the client', async (
   await once(caller.socket, 'connect')
   const { localPort: remotePort } = caller.socket
   t.is(typeof remotePort, 'number')
-  const told = JSON.parse(await caller.answer())
-  t.like(told, { remoteAddress: '127.0.0.1', remotePort, localPort: port })
-  t.deepEqual(told.socket, { isSocket: true, remoteAddress: '127.0.0.1', remotePort, localPort: port })
+  const answer = JSON.parse(await caller.answer())
+  t.like(answer, { remoteAddress: '127.0.0.1', remotePort, localPort: port })
+  t.deepEqual(answer.socket, { isSocket: true, remoteAddress: '127.0.0.1', remotePort, localPort: port })
 })

@@ -7,7 +7,7 @@ import { until } from '../helpers/until.js'
 
 test('no client waits for a worker with a blocked event loop while another worker is idle', async (t) => {
   const { env, unblock } = blocking(t)
-  const { server, pool, reports, port } = await serve(t, 'block-when-told', { env: { ...process.env, ...env } })
+  const { server, pool, reports, port } = await serve(t, 'block-on-command', { env: { ...process.env, ...env } })
   forkFixture(server, 'answer-tokens', { workers: 2 })
   await until(() => server.stats().workers === 3)
   const [blocked] = pool.workers
@@ -43,7 +43,7 @@ test('no client waits for a worker with a blocked event loop while another worke
 })
 
 test('connections that a blocked worker has not taken go to the next worker in the order of arrival', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'block-when-told')
+  const { server, pool, reports, port } = await serve(t, 'block-on-command')
   // An answer shows that the worker has not only connected but also asked for connections.
   await ask(port)
   pool.workers[0]?.process.send('block')

@@ -54,7 +54,7 @@ linuxTest(
     const server = startServer(t)
     const port = await listen(server)
     const { reports } = forkFixture(server, 'hand-back-and-die', { restart: false })
-    const caller = call(t, port).say('word\n')
+    const caller = call(t, port).send('word\n')
     const exit = new Promise((resolve) => server.once('exit', (_worker, _code, signal) => resolve(signal)))
     t.is(await exit, 'SIGKILL')
     t.is(reports.count('handed back'), 0)

@@ -7,11 +7,11 @@ import { until } from '../helpers/until.js'
 for (const how of ['accept', 'iterate', 'event']) {
   test(`a connection that a worker hands back is answered by another worker (${how}, processes)`, async (t) => {
     const { server, reports, port } = await serve(t, 'hand-back', { env: { ...process.env, HOW: how } })
-    const caller = call(t, port).say('sent before any worker reads')
+    const caller = call(t, port).send('sent before any worker reads')
     t.like(await reports.next('handed back'), { id: 1, destroyed: true })
     t.like(await reports.next('closed'), { id: 1, hadError: false })
     const other = forkFixture(server, 'answer-tokens')
-    t.is(await caller.say('\n').answer(), `${other.pool.workers[0]?.pid} sent before any worker reads\n`)
+    t.is(await caller.send('\n').answer(), `${other.pool.workers[0]?.pid} sent before any worker reads\n`)
     await until(() => server.stats().leases === 0)
     const { accepted, handedOff, handedBack } = server.stats()
     t.is(accepted, 1)
@@ -80,7 +80,7 @@ for (const [how, { why, answer }] of Object.entries(USED)) {
     const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
     pool.workers[0]?.process.send(how)
     const caller = call(t, port)
-    if (how.startsWith('read')) caller.say('word')
+    if (how.startsWith('read')) caller.send('word')
     const { code, message } = await reports.next('tried')
     t.is(code, 'ERR_SOCKETSERVER_CONNECTION_USED')
     t.regex(String(message), why)
@@ -97,7 +97,7 @@ test('a connection cannot be handed back twice', async (t) => {
   t.like(await reports.next('tried'), { code: 'ERR_SOCKETSERVER_CONNECTION_USED' })
   t.like(server.stats(), { handedBack: 1, queued: 1 })
   forkFixture(server, 'answer-tokens')
-  t.regex(await caller.say('word\n').answer(), /^\d+ word\n$/)
+  t.regex(await caller.send('word\n').answer(), /^\d+ word\n$/)
 })
 
 test('a connection whose client has sent nothing can be handed back later', async (t) => {
@@ -106,10 +106,10 @@ test('a connection whose client has sent nothing can be handed back later', asyn
   const caller = call(t, port)
   t.like(await reports.next('tried'), { code: 'none' })
   forkFixture(server, 'answer-tokens')
-  t.regex(await caller.say('word\n').answer(), /^\d+ word\n$/)
+  t.regex(await caller.send('word\n').answer(), /^\d+ word\n$/)
 })
 
-test('a retired worker can hand back what it holds and then exits', async (t) => {
+test('a retired worker can hand back its connections and then exits', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'hand-back-after-use')
   pool.workers[0]?.process.send('hold')
   const caller = call(t, port)
@@ -118,7 +118,7 @@ test('a retired worker can hand back what it holds and then exits', async (t) =>
   await other.pool.ready
   await pool.resize(0)
   t.like(await reports.next('tried'), { code: 'none' })
-  t.is(await caller.say('word\n').answer(), `${other.pool.workers[0]?.pid} word\n`)
+  t.is(await caller.send('word\n').answer(), `${other.pool.workers[0]?.pid} word\n`)
   t.is(server.stats().cut, 0)
 })
 
@@ -132,5 +132,5 @@ test('a client closes after the server has received the connections that were ha
   await delay(20)
   t.is(caller.received, '')
   forkFixture(server, 'answer-tokens')
-  t.regex(await caller.say('word\n').answer(), /^\d+ word\n$/)
+  t.regex(await caller.send('word\n').answer(), /^\d+ word\n$/)
 })

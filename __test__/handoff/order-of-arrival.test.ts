@@ -8,10 +8,10 @@ test('workers that take one connection at a time answer clients in the order of 
   const port = await listen(server)
   const answers: Promise<string>[] = []
   for (let index = 0; index < CLIENTS; index++) {
-    answers.push(call(t, port).say(`${index}\n`).answer())
+    answers.push(call(t, port).send(`${index}\n`).answer())
     if (index % 20 === 19) await until(() => server.stats().accepted === index + 1)
   }
-  forkFixture(server, 'tell-turn', { workers: WORKERS })
+  forkFixture(server, 'answer-turn', { workers: WORKERS })
 
   const turns = (await Promise.all(answers)).map((line, index) => {
     const [id, begun, token] = line.split(' ')
@@ -35,10 +35,10 @@ test('clients are accepted in the order in which they connected', async (t) => {
   const port = await listen(server)
   const answers: Promise<string>[] = []
   for (let index = 0; index < 50; index++) {
-    answers.push(call(t, port).say(`${index}\n`).answer())
+    answers.push(call(t, port).send(`${index}\n`).answer())
     await until(() => server.stats().accepted === index + 1)
   }
-  forkFixture(server, 'tell-turn')
+  forkFixture(server, 'answer-turn')
   const turns = (await Promise.all(answers)).map((line) => line.split(' ').map(Number))
   t.deepEqual(
     turns.map(([id]) => id),

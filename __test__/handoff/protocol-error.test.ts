@@ -7,38 +7,38 @@ import { descriptors } from '../helpers/processes.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-const VIOLATIONS: Record<string, { bytes: Buffer[]; told: RegExp; exits?: boolean }> = {
-  'bytes that are no frame': { bytes: [Buffer.from('GET / HTTP/1.1\r\n\r\n')], told: /unknown frame kind 0x2f/ },
-  'an ack before its hello': { bytes: [ack(1)], told: /the first frame was not a HELLO/ },
-  'a second hello': { bytes: [hello(), hello()], told: /a second HELLO/ },
-  'another version': { bytes: [hello(7, 9)], told: /the peer speaks versions 7 to 9, this side speaks 1/ },
+const VIOLATIONS: Record<string, { bytes: Buffer[]; message: RegExp; exits?: boolean }> = {
+  'bytes that are no frame': { bytes: [Buffer.from('GET / HTTP/1.1\r\n\r\n')], message: /unknown frame kind 0x2f/ },
+  'an ack before its hello': { bytes: [ack(1)], message: /the first frame was not a HELLO/ },
+  'a second hello': { bytes: [hello(), hello()], message: /a second HELLO/ },
+  'another version': { bytes: [hello(7, 9)], message: /the peer speaks versions 7 to 9, this side speaks 1/ },
   'an ack of a connection that it was never sent': {
     bytes: [hello(), ack(999)],
-    told: /connection 999 is not in flight/,
+    message: /connection 999 is not in flight/,
   },
-  'the end of leases that it does not hold': { bytes: [hello(), ended(5)], told: /5 leases ended, 0 were held/ },
-  'more credit than the limit': { bytes: [hello(), credit(2 ** 32 - 1)], told: /credit of 4294967295 exceeds/ },
+  'the end of leases that it does not hold': { bytes: [hello(), ended(5)], message: /5 leases ended, 0 were held/ },
+  'more credit than the limit': { bytes: [hello(), credit(2 ** 32 - 1)], message: /credit of 4294967295 exceeds/ },
   'a frame with too few records': {
     bytes: [hello(), frame(2, 2, Buffer.alloc(8))],
-    told: /length 8 does not fit 2 rec/,
+    message: /length 8 does not fit 2 rec/,
   },
   'a frame with too many records': {
     bytes: [hello(), frame(2, 65, Buffer.alloc(520))],
-    told: /65 records in frame kind/,
+    message: /65 records in frame kind/,
   },
-  'a frame that only the parent may send': { bytes: [hello(), frame(0x86, 0)], told: /unknown frame kind 0x86/ },
+  'a frame that only the parent may send': { bytes: [hello(), frame(0x86, 0)], message: /unknown frame kind 0x86/ },
   'half a frame before it exits': {
     bytes: [hello(), ack(1).subarray(0, 11)],
-    told: /ended within a frame/,
+    message: /ended within a frame/,
     exits: true,
   },
 }
 
-for (const [what, { bytes, told, exits }] of Object.entries(VIOLATIONS)) {
+for (const [what, { bytes, message, exits }] of Object.entries(VIOLATIONS)) {
   linuxSerial(`a worker that sends ${what} is reported and disconnected, and other workers continue`, async (t) => {
     const { server, port, errors, other } = await serverWithAnotherWorker(t)
     const before = descriptors()
-    const { pool, reports } = forkFixture(server, 'write-frames-when-told', { restart: false })
+    const { pool, reports } = forkFixture(server, 'write-frames-on-command', { restart: false })
     // Some of these workers never connect.
     pool.ready.catch(() => {})
     await reports.next('started')
@@ -48,7 +48,7 @@ for (const [what, { bytes, told, exits }] of Object.entries(VIOLATIONS)) {
 
     const [error] = errors
     t.is(error?.code, 'ERR_SOCKETSERVER_PROTOCOL')
-    t.regex(error?.message ?? '', told)
+    t.regex(error?.message ?? '', message)
     t.is(error?.pid, violator?.pid, 'also for a worker whose exit was reported first')
     t.is(server.stats().workers, 1)
     t.is(await ask(port, 'token\n'), `${other} token\n`)
@@ -79,17 +79,17 @@ linuxSerial(
   async (t) => {
     const server = startServer(t)
     const port = await listen(server)
-    const { pool, reports } = forkFixture(server, 'write-frames-when-told', { restart: false })
+    const { pool, reports } = forkFixture(server, 'write-frames-on-command', { restart: false })
     server.on('error', () => {})
     await reports.next('started')
     const [violator] = pool.workers
-    const say = (bytes: Buffer): void => void violator?.process.send(bytes.toString('hex'))
-    say(Buffer.concat([hello(), credit(10)]))
+    const send = (bytes: Buffer): void => void violator?.process.send(bytes.toString('hex'))
+    send(Buffer.concat([hello(), credit(10)]))
     await pool.ready
     const answers = Array.from({ length: 10 }, (_, index) => ask(port, `token-${index}\n`))
     await until(() => server.stats().accepted === 10 && server.stats().queued === 0)
     t.is(server.stats().handedOff, 0)
-    say(frame(0, 0))
+    send(frame(0, 0))
     const { pool: others } = forkFixture(server, 'answer-tokens')
     const [successor] = others.workers
     t.deepEqual(

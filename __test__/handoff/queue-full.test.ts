@@ -70,9 +70,9 @@ loadSerial(
       env: { ...process.env, CONCURRENCY: '1', DELAY: '5' },
     })
     await pool.ready
-    let told = 0
+    let emitted = 0
     server.on('shed', () => {
-      told += 1
+      emitted += 1
     })
     const report = await new Load(t, port, { connections: 1000, clients: 200 }).report
     const { accepted, handedOff, shed } = server.stats()
@@ -81,7 +81,7 @@ loadSerial(
     t.deepEqual({ handedOff, shed }, { handedOff: ok, shed: reset })
     t.is(accepted, 1000)
     t.true(ok > 0 && reset > 0)
-    await until(() => told === shed)
+    await until(() => emitted === shed)
     t.log(`${ok} answered, ${reset} shed`)
   },
 )
@@ -89,12 +89,12 @@ loadSerial(
 test("the shed event has the client's address and how long the connection waited", async (t) => {
   const server = startServer(t, { queueTimeout: 500 })
   const port = await listen(server)
-  const told = once(server, 'shed')
+  const emitted = once(server, 'shed')
   const caller = call(t, port)
   await once(caller.socket, 'connect')
   const { localPort: remotePort } = caller.socket
   await t.throwsAsync(caller.answer(), { code: 'ECONNRESET' })
-  const [info]: ShedInfo[] = await told
+  const [info]: ShedInfo[] = await emitted
   t.like(info, { reason: 'timeout', remoteAddress: '127.0.0.1', remotePort, localPort: port })
   t.true((info?.waited ?? 0) >= 500)
   t.like(server.stats(), { accepted: 1, shed: 1, queued: 0, handedOff: 0 })

@@ -6,7 +6,7 @@ import { library } from '../helpers/library.js'
 
 const { Waiters } = library('waiters')
 
-test('calls are answered in their order, whichever of them were aborted', async (t) => {
+test('calls are answered in order, also if some of them were aborted', async (t) => {
   const step = fc.oneof(fc.constant('wait'), fc.constant('give'), fc.nat(20))
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {

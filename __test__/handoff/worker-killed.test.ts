@@ -9,7 +9,7 @@ import { within } from '../helpers/within.js'
 linuxTest(
   'connections that a killed worker had received but not taken are answered once by other workers',
   async (t) => {
-    const { server, pool, reports, port } = await serve(t, 'block-when-told', { restart: false })
+    const { server, pool, reports, port } = await serve(t, 'block-on-command', { restart: false })
     const [victim] = pool.workers
     victim?.process.send('block')
     await reports.next('blocked')
@@ -37,7 +37,7 @@ linuxTest(
 )
 
 linuxTest('a killed worker loses the connections that it holds and no others', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hold-until-told', {
+  const { server, pool, reports, port } = await serve(t, 'hold-until-command', {
     workers: 2,
     restart: false,
     env: { ...process.env, CONCURRENCY: String(CLIENTS / 2) },
@@ -83,7 +83,7 @@ loadTest(
     await until(() => server.stats().leases === 0)
     const { accepted, handedOff } = server.stats()
     t.is(accepted, 12_000)
-    // Whatever was requeued, each connection was taken by exactly one worker in the end.
+    // Requeued or not, each connection was taken by exactly one worker in the end.
     t.is(handedOff, accepted)
     const takenByKilled = handedOff - taken
     const answeredByKilled = killed.reduce((sum, pid) => sum + (report.workers[pid] ?? 0), 0)

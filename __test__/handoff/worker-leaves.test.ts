@@ -7,7 +7,7 @@ import { within } from '../helpers/within.js'
 
 linuxTest('connections that a leaving worker has not taken go to other workers', async (t) => {
   const { env, unblock } = blocking(t)
-  const { server, pool, reports, port } = await serve(t, 'block-when-told', {
+  const { server, pool, reports, port } = await serve(t, 'block-on-command', {
     restart: false,
     env: { ...process.env, ...env },
   })
@@ -32,7 +32,7 @@ linuxTest('connections that a leaving worker has not taken go to other workers',
     lines.map((_, index) => `${other?.pid} token-${index}\n`),
   )
   t.true(server.stats().requeued >= CLIENTS)
-  t.is(await silent.say('at last\n').answer(), `${leaver?.pid} at last\n`)
+  t.is(await silent.send('at last\n').answer(), `${leaver?.pid} at last\n`)
   await until(() => pool.workers.length === 0)
 })
 
@@ -41,7 +41,7 @@ for (const [how, code] of [
   ['throw', 1],
 ] as const) {
   linuxTest(`a worker that ends itself loses the connections that it holds and no others (${how})`, async (t) => {
-    const { server, pool, reports, port } = await serve(t, 'hold-until-told', {
+    const { server, pool, reports, port } = await serve(t, 'hold-until-command', {
       workers: 2,
       restart: false,
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],

@@ -18,7 +18,7 @@ for (const [signal, end] of [
     await stop(t, stopped)
 
     const begin = performance.now()
-    const callers = Array.from({ length: 20 }, (_, index) => call(t, parent.port).say(`token-${index}\n`))
+    const callers = Array.from({ length: 20 }, (_, index) => call(t, parent.port).send(`token-${index}\n`))
     for (const [index, caller] of callers.entries()) t.is(await caller.answer(), `${running} token-${index}\n`)
     t.log(`all answered after ${(performance.now() - begin).toFixed(1)} ms`)
     const { requeued } = await parent.stats()

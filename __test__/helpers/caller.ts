@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava'
 import { until } from './until.js'
 import { within } from './within.js'
 
-/** What a client connects to: a port on 127.0.0.1, the path of a Unix socket, or options of `net.connect`. */
+/** The address of a client's server: a port on 127.0.0.1, the path of a Unix socket, or options of `net.connect`. */
 export type Target = number | string | NetConnectOpts
 
 /** A client in the process of the test. Data written before it is connected is buffered, as with any socket. */
@@ -28,7 +28,7 @@ export class Caller {
     })
   }
 
-  say(text: string): this {
+  send(text: string): this {
     this.socket.write(text)
     return this
   }
@@ -42,7 +42,7 @@ export class Caller {
   }
 
   /** Waits until this text has been received. */
-  async heard(text: string): Promise<void> {
+  async receives(text: string): Promise<void> {
     await until(() => {
       if (this.#error !== undefined) throw this.#error
       return this.received.includes(text)
@@ -72,7 +72,7 @@ export function call(t: ExecutionContext, target: Target): Caller {
 export async function ask(target: Target, text = '\n'): Promise<string> {
   const caller = new Caller(target)
   try {
-    return await caller.say(text).answer()
+    return await caller.send(text).answer()
   } finally {
     caller.hangUp()
   }

@@ -1,6 +1,6 @@
 import { fetchOnce } from './http.js'
 
-/** What the fixture `hello-app` answers. */
+/** The answer of the fixture `hello-app`. */
 export interface Hello {
   pid: number
   args: string[]

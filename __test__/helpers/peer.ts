@@ -19,7 +19,7 @@ export class Peer {
     this.#closed = new Promise((resolve) => this.socket.once('close', () => resolve()))
   }
 
-  say(...frames: Buffer[]): this {
+  send(...frames: Buffer[]): this {
     this.socket.write(Buffer.concat(frames))
     return this
   }
@@ -37,10 +37,10 @@ export class Peer {
   }
 
   /** Waits for a frame of this kind and returns its records. */
-  async heard(kind: number): Promise<Buffer> {
+  async receives(kind: number): Promise<Buffer> {
     let found: Buffer | undefined
     await until(() => {
-      found = this.frames.find(([heard]) => heard === kind)?.[1]
+      found = this.frames.find(([sent]) => sent === kind)?.[1]
       return found !== undefined
     })
     return found ?? Buffer.alloc(0)

@@ -4,7 +4,7 @@ import { fixture } from './fixture.js'
 import { Reports } from './reports.js'
 import { portOf, startServer } from './served.js'
 
-/** An app that knows nothing of the package and runs as workers of a server. */
+/** An app that does not know this package and runs as workers of a server. */
 export interface RunningApp {
   server: Server
   pool: Pool

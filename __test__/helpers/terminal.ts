@@ -11,7 +11,7 @@ import { within } from './within.js'
 const BIN = join(__dirname, '..', '..', '..', 'dist', 'lib', 'command', 'main.js')
 const COMMAND = [process.execPath, '--require', fixture('ends-with-its-test'), BIN]
 
-/** What a command that has ended has left. */
+/** The results of a command that has ended. */
 export interface Ended {
   code: unknown
   stdout: string
@@ -61,7 +61,7 @@ export class Running {
   }
 }
 
-/** A terminal in a folder of its own, whose control sockets are in a folder of their own. */
+/** A terminal in a new folder, whose control sockets are in another new folder. */
 export class Terminal {
   readonly folder: string
   readonly env: NodeJS.ProcessEnv
@@ -94,7 +94,7 @@ export class Terminal {
     return new Running(this.#t, [...COMMAND, ...args], this.folder, { ...this.env, ...env })
   }
 
-  /** Starts a command in a pseudo terminal of its own: what it writes to standard error is in `stdout` as well. Linux only. */
+  /** Starts a command in a new pseudo terminal: its standard error is in `stdout` as well. Linux only. */
   startInTty(args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
     const words = [...COMMAND, ...args].map((word) => `'${word}'`).join(' ')
     const tty = ['script', '--quiet', '--return', '--flush', '--command', `exec ${words}`, '/dev/null']

@@ -51,7 +51,7 @@ test('listen() in a directory without write permission rejects with EACCES, and 
   chmodSync(join(directory, '..'), 0o755)
   chmodSync(directory, 0o555)
   const path = join(directory, 'app.sock')
-  const program = run(t, 'listen-and-tell', { args: [JSON.stringify({ path })], ...ordinaryUser() })
+  const program = run(t, 'listen-and-report', { args: [JSON.stringify({ path })], ...ordinaryUser() })
   t.like(await program.json(), { code: 'EACCES', syscall: 'listen', address: path, name: 'SocketServerError' })
   await continues(t, program)
 })
@@ -62,7 +62,7 @@ privileged(
   'listen() on a privileged port rejects with EACCES for an ordinary user, and the process continues',
   async (t) => {
     const options = JSON.stringify({ port: 1023, host: '127.0.0.1' })
-    const program = run(t, 'listen-and-tell', { args: [options], ...ordinaryUser() })
+    const program = run(t, 'listen-and-report', { args: [options], ...ordinaryUser() })
     t.like(await program.json(), {
       code: 'EACCES',
       syscall: 'listen',
@@ -95,9 +95,9 @@ function errorOfNet(
 ): Promise<NodeJS.ErrnoException & { address?: string; port?: number }> {
   return new Promise((resolve, reject) => {
     const server = createNetServer().once('error', resolve)
-    const told = (): void => reject(new Error('net can listen there'))
-    if (typeof where === 'number') server.listen(where, '127.0.0.1', told)
-    else server.listen(where, told)
+    const succeeded = (): void => reject(new Error('net can listen there'))
+    if (typeof where === 'number') server.listen(where, '127.0.0.1', succeeded)
+    else server.listen(where, succeeded)
   })
 }
 

@@ -20,7 +20,7 @@ test('close() drains, waits until the workers have exited, and emits close once'
   })
   const closed = server.close()
   t.is(server.close(), closed)
-  held.say('words')
+  held.send('words')
   t.regex(await held.answer(), /words$/)
   await within(closed, 'close()')
   t.deepEqual(
@@ -67,12 +67,12 @@ test('destroy() resets, counts and reports queued connections', async (t) => {
   const port = await listen(server)
   const callers = [call(t, port), call(t, port), call(t, port)]
   await until(() => server.stats().queued === 3)
-  const told: ShedInfo[] = []
-  server.on('shed', (info) => told.push(info))
+  const emitted: ShedInfo[] = []
+  server.on('shed', (info) => emitted.push(info))
   server.destroy()
   for (const caller of callers) await t.throwsAsync(caller.answer(), { code: 'ECONNRESET' })
   t.deepEqual(
-    told.map(({ id, reason, localPort }) => ({ id, reason, localPort })),
+    emitted.map(({ id, reason, localPort }) => ({ id, reason, localPort })),
     [1, 2, 3].map((id) => ({ id, reason: 'destroyed', localPort: port })),
   )
   t.like(server.stats(), { accepted: 3, shed: 3, queued: 0 })

@@ -30,7 +30,7 @@ loadTest('a parent without free descriptors reports it once, waits without spinn
 
 loadTest('a worker without free descriptors is reported once, waits without spinning, and recovers', async (t) => {
   const { command, args } = limitedNode(64)
-  const { server, pool, reports, port } = await serve(t, 'hold-until-told', { execPath: command, execArgv: args })
+  const { server, pool, reports, port } = await serve(t, 'hold-until-command', { execPath: command, execArgv: args })
   const errors: string[] = []
   server.on('error', ({ message }) => errors.push(message))
   const [worker] = pool.workers
@@ -51,7 +51,7 @@ loadTest('a worker without free descriptors is reported once, waits without spin
 
 loadTest('connections that a worker without free descriptors cannot take go to another worker', async (t) => {
   const { command, args } = limitedNode(64)
-  const { server, pool, port } = await serve(t, 'hold-until-told', { execPath: command, execArgv: args })
+  const { server, pool, port } = await serve(t, 'hold-until-command', { execPath: command, execArgv: args })
   server.on('error', () => {})
   const clients = new Load(t, port, { connections: 200, clients: 200, timeout: 30_000 })
   await until(() => server.stats().accepted === 200)

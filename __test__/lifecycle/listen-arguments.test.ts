@@ -1,4 +1,4 @@
-// listen() refuses the forms of net's listen() that it does not support, and says what to write instead.
+// listen() refuses the forms of net's listen() that it does not support, and suggests an alternative.
 
 import { randomUUID } from 'node:crypto'
 import { DescriptorStream, type Server } from '@socketserver/node'
@@ -50,7 +50,7 @@ for (const [form, argument] of [
     const name = `\0socketserver-${randomUUID()}`
     const server = startServer(t)
     t.deepEqual(await listen(server, [argument(name)]), { path: name })
-    const { pool } = forkFixture(server, 'say-pid-and-hold')
+    const { pool } = forkFixture(server, 'answer-pid-and-hold')
     await pool.ready
     // Not through net, which pads the name in Node 20.
     using client = await DescriptorStream.connect(name)

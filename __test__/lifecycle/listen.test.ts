@@ -62,8 +62,8 @@ withIPv6('an IPv6 address has the same form as in net', async (t) => {
   const { port, ...rest } = await server.listen(0, '::1')
   t.deepEqual(rest, { address: '::1', family: 'IPv6' })
   forkFixture(server, 'describe-connection')
-  const told = JSON.parse(await ask({ port, host: '::1' }))
-  t.like(told, { remoteAddress: '::1', socket: { remoteAddress: '::1' } })
+  const answer = JSON.parse(await ask({ port, host: '::1' }))
+  t.like(answer, { remoteAddress: '::1', socket: { remoteAddress: '::1' } })
 })
 
 for (const form of ['string', 'object'] as const) {
@@ -73,9 +73,9 @@ for (const form of ['string', 'object'] as const) {
     t.deepEqual(await (form === 'string' ? server.listen(path) : server.listen({ path })), { path })
     t.true(statSync(path).isSocket())
     forkFixture(server, 'describe-connection')
-    const told = JSON.parse(await ask(path))
-    t.true(told.socket.isSocket)
-    t.deepEqual([told.remoteAddress, told.remotePort, told.localPort], [undefined, undefined, undefined])
+    const answer = JSON.parse(await ask(path))
+    t.true(answer.socket.isSocket)
+    t.deepEqual([answer.remoteAddress, answer.remotePort, answer.localPort], [undefined, undefined, undefined])
     await server.close()
     t.false(existsSync(path))
   })
@@ -154,15 +154,15 @@ test('listen() adopts a Unix socket and does not remove its path', async (t) => 
 test('a server can listen on several addresses and emits listening for each in order', async (t) => {
   const path = join(temporaryDirectory(t), 'app.sock')
   const server = startServer(t)
-  const told: unknown[] = []
-  server.on('listening', (address) => told.push(address))
+  const emitted: unknown[] = []
+  server.on('listening', (address) => emitted.push(address))
   const addresses = [
     await server.listen(0, '127.0.0.1'),
     await server.listen({ path }),
     await server.listen(0, '127.0.0.1'),
   ]
   t.deepEqual(server.addresses(), addresses)
-  t.deepEqual(told, addresses)
+  t.deepEqual(emitted, addresses)
   forkFixture(server, 'describe-connection')
   for (const address of addresses) t.regex(await ask('port' in address ? address.port : address.path), /"pid"/)
 })
@@ -172,9 +172,9 @@ test('connections of all listeners are queued while there is no worker', async (
   const ports = [await server.listen(0, '127.0.0.1'), await server.listen(0, '127.0.0.1')].map(portOf)
   const callers = ports.map((port) => call(t, port))
   forkFixture(server, 'describe-connection')
-  const told = await Promise.all(callers.map((caller) => caller.answer()))
+  const answers = await Promise.all(callers.map((caller) => caller.answer()))
   t.deepEqual(
-    told.map((text) => JSON.parse(text).localPort),
+    answers.map((text) => JSON.parse(text).localPort),
     ports,
   )
 })

@@ -14,8 +14,8 @@ const onLinux = process.platform === 'linux' ? test : test.skip
 test('two threads of one process can be parents, and one can end before the other', async (t) => {
   const threads = [0, 1].map(() => new Worker(fixture('parent-in-thread'), { execArgv: [] }))
   t.teardown(() => Promise.all(threads.map((thread) => thread.terminate())))
-  const told = await within(Promise.all(threads.map((thread) => once(thread, 'message'))), 'the ports')
-  const [first, second] = told.map(([port]) => Number(port))
+  const messages = await within(Promise.all(threads.map((thread) => once(thread, 'message'))), 'the ports')
+  const [first, second] = messages.map(([port]) => Number(port))
   t.like(JSON.parse(await ask(first ?? 0)), { localPort: first })
   t.like(JSON.parse(await ask(second ?? 0)), { localPort: second })
   await threads[0]?.terminate()

@@ -10,8 +10,8 @@ import { until } from '../helpers/until.js'
 
 linuxTest('workers of a killed parent finish their answers, close and exit', async (t) => {
   const parent = await startParent(t, { fixture: 'answer-in-halves', workers: 3, env: { DELAY: '500' } })
-  const callers = Array.from({ length: 12 }, (_, index) => call(t, parent.port).say(`line ${index}\n`))
-  await Promise.all(callers.map((caller) => caller.heard('first half')))
+  const callers = Array.from({ length: 12 }, (_, index) => call(t, parent.port).send(`line ${index}\n`))
+  await Promise.all(callers.map((caller) => caller.receives('first half')))
   const killed = performance.now()
   parent.program.process.kill('SIGKILL')
   for (const [index, caller] of callers.entries()) {
@@ -27,9 +27,9 @@ linuxTest('a worker of a killed parent answers the connections that it had recei
   const { env, unblock } = blocking(t)
   const parent = await startParent(t, { fixture: 'answer-in-halves', env: { ...env, DELAY: '50' } })
   const [worker = 0] = parent.workers
-  const blocker = call(t, parent.port).say('block\n')
-  await blocker.heard('first half')
-  const callers = Array.from({ length: 10 }, (_, index) => call(t, parent.port).say(`line ${index}\n`))
+  const blocker = call(t, parent.port).send('block\n')
+  await blocker.receives('first half')
+  const callers = Array.from({ length: 10 }, (_, index) => call(t, parent.port).send(`line ${index}\n`))
   await until(async () => (await parent.stats()).accepted === 1 + callers.length)
   const { queued, handedOff } = await parent.stats()
   t.deepEqual({ queued, handedOff }, { queued: 0, handedOff: 1 })
@@ -51,11 +51,11 @@ linuxTest(
     const { env, unblock } = blocking(t)
     const parent = await startParent(t, { fixture: 'block-at-second', env })
     const [worker = 0] = parent.workers
-    await call(t, parent.port).say('warm\n').answer()
+    await call(t, parent.port).send('warm\n').answer()
     await stop(t, worker)
     const callers = []
     for (let index = 0; index < 30; index++) {
-      callers.push(call(t, parent.port).say(`token-${index}\n`))
+      callers.push(call(t, parent.port).send(`token-${index}\n`))
       await until(async () => (await parent.stats()).accepted === 1 + callers.length)
     }
     await stop(t, parent.pid)
@@ -83,11 +83,11 @@ linuxTest('idle workers exit at once when the parent is killed', async (t) => {
 test('workers of a parent that has exited finish their leases, get an error and exit', async (t) => {
   const parent = run(t, 'exit-parent-on-message')
   const port = Number(await parent.line())
-  const caller = call(t, port).say('exit')
+  const caller = call(t, port).send('exit')
   t.is(await parent.exit(), 7)
   await until(() => parent.lines.includes('ERR_SOCKETSERVER_CONNECTION_LOST'))
   t.false(parent.lines.includes('close'), 'not while there is a lease')
-  caller.say('question')
+  caller.send('question')
   t.is(await caller.answer(), 'answer to question')
   await until(() => parent.lines.includes('close'))
   // The worker holds the writing end of this pipe, which ends when the worker exits.

@@ -13,10 +13,10 @@ linuxTest('workers continue while their parent is stopped, and no connection is 
   const before = threads(worker)
   await stop(t, parent.pid)
   // In the kernel's backlog until the parent continues.
-  const late = Array.from({ length: 20 }, () => call(t, parent.port).say('release\n'))
+  const late = Array.from({ length: 20 }, () => call(t, parent.port).send('release\n'))
 
   // The worker sends more than the channel holds: 278 messages (unix(7), measured).
-  callers[0]?.say('release\n')
+  callers[0]?.send('release\n')
   const longest = (await Promise.all(callers.map((caller) => caller.answer()))).map(Number)
   // A worker that waited for the full channel would do so until the parent continues.
   t.true(Math.max(...longest) < 20_000, `the event loop stood still for ${Math.max(...longest)} ms`)
@@ -37,7 +37,7 @@ linuxTest('a worker can exit while its parent is stopped', async (t) => {
   const callers = Array.from({ length: HELD }, () => call(t, parent.port))
   await until(async () => (await parent.stats()).leases === HELD)
   await stop(t, parent.pid)
-  callers[0]?.say('release\n')
+  callers[0]?.send('release\n')
   // The last answer is sent in the turn after the worker has written to a full channel that it leaves.
   for (const caller of callers) await caller.answer()
   t.true(isStopped(parent.pid))

@@ -4,7 +4,7 @@ import { call } from '../helpers/caller.js'
 import { forkFixture, listen, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('stats() is a snapshot of growing counters and of what is queued and leased', async (t) => {
+test('stats() is a snapshot of growing counters, queued connections and leases', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
   const first = server.stats()
@@ -21,11 +21,11 @@ test('stats() is a snapshot of growing counters and of what is queued and leased
     waitMs: { p50: 0, p99: 0, max: 0 },
     acceptErrors: {},
   })
-  const callers = [call(t, port).say('a'), call(t, port).say('b')]
+  const callers = [call(t, port).send('a'), call(t, port).send('b')]
   await until(() => server.stats().queued === 2)
   await delay(20)
   forkFixture(server, 'echo')
-  for (const caller of callers) await caller.heard(callers.indexOf(caller) === 0 ? 'a' : 'b')
+  for (const caller of callers) await caller.receives(callers.indexOf(caller) === 0 ? 'a' : 'b')
   const second = server.stats()
   t.like(second, { accepted: 2, handedOff: 2, queued: 0, maxQueued: 2, leases: 2, workers: 1, requeued: 0, shed: 0 })
   const { p50, p99, max } = second.waitMs

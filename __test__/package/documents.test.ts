@@ -1,4 +1,4 @@
-// What the documents say of the implementation is so.
+// The documents agree with the implementation.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -46,7 +46,7 @@ test('the tour in ARCHITECTURE.md has at most 25 files, each exists, and none co
   const stops = [...tour.matchAll(/^\d+\. \[(.+?)\]\((.+?)\)/gm)].map(([, name = '', path = '']) => ({ name, path }))
   const paths = stops.map(({ path }) => path)
   t.true(paths.length > 10 && paths.length <= 25, `${paths.length} files`)
-  t.is(paths.length, [...tour.matchAll(/\]\(/g)].length, 'a file stands outside the list')
+  t.is(paths.length, [...tour.matchAll(/\]\(/g)].length, 'a file is outside the list')
   t.deepEqual([...new Set(paths)], paths)
   t.deepEqual(
     stops.filter(({ name, path }) => !path.endsWith(name) || !existsSync(join(ROOT, path))),

@@ -33,7 +33,7 @@ test('a CommonJS parent can start ES module workers and CommonJS workers', async
   t.is(await program.exit(), 0)
 })
 
-test('without a binary for the platform, loading fails with an error that says what to do', async (t) => {
+test('without a binary for the platform, loading fails with an error that suggests a solution', async (t) => {
   const program = run(t, 'load-on-unsupported-platform')
   const { code, message, hasCause } = JSON.parse(await program.line())
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_PLATFORM')

@@ -33,13 +33,13 @@ test('reload() starts all new workers before it retires the old ones, a few at a
 })
 
 test('an old worker finishes its connections, and new workers get new connections', async (t) => {
-  const { pool, port, reports } = await serve(t, 'hold-until-told')
-  const held = call(t, port).say('held\n')
+  const { pool, port, reports } = await serve(t, 'hold-until-command')
+  const held = call(t, port).send('held\n')
   await reports.next('held')
   const [old] = pool.workers
   const reloaded = pool.reload()
   await until(() => old?.state === 'draining')
-  const later = call(t, port).say('later\n')
+  const later = call(t, port).send('later\n')
   await reports.next('held')
   old?.process.send('release')
   t.is(await held.answer(), `${old?.pid} held\n`)
@@ -72,7 +72,7 @@ test('reload() rejects if a new worker fails to start, and the old generation co
 test('a ready worker of a failed generation finishes the connections that it has taken', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { pool, reports } = forkFixture(server, 'ready-when-told', { workers: 2, ready: 'manual' })
+  const { pool, reports } = forkFixture(server, 'ready-on-command', { workers: 2, ready: 'manual' })
   for (const { process: child } of pool.workers) {
     await reports.next('connected')
     child.send('ready')
@@ -91,7 +91,7 @@ test('a ready worker of a failed generation finishes the connections that it has
   fourth?.process.kill('SIGKILL')
   await t.throwsAsync(reloaded, { code: 'ERR_SOCKETSERVER_WORKER_EXITED' })
   t.is(third?.state, 'draining')
-  for (const caller of callers) t.regex(await caller.say('asked\n').answer(), /asked/)
+  for (const caller of callers) t.regex(await caller.send('asked\n').answer(), /asked/)
   await until(() => third?.state === 'exited')
   t.deepEqual(
     pool.workers.map(({ generation }) => generation),
@@ -162,7 +162,7 @@ test('a parent in a symlinked release folder reloads into the release that the l
   const one = release('one')
   writeFileSync(join(one, 'worker.js'), worker('one'))
   switchTo(one)
-  const program = run(t, 'reload-when-told', { cwd: current, env: { PWD: current } })
+  const program = run(t, 'reload-on-command', { cwd: current, env: { PWD: current } })
   const { port } = JSON.parse(await program.line())
   t.is(await ask(port), 'one')
 

@@ -31,9 +31,9 @@ test('a closing client takes no connections from a later client of the same port
 
 test('server.close() ends idle connections, waits for the others, then calls back', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'serve-http')
-  const idle = call(t, port).say(requestText('/'))
-  await idle.heard('"pid"')
-  const busy = call(t, port).say(requestText('/slow', { Connection: 'close' }))
+  const idle = call(t, port).send(requestText('/'))
+  await idle.receives('"pid"')
+  const busy = call(t, port).send(requestText('/slow', { Connection: 'close' }))
   await until(() => reports.count('request') === 2)
   pool.workers[0]?.process.send('close')
   await idle.answer()
@@ -52,7 +52,7 @@ test('server.close() ends idle connections, waits for the others, then calls bac
 
 test('a second close() of a server calls back with ERR_SERVER_NOT_RUNNING', async (t) => {
   const { pool, reports, port } = await serve(t, 'serve-http')
-  const busy = call(t, port).say(requestText('/slow', { Connection: 'close' }))
+  const busy = call(t, port).send(requestText('/slow', { Connection: 'close' }))
   await reports.next('request')
   for (const command of ['close', 'close', 'answer']) pool.workers[0]?.process.send(command)
   await busy.answer()
@@ -63,7 +63,7 @@ test('a second close() of a server calls back with ERR_SERVER_NOT_RUNNING', asyn
 
 test('client.close() finishes pending answers and closes the served server', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'serve-http')
-  const busy = call(t, port).say(requestText('/slow'))
+  const busy = call(t, port).send(requestText('/slow'))
   await reports.next('request')
   pool.workers[0]?.process.send('leave')
   pool.workers[0]?.process.send('answer')
@@ -79,14 +79,14 @@ test('client.close() finishes pending answers and closes the served server', asy
 
 test('a drain answers with Connection: close and cuts no request in flight', async (t) => {
   const { server, pool, reports, port } = await serve(t, 'serve-http')
-  const idle = call(t, port).say(requestText('/'))
-  await idle.heard('"pid"')
-  const busy = call(t, port).say(requestText('/slow'))
+  const idle = call(t, port).send(requestText('/'))
+  await idle.receives('"pid"')
+  const busy = call(t, port).send(requestText('/slow'))
   await until(() => reports.count('request') === 2)
   const drained = server.drain()
   await reports.next('client drains')
-  // This connection was idle when the drain began, and its client does not know about the drain yet.
-  idle.say(requestText('/slow'))
+  // This connection was idle when the drain began, and its client has not been notified of the drain.
+  idle.send(requestText('/slow'))
   await until(() => reports.count('request') === 3)
   pool.workers[0]?.process.send('answer')
   t.regex(await busy.answer(), /\r\nConnection: close\r\n.*slow$/s)
@@ -96,8 +96,8 @@ test('a drain answers with Connection: close and cuts no request in flight', asy
 
 test('a drain closes idle connections, and the workers of a closed server exit', async (t) => {
   const { server, pool, port } = await serve(t, 'serve-http')
-  const idle = call(t, port).say(requestText('/'))
-  await idle.heard('"pid"')
+  const idle = call(t, port).send(requestText('/'))
+  await idle.receives('"pid"')
   const [worker] = pool.workers
   t.like(await server.drain({ timeout: 30_000 }), { complete: true })
   t.is(await idle.answer(), idle.received)
@@ -105,9 +105,9 @@ test('a drain closes idle connections, and the workers of a closed server exit',
   t.is(worker?.process.exitCode, 0)
 })
 
-test('a retired worker answers what it holds and exits', async (t) => {
+test('a retired worker answers its connections and exits', async (t) => {
   const { pool, reports, port } = await serve(t, 'serve-http')
-  const busy = call(t, port).say(requestText('/slow'))
+  const busy = call(t, port).send(requestText('/slow'))
   await reports.next('request')
   const [worker] = pool.workers
   const retired = pool.resize(0)

@@ -1,4 +1,4 @@
-// HTTP limits, counters and options of Node work under serve() as on a port of their own.
+// HTTP limits, counters and options of Node work under serve() as on a server's own port.
 
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
@@ -37,7 +37,7 @@ test('keep-alive requests stay on one connection and one lease', async (t) => {
   const { server, reports, port } = await serve(t, 'serve-http')
   const caller = call(t, port)
   for (let i = 1; i <= 3; i++) {
-    caller.say(requestText(`/?${i}`))
+    caller.send(requestText(`/?${i}`))
     await reports.next('request')
     await until(() => caller.received.split('"connections":1').length === i + 1)
   }
@@ -50,7 +50,7 @@ test('keep-alive requests stay on one connection and one lease', async (t) => {
 
 test('pipelined requests are answered in order', async (t) => {
   const { pool, reports, port } = await serve(t, 'serve-http')
-  const caller = call(t, port).say(requestText('/slow') + requestText('/', { Connection: 'close' }))
+  const caller = call(t, port).send(requestText('/slow') + requestText('/', { Connection: 'close' }))
   await until(() => reports.count('request') === 2)
   pool.workers[0]?.process.send('answer')
   t.regex(await caller.answer(), /slow.*HTTP\/1\.1 200 OK.*"pid"/s)
@@ -58,10 +58,10 @@ test('pipelined requests are answered in order', async (t) => {
 
 test('upgrade gets the socket with the bytes that followed the request', async (t) => {
   const { server, port } = await serve(t, 'serve-http-upgrade')
-  const caller = call(t, port).say(`${requestText('/', { Connection: 'Upgrade', Upgrade: 'echo' })}early `)
-  await caller.heard('early')
-  caller.say('late')
-  await caller.heard('early late')
+  const caller = call(t, port).send(`${requestText('/', { Connection: 'Upgrade', Upgrade: 'echo' })}early `)
+  await caller.receives('early')
+  caller.send('late')
+  await caller.receives('early late')
   t.regex(caller.received, /^HTTP\/1\.1 101 /)
   t.is(server.stats().leases, 1)
   caller.socket.end()
@@ -78,14 +78,14 @@ test('listening, address() and getConnections() have the same values as in Node'
     reports.all.slice(0, 2).map(({ event }) => event),
     ['served', 'listening'],
   )
-  const idle = [call(t, port).say(requestText('/')), call(t, port).say(requestText('/'))]
-  for (const caller of idle) await caller.heard('"pid"')
+  const idle = [call(t, port).send(requestText('/')), call(t, port).send(requestText('/'))]
+  for (const caller of idle) await caller.receives('"pid"')
   const { body } = await fetchOnce(port)
   t.like(JSON.parse(body), { connections: 3, listening: true, address: { address: '127.0.0.1', family: 'IPv4', port } })
   for (const caller of idle) caller.hangUp()
   await until(async () => {
-    pool.workers[0]?.process.send('tell')
-    return (await reports.next('told'))['connections'] === 0
+    pool.workers[0]?.process.send('count')
+    return (await reports.next('counts'))['connections'] === 0
   })
   t.is(reports.count('listening'), 1)
 })
@@ -100,8 +100,8 @@ test('a served server refuses listen()', async (t) => {
 
 test('maxConnections drops further connections with a drop event and ends their leases', async (t) => {
   const { server, reports, port } = await serve(t, 'serve-net-limited')
-  const first = call(t, port).say('first')
-  await first.heard('first')
+  const first = call(t, port).send('first')
+  await first.receives('first')
   t.like(await reports.next('connection'), { connections: 1 })
   const second = call(t, port)
   t.is(await second.answer().catch(({ code }) => code === 'ECONNRESET' && ''), '')
@@ -110,8 +110,8 @@ test('maxConnections drops further connections with a drop event and ends their 
   await until(() => server.stats().leases === 1)
   first.hangUp()
   await until(() => server.stats().leases === 0)
-  const third = call(t, port).say('third')
-  await third.heard('third')
+  const third = call(t, port).send('third')
+  await third.receives('third')
   t.is(server.stats().handedOff, 3)
 })
 
@@ -119,6 +119,6 @@ test('pauseOnConnect and allowHalfOpen apply', async (t) => {
   const { reports, port } = await serve(t, 'serve-net-paused')
   const caller = call(t, port)
   caller.socket.end('all')
-  t.is(await caller.answer(), 'heard all')
+  t.is(await caller.answer(), 'received all')
   t.like(await reports.next('paused'), { paused: true, bytesRead: 0 })
 })

@@ -12,7 +12,7 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 
 test('a worker that was started before listen() listens when its parent does, at the address of the parent', async (t) => {
   const server = startServer(t)
-  const { pool, reports } = forkFixture(server, 'tell-address')
+  const { pool, reports } = forkFixture(server, 'report-address')
   await pool.ready
   t.is(reports.count('listening'), 0)
   const { address, family, port } = await server.listen(0, '127.0.0.1')
@@ -31,16 +31,16 @@ test('a server of one port listens when the parent listens on that port', async 
   await once(free, 'listening')
   const port = Number(Reflect.get(Object(free.address()), 'port'))
   await new Promise((resolve) => free.close(resolve))
-  const { pool, reports } = forkFixture(parent, 'tell-address', { env: { ...process.env, PORT: String(port) } })
+  const { pool, reports } = forkFixture(parent, 'report-address', { env: { ...process.env, PORT: String(port) } })
   await pool.ready
   t.is(reports.count('listening'), 0)
   await parent.listen(port, '127.0.0.1')
   t.deepEqual((await reports.next('listening'))['address'], { ...first, port })
 })
 
-test('a worker that joins at a path listens when it is welcomed, and learns the address of each next server', async (t) => {
+test('a worker that joins at a path listens when it has joined, and has the address of each later server', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
-  const member = run(t, 'serve-and-tell-address', { args: [path] })
+  const member = run(t, 'serve-and-report-address', { args: [path] })
   t.is(await member.line(), 'served null')
   for (const round of [0, 1]) {
     const server = startServer(t)
@@ -55,7 +55,7 @@ test('a worker that joins at a path listens when it is welcomed, and learns the 
   }
 })
 
-test('at a parent whose version of the protocol tells no address a served server listens when it is welcomed', async (t) => {
+test('under a parent whose protocol version has no addresses, a served server listens when its worker has joined', async (t) => {
   const path = join(temporaryDirectory(t), 'ctl')
   const older = createServer((socket) => {
     socket.on('error', () => {})
@@ -64,13 +64,13 @@ test('at a parent whose version of the protocol tells no address a served server
   }).listen(path)
   t.teardown(() => older.close())
   await once(older, 'listening')
-  const member = run(t, 'serve-and-tell-address', { args: [path] })
+  const member = run(t, 'serve-and-report-address', { args: [path] })
   t.is(await member.line(), 'served null')
   t.is(await member.line(), 'joined')
   t.is(await member.line(), 'listening {"address":"::","family":"IPv6","port":0}')
 })
 
-test('a worker may wait for `listening` before it says that it is ready', async (t) => {
+test('a worker may wait for `listening` before it calls client.ready()', async (t) => {
   const { reports, port, server } = await serve(t, 'ready-when-listening', { ready: 'manual' })
   const address = { address: '127.0.0.1', family: 'IPv4', port }
   t.deepEqual((await reports.next('listening'))['address'], address)
@@ -78,7 +78,7 @@ test('a worker may wait for `listening` before it says that it is ready', async 
   t.deepEqual(JSON.parse((await fetchOnce(port)).body), address)
 })
 
-test('a worker that says when it is ready need not wait for its parent to listen', async (t) => {
+test('a worker that calls client.ready() need not wait for its parent to listen', async (t) => {
   const server = startServer(t)
   const { pool, reports } = forkFixture(server, 'ready-when-listening', { ready: 'manual' })
   await pool.ready

@@ -11,7 +11,7 @@ test('a closed server does not keep its process alive for an unread connection, 
   const { pool } = forkFixture(server, 'serve-net-unread', { restart: false })
   await pool.ready
   const exited = new Promise((resolve) => server.once('exit', (_worker, code) => resolve(code)))
-  call(t, port).say('this is not read')
+  call(t, port).send('this is not read')
   t.is(await exited, 0)
 })
 
@@ -23,7 +23,7 @@ for (const [kind, listeners] of [
   test(`a served socket has as many listeners of close as in Node (${kind})`, async (t) => {
     const { reports, port } = await serve(t, 'count-close-listeners', { args: [kind] })
     const caller = call(t, port)
-    if (kind === 'http') caller.say('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')
+    if (kind === 'http') caller.send('CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')
     t.like(await reports.next('counted'), { listeners })
   })
 }
@@ -39,7 +39,7 @@ for (const how of ['serve', 'event']) {
     const server = startServer(t)
     const port = await listen(server)
     // Queued first, so that many arrive in one turn.
-    const callers = Array.from({ length: 40 }, () => call(t, port).say('hello'))
+    const callers = Array.from({ length: 40 }, () => call(t, port).send('hello'))
     await until(() => server.stats().queued === 40)
     const { reports } = forkFixture(server, 'enter-async-context', { env: { ...process.env, HOW: how } })
     for (const caller of callers) await caller.answer()

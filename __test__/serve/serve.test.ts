@@ -14,9 +14,9 @@ import { within } from '../helpers/within.js'
 
 test('net: sockets have the address of their client', async (t) => {
   const { pool, server, port } = await serve(t, 'serve-net')
-  const told = JSON.parse(await ask(port))
-  t.like(told, { pid: pool.workers[0]?.pid, remoteAddress: '127.0.0.1', localPort: port })
-  t.true(told.remotePort > 0)
+  const answer = JSON.parse(await ask(port))
+  t.like(answer, { pid: pool.workers[0]?.pid, remoteAddress: '127.0.0.1', localPort: port })
+  t.true(answer.remotePort > 0)
   await until(() => server.stats().leases === 0)
 })
 
@@ -97,13 +97,13 @@ test('Fastify runs onReady hooks and no onListen hooks, as documented', async (t
 test('ws runs unchanged', async (t) => {
   const { server, port } = await serve(t, 'serve-ws')
   const socket = new WebSocket(`ws://127.0.0.1:${port}`)
-  const heard: string[] = []
-  socket.on('message', (data) => heard.push(String(data)))
+  const received: string[] = []
+  socket.on('message', (data) => received.push(String(data)))
   await within(once(socket, 'open'), 'the upgrade')
   socket.send('a message')
   socket.send(Buffer.alloc(100_000, 'b'))
-  await until(() => heard.length === 3)
-  t.deepEqual(heard, ['hello 127.0.0.1', 'a message', 'b'.repeat(100_000)])
+  await until(() => received.length === 3)
+  t.deepEqual(received, ['hello 127.0.0.1', 'a message', 'b'.repeat(100_000)])
   t.is(server.stats().leases, 1)
   socket.close()
   const [code] = await within(once(socket, 'close'), 'the end')

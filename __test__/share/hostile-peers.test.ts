@@ -39,8 +39,8 @@ async function stage(t: ExecutionContext, options: { helloTimeout?: number } = {
 /** Joins a peer and returns it with its handle. */
 async function joinScene(t: ExecutionContext, { server, path }: Scene): Promise<[Peer, WorkerHandle]> {
   const joined = once(server, 'worker')
-  const one = peer(t, path).say(hello())
-  await one.heard(WELCOME)
+  const one = peer(t, path).send(hello())
+  await one.receives(WELCOME)
   const [worker]: WorkerHandle[] = await joined
   if (worker === undefined) throw new Error('The peer has not joined')
   return [one, worker]
@@ -63,19 +63,19 @@ for (const [what, [bytes, error]] of Object.entries(VIOLATIONS)) {
     const [violator, handle] = await joinScene(t, scene)
     // With this lease the other worker is busier than the violator.
     const holding = call(t, port)
-    await holding.heard(`${other} holds`)
-    violator.say(credit(1))
+    await holding.receives(`${other} holds`)
+    violator.send(credit(1))
     const sent = call(t, port)
     const isAcked = what === 'acks a connection twice'
-    const id = (await violator.heard(CONNECTION)).readUInt32LE(0)
-    violator.say(isAcked ? Buffer.concat([ack(id), ack(id)]) : bytes)
+    const id = (await violator.receives(CONNECTION)).readUInt32LE(0)
+    violator.send(isAcked ? Buffer.concat([ack(id), ack(id)]) : bytes)
     t.deepEqual(await violator.closed(), { reason: 3, detail: 0 })
     await until(() => handle.state === 'exited' && errors.length === 1)
     t.like(errors[0], { code: 'ERR_SOCKETSERVER_PROTOCOL', pid: process.pid })
     t.regex(errors[0]?.message ?? '', isAcked ? /connection \d+ is not in flight/ : error)
     // A connection that the violator had acked is lost with it.
-    if (!isAcked) t.is(await sent.say('sent').answer(), `${other} holds, and says sent`)
-    t.is(await holding.say('held').answer(), `${other} holds, and says held`)
+    if (!isAcked) t.is(await sent.send('sent').answer(), `${other} holds, and says sent`)
+    t.is(await holding.send('held').answer(), `${other} holds, and says held`)
     t.is(await ask(port, 'next'), `${other} holds, and says next`)
     t.like(server.stats(), { workers: 1, cut: isAcked ? 1 : 0 })
   })
@@ -85,19 +85,19 @@ linuxTest('connections that a disconnected peer had not taken go to another work
   const scene = await stage(t)
   const { server, port, other } = scene
   const holding = call(t, port)
-  await holding.heard(`${other} holds`)
+  await holding.receives(`${other} holds`)
   for (const isReset of [true, false]) {
     const [one, handle] = await joinScene(t, scene)
-    one.say(credit(1))
+    one.send(credit(1))
     const waiting = call(t, port)
-    await one.heard(CONNECTION)
+    await one.receives(CONNECTION)
     if (isReset) one.socket.destroy()
     else one.socket.end()
-    t.is(await waiting.say('on').answer(), `${other} holds, and says on`)
+    t.is(await waiting.send('on').answer(), `${other} holds, and says on`)
     await until(() => handle.state === 'exited')
   }
   t.is(server.stats().requeued, 2)
-  t.is(await holding.say('held').answer(), `${other} holds, and says held`)
+  t.is(await holding.send('held').answer(), `${other} holds, and says held`)
 })
 
 linuxTest('a stopped peer delays no client of another worker and continues afterwards', async (t) => {

@@ -1,4 +1,4 @@
-// The command of `npm run soak`: runs the given ways, by default all, and prints what each has lost.
+// The command of `npm run soak`: runs the given ways, by default all, and prints the losses of each.
 
 import { parseArgs } from 'node:util'
 import { type Soaked, soak, type Way } from './run.js'

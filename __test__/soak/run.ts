@@ -68,9 +68,9 @@ async function ofCluster(t: Teardown, { scale, withKills }: Plan, directory: str
   t.teardown(() => primary.kill('SIGKILL'))
   const [port] = await once(primary, 'message')
   const asked = await askAll(t, Number(port), scale, directory)
-  const told = once(primary, 'message')
+  const message = once(primary, 'message')
   primary.send('stop')
-  const [disturbances] = await told
+  const [disturbances] = await message
   const { kills, ...counts } = disturbances
   // IPC messages cannot contain sets.
   const withPorts = kills.map((kill: { ports: number[] }) => ({ ...kill, ports: new Set(kill.ports) }))

@@ -41,7 +41,7 @@ test('a connection that a worker took but did not note is counted by the parent'
   })
 })
 
-test('a held connection that no client knows is reported', (t) => {
+test('a held connection without a client is reported', (t) => {
   t.like(judge([ok], [kill]), { held: 2, unknown: 1 })
   t.like(judge([ok, { ...ok, port: 2, begun: 3000, ended: 3001 }], [kill]), { unknown: 1 })
 })

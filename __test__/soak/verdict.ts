@@ -27,7 +27,7 @@ export interface Verdict {
   elsewhereAtKills: number
   /** Kills for which the parent reported a different number of connections than the worker held. */
   miscounted: string[]
-  /** Held connections that no client knows. */
+  /** Held connections without a client. */
   unknown: number
 }
 

@@ -1,4 +1,4 @@
-// Notes in a file which connections a worker holds, so that they are known after it was killed.
+// Records in a file which connections a worker holds, so that they are known after a kill.
 
 import cluster from 'node:cluster'
 import { subscribe } from 'node:diagnostics_channel'

@@ -19,9 +19,9 @@ async function isCut(caller: Caller): Promise<boolean> {
 }
 
 test('the cut event of a killed worker counts exactly the connections that it held', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hold-until-told', { workers: 2 })
+  const { server, pool, reports, port } = await serve(t, 'hold-until-command', { workers: 2 })
   const cuts = cutsOf(server)
-  const callers = Array.from({ length: 9 }, () => call(t, port).say('token\n'))
+  const callers = Array.from({ length: 9 }, () => call(t, port).send('token\n'))
   for (const _ of callers) await reports.next('held')
   const [survivor, victim] = [...pool.workers].sort((a, b) => a.leases - b.leases)
   const held = victim?.leases ?? 0
@@ -37,9 +37,9 @@ test('the cut event of a killed worker counts exactly the connections that it he
 })
 
 test('connections that a retired worker does not finish by drainTimeout are cut and reported, and the worker exits by itself', async (t) => {
-  const { server, pool, reports, port } = await serve(t, 'hold-until-told', { drainTimeout: 300 })
+  const { server, pool, reports, port } = await serve(t, 'hold-until-command', { drainTimeout: 300 })
   const cuts = cutsOf(server)
-  const callers = [1, 2, 3].map(() => call(t, port).say('token\n'))
+  const callers = [1, 2, 3].map(() => call(t, port).send('token\n'))
   for (const _ of callers) await reports.next('held')
   const exits: unknown[] = []
   server.on('exit', (_worker, code, signal) => exits.push(code ?? signal))
@@ -61,7 +61,7 @@ test('connections that a retired worker does not finish by drainTimeout are cut 
 
 test('a worker that does not exit gets SIGTERM after drainTimeout, and SIGKILL after killTimeout', async (t) => {
   const options = { drainTimeout: 100, killTimeout: 1000 }
-  const { server, pool, reports, port } = await serve(t, 'block-when-told', options)
+  const { server, pool, reports, port } = await serve(t, 'block-on-command', options)
   const exits: unknown[] = []
   server.on('exit', (_worker, code, signal) => exits.push(code ?? signal))
   const caller = call(t, port)
@@ -79,9 +79,9 @@ test('a worker that does not exit gets SIGTERM after drainTimeout, and SIGKILL a
 })
 
 test('connections that a retired thread does not finish by drainTimeout are cut', async (t) => {
-  const { server, pool, reports, port } = await startThreads(t, 'hold-until-told', { drainTimeout: 300 })
+  const { server, pool, reports, port } = await startThreads(t, 'hold-until-command', { drainTimeout: 300 })
   const cuts = cutsOf(server)
-  const caller = call(t, port).say('token\n')
+  const caller = call(t, port).send('token\n')
   await reports.next('held')
   await pool.resize(0)
   await until(() => cuts.length > 0)

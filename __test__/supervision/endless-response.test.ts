@@ -22,8 +22,8 @@ for (const [where, start] of [
     })
     const cuts: unknown[] = []
     server.on('cut', (_worker, info) => cuts.push(info))
-    const caller = call(t, port).say(requestText('/events'))
-    await caller.heard('data: event')
+    const caller = call(t, port).send(requestText('/events'))
+    await caller.receives('data: event')
     await server.close({ timeout: 200 })
     t.regex(await caller.answer(), /data: event\n\n/)
     t.deepEqual(cuts, [{ connections: 1, reason: 'timeout' }])
@@ -33,8 +33,8 @@ for (const [where, start] of [
 test('close() has the closeTimeout of its server by default', async (t) => {
   const options = { closeTimeout: 200, killTimeout: NEVER }
   const { server, port } = await serve(t, 'stream-endless-events', { drainTimeout: NEVER, server: options })
-  const caller = call(t, port).say(requestText('/events'))
-  await caller.heard('data: event')
+  const caller = call(t, port).send(requestText('/events'))
+  await caller.receives('data: event')
   await server.close()
   t.is(server.stats().cut, 1)
 })
@@ -42,8 +42,8 @@ test('close() has the closeTimeout of its server by default', async (t) => {
 linuxTest('SIGTERM to the parent ends an endless response by default, and the parent exits with 1', async (t) => {
   const parent = run(t, 'parent-with-signals-option', { args: ['stream-endless-events'], env: { KILL: '5000' } })
   const { port, pids }: { port: number; pids: number[] } = JSON.parse(await parent.line())
-  const caller = call(t, port).say(requestText('/events'))
-  await caller.heard('data: event')
+  const caller = call(t, port).send(requestText('/events'))
+  await caller.receives('data: event')
   const stoppedAt = performance.now()
   parent.process.kill('SIGTERM')
   await caller.answer()

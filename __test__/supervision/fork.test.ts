@@ -43,10 +43,10 @@ test('workers run in cwd, and their entry is resolved there', async (t) => {
   const server = startServer(t)
   for (const entry of ['./worker.js', './worker', 'worker.js']) {
     const pool = server.fork(entry, { workers: 1, cwd: directory, silent: true })
-    const told = new Promise<object>((resolve) => {
+    const message = new Promise<object>((resolve) => {
       for (const worker of pool.workers) worker.process.once('message', (message) => resolve(Object(message)))
     })
-    const started = await within(told, entry)
+    const started = await within(message, entry)
     t.like(started, { cwd: directory })
     t.is(basename(Object(started).entry), basename(entry))
     await pool.close()
@@ -88,7 +88,7 @@ test('silent and stdio have the same meaning as in child_process', async (t) => 
 
 test('a listener for IPC messages does not keep a retired worker alive', async (t) => {
   const server = startServer(t, { killTimeout: 60_000 })
-  const { pool, reports } = forkFixture(server, 'accept-when-told')
+  const { pool, reports } = forkFixture(server, 'accept-on-command')
   await reports.next('connected')
   const [worker] = pool.workers
   await within(pool.close(), 'the exit of a worker that listens to messages')

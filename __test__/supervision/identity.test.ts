@@ -1,4 +1,4 @@
-// A worker knows that a server started it, and its id, slot and generation.
+// A worker has its id, slot and generation, and isWorker is true.
 
 import { get } from 'node:http'
 import type { ForkOptions } from '@socketserver/node'
@@ -18,8 +18,8 @@ async function identities(port: number, slots: readonly number[]): Promise<Map<n
   return found
 }
 
-test('a worker process knows its id, slot and generation before and after it connects', async (t) => {
-  const { pool, port } = await serve(t, 'tell-identity', { workers: 2, server: { policy: 'round-robin' } })
+test('a worker process has its id, slot and generation before and after it connects', async (t) => {
+  const { pool, port } = await serve(t, 'answer-identity', { workers: 2, server: { policy: 'round-robin' } })
   const found = await identities(port, [0, 1])
   for (const handle of pool.workers) {
     t.like(found.get(handle.slot), {
@@ -31,8 +31,8 @@ test('a worker process knows its id, slot and generation before and after it con
   }
 })
 
-test('a worker thread knows its id, slot and generation', async (t) => {
-  const { pool, port } = await startThreads(t, 'tell-identity', { workers: 2, server: { policy: 'round-robin' } })
+test('a worker thread has its id, slot and generation', async (t) => {
+  const { pool, port } = await startThreads(t, 'answer-identity', { workers: 2, server: { policy: 'round-robin' } })
   const found = await identities(port, [0, 1])
   t.deepEqual(
     pool.workers.map(({ slot }) => slot),
@@ -43,7 +43,7 @@ test('a worker thread knows its id, slot and generation', async (t) => {
 })
 
 test('a restart and a reload keep the slot, and resize() leaves slots 0 to n-1', async (t) => {
-  const { server, pool, port } = await serve(t, 'tell-identity', { workers: 3, restart: { minUptime: 0 } })
+  const { server, pool, port } = await serve(t, 'answer-identity', { workers: 3, restart: { minUptime: 0 } })
   const [first] = pool.workers
   const restarted = new Promise((resolve) => {
     server.on('worker', (worker) => worker.restarts === 1 && resolve(worker.slot))
@@ -78,7 +78,7 @@ for (const kind of ['processes', 'threads']) {
 }
 
 for (const kind of ['processes', 'processes without extension', 'threads']) {
-  test(`a worker that starts its own file fails at once, and the error says how one file can be both: ${kind}`, async (t) => {
+  test(`a worker that starts its own file fails at once, and the error explains how one file can be both: ${kind}`, async (t) => {
     const program = run(t, 'fork-itself', { args: [kind] })
     t.is(await program.exit(), 0)
     const lines = program.lines.map((line) => JSON.parse(line))
@@ -102,7 +102,7 @@ for (const [where, options] of [
 async function eachHasAPort(t: ExecutionContext, options: ForkOptions): Promise<void> {
   const server = startServer(t, { policy: 'round-robin' })
   const port = await listen(server)
-  const { pool } = forkFixture(server, 'tell-identity', {
+  const { pool } = forkFixture(server, 'answer-identity', {
     workers: 2,
     restart: { minUptime: 0 },
     silent: true,

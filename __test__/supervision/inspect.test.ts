@@ -15,8 +15,8 @@ const shown = (value: unknown): string => inspect(value, { breakLength: Number.P
 
 test('a server prints its state, its addresses, its workers by state and its counters', async (t) => {
   const { server, port } = await serve(t, 'echo', { workers: 2 })
-  const caller = call(t, port).say('a')
-  await caller.heard('a')
+  const caller = call(t, port).send('a')
+  await caller.receives('a')
   t.is(
     shown(server),
     `Server { state: 'open', addresses: [ '127.0.0.1:${port}' ], ` +

@@ -1,4 +1,4 @@
-// The error of a worker that does not become ready says what it lacks.
+// The error of a worker that does not become ready names the missing call.
 
 import { mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,16 +16,16 @@ async function lateMessage(t: ExecutionContext, name: string, options: ForkOptio
   return error?.message ?? ''
 }
 
-test('the error of a worker that never calls connect() says so', async (t) => {
+test('the error of a worker that never calls connect() names the call', async (t) => {
   t.regex(await lateMessage(t, 'never-connect'), /was not ready within 1500 ms: it has not called connect\(\)$/)
 })
 
-test('the error of a worker that never calls client.ready() says so', async (t) => {
-  const message = await lateMessage(t, 'ready-when-told', { ready: 'manual' })
+test('the error of a worker that never calls client.ready() names the call', async (t) => {
+  const message = await lateMessage(t, 'ready-on-command', { ready: 'manual' })
   t.regex(message, /was not ready within 1500 ms: it has not called connect\(\) and client\.ready\(\)$/)
 })
 
-test('the error of a thread that never calls connect() says so', async (t) => {
+test('the error of a thread that never calls connect() names the call', async (t) => {
   const server = startServer(t)
   const pool = server.threads(fixture('never-connect'), { workers: 1, restart: false, readyTimeout: 1500 })
   await t.throwsAsync(pool.ready, { message: /was not ready within 1500 ms: it has not called connect\(\)$/ })
@@ -75,7 +75,7 @@ test('a cwd that is not a directory is an error, both at fork() and at a restart
   const { pool } = forkFixture(server, 'describe-connection', { cwd: missing, restart: { minDelay: 1, minUptime: 0 } })
   await pool.ready
   rmdirSync(missing)
-  const told = new Promise<Error>((resolve) => server.once('error', resolve))
+  const emitted = new Promise<Error>((resolve) => server.once('error', resolve))
   pool.workers[0]?.process.kill('SIGKILL')
-  t.true((await told).message.includes(missing))
+  t.true((await emitted).message.includes(missing))
 })

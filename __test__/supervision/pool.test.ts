@@ -12,8 +12,8 @@ const onLinux = process.platform === 'linux' ? test : test.skip
 
 test('pool.ready resolves when every worker has connected, and each emits worker', async (t) => {
   const server = startServer(t)
-  const told: WorkerHandle[] = []
-  server.on('worker', (worker) => told.push(worker))
+  const emitted: WorkerHandle[] = []
+  server.on('worker', (worker) => emitted.push(worker))
   const { pool } = forkFixture(server, 'describe-connection', { workers: 3 })
   t.deepEqual(
     pool.workers.map(({ state }) => state),
@@ -21,8 +21,8 @@ test('pool.ready resolves when every worker has connected, and each emits worker
   )
   await pool.ready
   t.is(server.stats().workers, 3)
-  t.deepEqual(told.map(({ id }) => id).sort(), [1, 2, 3])
-  t.true(told.every((worker) => pool.workers.some((other) => other === worker)))
+  t.deepEqual(emitted.map(({ id }) => id).sort(), [1, 2, 3])
+  t.true(emitted.every((worker) => pool.workers.some((other) => other === worker)))
 })
 
 test('handles have id, pid, generation, state and leases', async (t) => {
@@ -57,8 +57,8 @@ test('resize() to a larger size resolves when the new workers have connected', a
 
 test('resize() to a smaller size retires the highest slots, waits for their exit and cuts nothing', async (t) => {
   const { server, pool, port } = await serve(t, 'echo')
-  const held = call(t, port).say('held')
-  await held.heard('held')
+  const held = call(t, port).send('held')
+  await held.receives('held')
   const [busy] = pool.workers
   await pool.resize(3)
   const others = pool.workers.slice(1)
@@ -74,28 +74,28 @@ test('resize() to a smaller size retires the highest slots, waits for their exit
     [2, 0, null],
     [3, 0, null],
   ])
-  held.say(' on')
-  await held.heard('held on')
+  held.send(' on')
+  await held.receives('held on')
 })
 
 test('a worker that is retired while it holds a connection gets no more and exits after that connection', async (t) => {
   const { server, pool, port } = await serve(t, 'echo')
-  const held = call(t, port).say('held')
-  await held.heard('held')
+  const held = call(t, port).send('held')
+  await held.receives('held')
   const [worker] = pool.workers
   const retired = pool.resize(0)
   await until(() => worker?.state === 'draining')
-  const waiting = call(t, port).say('waiting')
+  const waiting = call(t, port).send('waiting')
   await until(() => server.stats().queued === 1)
-  held.say(' on')
-  await held.heard('held on')
+  held.send(' on')
+  await held.receives('held on')
   t.is(worker?.leases, 1)
   held.hangUp()
   await retired
   t.is(worker?.state, 'exited')
   t.is(server.stats().queued, 1)
   await pool.resize(1)
-  await waiting.heard('waiting')
+  await waiting.receives('waiting')
 })
 
 test('connections of an empty pool wait until it is resized', async (t) => {
@@ -125,13 +125,13 @@ test('pools of one server share its queue', async (t) => {
 
 for (const [policy, does, spread] of [
   ['least-busy', 'gives a connection to the worker with the fewest leases', [3, 3]],
-  ['round-robin', 'gives connections to workers in turn, whatever their leases', [2, 4]],
+  ['round-robin', 'gives connections to workers in turn, regardless of their leases', [2, 4]],
 ] as const) {
   test(`${policy} ${does}`, async (t) => {
-    const { server, pool, port } = await serve(t, 'say-pid-and-hold', { workers: 2, server: { policy } })
+    const { server, pool, port } = await serve(t, 'answer-pid-and-hold', { workers: 2, server: { policy } })
     const hold = async (): Promise<Caller> => {
       const caller = call(t, port)
-      await caller.heard('\n')
+      await caller.receives('\n')
       return caller
     }
     // A single round may differ: a worker that has only just connected may not have asked for connections yet, and a
@@ -163,8 +163,8 @@ test('first fills one worker before the next gets a connection, and returns to i
   const fullest: number[] = []
   // As above, a single round may differ.
   await until(async () => {
-    const callers = ['a', 'b', 'c'].map((word) => call(t, port).say(word))
-    for (const [index, word] of ['a', 'b', 'c'].entries()) await callers[index]?.heard(word)
+    const callers = ['a', 'b', 'c'].map((word) => call(t, port).send(word))
+    for (const [index, word] of ['a', 'b', 'c'].entries()) await callers[index]?.receives(word)
     await until(() => server.stats().leases === 3)
     const full = pool.workers.find(({ leases }) => leases === 2)
     const unused = pool.workers.filter(({ leases }) => leases === 0)

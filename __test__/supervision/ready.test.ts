@@ -9,7 +9,7 @@ import { until } from '../helpers/until.js'
 test('with ready: manual, a worker is ready and gets connections only after client.ready()', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { pool, reports } = forkFixture(server, 'ready-when-told', { ready: 'manual' })
+  const { pool, reports } = forkFixture(server, 'ready-on-command', { ready: 'manual' })
   await reports.next('connected')
   const answer = ask(port, 'early\n')
   await until(() => server.stats().queued === 1)
@@ -26,7 +26,7 @@ test('a worker that closes its client before it is ready is replaced', async (t)
   const server = startServer(t)
   server.on('error', () => {})
   await listen(server)
-  const { pool, reports } = forkFixture(server, 'ready-when-told', { ready: 'manual' })
+  const { pool, reports } = forkFixture(server, 'ready-on-command', { ready: 'manual' })
   await reports.next('connected')
   pool.workers[0]?.process.send('close')
   pool.workers[0]?.process.disconnect()
@@ -41,7 +41,7 @@ test('a worker that is not ready in time is ended, reported and replaced', async
   server.on('error', (error) => errors.push(error))
   await listen(server)
   const options = { workers: 1, ready: 'manual', readyTimeout: 300, restart: { minDelay: 1 } } as const
-  const pool = server.fork(fixture('ready-when-told'), options)
+  const pool = server.fork(fixture('ready-on-command'), options)
   const pid = pool.workers[0]?.pid ?? 0
   const error = await t.throwsAsync(pool.ready, { instanceOf: SocketServerError })
   t.like(error, { code: 'ERR_SOCKETSERVER_READY_TIMEOUT', pid })
@@ -54,7 +54,7 @@ test('a worker that is not ready in time is ended, reported and replaced', async
 test('client.ready() has no effect without ready: manual', async (t) => {
   const server = startServer(t)
   const port = await listen(server)
-  const { pool } = forkFixture(server, 'ready-when-told')
+  const { pool } = forkFixture(server, 'ready-on-command')
   await pool.ready
   pool.workers[0]?.process.send('ready')
   t.regex(await ask(port, 'token\n'), /token/)

@@ -31,7 +31,7 @@ test('a worker is replaced after maxLifetime', async (t) => {
 
 test('a worker whose resident memory exceeds maxMemory is replaced', async (t) => {
   const env = { ...process.env, MEGABYTES: '300' }
-  const { pool, port } = await serve(t, 'allocate-when-told', { workers: 2, maxMemory: 200 * 2 ** 20, env })
+  const { pool, port } = await serve(t, 'allocate-on-command', { workers: 2, maxMemory: 200 * 2 ** 20, env })
   const [large, small] = pool.workers
   large?.process.send('grow')
   await until(() => large?.state === 'exited')

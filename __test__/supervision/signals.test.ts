@@ -21,8 +21,8 @@ async function start(t: ExecutionContext, delay: number, ...more: string[]): Pro
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   linuxTest(`${signal} to parent and workers drains and closes the server, and the parent exits with 0`, async (t) => {
     const { parent, port, pids } = await start(t, 300)
-    const caller = call(t, port).say('words')
-    await caller.heard('first half')
+    const caller = call(t, port).send('words')
+    await caller.receives('first half')
     for (const pid of [...pids, parent.process.pid ?? 0]) process.kill(pid, signal)
     t.is(await caller.answer(), 'first half, second half of words')
     t.is(await parent.exit(), 0)
@@ -33,8 +33,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 linuxTest('the second signal ends the parent at once with 128 plus the number of the signal', async (t) => {
   const { parent, port, pids } = await start(t, 60_000)
-  const caller = call(t, port).say('words')
-  await caller.heard('first half')
+  const caller = call(t, port).send('words')
+  await caller.receives('first half')
   parent.process.kill('SIGINT')
   await t.throwsAsync(until(() => parent.process.exitCode !== null, { timeout: 300 }))
   parent.process.kill('SIGTERM')
@@ -59,8 +59,8 @@ linuxTest('without the signals option, signals have their default effect', async
 
 linuxTest('the exit code is 1 if closing cut connections', async (t) => {
   const { parent, port, pids } = await start(t, 60_000)
-  const caller = call(t, port).say('words')
-  await caller.heard('first half')
+  const caller = call(t, port).send('words')
+  await caller.receives('first half')
   parent.process.kill('SIGTERM')
   t.is(await parent.exit(), 1)
   t.is(await caller.answer().catch(() => ''), 'first half, ')

@@ -26,7 +26,7 @@ for (const [kind, start] of [
   test(`a ${kind} with a blocked event loop emits stall once, with its leases`, async (t) => {
     const { env, unblock } = blocking(t)
     const options = { workers: 2, stallTimeout: 500, env: { ...process.env, ...env } }
-    const { server, pool, reports, port } = await start(t, 'block-when-told', options)
+    const { server, pool, reports, port } = await start(t, 'block-on-command', options)
     const stalls = stallsOf(server)
     const [blocked] = pool.workers
     const held: Caller[] = []
@@ -50,7 +50,7 @@ for (const [kind, start] of [
     t.is(own().length, 1)
     unblock()
     await reports.next('unblocked')
-    for (const caller of held) t.regex(await caller.say('late\n').answer(), /late/)
+    for (const caller of held) t.regex(await caller.send('late\n').answer(), /late/)
     t.is(server.stats().stalls, stalls.length)
     t.is(blocked?.state, 'ready', 'the worker is not replaced')
   })
@@ -58,7 +58,7 @@ for (const [kind, start] of [
 
 test('with replaceStalled, a worker with a blocked event loop is replaced and ended by its timeouts', async (t) => {
   const times = { stallTimeout: 500, drainTimeout: 200, killTimeout: 100 }
-  const { server, pool, port } = await serve(t, 'block-when-told', { workers: 1, replaceStalled: true, ...times })
+  const { server, pool, port } = await serve(t, 'block-on-command', { workers: 1, replaceStalled: true, ...times })
   const held = call(t, port)
   await until(() => pool.workers[0]?.leases === 1)
   const [blocked] = pool.workers

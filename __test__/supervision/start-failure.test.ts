@@ -20,7 +20,7 @@ test('fork() throws for a missing entry file', async (t) => {
   t.throws(() => server.fork(new URL('file:///no/such/worker.js')), { code: 'ERR_SOCKETSERVER_ENTRY_NOT_FOUND' })
 })
 
-for (const [how, told] of [
+for (const [how, message] of [
   ['0', /exited with code 0 before it had connected$/],
   ['3', /exited with code 3 before it had connected$/],
   ['SIGKILL', /was killed by SIGKILL before it had connected$/],
@@ -33,7 +33,7 @@ for (const [how, told] of [
     const [worker] = pool.workers
     const error = await t.throwsAsync(pool.ready, { instanceOf: SocketServerError })
     t.like(error, { code: 'ERR_SOCKETSERVER_WORKER_EXITED', pid: worker?.pid })
-    t.regex(error?.message ?? '', told)
+    t.regex(error?.message ?? '', message)
     t.true(error?.message.includes(fixture('exit-at-once')))
     const [handle, code, signal] = await exited
     t.is(handle, worker)
@@ -44,9 +44,9 @@ for (const [how, told] of [
 
 test('a worker that exits before it has connected is reported by the error event if pool.ready is not awaited', async (t) => {
   const server = startServer(t)
-  const told = once(server, 'error')
+  const emitted = once(server, 'error')
   forkFixture(server, 'exit-at-once', { args: ['3'], restart: false })
-  const [error] = await told
+  const [error] = await emitted
   t.is(error.code, 'ERR_SOCKETSERVER_WORKER_EXITED')
 })
 

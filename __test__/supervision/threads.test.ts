@@ -33,7 +33,7 @@ test('a worker thread gets its workerData, arguments and environment', async (t)
   const server = startServer(t)
   const port = await listen(server)
   const options = { workers: 1, workerData: 'data', argv: ['argument'], env: { OWN: 'environment' } }
-  await server.threads(fixture('tell-thread'), options).ready
+  await server.threads(fixture('answer-thread-data'), options).ready
   t.deepEqual(JSON.parse(await ask(port)), { data: 'data', argument: 'argument', own: ['OWN'] })
 })
 
@@ -44,9 +44,9 @@ test('processes and threads serve one queue together', async (t) => {
   const [first, second, third] = [1, 2, 3].map(() => call(t, port))
   await until(() => server.stats().leases === 2 && server.stats().queued === 1)
   t.is(threads.workers[0]?.leases, 1)
-  await first?.say('one\n').answer()
+  await first?.send('one\n').answer()
   await until(() => server.stats().queued === 0)
-  for (const caller of [second, third]) t.regex(await (caller?.say('more\n').answer() ?? ''), /more/)
+  for (const caller of [second, third]) t.regex(await (caller?.send('more\n').answer() ?? ''), /more/)
 })
 
 const ENDS = [
@@ -65,9 +65,9 @@ for (const [name, word, exitCode] of ENDS) {
       await ask(port, 'warm\n')
       const before = descriptors()
       for (let round = 1; round <= 3; round++) {
-        const held = call(t, port).say('hold\n')
+        const held = call(t, port).send('hold\n')
         await reports.next('held')
-        const ending = call(t, port).say(`${word}\n`)
+        const ending = call(t, port).send(`${word}\n`)
         const early = Array.from({ length: 5 }, () => call(t, port))
         await until(() => exits.length === round)
         // The thread had taken these: their clients see the end of the connection.
@@ -132,7 +132,7 @@ linuxSerial('terminate() of a thread loses the connections that it held and no o
   let before = Number.POSITIVE_INFINITY
   // The first round opens descriptors that stay open.
   for (let round = 1; round <= 3; round++) {
-    const held = call(t, port).say('hold\n')
+    const held = call(t, port).send('hold\n')
     await reports.next('held')
     const victim = pool.workers.find(({ leases }) => leases === 1)
     const cut = server.stats().cut
