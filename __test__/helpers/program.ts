@@ -64,7 +64,7 @@ export class Program {
 
   /** Waits for the exit and returns the exit code or the name of the signal. */
   async exit(): Promise<unknown> {
-    const [code, signal] = await within(this.#exit, `the exit of ${this.process.spawnargs.join(' ')}`, 30_000)
+    const [code, signal] = await within(this.#exit, `the exit of ${this.process.spawnargs.join(' ')}`, 60_000)
     return code ?? signal
   }
 }

@@ -56,7 +56,7 @@ export class Running {
 
   /** Waits for its end. */
   async ended(): Promise<Ended> {
-    const [code, signal] = await within(this.#close, `the end of ${this.process.spawnargs.join(' ')}`, 45_000)
+    const [code, signal] = await within(this.#close, `the end of ${this.process.spawnargs.join(' ')}`, 60_000)
     return { code: code ?? signal, stdout: this.stdout, stderr: this.stderr }
   }
 }
@@ -72,7 +72,8 @@ export class Terminal {
     this.folder = temporaryDirectory(t)
     const runtime = join(this.folder, 'run')
     mkdirSync(runtime)
-    const { WEB_CONCURRENCY, PORT, NODE_ENV, NO_COLOR, FORCE_COLOR, ...env } = process.env
+    // Node writes no colours if `CI` is set.
+    const { WEB_CONCURRENCY, PORT, NODE_ENV, CI, NO_COLOR, FORCE_COLOR, ...env } = process.env
     this.env = { ...env, XDG_RUNTIME_DIR: runtime }
   }
 
