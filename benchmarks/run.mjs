@@ -1,4 +1,4 @@
-// Measures what a connection costs with this package and with Node's own ways of sharing a port, side by side.
+// Measures the cost of a connection with this package and with Node's own ways of sharing a port, side by side.
 //
 //     npm run bench                        all cases
 //     npm run bench -- --quick             all cases, with short rounds

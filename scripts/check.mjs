@@ -10,7 +10,7 @@ import { words } from './words.mjs'
 
 const bin = (/** @type {string} */ name) => join(root, 'node_modules', '.bin', name)
 
-/** A longer file gets a note, not a failure: it often holds two ideas. */
+/** A longer file gets a note, not a failure: it often has two subjects. */
 const USUAL_LINES = [
   { folder: 'crates/core/src', lines: 300 },
   { folder: 'crates/napi/src', lines: 300 },

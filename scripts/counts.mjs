@@ -1,4 +1,4 @@
-// Counts the tests that passed and failed. Why this way: docs/decisions/0001-scripts-and-benchmark-libraries.md.
+// Counts the tests that passed and failed. The reasons are in docs/decisions/0001-scripts-and-benchmark-libraries.md.
 
 /** @typedef {{ passed: number, failed: number, failures?: readonly string[] }} Counts `failures` has the report of each failed test. */
 

@@ -8,7 +8,7 @@ import { Failed, main, root, run } from './steps.mjs'
 
 const MODEL = join('build', 'docs-model')
 
-/** Kinds of the model whose members a reader sees in the comment of the item around them. */
+/** Kinds of the model whose members are documented in the comment of the containing item. */
 const COVERED_BY_PARENT = new Set(['EntryPoint', 'Package', 'Constructor'])
 
 /**

@@ -1,5 +1,5 @@
 // Runs the soak test: 26 clients, some slow and some idle, send tens of thousands of requests while workers are reloaded,
-// resized and killed all the time. Compares processes, threads and Node's cluster, and prints what each of them lost.
+// resized and killed all the time. Compares processes, threads and Node's cluster, and prints the lost requests of each.
 //
 //     npm run soak                            all three, 32,600 requests each
 //     npm run soak -- processes --scale 10    ten times as many requests

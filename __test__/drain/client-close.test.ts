@@ -23,7 +23,7 @@ test('a client that closes takes no more connections, finishes its leases and di
   held.send(' on')
   await held.receives('held on')
   t.is(reports.count('closed'), 0)
-  held.hangUp()
+  held.disconnect()
   t.like(await reports.next('closed'), { leases: 0 })
   t.like(await reports.next('close event'), { leases: 0 })
   await until(() => server.stats().workers === 0)
@@ -44,7 +44,7 @@ for (const [where, start] of [
     await reports.next('closing')
     await until(() => worker?.state === 'draining')
     t.is(worker?.leases, 1)
-    held.hangUp()
+    held.disconnect()
     await reports.next('closed')
   })
 

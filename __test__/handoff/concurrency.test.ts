@@ -9,7 +9,7 @@ test('a worker never has more leases than its concurrency', async (t) => {
   await until(() => server.stats().queued === 4)
   for (let over = 1; over <= 6; over++) {
     await until(() => answered(callers).length > 0)
-    answered(callers)[0]?.hangUp()
+    answered(callers)[0]?.disconnect()
     await until(() => server.stats().handedOff === Math.min(6, 2 + over))
   }
   await until(() => reports.count('connection') === 6)
@@ -33,10 +33,10 @@ test('lowering the concurrency cuts no connection and takes effect as leases end
   await until(() => answered(callers).length === 3)
   pool.workers[0]?.process.send('to 1')
   await reports.next('to 1')
-  for (const caller of answered(callers).slice(0, 2)) caller.hangUp()
+  for (const caller of answered(callers).slice(0, 2)) caller.disconnect()
   await until(() => server.stats().leases === 1)
   t.like(server.stats(), { handedOff: 3, queued: 2 })
-  answered(callers)[0]?.hangUp()
+  answered(callers)[0]?.disconnect()
   await until(() => reports.count('connection') === 4)
   t.like(server.stats(), { leases: 1, queued: 1 })
   t.is(reports.all.at(-1)?.['leases'], 1)
@@ -50,7 +50,7 @@ test('serve() takes no more connections than its concurrency', async (t) => {
   await until(() => reports.count('connection') === 2)
   for (const caller of callers) {
     await caller.receives('a')
-    caller.hangUp()
+    caller.disconnect()
   }
   await until(() => server.stats().leases === 0)
   t.is(server.stats().handedOff, 4)
@@ -65,7 +65,7 @@ test('connections that a busy worker cannot take go to a worker with free credit
     pool.workers.map(({ leases }) => leases),
     [2, 2, 2],
   )
-  for (const caller of callers) caller.hangUp()
+  for (const caller of callers) caller.disconnect()
 })
 
 /** Returns the clients that have received something and have not disconnected. */

@@ -56,7 +56,7 @@ export class Caller {
     return this.received
   }
 
-  hangUp(): void {
+  disconnect(): void {
     this.socket.destroy()
   }
 }
@@ -64,7 +64,7 @@ export class Caller {
 /** Connects a client, which is disconnected at the end of the test. */
 export function call(t: ExecutionContext, target: Target): Caller {
   const caller = new Caller(target)
-  t.teardown(() => caller.hangUp())
+  t.teardown(() => caller.disconnect())
   return caller
 }
 
@@ -74,7 +74,7 @@ export async function ask(target: Target, text = '\n'): Promise<string> {
   try {
     return await caller.send(text).answer()
   } finally {
-    caller.hangUp()
+    caller.disconnect()
   }
 }
 

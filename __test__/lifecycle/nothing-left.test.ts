@@ -43,7 +43,7 @@ async function runOnce(t: ExecutionContext, end: (server: Server) => Promise<voi
   const pids = pool.workers.map(({ pid }) => pid ?? 0)
   await Promise.all([ask(port, 'a\n'), ask(path, 'b\n'), ask(port, 'c\n')])
   // The worker may still hold this connection, whose client has disconnected, when the server ends.
-  new Caller(port).hangUp()
+  new Caller(port).disconnect()
   await until(() => server.stats().leases <= 1)
   await end(server)
   t.false(pids.some(isRunning))

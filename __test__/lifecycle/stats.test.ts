@@ -31,7 +31,7 @@ test('stats() is a snapshot of growing counters, queued connections and leases',
   const { p50, p99, max } = second.waitMs
   t.true(p50 >= 20 && p99 >= p50 && max >= p99, JSON.stringify(second.waitMs))
   t.like(first, { accepted: 0, queued: 0 }, 'an earlier snapshot does not change')
-  for (const caller of callers) caller.hangUp()
+  for (const caller of callers) caller.disconnect()
   await until(() => server.stats().leases === 0)
   t.like(server.stats(), { accepted: 2, handedOff: 2, maxQueued: 2 })
 })

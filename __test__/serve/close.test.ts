@@ -25,7 +25,7 @@ test('a closing client takes no connections from a later client of the same port
   await reports.next('connected')
   for (let index = 0; index < 20; index++) t.is(await ask(port), 'second')
   t.is(server.stats().requeued, 0)
-  held.hangUp()
+  held.disconnect()
   await reports.next('closed')
 })
 

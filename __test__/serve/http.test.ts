@@ -82,7 +82,7 @@ test('listening, address() and getConnections() have the same values as in Node'
   for (const caller of idle) await caller.receives('"pid"')
   const { body } = await fetchOnce(port)
   t.like(JSON.parse(body), { connections: 3, listening: true, address: { address: '127.0.0.1', family: 'IPv4', port } })
-  for (const caller of idle) caller.hangUp()
+  for (const caller of idle) caller.disconnect()
   await until(async () => {
     pool.workers[0]?.process.send('count')
     return (await reports.next('counts'))['connections'] === 0
@@ -108,7 +108,7 @@ test('maxConnections drops further connections with a drop event and ends their 
   const { dropped } = await reports.next('drop')
   t.like(dropped, { remoteAddress: '127.0.0.1', remoteFamily: 'IPv4', localPort: port })
   await until(() => server.stats().leases === 1)
-  first.hangUp()
+  first.disconnect()
   await until(() => server.stats().leases === 0)
   const third = call(t, port).send('third')
   await third.receives('third')

@@ -36,7 +36,7 @@ test('handles have id, pid, generation, state and leases', async (t) => {
   await until(() => server.stats().leases === 1)
   const busy = pool.workers.find(({ leases }) => leases === 1)
   t.is(pool.workers.filter(({ leases }) => leases === 0).length, 1)
-  held.hangUp()
+  held.disconnect()
   await until(() => busy?.leases === 0)
 })
 
@@ -90,7 +90,7 @@ test('a worker that is retired while it holds a connection gets no more and exit
   held.send(' on')
   await held.receives('held on')
   t.is(worker?.leases, 1)
-  held.hangUp()
+  held.disconnect()
   await retired
   t.is(worker?.state, 'exited')
   t.is(server.stats().queued, 1)
@@ -140,12 +140,12 @@ for (const [policy, does, spread] of [
     await until(async () => {
       const callers = [await hold(), await hold(), await hold(), await hold()]
       const pid = callers[0]?.received
-      for (const caller of callers) if (caller.received === pid) caller.hangUp()
+      for (const caller of callers) if (caller.received === pid) caller.disconnect()
       await until(() => server.stats().leases === callers.filter(({ received }) => received !== pid).length)
       for (let i = 0; i < 4; i++) callers.push(await hold())
       const held = callers.filter(({ socket }) => !socket.destroyed)
       const counts = [held.filter(({ received }) => received === pid).length, held.length]
-      for (const caller of callers) caller.hangUp()
+      for (const caller of callers) caller.disconnect()
       await until(() => server.stats().leases === 0)
       inARow = counts.join() === [spread[0], spread[0] + spread[1]].join() ? inARow + 1 : 0
       return inARow === 5
@@ -168,7 +168,7 @@ test('first fills one worker before the next gets a connection, and returns to i
     await until(() => server.stats().leases === 3)
     const full = pool.workers.find(({ leases }) => leases === 2)
     const unused = pool.workers.filter(({ leases }) => leases === 0)
-    for (const caller of callers) caller.hangUp()
+    for (const caller of callers) caller.disconnect()
     await until(() => server.stats().leases === 0)
     if (full === undefined || unused.length !== 1) fullest.length = 0
     else fullest.push(full.id)

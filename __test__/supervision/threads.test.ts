@@ -72,7 +72,7 @@ for (const [name, word, exitCode] of ENDS) {
         await until(() => exits.length === round)
         // The thread had taken these: their clients see the end of the connection.
         for (const caller of [held, ending]) await caller.answer().catch(() => '')
-        for (const caller of early) caller.hangUp()
+        for (const caller of early) caller.disconnect()
         t.is(await ask(port, 'late\n'), 'late\n')
       }
       t.deepEqual(

@@ -5,7 +5,7 @@ import type { Peer } from './peers.mjs'
 /** The values of one measurement by metric name; `metrics.mjs` defines the common ones. */
 export type Metrics = Record<string, number>
 
-/** What a measurement gets from the run. */
+/** The arguments of a measurement. */
 export interface Context {
   options: Options
   /** Counts from 0. */

@@ -1,4 +1,4 @@
-// Runs one of Node's tests in a process of its own, plain or with its servers served by a parent.
+// Runs one of Node's tests in a separate process, plain or with its servers served by a parent.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'

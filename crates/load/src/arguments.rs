@@ -13,7 +13,7 @@ use serde::Serialize;
 
 /// Opens connections to a server on loopback and checks every answer.
 ///
-/// Each connection sends one line with a token of its own, '<tag>-<serial>'. By default the server must answer
+/// Each connection sends one line with a unique token, '<tag>-<serial>'. By default the server must answer
 /// '<worker> <token>' and close the connection.
 #[derive(Clone, Debug, Parser, Serialize)]
 #[command(name = "socketserver-load", after_help = AFTER_HELP, arg_required_else_help = true, allow_negative_numbers = true)]
@@ -81,7 +81,7 @@ pub struct Arguments {
     #[serde(skip)]
     #[arg(long)]
     pub json: bool,
-    /// Exit with 0 whatever the outcomes
+    /// Exit with 0 regardless of the outcomes
     #[serde(skip)]
     #[arg(long)]
     pub allow_errors: bool,
@@ -103,7 +103,7 @@ pub enum Mode {
     Http,
 }
 
-/// What a correct answer looks like; one newline at the end is allowed.
+/// The correct answer; one newline at the end is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Expect {
@@ -117,7 +117,7 @@ pub enum Expect {
     Nothing,
 }
 
-/// What ends an answer.
+/// The end of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Until {

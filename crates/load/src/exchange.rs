@@ -13,20 +13,20 @@ use crate::dialer::{Dialed, send_remaining};
 /// The end of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Finish {
-    /// What ended the exchange.
+    /// The cause of the end.
     pub reason: EndReason,
     /// When the answer was complete: at the end of the stream, or at its newline.
     pub at: Instant,
 }
 
-/// What ended an exchange.
+/// The cause of the end of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
     /// The server closed the connection, or sent more bytes than any answer has.
     Eof,
     /// The server reset the connection.
     Reset,
-    /// Nobody listens.
+    /// No process listens.
     Refused,
     /// The time limit was exceeded.
     Timeout,
@@ -48,7 +48,7 @@ impl Finish {
 
 impl EndReason {
     /// Returns the reason that a system error stands for, or `None` for an error of this machine (EMFILE,
-    /// EADDRNOTAVAIL). Such an error ends the run, because it says nothing about the server.
+    /// EADDRNOTAVAIL). Such an error ends the run, because it is no failure of the server.
     pub fn from_error(error: &io::Error) -> Option<Self> {
         match error.raw_os_error().map(Errno::from_raw)? {
             Errno::ECONNREFUSED => Some(Self::Refused),

@@ -4,7 +4,7 @@
 //! schedule -> dialer -> exchange -> outcome -> tally -> report
 //! ```
 //!
-//! Every connection carries a token of its own, and every answer is compared with that token. A lost, doubled or misrouted
+//! Every connection carries a unique token, and every answer is compared with that token. A lost, doubled or misrouted
 //! answer is therefore a failure of the run, never a number in the results. Threads share only a counter of serials: each
 //! thread has its own runtime, dialer and tally, and the tallies are merged at the end.
 
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::parse_words(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Fails only if the standard streams are closed; then nobody reads the message.
+            // Fails only if the standard streams are closed; then the message is lost.
             let _ = error.print();
             return if error.use_stderr() {
                 IMPOSSIBLE.into()

@@ -13,7 +13,7 @@ use crate::exchange::EndReason;
 pub enum Outcome {
     /// The expected answer, once, and an orderly end.
     Ok,
-    /// Nobody listens.
+    /// No process listens.
     Refused,
     /// The server reset the connection, before or after an answer.
     Reset,

@@ -100,7 +100,7 @@ impl Run {
             return;
         }
         eprintln!("holding {settled}");
-        // Stores the notification if nobody waits for it yet.
+        // Stores the notification if no task waits for it yet.
         self.all_settled.notify_one();
     }
 

@@ -103,7 +103,7 @@ fn read(bytes: &[u8], pieces: &[(u8, u8)], decode: Decode) {
     assert!(whole.starts_with(&cut));
 }
 
-/// Bytes that nobody reads are written as zeroes, all others as they were.
+/// Unused bytes are written as zeroes, all others as they were.
 fn check(read: &[u8], written: &[u8], decode: Decode) {
     assert_eq!(read.len(), written.len());
     assert!(read.iter().zip(written).all(|(old, new)| old == new || *new == 0));

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_told_once_that_it_is_wanted() {
+    fn a_nudge_is_requested_once() {
         let (parent, worker) = both_sides();
         assert!(!worker.is_wanted() && !worker.take_wanted());
         parent.want(true);

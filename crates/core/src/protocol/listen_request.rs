@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_not_there_as_a_whole_is_waited_for() {
+    fn an_incomplete_message_is_waited_for() {
         let bytes = Request::Close(7).encode(1);
         for length in 0..bytes.len() {
             assert_eq!(Message::first(&bytes[..length]), Ok(None));

@@ -1,4 +1,4 @@
-//! Runs tests in a process of their own, whose descriptors they count or limit.
+//! Runs tests in separate processes, whose descriptors they count or limit.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -21,10 +21,10 @@ pub fn alone(name: &str, body: impl FnOnce()) {
         .env(MARK, "1")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{name} in a child: {}\n{said}\n{}",
+        output.status.success() && stdout.contains("1 passed"),
+        "{name} in a child: {}\n{stdout}\n{}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );

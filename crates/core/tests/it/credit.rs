@@ -129,7 +129,7 @@ fn a_window_is_limited_to_the_maximum_credit() {
 }
 
 #[test]
-fn a_worker_whose_window_changes_at_every_turn_stays_in_step() {
+fn both_sides_count_the_same_credit_if_the_window_changes_at_every_turn() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();

@@ -168,7 +168,7 @@ fn a_worker_may_join_while_the_server_drains() {
     world.await_queued(1);
     // The worker is informed of the drain after its WELCOME.
     world.server.drain();
-    await_nobody_listens(client.peer_addr().unwrap());
+    await_listener_closed(client.peer_addr().unwrap());
     let worker = crate::world::Worker {
         channel,
         receiver: crate::world::EventLoop::new(end),
@@ -278,7 +278,7 @@ fn a_drain_waits_for_the_last_lease() {
     world.stats("it is leased", |stats| stats.leases == 1);
     world.server.drain();
     worker.await_phase(|phase| *phase == Phase::Draining);
-    await_nobody_listens(address);
+    await_listener_closed(address);
     assert!(still_waits(&client));
     assert_eq!(world.count(|notice| *notice == Notice::Drained), 0);
     answer(taken, "last");
@@ -454,6 +454,6 @@ fn credit_after_a_leave_is_ignored() {
 }
 
 /// Waits until the listener is closed, without connecting: the server would accept the connection.
-fn await_nobody_listens(address: SocketAddr) {
-    until_true("nobody listens", || TcpListener::bind(address).is_ok());
+fn await_listener_closed(address: SocketAddr) {
+    until_true("the listener is closed", || TcpListener::bind(address).is_ok());
 }

@@ -140,7 +140,7 @@ fn connections_of_a_stuck_worker_are_recalled_for_every_port() {
     let (one, two) = (world.listen(), world.listen());
     let stuck = world.worker();
     stuck.ask_and_hang(2);
-    let _for_nobody_else = client(one);
+    let _only_for_the_first = client(one);
     let client = client(two);
     world.stats("both are in flight", |stats| stats.accepted == 2 && stats.queued == 0);
     // The worker serves the second port only, so it cannot take the connection that waited longest.

@@ -1,4 +1,4 @@
-//! A worker is told where its server listens.
+//! A worker receives the addresses of its server's listeners.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -30,7 +30,7 @@ fn address(at: u16) -> ListenerAddress {
     ListenerAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, at)))
 }
 
-/// Says WELCOME and then LISTENING `count` times to a receiver, which ends.
+/// Sends WELCOME and then LISTENING `count` times to a receiver, which ends.
 fn end_of(version: u16, count: usize) -> End {
     let (ours, theirs) = pair().unwrap();
     let receiver = Receiver::start(theirs, || {}).unwrap();
@@ -54,20 +54,20 @@ fn end_of(version: u16, count: usize) -> End {
 }
 
 #[test]
-fn a_worker_is_told_of_all_listeners_with_its_welcome_and_of_each_later_one_before_its_connections() {
+fn a_worker_receives_all_listeners_with_its_welcome_and_each_later_one_before_its_connections() {
     let world = World::new();
     let first = ListenerAddress::Tcp(world.listen());
     let worker = world.worker();
-    let told = |what, listeners: &[ListenerAddress]| {
+    let await_listeners = |what, listeners: &[ListenerAddress]| {
         until(what, || {
             worker.receiver.phase();
             (worker.receiver.listeners().as_deref() == Some(listeners)).then_some(())
         });
     };
-    told("the listener is told", std::slice::from_ref(&first));
+    await_listeners("the worker has the listener", std::slice::from_ref(&first));
     let mut peer = world.peer().join();
     let second = world.server.listen(tcp(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
-    told("the second is told", &[first.clone(), second.clone()]);
+    await_listeners("the worker has the second listener", &[first.clone(), second.clone()]);
     let ListenerAddress::Tcp(address) = second.clone() else {
         panic!("{second:?} has no port")
     };
@@ -78,7 +78,7 @@ fn a_worker_is_told_of_all_listeners_with_its_welcome_and_of_each_later_one_befo
 }
 
 #[test]
-fn a_worker_with_credit_is_told_of_a_listener_before_the_first_connection_of_that_listener() {
+fn a_worker_with_credit_receives_a_listener_before_the_first_connection_of_that_listener() {
     let world = World::new();
     let mut peer = world.peer().join();
     let mut listeners = Vec::new();
@@ -92,7 +92,7 @@ fn a_worker_with_credit_is_told_of_a_listener_before_the_first_connection_of_tha
 }
 
 #[test]
-fn a_worker_is_told_of_no_more_listeners_than_the_protocol_allows() {
+fn a_worker_receives_no_more_listeners_than_the_protocol_allows() {
     let world = World::new();
     let early = world.peer().join();
     let all: Vec<_> = (0..=MAX_LISTENERS)
@@ -107,7 +107,7 @@ fn a_worker_is_told_of_no_more_listeners_than_the_protocol_allows() {
 }
 
 #[test]
-fn a_worker_is_told_of_more_listeners_than_fit_the_message_of_its_welcome() {
+fn a_worker_receives_more_listeners_than_fit_the_message_of_its_welcome() {
     let world = World::new();
     let all: Vec<_> = (0..40)
         .map(|at| world.server.listen(abstract_name("more", at)).unwrap())
@@ -119,7 +119,7 @@ fn a_worker_is_told_of_more_listeners_than_fit_the_message_of_its_welcome() {
 }
 
 #[test]
-fn a_worker_of_an_older_version_is_told_of_no_listener() {
+fn a_worker_of_an_older_version_receives_no_listener() {
     let world = World::new();
     let address = world.listen();
     let mut peer = world.peer();
@@ -138,7 +138,7 @@ fn a_worker_of_an_older_version_is_told_of_no_listener() {
 }
 
 #[test]
-fn a_listener_told_in_an_older_version_is_a_protocol_error() {
+fn a_listener_in_an_older_version_is_a_protocol_error() {
     let unknown = ProtocolError::Frame(FrameError::Kind(0x89));
     assert_eq!(end_of(LISTENING_SINCE - 1, 1), End::Protocol(unknown));
 }

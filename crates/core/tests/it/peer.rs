@@ -21,7 +21,7 @@ pub struct Peer {
     pub socket: UnixStream,
     /// The scoreboard of the WELCOME, if any.
     pub page: Option<Scoreboard>,
-    /// Where the server listens, as it has told so far.
+    /// The addresses of the server's listeners that have been received so far.
     pub listeners: Vec<ListenerAddress>,
     reader: Reader,
 }
@@ -122,7 +122,7 @@ impl Peer {
             match self.reader.fill(&Os, self.socket.as_fd()).unwrap() {
                 Fill::Some => {}
                 Fill::End => return ParentFrame::End,
-                Fill::Nothing => panic!("the parent says nothing within {BOUND:?}"),
+                Fill::Nothing => panic!("the parent sends nothing within {BOUND:?}"),
             }
         }
     }

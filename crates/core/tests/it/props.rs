@@ -1,4 +1,4 @@
-//! What holds whatever happens: of frames, and of the dispatcher's rules.
+//! Property tests of frames and of the dispatcher's rules.
 
 mod frames;
 mod rules;

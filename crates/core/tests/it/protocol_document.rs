@@ -346,8 +346,8 @@ fn the_reasons_of_a_close_are_those_of_the_code() {
     ] {
         let mut bytes = Vec::new();
         close.encode(&mut bytes);
-        let [reason, told] = [&bytes[..4], &bytes[4..]].map(|half| u32::from_le_bytes(half.try_into().unwrap()));
-        assert_eq!((reason, told), (number, detail), "{words}");
+        let [reason, written] = [&bytes[..4], &bytes[4..]].map(|half| u32::from_le_bytes(half.try_into().unwrap()));
+        assert_eq!((reason, written), (number, detail), "{words}");
         assert_eq!(CloseReason::decode(&bytes), Ok(close));
         assert!(record.contains(words), "{words}");
     }

@@ -188,7 +188,7 @@ fn ending_a_lease_returns_whether_the_parent_waits_for_the_next_exchange() {
 
 /// Returns the leases that were held when a channel ended.
 fn held(world: &World, channel: ChannelId) -> u32 {
-    world.notice("the channel's end is told", |notice| match notice {
+    world.notice("the channel's end is reported", |notice| match notice {
         Notice::Ended {
             channel: ended, leases, ..
         } if *ended == channel => Some(*leases),
@@ -244,7 +244,7 @@ fn without_a_scoreboard_the_next_exchange_reports_an_ended_lease() {
     drop(worker.one());
     assert!(worker.receiver.lease_ended());
     worker.done(0);
-    world.stats("it is told", |stats| stats.handed_off == 1 && stats.leases == 0);
+    world.stats("it is counted", |stats| stats.handed_off == 1 && stats.leases == 0);
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn a_joined_worker_behaves_like_a_started_one() {
         Notice::Joined { channel, .. } if *channel == worker.channel => Some(()),
         _ => None,
     });
-    let (at, uid, pid) = world.notice("who it is", |notice| match notice {
+    let (at, uid, pid) = world.notice("its credentials are reported", |notice| match notice {
         Notice::Admitted { share, peer, .. } => Some((*share, peer.uid, peer.pid)),
         _ => None,
     });
@@ -174,7 +174,7 @@ fn a_worker_that_joins_during_a_drain_serves_the_queue() {
 }
 
 #[test]
-fn a_worker_that_is_refused_before_its_hello_learns_the_reason() {
+fn a_worker_that_is_refused_before_its_hello_receives_the_reason() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     let full = ShareSpec {
@@ -194,14 +194,14 @@ fn a_worker_that_is_refused_before_its_hello_learns_the_reason() {
 }
 
 #[test]
-fn a_worker_whose_channel_ends_before_its_hello_learns_the_reason() {
-    for (said, expected) in [
+fn a_worker_whose_channel_ends_before_its_hello_receives_the_reason() {
+    for (close, expected) in [
         (Some(CloseReason::NotAllowed), End::Closed(CloseReason::NotAllowed)),
         (None, End::Gone),
     ] {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut frames = Encoder::new();
-        if let Some(reason) = said {
+        if let Some(reason) = close {
             frames.close(reason);
         }
         (&theirs).write_all(frames.bytes()).unwrap();

@@ -256,8 +256,8 @@ fn after_the_peer_has_closed_sending_fails_and_receiving_ends() {
     settle(BOUND);
     assert_eq!(receive(&left).0, b"last");
     // Linux reports that the peer closed without reading everything.
-    let told = matches!(left.receive(10), Err(error) if error.errno == Errno::ECONNRESET);
-    assert!(told || cfg!(not(target_os = "linux")));
+    let is_reported = matches!(left.receive(10), Err(error) if error.errno == Errno::ECONNRESET);
+    assert!(is_reported || cfg!(not(target_os = "linux")));
     assert!(matches!(left.receive(10).unwrap(), Found::End));
     assert_eq!(left.send(b"a", &[]).unwrap_err().errno, Errno::EPIPE);
     left.end().unwrap();

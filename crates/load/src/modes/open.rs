@@ -1,4 +1,4 @@
-//! Open loop, for latency: connections arrive on schedule, whatever the state of the earlier connections.
+//! Open loop, for latency: connections arrive on schedule, regardless of the earlier connections.
 
 use std::io;
 use std::rc::Rc;

@@ -195,7 +195,7 @@ impl Program {
         (Self(child, ours), silent)
     }
 
-    /// Sends it the end of a channel, waits until it has acted, and returns when that was.
+    /// Sends the end of a channel to the program, waits until the program has acted, and returns the time.
     fn give(&self, end: OwnedFd) -> Instant {
         ancillary::send(self.1.as_fd(), b"x", &[end.as_fd()]).unwrap();
         drop(end);

@@ -1,4 +1,4 @@
-//! Servers and workers at their limit of open files, each in a process of its own.
+//! Servers and workers at their limit of open files, each in a separate process.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
@@ -31,14 +31,14 @@ fn a_parent_at_its_limit_pauses_reports_that_once_and_recovers() {
             let others = [(); 8].map(|()| File::open("/dev/null").unwrap());
             // Three descriptors are left for the parent's ends of six clients.
             let waiting = connected_below_limit(address, 6, 3);
-            let told =
+            let is_reported =
                 |notice: &Notice| matches!(notice, Notice::AcceptError { error, .. } if error.code() == "EMFILE");
-            until_true("it is reported", || world.count(told) == 1);
+            until_true("it is reported", || world.count(is_reported) == 1);
             world.await_queued(3);
             assert!(world.server.is_paused());
             assert!(waiting.iter().all(still_waits));
             assert_idle();
-            assert_eq!(world.count(told), 1);
+            assert_eq!(world.count(is_reported), 1);
             // Free enough descriptors for the parent and the worker, which share the limit in this test.
             drop(others);
             answer(taken, "first");
@@ -70,7 +70,7 @@ fn a_worker_at_its_limit_refuses_is_reported_once_and_recovers() {
             world.await_queued(6);
             worker.await_phase(|phase| *phase == Phase::Open);
             limit_descriptors(2);
-            let told = |notice: &Notice| matches!(notice, Notice::WorkerLimit { .. });
+            let is_reported = |notice: &Notice| matches!(notice, Notice::WorkerLimit { .. });
             // At least four of the six arrive without their descriptor, some of them repeatedly.
             let mut held = Vec::new();
             until_true("the two that fit are taken, the others refused", || {
@@ -78,7 +78,7 @@ fn a_worker_at_its_limit_refuses_is_reported_once_and_recovers() {
                 held.extend(worker.receiver.exchange(0, room, room, 0));
                 world.server.stats().requeued >= 4
             });
-            until_true("it is reported", || world.count(told) >= 1);
+            until_true("it is reported", || world.count(is_reported) >= 1);
             assert_idle();
             lift_limit();
             let room = 6 - u32::try_from(held.len()).unwrap();
@@ -137,9 +137,9 @@ fn accepting_leaves_descriptors_to_a_worker_that_shares_the_limit() {
                 worker.done(1);
             }
             drop(held);
-            let told =
+            let is_reported =
                 |notice: &Notice| matches!(notice, Notice::AcceptError { error, .. } if error.code() == "EMFILE");
-            assert_eq!(world.count(told), 1);
+            assert_eq!(world.count(is_reported), 1);
         },
     );
 }

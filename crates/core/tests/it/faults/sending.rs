@@ -58,21 +58,21 @@ async fn writable(messages: &mut mpsc::Receiver<Message>) {
 #[tokio::test]
 async fn a_full_socket_accepts_no_part_of_a_handoff_and_is_waited_for() {
     let (mut writer, _inbox, mut messages, theirs) = writer();
-    let mut said = Encoder::new();
-    said.drain();
-    let mut told = 0;
+    let mut frames = Encoder::new();
+    frames.drain();
+    let mut sent = 0;
     let frame = connection_frame();
     let fds = [theirs.as_fd()];
-    // Fill the socket, which nobody reads.
-    while writer.hand_off(&Os, said.bytes(), &[]).is_ok() {
-        told += 1;
+    // Fill the socket, which is not read.
+    while writer.hand_off(&Os, frames.bytes(), &[]).is_ok() {
+        sent += 1;
     }
     let sys = Faulty::default();
     assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
     // No attempt while the socket is known to be full.
     assert_eq!(sys.sends(), 0);
     let (words, none) = received(&theirs);
-    assert_eq!((words.len(), none), (told * said.bytes().len(), 0));
+    assert_eq!((words.len(), none), (sent * frames.bytes().len(), 0));
     writable(&mut messages).await;
     assert_eq!(writer.resume(&sys), Ok(()));
     assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Ok(()));
@@ -101,9 +101,9 @@ async fn nothing_is_sent_before_the_rest_of_a_frame() {
     let fds = [theirs.as_fd()];
     assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Ok(()));
     assert_eq!(writer.hand_off(&sys, frame.bytes(), &fds), Err(Errno::EAGAIN));
-    let mut said = Encoder::new();
-    said.drain();
-    assert_eq!(writer.send_buffered(&sys, said.bytes()), Ok(()));
+    let mut frames = Encoder::new();
+    frames.drain();
+    assert_eq!(writer.send_buffered(&sys, frames.bytes()), Ok(()));
     assert_eq!(sys.sends(), 2);
     // Read the first part, so that the socket has room.
     let first = Os.receive(theirs.as_fd(), &mut [0; 64]).unwrap();
@@ -113,7 +113,7 @@ async fn nothing_is_sent_before_the_rest_of_a_frame() {
     let mut rest = [0; 64];
     let second = Os.receive(theirs.as_fd(), &mut rest).unwrap();
     assert_eq!(second.descriptors.len(), 0);
-    assert_eq!(rest[..second.bytes], [&frame.bytes()[10..], said.bytes()].concat());
+    assert_eq!(rest[..second.bytes], [&frame.bytes()[10..], frames.bytes()].concat());
 }
 
 #[tokio::test]
@@ -130,15 +130,15 @@ async fn an_error_after_the_descriptors_were_sent_ends_the_channel() {
 #[tokio::test]
 async fn a_worker_that_reads_no_answers_is_disconnected() {
     let (mut writer, _inbox, _messages, _theirs) = writer();
-    let mut said = Encoder::new();
-    said.recall(0..64);
-    let mut told = 0;
+    let mut frames = Encoder::new();
+    frames.recall(0..64);
+    let mut sent = 0;
     let error = loop {
-        match writer.send_buffered(&Os, said.bytes()) {
-            Ok(()) => told += said.bytes().len(),
+        match writer.send_buffered(&Os, frames.bytes()) {
+            Ok(()) => sent += frames.bytes().len(),
             Err(errno) => break errno,
         }
-        assert!(told < 4 << 20, "no end to what waits");
+        assert!(sent < 4 << 20, "the unsent bytes have no limit");
     };
     assert_eq!(error, Errno::ENOBUFS);
 }
@@ -158,7 +158,7 @@ fn a_worker_that_reads_late_receives_its_connections_late_and_in_order() {
     let world = World::new();
     let address = world.listen();
     let mut late = world.peer().join();
-    // The parent answers each, and nobody reads the answers, so the socket fills up.
+    // The parent answers each frame, and the answers are not read, so the socket fills up.
     let mut asked = 0_usize;
     until_true("the parent's answers fill the socket", || {
         late.send_frames(|frames| (0..50).for_each(|_| frames.cancel([Credit { lane: 7, count: 1 }])));
@@ -222,7 +222,7 @@ fn loses_no_connection(errno: Errno) {
 fn failing_sends_are_retried_at_a_limited_rate() {
     let sys = Faulty::default().send(|call| (call > 0).then_some(Err(Errno::ETOOMANYREFS)));
     let world = World::on(sys.clone(), &queue_of(64));
-    // Before the worker joins: LISTENING then travels with WELCOME, which is the send that succeeds.
+    // Before the worker joins: LISTENING is then sent with WELCOME, in the send that succeeds.
     let address = world.listen();
     let worker = world.worker();
     worker.ask_and_hang(1);

@@ -222,17 +222,17 @@ fn the_channel_of_a_worker_that_reads_nothing_ends_when_too_much_is_unread() {
     deaf.socket.set_nonblocking(true).unwrap();
     let mut frames = Encoder::new();
     frames.cancel([Credit { lane: 0, count: 1 }; 64]);
-    let mut said = 0;
+    let mut sent = 0;
     let reason = until("the channel ends", || {
         while ancillary::send(deaf.socket.as_fd(), frames.bytes(), &[]).is_ok() {
-            said += 1;
+            sent += 1;
         }
         let ended = world.server.channel_stats(deaf.channel).is_none();
         ended.then(|| world.end_of(deaf.channel))
     });
     assert_eq!(reason, EndReason::Lost);
     // Each answer has 520 bytes. The limit is the buffers of both directions and 64 KiB.
-    assert!(said * frames.bytes().len() < 4 << 20, "{said} messages");
+    assert!(sent * frames.bytes().len() < 4 << 20, "{sent} messages");
 }
 
 #[test]
@@ -268,8 +268,8 @@ fn floods_of_frames_and_peers_do_not_starve_a_correct_worker() {
         }
         over.store(true, Ordering::Relaxed);
     });
-    let told = world.count(|notice| matches!(notice, Notice::Refused { .. }));
-    assert!(told <= usize::try_from(world.server.stats().refused_peers).unwrap());
+    let reported = world.count(|notice| matches!(notice, Notice::Refused { .. }));
+    assert!(reported <= usize::try_from(world.server.stats().refused_peers).unwrap());
 }
 
 #[test]
@@ -357,9 +357,9 @@ fn peers_of_all_kinds_leave_no_descriptor_behind_and_never_hold_many() {
 }
 
 #[test]
-fn a_process_at_its_limit_of_descriptors_goes_on_when_there_are_some_again() {
+fn a_process_at_its_limit_of_descriptors_continues_when_descriptors_are_free() {
     alone(
-        "faults::sharing::a_process_at_its_limit_of_descriptors_goes_on_when_there_are_some_again",
+        "faults::sharing::a_process_at_its_limit_of_descriptors_continues_when_descriptors_are_free",
         || {
             let (folder, world) = (Folder::new(), World::new());
             let path = folder.file("ctl");
@@ -368,7 +368,7 @@ fn a_process_at_its_limit_of_descriptors_goes_on_when_there_are_some_again() {
             // The client uses the only free descriptor, so there is none for the server's end.
             let mut waiting = peer(&path);
             waiting.send_frames(|frames| frames.hello(hello()));
-            world.notice("the shortage is told", |notice| match notice {
+            world.notice("the shortage is reported", |notice| match notice {
                 Notice::AcceptError { error, .. } if error.errno == Errno::EMFILE => Some(()),
                 _ => None,
             });

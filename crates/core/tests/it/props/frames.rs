@@ -1,4 +1,4 @@
-//! Frames: there and back, and never a panic.
+//! Encoded frames decode to the same frames, and no input causes a panic.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -61,7 +61,7 @@ impl Frame {
         }
     }
 
-    /// The first frame of `bytes`; `None` for what is none, or is not whole, or holds a bad record.
+    /// The first frame of `bytes`; `None` if it is invalid or incomplete, or has an invalid record.
     fn to_parent(bytes: &[u8]) -> Option<(Self, usize)> {
         let (frame, size) = ToParent::decode(bytes).ok()??;
         let frame = match frame {
@@ -205,7 +205,7 @@ fn frame() -> impl Strategy<Value = Frame> {
     ]
 }
 
-/// Bytes that begin like a frame more often than chance would have it.
+/// Bytes that begin like a frame more often than random bytes.
 fn nearly_a_frame() -> impl Strategy<Value = Vec<u8>> {
     let patch = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
     (frame(), patch).prop_map(|(frame, patch)| {
@@ -235,7 +235,7 @@ proptest! {
     fn a_frame_is_not_read_before_it_is_whole(frame in frame(), cut in any::<prop::sample::Index>()) {
         let bytes = frame.bytes();
         let cut = &bytes[..cut.index(bytes.len())];
-        // Neither a frame nor an error, in the direction that it travels in.
+        // In its own direction it is neither a frame nor an error.
         if Frame::to_parent(&bytes).is_some() {
             prop_assert!(matches!(ToParent::decode(cut), Ok(None)));
         } else {
@@ -260,7 +260,7 @@ proptest! {
         if let Some((frame, size)) = Frame::decode(&bytes) {
             prop_assert!(size <= bytes.len());
             let again = frame.bytes();
-            // Bytes that nobody reads are written as zeroes, all others as they were.
+            // Unused bytes are written as zeroes, all others as they were.
             prop_assert_eq!(again.len(), size);
             for (at, (new, old)) in again.iter().zip(&bytes).enumerate() {
                 prop_assert!(new == old || *new == 0, "byte {} of {:?}", at, frame);

@@ -1,4 +1,4 @@
-//! Random events against the dispatcher's rules.
+//! Applies random events to the dispatcher's rules.
 
 use std::time::Duration;
 
@@ -154,7 +154,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_invariants_hold_whatever_happens(
+    fn the_invariants_hold(
         steps in prop::collection::vec(step(), 1..150),
         policy in prop::sample::select(vec![PolicyName::LeastBusy, PolicyName::RoundRobin, PolicyName::First]),
         timeout in prop::option::of(20_u64..60),
@@ -256,7 +256,7 @@ fn handoffs_to_a_worker_that_reads_nothing(simulation: &mut Simulation, tries: u
 }
 
 #[test]
-fn a_worker_that_shows_life_and_never_reads_has_its_window_and_a_few_probes_in_flight() {
+fn a_worker_that_counts_turns_and_never_reads_has_its_window_and_a_few_probes_in_flight() {
     let mut simulation = workers(&[1_000_000, 0]);
     let sent = handoffs_to_a_worker_that_reads_nothing(&mut simulation, 40);
     assert!(sent <= (WINDOW + 10) as u64, "{sent} lie in its socket");
@@ -325,15 +325,15 @@ fn a_stalled_worker_gets_nothing_while_another_worker_is_only_busy() {
 }
 
 #[test]
-fn a_stalled_worker_that_shows_life_gets_connections_again() {
+fn a_stalled_worker_whose_event_loop_turns_gets_connections_again() {
     let signs: [fn(&mut Simulation); 2] = [
         |simulation| simulation.beat(1),
         |simulation| simulation.grant(1, Credit { lane: 7, count: 1 }),
     ];
-    for show_life in signs {
+    for turn in signs {
         let mut simulation = one_stalled();
         (0..2).for_each(|_| simulation.accept(80));
-        show_life(&mut simulation);
+        turn(&mut simulation);
         assert_eq!(simulation.in_flight(1), [2, 3]);
     }
 }
@@ -500,7 +500,7 @@ fn the_only_worker_gets_a_connection_again_at_once_that_it_handed_back() {
     let mut simulation = workers(&[2, 0]);
     simulation.accept(80);
     simulation.ack(1, 1);
-    // The other has asked for nothing yet.
+    // The other worker has granted no credit yet.
     simulation.hand_back(1, 1);
     assert_eq!(simulation.in_flight(1), [1]);
 }
@@ -514,7 +514,7 @@ fn a_worker_gets_a_connection_again_after_a_pause_while_the_others_are_busy() {
     simulation.hand_back(1, 1);
     simulation.pass(WITHHELD_FOR * 9 / 10);
     assert!(simulation.in_flight(1).is_empty());
-    // What came later need not wait for that.
+    // A later connection need not wait for that.
     simulation.accept(80);
     assert_eq!(simulation.in_flight(1), [3]);
     simulation.pass(WITHHELD_FOR / 10);
@@ -526,7 +526,7 @@ fn a_ready_worker_precedes_the_worker_that_handed_a_connection_back() {
     let mut simulation = workers(&[2, 2]);
     simulation.accept(80);
     simulation.ack(1, 1);
-    // Nobody can be sent anything for longer than it is withheld from the one.
+    // No worker can be sent a connection for longer than the connection is withheld from its worker.
     simulation.failures = vec![SendFailure::TooManyInFlight; 11];
     simulation.hand_back(1, 1);
     (0..11).for_each(|_| simulation.pass(SEND_PAUSE));
@@ -563,7 +563,7 @@ fn a_pausing_connection_delays_no_other_connection() {
     simulation.ack(2, 1);
     simulation.hand_back(2, 1);
     simulation.accept(80);
-    assert_eq!(simulation.in_flight(1), [2], "what came later");
+    assert_eq!(simulation.in_flight(1), [2], "the later connection");
     simulation.ack(1, 2);
     simulation.hand_back(1, 2);
     assert_eq!(

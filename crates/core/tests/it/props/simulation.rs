@@ -1,6 +1,6 @@
-//! Plays the part of the driver and of the workers against the dispatcher's rules, and asserts what always holds: no connection is
-//! lost or duplicated, no worker gets more than its credit, the order of arrival is kept, an idle worker gets what waits, and time
-//! limits are kept exactly.
+//! Simulates the driver and the workers for the dispatcher's rules, and asserts the invariants: no connection is lost or
+//! duplicated, no worker gets more than its credit, the order of arrival is kept, an idle worker gets waiting connections, and
+//! timeouts are exact.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -113,7 +113,7 @@ enum Life {
 struct Worker {
     life: Life,
     is_blocked: bool,
-    /// Whether the worker was ever recalled from, out of descriptors or blocked. Only a spotless worker has to get what waits.
+    /// Whether the worker was ever stalled, out of descriptors or blocked. Only a worker that never was must get waiting connections.
     is_spotted: bool,
     credit: BTreeMap<u16, u32>,
     leases: u32,
@@ -217,7 +217,7 @@ impl Simulation {
         };
         self.connections.insert(id, known);
         let connection = self.connection(id, 0);
-        self.tell(Event::Accepted(connection));
+        self.apply_event(Event::Accepted(connection));
     }
 
     pub fn open(&mut self, channel: ChannelId) {
@@ -229,7 +229,7 @@ impl Simulation {
     pub fn welcome(&mut self, channel: ChannelId) {
         let worker = self.worker(channel);
         worker.life = worker.life.max(Life::Open);
-        self.tell(Event::Welcomed(channel));
+        self.apply_event(Event::Welcomed(channel));
     }
 
     pub fn grant(&mut self, channel: ChannelId, credit: Credit) {
@@ -237,7 +237,7 @@ impl Simulation {
         if worker.life == Life::Open {
             *worker.credit.entry(credit.lane).or_default() += credit.count;
         }
-        self.show_life(channel, WorkerEvent::Credit(credit));
+        self.apply_activity(channel, WorkerEvent::Credit(credit));
     }
 
     pub fn cancel(&mut self, channel: ChannelId, credit: Credit) {
@@ -287,7 +287,7 @@ impl Simulation {
 
     pub fn end(&mut self, channel: ChannelId, leases: u32) {
         self.worker(channel).leases -= leases;
-        self.tell_worker(channel, WorkerEvent::Ended(leases));
+        self.apply_worker_event(channel, WorkerEvent::Ended(leases));
     }
 
     pub fn hand_back(&mut self, channel: ChannelId, id: ConnectionId) {
@@ -302,11 +302,11 @@ impl Simulation {
             known.hand_back = Some(HandBack { channel, at, times });
         });
         let connection = self.connection(id, times - 1);
-        self.tell_worker(channel, WorkerEvent::HandedBack(Box::new(connection)));
+        self.apply_worker_event(channel, WorkerEvent::HandedBack(Box::new(connection)));
     }
 
     pub fn beat(&mut self, channel: ChannelId) {
-        self.show_life(channel, WorkerEvent::Alive);
+        self.apply_activity(channel, WorkerEvent::Alive);
     }
 
     pub fn lose(&mut self, channel: ChannelId) {
@@ -317,34 +317,34 @@ impl Simulation {
         for id in self.ids(|known| known.place == Where::Taken(channel)) {
             self.move_to(id, Where::Gone);
         }
-        self.tell(Event::Lost(channel));
+        self.apply_event(Event::Lost(channel));
     }
 
     pub fn retire(&mut self, channel: ChannelId) {
         let worker = self.worker(channel);
         worker.life = worker.life.max(Life::Retired);
         worker.credit.clear();
-        self.tell(Event::Retired(channel));
+        self.apply_event(Event::Retired(channel));
     }
 
     pub fn writable(&mut self, channel: ChannelId) {
         self.worker(channel).is_blocked = false;
-        self.tell(Event::Writable(channel));
+        self.apply_event(Event::Writable(channel));
     }
 
     pub fn drain(&mut self) {
         self.draining = true;
-        self.tell(Event::Drain);
+        self.apply_event(Event::Drain);
     }
 
     pub fn close_listeners(&mut self) {
         if self.draining {
             self.listeners_closed = true;
-            self.tell(Event::ListenersClosed);
+            self.apply_event(Event::ListenersClosed);
         }
     }
 
-    /// Destroys the server: everything that waits is shed, in the order of arrival.
+    /// Destroys the server: all waiting connections are shed, in the order of arrival.
     pub fn destroy(&mut self) {
         let mut actions = Vec::new();
         self.state.apply(Event::Destroyed, self.now, &mut actions);
@@ -387,7 +387,7 @@ impl Simulation {
         }
     }
 
-    /// Tells everything that only a broken worker tells. Each is an error that changes nothing, and the channel is lost.
+    /// Applies every event that only a faulty worker reports. Each is an error that changes nothing, and the channel is lost.
     pub fn lie(&mut self, channel: ChannelId) {
         self.connections.insert(
             0,
@@ -443,21 +443,21 @@ impl Simulation {
         self.connections.get_mut(&id).unwrap().place = place;
     }
 
-    fn tell(&mut self, event: Event<Conn>) {
+    fn apply_event(&mut self, event: Event<Conn>) {
         let mut actions = Vec::new();
         self.state.apply(event, self.now, &mut actions);
         assert!(actions.is_empty(), "{actions:?}");
         self.perform();
     }
 
-    fn tell_worker(&mut self, channel: ChannelId, event: WorkerEvent<Conn>) {
+    fn apply_worker_event(&mut self, channel: ChannelId, event: WorkerEvent<Conn>) {
         let actions = self.apply(channel, event);
         assert!(actions.is_empty(), "{actions:?}");
         self.perform();
     }
 
-    /// The driver is asked whether a worker that shows life has read what was recalled from it.
-    fn show_life(&mut self, channel: ChannelId, event: WorkerEvent<Conn>) {
+    /// The driver is asked whether a worker whose event loop turns has read the connections that were recalled from it.
+    fn apply_activity(&mut self, channel: ChannelId, event: WorkerEvent<Conn>) {
         for action in self.apply(channel, event) {
             assert!(matches!(action, Action::CheckRead(of) if of == channel), "{action:?}");
             assert!(self.workers[&channel].has_unread);
@@ -654,7 +654,7 @@ impl Simulation {
 
     fn assert_invariants(&self) {
         self.assert_nothing_is_lost();
-        self.assert_nothing_waits_in_vain();
+        self.assert_no_connection_waits_needlessly();
         assert!(self.is_drained || !self.listeners_closed || !self.is_finished());
         let deadline = self.state.deadline(self.now);
         assert!(
@@ -678,8 +678,9 @@ impl Simulation {
         }
     }
 
-    /// Nothing waits, in the queue or in flight, for longer than the queue timeout; nor while a spotless worker could take it.
-    fn assert_nothing_waits_in_vain(&self) {
+    /// No connection waits, in the queue or in flight, for longer than the queue timeout, or while a worker that was never stalled
+    /// could take it.
+    fn assert_no_connection_waits_needlessly(&self) {
         let could_take = |lane: u16, except: Option<ChannelId>| {
             self.workers.iter().any(|(&channel, worker)| {
                 let is_spotless = worker.life == Life::Open && !worker.is_spotted && except != Some(channel);

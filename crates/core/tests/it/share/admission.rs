@@ -233,10 +233,10 @@ fn a_peer_without_a_complete_hello_is_refused_after_the_timeout() {
     world.server.share(soon).unwrap();
     let mut bytes = Encoder::new();
     bytes.hello(hello());
-    for said in [0, 1, 23] {
+    for length in [0, 1, 23] {
         let mut peer = peer(&path);
-        peer.send(&bytes.bytes()[..said], &[]);
-        assert_eq!(farewell(&mut peer), CloseReason::Late(50), "{said} bytes");
+        peer.send(&bytes.bytes()[..length], &[]);
+        assert_eq!(farewell(&mut peer), CloseReason::Late(50), "{length} bytes");
     }
     assert_eq!(refused(&world, 3), vec![Refused::Late { limit: 50 }; 3]);
     // After its HELLO a worker may be silent for any time.
@@ -327,8 +327,8 @@ fn the_overflow_user_of_a_user_namespace_is_not_admitted_as_the_servers_own() {
     let inner = "share::admission::in_a_user_namespace_without_a_map_every_peer_is_unknown";
     let executable = std::env::current_exe().unwrap();
     let output = unshare(executable.as_os_str(), &["--exact", "--include-ignored", inner]).unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A folder of a test's own, removed with all that is in it.
+//! A temporary folder of a test, removed with its content.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// What is in it.
+    /// The names of its files.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
         let mut names: Vec<String> = entries

@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_free_and_a_flood_pauses_until_it_is_paid_for() {
+    fn a_burst_causes_no_pause_and_a_flood_pauses_until_the_rate_allows_it() {
         let (mut budget, now) = (FrameBudget::default(), Instant::now());
         assert_eq!(budget.spend(1000, now), None);
         assert_eq!(budget.spend(1000, now), Some(COST * 2000));
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_time_saves_nothing_up() {
+    fn an_idle_time_does_not_increase_the_burst() {
         let (mut budget, now) = (FrameBudget::default(), Instant::now());
         budget.spend(1, now);
         let later = now + Duration::from_secs(60);

@@ -263,14 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn round_robin_takes_turns_whatever_the_load_is() {
+    fn round_robin_takes_turns_at_any_load() {
         let (mut pool, now) = (Pool::new(PolicyName::RoundRobin, &[9, 0, 0]), Instant::now());
         let selected: Vec<_> = (0..4).map(|_| pool.select(now)).collect();
         assert_eq!(selected, [1, 2, 3, 1]);
     }
 
     #[test]
-    fn first_selects_the_lowest_channel_whatever_the_load_is() {
+    fn first_selects_the_lowest_channel_at_any_load() {
         let (mut pool, now) = (Pool::new(PolicyName::First, &[9, 0, 0]), Instant::now());
         assert_eq!((pool.select(now), pool.select(now)), (1, 1));
     }
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_better_group_wins_whatever_the_load_is() {
+    fn a_better_group_wins_at_any_load() {
         let policy = Policy::new(PolicyName::LeastBusy);
         let now = Instant::now();
         let [mut busy, idle] = [(), ()].map(Channel::<Nothing, ()>::new);
