@@ -204,7 +204,7 @@ for (const language of OTHERS) {
     held.send(' three\n')
     t.is(await held.answer(), `${worker.name} two three\n`)
     t.is(await worker.exit(), 1)
-    t.regex(worker.errors, /gone|Gone/)
+    t.regex(worker.errors, /died|Gone/)
   })
 
   test.serial(`${language}: accepts frames byte by byte and exits when it is retired`, async (t) => {

@@ -55,7 +55,7 @@ static void fail(const char *what)
     exit(1);
 }
 
-static void give_up(const char *why)
+static void fail_with(const char *why)
 {
     fprintf(stderr, "%s\n", why);
     exit(1);
@@ -100,7 +100,7 @@ static void add_credit(struct message *message)
 }
 
 /* Sends a message. Returns 0 if the channel is closed; frames that the parent sent earlier can still be read. */
-static int say(const struct channel *channel, const struct message *message)
+static int send_message(const struct channel *channel, const struct message *message)
 {
     for (size_t sent = 0; sent < message->length;) {
         ssize_t count = send(channel->socket, message->bytes + sent, message->length - sent, 0);
@@ -139,7 +139,8 @@ static int receive(struct channel *channel)
     for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
         size_t arrived = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        if (arrived > SCM_MAX_FD + MAX_RECORDS - channel->waiting) give_up("The server floods us with descriptors");
+        if (arrived > SCM_MAX_FD + MAX_RECORDS - channel->waiting)
+            fail_with("The server has sent too many descriptors");
         int *descriptors = channel->descriptors + channel->waiting;
         memcpy(descriptors, CMSG_DATA(header), arrived * sizeof(int));
         for (size_t i = 0; i < arrived; i++) fcntl(descriptors[i], F_SETFD, FD_CLOEXEC);
@@ -152,7 +153,7 @@ static int receive(struct channel *channel)
 static int claim(struct channel *channel)
 {
     if (channel->waiting == 0) {
-        if (!channel->truncated) give_up("The server has sent a connection without its descriptor");
+        if (!channel->truncated) fail_with("The server has sent a connection without its descriptor");
         return -1;
     }
     int oldest = channel->descriptors[0];
@@ -167,7 +168,7 @@ static size_t record_size(int kind)
     case CONNECTION: return 40;
     case RECALL: case CANCELLED: case CLOSE: return 8;
     case DRAIN: case RETIRE: return 0;
-    default: give_up("The server has sent a frame of an unknown kind"); return 0;
+    default: fail_with("The server has sent a frame of an unknown kind"); return 0;
     }
 }
 
@@ -179,7 +180,7 @@ static int next_frame(struct channel *channel, unsigned char *frame)
     int kind = channel->bytes[4];
     size_t size = record_size(kind);
     if (channel->bytes[5] != 0 || count > MAX_RECORDS || (count > 0) != (size > 0) || length != count * size)
-        give_up("The server has sent a frame that cannot be");
+        fail_with("The server has sent an invalid frame");
     if (channel->length < HEADER + length) return 0;
     memcpy(frame, channel->bytes, HEADER + length);
     channel->length -= HEADER + length;
@@ -192,18 +193,18 @@ static void leave(const struct channel *channel)
 {
     struct message message = {{0}, 0};
     add(&message, LEAVE, 0);
-    say(channel, &message);
+    send_message(channel, &message);
     exit(0);
 }
 
 /* Waits for the next frame. Returns its kind, or 0 at the end of the stream. Exits the process on SIGTERM. */
-static int listen_to(struct channel *channel, unsigned char *frame)
+static int read_frame(struct channel *channel, unsigned char *frame)
 {
     for (;;) {
         int kind = next_frame(channel, frame);
         if (kind != 0) return kind;
         if (channel->length == 0) {
-            if (channel->waiting > 0) give_up("The server has sent a descriptor that no frame declares");
+            if (channel->waiting > 0) fail_with("The server has sent a descriptor that no frame declares");
             channel->truncated = 0;
         }
         struct pollfd polled[] = {{channel->socket, POLLIN, 0}, {woken[0], POLLIN, 0}};
@@ -243,7 +244,7 @@ static void serve(int connection)
         }
     }
 over:
-    /* close(2) sends no FIN while another process has a copy, such as a stalled worker that had it before. */
+    /* close(2) sends no FIN while another process has a copy, such as a stalled worker that was sent it before. */
     shutdown(connection, SHUT_WR);
     close(connection);
 }
@@ -259,15 +260,15 @@ static void take(struct channel *channel, const unsigned char *record)
         put(refusal, number, 8);
         put(refusal + 8, NO_DESCRIPTOR, 4);
         add_credit(&message);
-        say(channel, &message);
+        send_message(channel, &message);
         return;
     }
     put(add(&message, ACK, 8), number, 8);
-    if (!say(channel, &message)) {
+    if (!send_message(channel, &message)) {
         /* After a CLOSE another worker gets the connection. Without a CLOSE the parent has died: serve it here. */
         unsigned char frame[MAX_FRAME];
         int kind;
-        while ((kind = listen_to(channel, frame)) != 0) {
+        while ((kind = read_frame(channel, frame)) != 0) {
             if (kind == CLOSE) exit(0);
         }
         serve(connection);
@@ -277,7 +278,7 @@ static void take(struct channel *channel, const unsigned char *record)
     message.length = 0;
     put(add(&message, ENDED, 4), 1, 4);
     add_credit(&message);
-    say(channel, &message);
+    send_message(channel, &message);
 }
 
 static void join(struct channel *channel, const char *path)
@@ -285,7 +286,7 @@ static void join(struct channel *channel, const char *path)
     struct sockaddr_un address;
     memset(&address, 0, sizeof address);
     address.sun_family = AF_UNIX;
-    if (strlen(path) >= sizeof address.sun_path) give_up("The path is too long for a socket");
+    if (strlen(path) >= sizeof address.sun_path) fail_with("The path is too long for a socket");
     strcpy(address.sun_path, path);
     channel->socket = socket(AF_UNIX, SOCK_STREAM, 0);
     if (channel->socket < 0) fail("socket");
@@ -300,7 +301,7 @@ static void join(struct channel *channel, const char *path)
     put(hello + 6, NEWEST_VERSION, 2);
     put(hello + 8, (uint64_t)getpid(), 4);
     add_credit(&message);
-    say(channel, &message);
+    send_message(channel, &message);
 }
 
 int main(int count, char **arguments)
@@ -309,7 +310,7 @@ int main(int count, char **arguments)
     static unsigned char frame[MAX_FRAME];
     struct sigaction action;
     int kind;
-    if (count != 2) give_up("usage: worker PATH");
+    if (count != 2) fail_with("usage: worker PATH");
     if (pipe(woken) < 0) fail("pipe");
     for (int i = 0; i < 2; i++) {
         fcntl(woken[i], F_SETFD, FD_CLOEXEC);
@@ -323,7 +324,7 @@ int main(int count, char **arguments)
     sigaction(SIGPIPE, &action, NULL);
 
     join(&channel, arguments[1]);
-    while ((kind = listen_to(&channel, frame)) != 0) {
+    while ((kind = read_frame(&channel, frame)) != 0) {
         size_t records = get(frame + 6, 2);
         switch (kind) {
         case CONNECTION:
@@ -341,5 +342,5 @@ int main(int count, char **arguments)
             break;
         }
     }
-    give_up("The server has gone");
+    fail_with("The server has died");
 }

@@ -62,8 +62,8 @@ type frame struct {
 
 // channel is the socket between this worker and the parent.
 type channel struct {
-	socket *net.UnixConn
-	saying sync.Mutex
+	socket  *net.UnixConn
+	sending sync.Mutex
 
 	buffer      [2 * maxFrame]byte
 	received    []byte // The part of buffer that is not decoded yet.
@@ -85,14 +85,14 @@ func (c *channel) close() {
 	c.socket.Close()
 }
 
-// say sends frames in one message. It returns false if the channel is closed; earlier frames can still be read.
-func (c *channel) say(frames ...[]byte) bool {
+// send sends frames in one message. It returns false if the channel is closed; earlier frames can still be read.
+func (c *channel) send(frames ...[]byte) bool {
 	var message []byte
 	for _, frame := range frames {
 		message = append(message, frame...)
 	}
-	c.saying.Lock()
-	defer c.saying.Unlock()
+	c.sending.Lock()
+	defer c.sending.Unlock()
 	_, err := c.socket.Write(message)
 	return err == nil
 }
@@ -101,7 +101,7 @@ func (c *channel) say(frames ...[]byte) bool {
 // channel between two frames, and with net.ErrClosed after close.
 func (c *channel) next() (frame, error) {
 	for {
-		next, ok, err := c.cut()
+		next, ok, err := c.decode()
 		if ok && next.kind == kindConnection && len(c.descriptors) < len(next.records) && !c.truncated {
 			return frame{}, errors.New("the server has sent a connection without its descriptor")
 		}
@@ -120,15 +120,15 @@ func (c *channel) next() (frame, error) {
 	}
 }
 
-// cut removes one complete frame from the received bytes. It returns false if the frame is incomplete.
-func (c *channel) cut() (frame, bool, error) {
+// decode removes one complete frame from the received bytes. It returns false if the frame is incomplete.
+func (c *channel) decode() (frame, bool, error) {
 	if len(c.received) < header {
 		return frame{}, false, nil
 	}
 	length, kind, count := int(order.Uint32(c.received)), c.received[4], int(order.Uint16(c.received[6:]))
 	size, known := recordSize[kind]
 	if !known || c.received[5] != 0 || count > maxRecords || (count > 0) != (size > 0) || length != count*size {
-		return frame{}, false, errors.New("the server does not speak this protocol")
+		return frame{}, false, errors.New("the server has sent an invalid frame")
 	}
 	if len(c.received) < header+length {
 		return frame{}, false, nil

@@ -51,26 +51,26 @@ func main() {
 		<-terminated
 		w.leave()
 	}()
-	channel.say(hello(), credit(concurrency))
-	err = w.listen()
+	channel.send(hello(), credit(concurrency))
+	err = w.run()
 	w.leases.Wait()
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-// leave finishes the leases and closes the channel, which ends listen. Connections that arrive meanwhile are refused.
+// leave finishes the leases and closes the channel, which ends run. Connections that arrive meanwhile are refused.
 func (w *worker) leave() {
 	w.mutex.Lock()
 	w.leaving = true
-	w.channel.say(leave())
+	w.channel.send(leave())
 	w.mutex.Unlock()
 	w.leases.Wait()
 	w.channel.close()
 }
 
-// listen reads the channel to its end. It returns nil after an orderly end.
-func (w *worker) listen() error {
+// run reads the channel to its end. It returns nil after an orderly end.
+func (w *worker) run() error {
 	// Accepted, but the ACK could not be sent. The end of the channel decides whether this worker may serve them.
 	var unacked []net.Conn
 	drop := func() {
@@ -89,7 +89,7 @@ func (w *worker) listen() error {
 			for _, connection := range unacked {
 				serve(connection)
 			}
-			return errors.New("the server has gone")
+			return errors.New("the server has died")
 		case err != nil:
 			drop()
 			return err
@@ -120,30 +120,30 @@ func (w *worker) take(record []byte) net.Conn {
 	number := record[:8]
 	descriptor, ok := w.channel.claim()
 	if !ok {
-		w.channel.say(refuse(number, noDescriptor), credit(1))
+		w.channel.send(refuse(number, noDescriptor), credit(1))
 		return nil
 	}
 	connection, err := adopt(descriptor)
 	if err != nil {
-		w.channel.say(refuse(number, noDescriptor), credit(1))
+		w.channel.send(refuse(number, noDescriptor), credit(1))
 		return nil
 	}
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	if w.leaving {
 		connection.Close()
-		w.channel.say(refuse(number, unwanted))
+		w.channel.send(refuse(number, unwanted))
 		return nil
 	}
 	// The ACK precedes the first read.
-	if !w.channel.say(ack(number)) {
+	if !w.channel.send(ack(number)) {
 		return connection
 	}
 	w.leases.Add(1)
 	go func() {
 		defer w.leases.Done()
 		serve(connection)
-		w.channel.say(ended(1), credit(1)) // Credit after LEAVE or RETIRE is ignored.
+		w.channel.send(ended(1), credit(1)) // Credit after LEAVE or RETIRE is ignored.
 	}()
 	return nil
 }

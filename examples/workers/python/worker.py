@@ -18,7 +18,7 @@ def frame(kind, layout="<", *fields):
 
 ONE_MORE = frame(CREDIT, "<IHH", 1, 0, 0)
 
-def say(channel, *frames):
+def send_frames(channel, *frames):
     """Sends frames. Returns False if the channel is closed; frames that the parent sent earlier can still be read."""
     try:
         channel.sendall(b"".join(frames))
@@ -26,7 +26,7 @@ def say(channel, *frames):
     except OSError:
         return False
 
-def listen(channel, wake, descriptors):
+def read_frames(channel, wake, descriptors):
     """Yields the frames of the parent as (kind, records), and fills `descriptors`. Exits the process on SIGTERM."""
     received = b""
     while True:
@@ -34,7 +34,7 @@ def listen(channel, wake, descriptors):
             length, kind, reserved, count = struct.unpack_from("<IBBH", received)
             size = RECORD_SIZE.get(kind, -1)
             if reserved or count > 64 or bool(count) != bool(size) or length != count * size:
-                sys.exit("The server does not speak this protocol")
+                sys.exit("The server has sent an invalid frame")
             if len(received) < 8 + length:
                 break
             records, received = received[8 : 8 + length], received[8 + length :]
@@ -42,7 +42,7 @@ def listen(channel, wake, descriptors):
         if descriptors and not received:
             sys.exit("The server has sent a descriptor that no frame declares")
         if wake in select.select([channel, wake], [], [])[0]:
-            say(channel, frame(LEAVE))
+            send_frames(channel, frame(LEAVE))
             sys.exit()  # Connections without an ACK go to other workers.
         try:
             data, arrived, _, _ = socket.recv_fds(channel, 4096, SCM_MAX_FD)
@@ -72,8 +72,8 @@ def main(path):
     signal.signal(signal.SIGTERM, lambda *_: None)
     channel, descriptors = socket.socket(socket.AF_UNIX), []
     channel.connect(path)
-    say(channel, frame(HELLO, "<4sHHII", b"SSRV", 1, 1, os.getpid(), 0), ONE_MORE)
-    frames = listen(channel, wake, descriptors)
+    send_frames(channel, frame(HELLO, "<4sHHII", b"SSRV", 1, 1, os.getpid(), 0), ONE_MORE)
+    frames = read_frames(channel, wake, descriptors)
     for kind, records in frames:
         if kind == RETIRE:
             sys.exit()
@@ -84,14 +84,14 @@ def main(path):
             continue  # A RECALL has crossed an ACK; this worker has no idle connections that a DRAIN could close.
         (number,) = struct.unpack_from("<Q", records[0])
         if not descriptors:  # The process has reached its limit of open files.
-            say(channel, frame(REFUSE, "<QI", number, NO_DESCRIPTOR), ONE_MORE)
+            send_frames(channel, frame(REFUSE, "<QI", number, NO_DESCRIPTOR), ONE_MORE)
             continue
         connection = socket.socket(fileno=descriptors.pop(0))
-        if say(channel, frame(ACK, "<Q", number)):  # The ACK precedes the first read.
+        if send_frames(channel, frame(ACK, "<Q", number)):  # The ACK precedes the first read.
             serve(connection)
-            say(channel, frame(ENDED, "<I", 1), ONE_MORE)
+            send_frames(channel, frame(ENDED, "<I", 1), ONE_MORE)
         elif all(kind != CLOSE for kind, _ in frames):
             serve(connection)  # The parent has died, so no other worker can get the connection.
-    sys.exit("The server has gone")
+    sys.exit("The server has died")
 
 main(sys.argv[1])
