@@ -99,7 +99,7 @@ export function parsePoolOptions<T extends PoolOptions & { maxMemory?: number | 
 
 /** Validates a number of workers. 0 is allowed: then connections wait in the queue. */
 export function poolSize(name: string, value: unknown): number {
-  return integer(name, value, 0, MOST_WORKERS)
+  return integer(name, value, 0, MAX_WORKERS)
 }
 
 function parseRestart(restart: unknown): RestartSettings | undefined {
@@ -143,7 +143,7 @@ const POOL_OPTIONS = [
 ]
 
 /** A larger number is a mistake: the default pid_max of Linux is 32768. */
-const MOST_WORKERS = 65_535
+const MAX_WORKERS = 65_535
 
 /** A longer timer of Node fires at once. */
 const LONGEST_TIMER = 2 ** 31 - 1

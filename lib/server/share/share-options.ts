@@ -43,7 +43,7 @@ export function parseShareOptions(path: string, options: ShareOptions): ShareSet
     mode: mode === undefined ? 0o600 : parseMode(mode),
     uids,
     gids,
-    maxWorkers: integer('options.maxWorkers', maxWorkers, 1, MOST_WORKERS),
+    maxWorkers: integer('options.maxWorkers', maxWorkers, 1, MAX_WORKERS),
     helloTimeoutMs: milliseconds('options.helloTimeout', helloTimeout, 5000),
     drainTimeout: milliseconds('options.drainTimeout', drainTimeout, 30_000),
   }
@@ -61,4 +61,4 @@ function parseAllow(allow: NonNullable<ShareOptions['allow']>): { uids: number[]
 }
 
 /** The limit of the core. */
-const MOST_WORKERS = 65_535
+const MAX_WORKERS = 65_535

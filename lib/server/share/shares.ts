@@ -120,9 +120,9 @@ export class Shares {
   /** Reports that a program has no common protocol version. Reports this once, because a program may retry forever. */
   #reportVersion({ path, pid, uid, message }: RefusedInfo): void {
     const now = performance.now()
-    const isNews = message !== this.#lastRefusal.message || now - this.#lastRefusal.at > EPISODE
+    const isNew = message !== this.#lastRefusal.message || now - this.#lastRefusal.at > EPISODE
     this.#lastRefusal = { message, at: now }
-    if (!isNews) return
+    if (!isNew) return
     const text = `A worker (pid ${pid}, uid ${uid}) was refused at ${path}: ${message}`
     report(this.#events, new SocketServerError('ERR_SOCKETSERVER_PROTOCOL', text, { pid, address: path }))
   }

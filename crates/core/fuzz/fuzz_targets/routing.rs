@@ -1,5 +1,5 @@
 //! A client sends any bytes to a listener that routes. The parsers must not panic, must ask for more bytes only while bytes can be
-//! missing, and must not depend on what follows a complete header.
+//! missing, and must not depend on the bytes after a complete header.
 
 #![no_main]
 

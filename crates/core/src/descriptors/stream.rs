@@ -23,7 +23,7 @@ use crate::sys::{prepare, socket_pair};
 pub struct Stream<S = Os> {
     sys: S,
     socket: ForeignFd,
-    waiting: VecDeque<Parcel>,
+    waiting: VecDeque<WaitingMessage>,
     next: Ticket,
     /// The error after which nothing can be sent: a message was sent only in part.
     broken: Option<SystemError>,
@@ -69,7 +69,7 @@ pub enum Found {
 
 /// A message that waits to be sent.
 #[derive(Debug)]
-struct Parcel {
+struct WaitingMessage {
     ticket: Ticket,
     bytes: Vec<u8>,
     /// How many of `bytes` were sent.
@@ -130,7 +130,7 @@ impl<S: Sys> Stream<S> {
         let copies = if sent == 0 { descriptors } else { &[] };
         let ticket = self.next;
         self.next = self.next.wrapping_add(1);
-        self.waiting.push_back(Parcel {
+        self.waiting.push_back(WaitingMessage {
             ticket,
             bytes: bytes[sent..].to_vec(),
             sent: 0,
@@ -152,21 +152,21 @@ impl<S: Sys> Stream<S> {
     /// Sends waiting messages until the socket is full. Returns the results of the completed ones.
     pub fn flush(&mut self) -> Vec<Settled> {
         let mut settled = Vec::new();
-        while let Some(mut parcel) = self.waiting.pop_front() {
-            let result = match self.push_parcel(&parcel) {
-                Ok(sent) if parcel.sent + sent < parcel.bytes.len() => {
-                    parcel.sent += sent;
+        while let Some(mut message) = self.waiting.pop_front() {
+            let result = match self.send_waiting(&message) {
+                Ok(sent) if message.sent + sent < message.bytes.len() => {
+                    message.sent += sent;
                     if sent > 0 {
-                        parcel.begun = true;
-                        parcel.descriptors.clear();
+                        message.begun = true;
+                        message.descriptors.clear();
                     }
-                    self.waiting.push_front(parcel);
+                    self.waiting.push_front(message);
                     break;
                 }
                 done => done.map(drop),
             };
             settled.push(Settled {
-                ticket: parcel.ticket,
+                ticket: message.ticket,
                 result,
             });
         }
@@ -211,12 +211,12 @@ impl<S: Sys> Stream<S> {
         }
     }
 
-    fn push_parcel(&mut self, parcel: &Parcel) -> Result<usize, SystemError> {
+    fn send_waiting(&mut self, message: &WaitingMessage) -> Result<usize, SystemError> {
         if let Some(error) = self.broken {
             return Err(error);
         }
-        let borrowed: Vec<_> = parcel.descriptors.iter().map(AsFd::as_fd).collect();
-        self.push(&parcel.bytes[parcel.sent..], &borrowed, parcel.begun)
+        let borrowed: Vec<_> = message.descriptors.iter().map(AsFd::as_fd).collect();
+        self.push(&message.bytes[message.sent..], &borrowed, message.begun)
     }
 
     /// Sends as many bytes as the kernel accepts, and returns their number. `begun`: a byte of the message was sent before.

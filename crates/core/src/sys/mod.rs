@@ -64,7 +64,7 @@ pub trait Sys: Clone + Send + Sync + 'static {
     }
 
     /// Returns whether received data can still be read after shutdown(2) of the reading side. macOS discards the data.
-    fn keeps_unread(&self) -> bool {
+    fn keeps_data_after_shutdown(&self) -> bool {
         cfg!(target_os = "linux")
     }
 

@@ -148,7 +148,7 @@ impl Lane {
     }
 
     /// Closes the waiting connections and returns their refusals.
-    pub(super) fn give_up(&mut self) -> Vec<Refusal> {
+    pub(super) fn refuse_waiting(&mut self) -> Vec<Refusal> {
         self.forget_credit();
         let refusals = self.surplus(0).collect();
         self.drop_waiting();

@@ -260,7 +260,7 @@ impl ReceiverState {
             lane.forget_credit();
             match scoreboard {
                 Some(scoreboard) => drop(lane.take_claimed(0, scoreboard)),
-                None => refusals.extend(lane.give_up()),
+                None => refusals.extend(lane.refuse_waiting()),
             }
         }
         true

@@ -124,8 +124,8 @@ impl Sys for Faulty {
         Os.try_receive(socket, &mut bytes[..cut])
     }
 
-    fn keeps_unread(&self) -> bool {
-        !self.calls.discards_unread.load(Ordering::Relaxed) && Os.keeps_unread()
+    fn keeps_data_after_shutdown(&self) -> bool {
+        !self.calls.discards_unread.load(Ordering::Relaxed) && Os.keeps_data_after_shutdown()
     }
 
     fn credentials(&self, peer: &OwnedFd) -> Result<Credentials, Errno> {

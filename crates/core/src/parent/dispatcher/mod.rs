@@ -130,7 +130,7 @@ impl<S: Sys> Dispatcher<S> {
                 .ends_by
                 .is_some_and(|by| self.state.channels.is_empty() || now >= by);
             if is_over {
-                self.give_up(now);
+                self.end_all(now);
             }
             self.publish();
             if is_over {

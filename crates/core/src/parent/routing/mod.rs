@@ -1,3 +1,3 @@
-//! Learns who a client is between accept and the queue, without taking a byte from the worker.
+//! Determines the address of a connection's client between accept and the queue, and leaves every byte of the client to the worker.
 
 pub mod proxy_header;

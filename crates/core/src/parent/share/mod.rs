@@ -125,7 +125,7 @@ impl<S: Sys> Share<S> {
         loop {
             tokio::select! {
                 ready = listener.readable() => if ready.is_err() { return },
-                () = pending_peers.one_leaves() => continue,
+                () = pending_peers.one_finished() => continue,
             }
             while share.notices.is_full() {
                 tokio::time::sleep(LONGEST_PAUSE).await;

@@ -95,7 +95,7 @@ impl PendingPeers {
     }
 
     /// Waits until a peer has joined or disconnected.
-    pub(super) async fn one_leaves(&mut self) {
+    pub(super) async fn one_finished(&mut self) {
         match self.tasks.join_next().await {
             Some(Ok(number)) => {
                 for peers in [&mut self.waiting, &mut self.refused] {

@@ -41,7 +41,7 @@ pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, O
     // works on Linux only, and can only remove permissions. So the file is created in a directory that no other user can
     // enter, gets its permissions there, and the socket listens. Then link(2), which replaces nothing, creates the name. As
     // the socket listens before the name exists, a name on which no process listens is stale.
-    let private = Private::beside(path)?;
+    let private = PrivateDirectory::beside(path)?;
     let (fd, made) = (stream_socket(AddressFamily::Unix)?, private.file("s"));
     // Bind by path, which ss(8) shows. If the directory was replaced, the file is not found through the descriptor.
     socket::bind(fd.as_raw_fd(), &UnixAddr::new(&private.path.join("s"))?)?;
@@ -97,7 +97,7 @@ fn find_stale(path: &Path) -> Result<Option<Identity>, Errno> {
 
 /// Removes the file at `path` if it is still the file that was found. A process without the lock may have replaced it, so the
 /// file is moved to the private directory first, and compared there.
-fn remove(path: &Path, found: &Identity, private: &Private) -> Result<(), Errno> {
+fn remove(path: &Path, found: &Identity, private: &PrivateDirectory) -> Result<(), Errno> {
     let moved = private.file("o");
     match fs::rename(path, &moved).map_err(|error| errno_of(&error)) {
         Err(Errno::ENOENT) => return Ok(()),
@@ -141,13 +141,13 @@ impl Identity {
 ///
 /// Another user who may write to the parent directory can replace this directory. So files are accessed through a descriptor of
 /// the directory, which then still refers to the original.
-struct Private {
+struct PrivateDirectory {
     path: PathBuf,
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has /proc/self/fd"))]
     directory: File,
 }
 
-impl Private {
+impl PrivateDirectory {
     fn beside(path: &Path) -> Result<Self, Errno> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         // A short name, because the path with a file name must fit into sun_path: 10 bytes more than the directory.
@@ -175,7 +175,7 @@ impl Private {
     }
 }
 
-impl Drop for Private {
+impl Drop for PrivateDirectory {
     fn drop(&mut self) {
         for name in ["s", "o"] {
             // Fails if the file does not exist.
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn files_in_a_directory_that_replaces_the_private_one_are_not_changed() {
         let folder = mkdtemp(&std::env::temp_dir().join("ss-XXXXXX")).unwrap();
-        let private = Private::beside(&folder.join("ctl")).unwrap();
+        let private = PrivateDirectory::beside(&folder.join("ctl")).unwrap();
         let victim = folder.join("victim");
         File::create(&victim).unwrap();
         fs::set_permissions(&victim, Permissions::from_mode(0o600)).unwrap();
@@ -230,14 +230,14 @@ mod tests {
         let stale = find_stale(&path).unwrap().unwrap();
         fs::remove_file(&path).unwrap();
         let other = UnixListener::bind(&path).unwrap();
-        let private = Private::beside(&path).unwrap();
+        let private = PrivateDirectory::beside(&path).unwrap();
         assert_eq!(remove(&path, &stale, &private), Err(Errno::EADDRINUSE));
         drop(private);
         UnixStream::connect(&path).unwrap();
         assert_eq!(find_stale(&path).unwrap_err(), Errno::EADDRINUSE);
         drop(other);
         let stale = find_stale(&path).unwrap().unwrap();
-        assert_eq!(remove(&path, &stale, &Private::beside(&path).unwrap()), Ok(()));
+        assert_eq!(remove(&path, &stale, &PrivateDirectory::beside(&path).unwrap()), Ok(()));
         assert_eq!(find_stale(&path), Ok(None));
         fs::remove_dir(&folder).unwrap();
     }

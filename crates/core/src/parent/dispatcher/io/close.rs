@@ -97,7 +97,7 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     /// Ends all channels and sheds every connection that no worker has taken.
-    pub(in crate::parent::dispatcher) fn give_up(&mut self, now: Instant) {
+    pub(in crate::parent::dispatcher) fn end_all(&mut self, now: Instant) {
         for channel in self.state.channels.ids() {
             self.end(channel, EndReason::Dismissed, None, now);
         }

@@ -13,15 +13,15 @@ const BURST: Duration = Duration::from_millis(8);
 #[derive(Debug, Default)]
 pub struct FrameBudget {
     /// When the rate allows the next frame without a burst.
-    paid_at: Option<Instant>,
+    allowed_at: Option<Instant>,
 }
 
 impl FrameBudget {
     /// Spends `frames`. Returns how long to leave the channel unread, if the budget is used up.
     pub fn spend(&mut self, frames: u32, now: Instant) -> Option<Duration> {
-        let paid_at = self.paid_at.map_or(now, |at| at.max(now)) + COST * frames;
-        self.paid_at = Some(paid_at);
-        Some(paid_at.saturating_duration_since(now)).filter(|&debt| debt > BURST)
+        let allowed_at = self.allowed_at.map_or(now, |at| at.max(now)) + COST * frames;
+        self.allowed_at = Some(allowed_at);
+        Some(allowed_at.saturating_duration_since(now)).filter(|&debt| debt > BURST)
     }
 }
 

@@ -106,7 +106,7 @@ impl ChannelWriter {
     /// has sent can still be read. Returns whether the worker can send no more; otherwise call [`ChannelWriter::shut_reading`]
     /// later.
     pub fn shut<S: Sys>(&self, sys: &S) -> bool {
-        let is_whole = sys.keeps_unread();
+        let is_whole = sys.keeps_data_after_shutdown();
         let how = if is_whole { Shutdown::Both } else { Shutdown::Write };
         // Fails only if the peer has closed its end.
         let _ = shutdown(self.socket.as_raw_fd(), how);

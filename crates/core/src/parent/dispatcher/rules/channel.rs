@@ -263,13 +263,13 @@ impl<C: Waiting, I> Channel<C, I> {
     pub(super) fn serves(&self, port: u16) -> bool {
         self.lifecycle == Lifecycle::Open
             && !matches!(self.health, Health::Stalled { .. })
-            && !self.is_clogged()
+            && !self.is_window_unread()
             && self.credit.serves(port)
     }
 
     /// Returns whether the recalled connections that the worker has not read fill the window. Descriptors in flight count
     /// against a limit of the worker's user.
-    pub(super) fn is_clogged(&self) -> bool {
+    pub(super) fn is_window_unread(&self) -> bool {
         !self.unread.is_empty() && self.in_flight.len() + self.unread.len() >= self.window
     }
 }

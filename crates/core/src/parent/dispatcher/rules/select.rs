@@ -153,7 +153,7 @@ impl<C: Waiting, I> Channel<C, I> {
         if !matches!(self.lifecycle, Lifecycle::Open) || !has_room || !self.credit.covers(port) {
             return None;
         }
-        if self.is_clogged() && !self.may_probe(self.unread.probe_at(), now) {
+        if self.is_window_unread() && !self.may_probe(self.unread.probe_at(), now) {
             return None;
         }
         match self.health {

@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, versions 1 and 2: who the client of a proxied connection is. Pure and without allocation.
+//! The header of the PROXY protocol, versions 1 and 2: the addresses of a proxied connection. Pure and without allocation.
 //!
 //! The specification is `doc/proxy-protocol.txt` of HAProxy. A receiver must not guess whether a header is present, so only
 //! connections from configured sources are parsed, and anything but a header is an error.
@@ -19,12 +19,12 @@ pub const MIN_HEADER: usize = v1::MIN_LENGTH;
 /// A complete header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// The length in bytes. What follows belongs to the client.
+    /// The length in bytes. Later bytes are from the client.
     pub length: usize,
     /// The version of the PROXY protocol.
     pub version: Version,
     /// The ends of the client's connection. `None` if the proxy itself is the client, as for a health check, or if the proxy does
-    /// not know the client: then the addresses of the socket are right.
+    /// not know the client: then the addresses of the socket are valid.
     pub addresses: Option<Addresses>,
     /// The well-formed TLVs of version 2. Empty without addresses.
     pub tlvs: &'a [u8],
@@ -103,7 +103,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, HeaderError> {
     }
 }
 
-/// Returns whether `bytes` and `expected` are equal as far as both go.
+/// Returns whether one of `bytes` and `expected` begins with the other.
 fn is_prefix(bytes: &[u8], expected: &[u8]) -> bool {
     let length = bytes.len().min(expected.len());
     bytes[..length] == expected[..length]
