@@ -56,8 +56,8 @@ test('a worker that connects after its parent has exited gets ERR_SOCKETSERVER_C
 test('a child process of a worker is not a worker and does not keep the channel open', async (t) => {
   const server = startServer(t)
   const { pool, reports } = forkFixture(server, 'ask-grandchild')
-  const { says } = await reports.next('grandchild')
-  t.is(JSON.parse(String(says)).code, 'ERR_SOCKETSERVER_NO_PARENT')
+  const { output } = await reports.next('grandchild')
+  t.is(JSON.parse(String(output)).code, 'ERR_SOCKETSERVER_NO_PARENT')
   await within(pool.close(), 'the exit of the worker')
   t.is(server.stats().workers, 0)
 })

@@ -19,7 +19,7 @@ linuxTest('workers continue while their parent is stopped, and no connection is 
   callers[0]?.send('release\n')
   const longest = (await Promise.all(callers.map((caller) => caller.answer()))).map(Number)
   // A worker that waited for the full channel would do so until the parent continues.
-  t.true(Math.max(...longest) < 20_000, `the event loop stood still for ${Math.max(...longest)} ms`)
+  t.true(Math.max(...longest) < 20_000, `the event loop was blocked for ${Math.max(...longest)} ms`)
   t.true(threads(worker) <= before + 1, `${threads(worker)} threads instead of ${before}`)
   t.true(isStopped(parent.pid))
 
@@ -29,7 +29,7 @@ linuxTest('workers continue while their parent is stopped, and no connection is 
   t.is((await parent.stats()).handedOff, HELD + late.length)
   // The threads that close descriptors end after some idle time.
   await until(() => threads(worker) <= before)
-  t.log(`the worker's event loop stood still for ${Math.max(...longest).toFixed(1)} ms at most`)
+  t.log(`the worker's event loop was blocked for ${Math.max(...longest).toFixed(1)} ms at most`)
 })
 
 linuxTest('a worker can exit while its parent is stopped', async (t) => {

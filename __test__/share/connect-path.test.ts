@@ -49,7 +49,7 @@ test('a worker that starts before its server joins as soon as the server starts,
   for (const round of [0, 1, 2]) {
     const { server, port } = await shareAt(t, path)
     await until(() => member.lines.includes(`joined ${round}`))
-    t.is(await ask(port, 'x'), `${member.process.pid} holds, and says x`)
+    t.is(await ask(port, 'x'), `${member.process.pid} holds, and echoes x`)
     if (round === 1) server.destroy()
     await server.close()
   }
@@ -79,11 +79,11 @@ test('a connection continues when its server is killed, also while the worker se
   const beside = call(t, port)
   await beside.receives('holds')
   holding.send('the old')
-  t.is(await holding.answer(), `${member.process.pid} holds, and says the old`)
+  t.is(await holding.answer(), `${member.process.pid} holds, and echoes the old`)
   beside.send('the new')
-  t.is(await beside.answer(), `${member.process.pid} holds, and says the new`)
+  t.is(await beside.answer(), `${member.process.pid} holds, and echoes the new`)
   // The worker does not report the end of a lease of the first server to the second, which would end the channel.
-  t.is(await ask(port, 'x'), `${member.process.pid} holds, and says x`)
+  t.is(await ask(port, 'x'), `${member.process.pid} holds, and echoes x`)
   t.false(member.lines.some((line) => line.startsWith('error')))
   second.process.kill('SIGTERM')
   t.is(await second.exit(), 0)

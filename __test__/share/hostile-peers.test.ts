@@ -74,9 +74,9 @@ for (const [what, [bytes, error]] of Object.entries(VIOLATIONS)) {
     t.like(errors[0], { code: 'ERR_SOCKETSERVER_PROTOCOL', pid: process.pid })
     t.regex(errors[0]?.message ?? '', isAcked ? /connection \d+ is not in flight/ : error)
     // A connection that the violator had acked is lost with it.
-    if (!isAcked) t.is(await sent.send('sent').answer(), `${other} holds, and says sent`)
-    t.is(await holding.send('held').answer(), `${other} holds, and says held`)
-    t.is(await ask(port, 'next'), `${other} holds, and says next`)
+    if (!isAcked) t.is(await sent.send('sent').answer(), `${other} holds, and echoes sent`)
+    t.is(await holding.send('held').answer(), `${other} holds, and echoes held`)
+    t.is(await ask(port, 'next'), `${other} holds, and echoes next`)
     t.like(server.stats(), { workers: 1, cut: isAcked ? 1 : 0 })
   })
 }
@@ -93,11 +93,11 @@ linuxTest('connections that a disconnected peer had not taken go to another work
     await one.receives(CONNECTION)
     if (isReset) one.socket.destroy()
     else one.socket.end()
-    t.is(await waiting.send('on').answer(), `${other} holds, and says on`)
+    t.is(await waiting.send('on').answer(), `${other} holds, and echoes on`)
     await until(() => handle.state === 'exited')
   }
   t.is(server.stats().requeued, 2)
-  t.is(await holding.send('held').answer(), `${other} holds, and says held`)
+  t.is(await holding.send('held').answer(), `${other} holds, and echoes held`)
 })
 
 linuxTest('a stopped peer delays no client of another worker and continues afterwards', async (t) => {
@@ -106,11 +106,11 @@ linuxTest('a stopped peer delays no client of another worker and continues after
   const running = run(t, 'join', { args: [scene.path] })
   await once(server, 'worker')
   await stop(t, other)
-  for (let index = 0; index < 10; index++) t.is(await ask(port, 'x'), `${running.process.pid} holds, and says x`)
+  for (let index = 0; index < 10; index++) t.is(await ask(port, 'x'), `${running.process.pid} holds, and echoes x`)
   process.kill(other, 'SIGCONT')
   running.process.kill('SIGKILL')
   await until(() => server.stats().workers === 1)
-  t.is(await ask(port, 'x'), `${other} holds, and says x`)
+  t.is(await ask(port, 'x'), `${other} holds, and echoes x`)
 })
 
 linuxTest('silent peers are limited in number and keep no worker from joining', async (t) => {
@@ -123,7 +123,7 @@ linuxTest('silent peers are limited in number and keep no worker from joining', 
   run(t, 'join', { args: [path] })
   await once(server, 'worker')
   t.is(server.stats().workers, 2)
-  t.regex(await ask(port, 'x'), /holds, and says x/)
+  t.regex(await ask(port, 'x'), /holds, and echoes x/)
   for (const one of silent) one.socket.destroy()
   await until(() => descriptors() <= before + 1)
 })
@@ -141,7 +141,7 @@ linuxTest('peers that flood a server with frames cost it no memory and other cli
   for (let round = 0; round < 100; round++) {
     if (!flooder.socket.write(noise)) await once(flooder.socket, 'drain')
     if (!silent.socket.destroyed) silent.socket.write(questions)
-    if (round % 10 === 0) t.regex(await ask(port, 'x'), /holds, and says x/)
+    if (round % 10 === 0) t.regex(await ask(port, 'x'), /holds, and echoes x/)
   }
   await until(() => server.stats().workers === 2)
   flooder.socket.destroy()

@@ -31,7 +31,7 @@ test('a process that the server did not start joins, answers, has a handle, and 
     share.workers.map(({ id }) => id),
     [1],
   )
-  t.is(await ask(port, 'hello'), `${program.process.pid} holds, and says hello`)
+  t.is(await ask(port, 'hello'), `${program.process.pid} holds, and echoes hello`)
   const holding = call(t, port)
   await holding.receives('holds')
   await until(() => worker?.leases === 1)
@@ -40,7 +40,7 @@ test('a process that the server did not start joins, answers, has a handle, and 
   const exited = once(server, 'exit')
   const closed = server.close()
   holding.send('goodbye')
-  t.regex(await holding.answer(), /says goodbye$/)
+  t.regex(await holding.answer(), /echoes goodbye$/)
   await closed
   t.like(await exited, [{ id: 1, state: 'exited', handled: 2 }, null, null])
   t.deepEqual(states, ['starting ready', 'ready draining', 'draining exited'])
@@ -108,7 +108,7 @@ test('closing a share retires its workers and no others', async (t) => {
   )
   for (let index = 0; index < 5; index++) t.false((await ask(port, 'x')).startsWith(`${first.process.pid} `))
   holding.send('last')
-  t.is(await holding.answer(), `${first.process.pid} holds, and says last`)
+  t.is(await holding.answer(), `${first.process.pid} holds, and echoes last`)
   await closed
   t.is(staying.workers.length, 1)
   // The path can be shared again.
@@ -132,7 +132,7 @@ test('a joined worker that does not finish in time loses its channel and keeps i
   await share.close()
   t.like(await cut, [{ pid: program.process.pid }, { connections: 1, reason: 'timeout' }])
   holding.send('still')
-  t.is(await holding.answer(), `${program.process.pid} holds, and says still`)
+  t.is(await holding.answer(), `${program.process.pid} holds, and echoes still`)
 })
 
 test('a joined worker that closes its client is draining at once, while it still holds a connection', async (t) => {

@@ -31,7 +31,7 @@ test('the error of a thread that never calls connect() names the call', async (t
   await t.throwsAsync(pool.ready, { message: /was not ready within 1500 ms: it has not called connect\(\)$/ })
 })
 
-linuxTest('the error of a worker that listens by itself says where, and what to write instead', async (t) => {
+linuxTest('the error of a worker that listens by itself names the address, and suggests a solution', async (t) => {
   const path = join(temporaryDirectory(t), 'own')
   const advice =
     /and has not called connect\(\): replace server\.listen\(\) by connect\(\)\.serve\(server\)\. Its last lines:\nlistening$/

@@ -18,7 +18,7 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Duplicates a descriptor that JavaScript goes on owning. Fails if the descriptor is not open.
+/// Duplicates a descriptor that JavaScript continues to own. Fails if the descriptor is not open.
 pub fn copy(number: RawFd) -> Result<OwnedFd> {
     borrow(number, |fd| fd.try_clone_to_owned())?
         .map_err(|error| Error::new(Status::InvalidArg, format!("file descriptor {number}: {error}")))

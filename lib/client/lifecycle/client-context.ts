@@ -1,9 +1,9 @@
 import { AsyncResource } from 'node:async_hooks'
 
 /**
- * The async context in which a client was created. Each connection starts in it. Otherwise the next connection would inherit what
- * a handler enters by `AsyncLocalStorage.enterWith()`: a connection of the same turn, or one that the end of the handler's
- * connection lets in.
+ * The async context in which a client was created. Each connection starts in it. Otherwise a later connection would inherit the
+ * store that a handler enters by `AsyncLocalStorage.enterWith()`: a connection that arrives in the same turn, or when the
+ * handler's connection ends.
  */
 export class ClientContext {
   readonly #client = new AsyncResource(TYPE)

@@ -24,8 +24,8 @@ export class HandleServer implements ServedServer {
   readonly #listener: StreamHandle
   #state: 'waiting' | 'starting' | 'listening' | 'closed' = 'waiting'
   #isOpening = false
-  /** Whether Node makes the server listen, and the application alone closes it. */
-  #isNodes = false
+  /** Whether Node makes the server listen. Then only the application closes the server. */
+  #isOpenedByNode = false
   #address: ListenAddress | undefined
   #receiving: ReceivedConnection | undefined
   /** The socket that the server created for `#receiving`. */
@@ -57,7 +57,7 @@ export class HandleServer implements ServedServer {
   }
 
   open(address: ListenAddress): void {
-    if (this.#state === 'closed' || this.#isNodes) return
+    if (this.#state === 'closed' || this.#isOpenedByNode) return
     this.#setAddress(address)
     if (this.#state === 'waiting') this.#listen()
   }
@@ -95,7 +95,7 @@ export class HandleServer implements ServedServer {
   }
 
   finish({ close }: { close: boolean }): void {
-    this.#drain.finish({ close: close && !this.#isNodes })
+    this.#drain.finish({ close: close && !this.#isOpenedByNode })
   }
 
   end(): void {
@@ -126,7 +126,7 @@ export class HandleServer implements ServedServer {
 
   /** Waits until Node, which gets the handle next, has made the server listen. */
   #awaitNode(address: ListenAddress): void {
-    this.#isNodes = true
+    this.#isOpenedByNode = true
     this.#isOpening = true
     this.#state = 'starting'
     this.#setAddress(address)
@@ -199,7 +199,7 @@ export class HandleServer implements ServedServer {
 
   readonly #ready = (): void => {
     // A program that looks for a free port closes its server when it listens. Such a server must get no connection.
-    if (this.#isNodes) setImmediate(() => this.#begin())
+    if (this.#isOpenedByNode) setImmediate(() => this.#begin())
     else this.#begin()
   }
 

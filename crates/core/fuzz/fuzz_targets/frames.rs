@@ -152,7 +152,7 @@ impl Sys for Pieces {
     fn receive(&self, socket: BorrowedFd<'_>, room: &mut [u8]) -> Result<Received, Errno> {
         let next = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (size, with) = self.0.pieces.get(next).copied().unwrap_or((255, 0));
-        let mut bytes = self.0.bytes.lock().expect("nobody panics with it");
+        let mut bytes = self.0.bytes.lock().expect("no thread panics with the lock");
         assert!(!room.is_empty(), "no room for a piece");
         let size = usize::from(size).max(1).min(room.len()).min(bytes.len());
         room[..size].copy_from_slice(&bytes[..size]);

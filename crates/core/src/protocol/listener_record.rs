@@ -1,4 +1,4 @@
-//! The record of a listener: where the server listens.
+//! The record of a listener, which contains its address.
 
 use std::ffi::OsStr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::error::FrameError;
 use super::record::{Fields, Record};
 
-/// Where a listener listens.
+/// The address of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenerAddress {
     /// A TCP address with its real port.

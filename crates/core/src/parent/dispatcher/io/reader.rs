@@ -122,7 +122,7 @@ impl<S: Sys> ChannelReader<S> {
     /// Sends the received frames to the dispatcher. Returns false if the dispatcher has ended.
     async fn pass_on(&mut self) -> Result<bool, ProtocolError> {
         let mut messages = Vec::new();
-        let read = self.messages(&mut messages);
+        let read = self.decode(&mut messages);
         if !self.reader.is_within_frame() {
             self.frame_due = None;
         } else if self.frame_due.is_none() {
@@ -137,7 +137,7 @@ impl<S: Sys> ChannelReader<S> {
         read.map(|()| true)
     }
 
-    fn messages(&mut self, messages: &mut Vec<Message>) -> Result<(), ProtocolError> {
+    fn decode(&mut self, messages: &mut Vec<Message>) -> Result<(), ProtocolError> {
         let channel = self.channel;
         let mut events = Vec::new();
         let read = loop {
