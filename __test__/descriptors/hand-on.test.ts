@@ -82,5 +82,12 @@ test('listen() takes over a descriptor only if it can listen on it', async (t) =
 })
 
 function sockets(pid = 0): string[] {
-  return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)]
+    } catch {
+      // Closed since.
+      return []
+    }
+  })
 }

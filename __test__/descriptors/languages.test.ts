@@ -13,7 +13,7 @@ import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { within } from '../helpers/within.js'
 
 // In the source folder: the compiler does not copy it.
-const PROGRAM = join(__dirname, '..', '..', '..', '__test__', 'descriptors', 'fixtures', 'descriptors.py')
+const FIXTURES = join(__dirname, '..', '..', '..', '__test__', 'descriptors', 'fixtures')
 
 const hasPython = (() => {
   try {
@@ -30,7 +30,9 @@ withPython(
   'a UDP socket, a pipe and memory are received from a Python program, and files are sent to it',
   async (t) => {
     const [left, right] = streamPair(t)
-    const child = spawn('python3', [PROGRAM], { stdio: ['ignore', 'ignore', 'inherit', right.fd] })
+    const child = spawn('python3', [join(FIXTURES, 'descriptors.py')], {
+      stdio: ['ignore', 'ignore', 'inherit', right.fd],
+    })
     t.teardown(() => child.kill('SIGKILL'))
     const exited = once(child, 'exit')
     // From here on only the Python program has this end. The end still blocks, as that program expects.
@@ -71,3 +73,21 @@ withPython(
     t.is(code, 0)
   },
 )
+
+withPython('the close of a received descriptor or of its copy does not wait for the peer', async (t) => {
+  const [left, right] = streamPair(t)
+  const child = spawn('python3', [join(FIXTURES, 'send-lingering.py')], {
+    stdio: ['ignore', 'ignore', 'inherit', right.fd],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  right.destroy()
+  const { descriptors } = await next(left)
+  const [received] = descriptors
+  if (received === undefined) throw new Error('No descriptor has arrived')
+  const copy = Descriptor.copyOf(received)
+  const began = performance.now()
+  received.close()
+  copy.close()
+  const elapsed = performance.now() - began
+  t.true(elapsed < 30_000, `${elapsed} ms; the close sleeps for 60 s`)
+})

@@ -10,10 +10,13 @@
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use napi::{Error, Result, Status};
+use socketserver_core::sys::check_open;
 
 /// Takes ownership of a descriptor from JavaScript. Fails if the descriptor is not open.
 pub fn adopt(number: RawFd) -> Result<OwnedFd> {
-    drop(copy(number)?);
+    // Not by a copy, whose close(2) could wait for the file system.
+    let is_open = borrow(number, check_open)?;
+    is_open.map_err(|errno| Error::new(Status::InvalidArg, format!("file descriptor {number}: {errno}")))?;
     // SAFETY: the descriptor is open, and the methods that call this document that their caller gives the descriptor up.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

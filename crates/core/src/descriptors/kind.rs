@@ -1,10 +1,13 @@
 //! Determines what a descriptor refers to, for receivers that do not know or do not trust the sender.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
-use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::sys::stat::SFlag;
+
+use crate::sys::file_type::file_type;
+use crate::sys::socket::is_unix;
 
 /// The kind of file that a descriptor refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,49 +40,29 @@ pub enum Domain {
 }
 
 impl Kind {
-    /// Returns the kind of a descriptor.
+    /// Returns the kind of a descriptor. On Linux the sender cannot make the call wait: neither for a file system nor for the
+    /// lock of a socket.
     pub fn of(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let format = SFlag::from_bits_truncate(fstat(fd)?.st_mode) & SFlag::S_IFMT;
-        Ok(match format {
-            SFlag::S_IFREG => Self::File,
-            SFlag::S_IFDIR => Self::Directory,
-            SFlag::S_IFIFO => Self::Pipe,
-            SFlag::S_IFCHR | SFlag::S_IFBLK => Self::Device,
-            SFlag::S_IFSOCK => socket(fd)?,
-            _ => Self::Other,
-        })
+        match getsockopt(&fd, sockopt::SockType) {
+            Ok(SockType::Stream) if listens(fd)? => Ok(Self::Listener(domain(fd)?)),
+            Ok(SockType::Stream) => Ok(Self::Stream(domain(fd)?)),
+            Ok(SockType::Datagram) => Ok(Self::Datagram),
+            // nix returns EINVAL for an unknown socket type.
+            Ok(_) | Err(Errno::EINVAL) => Ok(Self::Other),
+            Err(Errno::ENOTSOCK) => Ok(match file_type(fd)? {
+                SFlag::S_IFREG => Self::File,
+                SFlag::S_IFDIR => Self::Directory,
+                SFlag::S_IFIFO => Self::Pipe,
+                SFlag::S_IFCHR | SFlag::S_IFBLK => Self::Device,
+                _ => Self::Other,
+            }),
+            Err(errno) => Err(errno),
+        }
     }
 }
 
-/// Returns device and inode, which are the same for all copies of a descriptor. On Linux sockets have an inode too.
-pub fn identity(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
-    let stat: FileStat = fstat(fd)?;
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::cast_sign_loss,
-        reason = "dev_t is an i32 on macOS"
-    )]
-    Ok((stat.st_dev as u64, stat.st_ino as u64))
-}
-
-fn socket(fd: BorrowedFd<'_>) -> Result<Kind, Errno> {
-    // nix returns EINVAL for an unknown socket type.
-    Ok(match getsockopt(&fd, sockopt::SockType) {
-        Ok(SockType::Stream) if listens(fd)? => Kind::Listener(domain(fd)?),
-        Ok(SockType::Stream) => Kind::Stream(domain(fd)?),
-        Ok(SockType::Datagram) => Kind::Datagram,
-        Ok(_) | Err(Errno::EINVAL) => Kind::Other,
-        Err(errno) => return Err(errno),
-    })
-}
-
 fn domain(fd: BorrowedFd<'_>) -> Result<Domain, Errno> {
-    let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
-    Ok(if name.family() == Some(AddressFamily::Unix) {
-        Domain::Unix
-    } else {
-        Domain::Network
-    })
+    Ok(if is_unix(fd)? { Domain::Unix } else { Domain::Network })
 }
 
 #[cfg(target_os = "linux")]
@@ -91,8 +74,11 @@ fn listens(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 // before: then both directions are shut down, and poll(2) reports POLLHUP.
 #[cfg(not(target_os = "linux"))]
 fn listens(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    use std::os::fd::AsRawFd;
+
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    match nix::sys::socket::getpeername::<SockaddrStorage>(fd.as_raw_fd()) {
+    use nix::sys::socket::{SockaddrStorage, getpeername};
+    match getpeername::<SockaddrStorage>(fd.as_raw_fd()) {
         Err(Errno::ENOTCONN) => {}
         _ => return Ok(false),
     }

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,12 +42,21 @@ struct Closer {
 
 #[derive(Debug)]
 struct State {
-    queue: VecDeque<(OwnedFd, CloseMode)>,
+    queue: VecDeque<Close>,
     threads: usize,
     /// The number of threads that wait for work.
     idle: usize,
     /// The number of callers in [`Closer::settle`].
     waiting: usize,
+}
+
+/// A descriptor to close.
+#[derive(Debug)]
+struct Close {
+    fd: OwnedFd,
+    mode: CloseMode,
+    /// Dropped when the descriptor is closed.
+    done: Option<Sender<()>>,
 }
 
 /// How a connection is closed.
@@ -99,14 +109,24 @@ impl ForeignFd {
     /// Resets a connection, on a thread of the closer.
     pub fn reset(mut self) {
         let fd = self.take();
-        self.close(fd, CloseMode::Reset);
+        self.close(fd, CloseMode::Reset, None);
     }
 
-    fn close(&self, fd: OwnedFd, mode: CloseMode) {
+    /// Closes the descriptor, and waits for the thread of the closer, for `bound` at most.
+    pub fn close_within(mut self, bound: Duration) {
+        let fd = self.take();
+        let (done, closed) = channel();
+        self.close(fd, CloseMode::Orderly, Some(done));
+        // Nothing is ever sent: the error is the end of the close or of the wait.
+        let _ = closed.recv_timeout(bound);
+    }
+
+    fn close(&self, fd: OwnedFd, mode: CloseMode, done: Option<Sender<()>>) {
+        let close = Close { fd, mode, done };
         match self.closed_by {
-            ClosedBy::Dropper => close_now(fd, mode),
-            ClosedBy::Connections => CONNECTIONS.close(fd, mode),
-            ClosedBy::Others => OTHERS.close(fd, mode),
+            ClosedBy::Dropper => close.perform(),
+            ClosedBy::Connections => CONNECTIONS.close(close),
+            ClosedBy::Others => OTHERS.close(close),
         }
     }
 
@@ -150,7 +170,7 @@ impl AsRawFd for ForeignFd {
 impl Drop for ForeignFd {
     fn drop(&mut self) {
         if let Some(fd) = self.fd.take() {
-            self.close(fd, CloseMode::Orderly);
+            self.close(fd, CloseMode::Orderly, None);
         }
     }
 }
@@ -178,9 +198,9 @@ impl Closer {
         }
     }
 
-    fn close(&'static self, fd: OwnedFd, mode: CloseMode) {
+    fn close(&'static self, close: Close) {
         let mut state = self.lock();
-        state.queue.push_back((fd, mode));
+        state.queue.push_back(close);
         if state.idle > 0 {
             drop(state);
             self.work.notify_one();
@@ -188,9 +208,7 @@ impl Closer {
             // No thread can be started. A close that may sleep is better than a descriptor that is never closed.
             let queue = std::mem::take(&mut state.queue);
             drop(state);
-            for (fd, mode) in queue {
-                close_now(fd, mode);
-            }
+            queue.into_iter().for_each(Close::perform);
         }
     }
 
@@ -223,13 +241,13 @@ impl Closer {
     fn run(&'static self) {
         let mut state = self.lock();
         loop {
-            while let Some((fd, mode)) = state.queue.pop_front() {
+            while let Some(close) = state.queue.pop_front() {
                 // This close may sleep, so another thread must be available for the next descriptor.
                 if state.idle == 0 && state.threads < MAX_THREADS {
                     self.start_thread(&mut state);
                 }
                 drop(state);
-                close_now(fd, mode);
+                close.perform();
                 state = self.lock();
             }
             state.idle += 1;
@@ -255,16 +273,20 @@ impl Closer {
     }
 }
 
-fn close_now(fd: OwnedFd, mode: CloseMode) {
-    match mode {
-        CloseMode::Orderly => switch_linger_off(fd.as_fd()),
-        CloseMode::Reset => {
-            reset_at_close(fd.as_fd());
-            // An unread copy in the socket of a blocked worker would keep the connection open.
-            disconnect(fd.as_fd());
+impl Close {
+    fn perform(self) {
+        let Self { fd, mode, done } = self;
+        match mode {
+            CloseMode::Orderly => switch_linger_off(fd.as_fd()),
+            CloseMode::Reset => {
+                reset_at_close(fd.as_fd());
+                // An unread copy in the socket of a blocked worker would keep the connection open.
+                disconnect(fd.as_fd());
+            }
         }
+        drop(fd);
+        drop(done);
     }
-    drop(fd);
 }
 
 #[cfg(test)]

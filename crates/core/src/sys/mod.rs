@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod ancillary;
 pub mod closer;
 pub mod credentials;
+pub(crate) mod file_type;
 pub mod linger;
 pub mod scheduling;
 pub mod socket;
@@ -21,6 +22,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 
 pub use self::accept::Accepted;
 pub use self::ancillary::Received;
@@ -96,6 +98,11 @@ impl Sys for Os {
     fn receive(&self, socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<Received, Errno> {
         ancillary::receive(socket, bytes)
     }
+}
+
+/// Returns EBADF if a descriptor is not open (fcntl(2), F_GETFD).
+pub fn check_open(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    fcntl(fd, FcntlArg::F_GETFD).map(drop)
 }
 
 /// Replaces the standard error of this process by a copy of `kept` (dup2(2)).

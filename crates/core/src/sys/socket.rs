@@ -106,6 +106,36 @@ pub fn identity(socket: BorrowedFd<'_>) -> Option<u64> {
     fstat(socket).ok().map(|found| found.st_ino).filter(|&inode| inode != 0)
 }
 
+/// Returns whether a socket is of AF_UNIX. Unlike getsockname(2) the call does not take the lock of a TCP socket, which another
+/// process can hold during a page fault of its sendmsg(2) (inet_getname).
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "getsockopt(2) of an option that nix lacks")]
+pub(crate) fn is_unix(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let (mut domain, mut length) = (0, socklen_of::<libc::c_int>());
+    let value = (&raw mut domain).cast();
+    // SAFETY: `value` and `length` describe `domain`, which outlives the call.
+    let found = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_DOMAIN,
+            value,
+            &raw mut length,
+        )
+    };
+    Errno::result(found)?;
+    Ok(domain == libc::AF_UNIX)
+}
+
+/// Returns whether a socket is of AF_UNIX.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_unix(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
+    use nix::sys::socket::{SockaddrLike, getsockname};
+
+    let name: SockaddrStorage = getsockname(socket.as_raw_fd())?;
+    Ok(name.family() == Some(AddressFamily::Unix))
+}
+
 /// Resets a TCP connection, even if other processes have copies of the socket. Shuts any other connection down.
 pub(super) fn disconnect(connection: BorrowedFd<'_>) {
     if !disconnect_tcp(connection) {

@@ -3,9 +3,10 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use socketserver_core::descriptors::kind::{Domain, Kind, identity};
+use socketserver_core::descriptors::kind::{Domain, Kind};
 use socketserver_core::{Config, ListenSpec, Notice, PolicyName};
 
+use crate::file_identity::identity;
 use crate::wait::until_true;
 use crate::world::{World, answer, answer_to, client, queue_of};
 
@@ -21,12 +22,12 @@ fn another_server_listens_on_a_copy_and_serves_the_backlog() {
     assert_eq!(Kind::of(copies[0].as_fd()).unwrap(), Kind::Listener(Domain::Network));
 
     let second = World::new();
-    let original = identity(copies[0].as_fd()).unwrap();
+    let original = identity(copies[0].as_fd());
     for copy in copies {
         second.server.listen(ListenSpec::Inherited(copy)).unwrap();
     }
     let again = second.server.listening_sockets().unwrap();
-    assert_eq!(identity(again[0].as_fd()).unwrap(), original);
+    assert_eq!(identity(again[0].as_fd()), original);
     drop(again);
     answer(second.worker().one(), "second");
     assert_eq!(answer_to(waits), "second");

@@ -8,6 +8,7 @@
 
 mod child;
 mod faulty;
+mod file_identity;
 mod peer;
 mod wait;
 mod world;

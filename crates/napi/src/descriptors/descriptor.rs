@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use napi::Result;
 use napi_derive::napi;
@@ -17,8 +18,16 @@ use crate::system_error::SystemError;
 /// Owns a descriptor until the descriptor is closed or given away, or the object is collected.
 #[napi]
 pub struct NativeDescriptor {
+    /// Closed by the closer, because close(2) waits for a file system or a terminal, and a process that has a copy can make the
+    /// close of a socket sleep.
     fd: RefCell<Option<ForeignFd>>,
+    /// Whether a process sent the descriptor. That process decides how many such descriptors there are, so `close` does not
+    /// wait for each.
+    is_received: bool,
 }
+
+/// How long `close` waits for the thread that closes the descriptor.
+const CLOSED_WITHIN: Duration = Duration::from_millis(100);
 
 /// A descriptor, or the error. Exactly one field is set.
 #[napi(object, object_from_js = false)]
@@ -59,7 +68,9 @@ impl NativeDescriptor {
     /// Returns the kind of file that a descriptor refers to.
     #[napi]
     pub fn kind_of(fd: i32) -> Result<KindOutcome> {
-        Ok(raw_fd::borrow(fd, Kind::of)?.map_err(CoreError::of("fstat")).into())
+        Ok(raw_fd::borrow(fd, Kind::of)?
+            .map_err(CoreError::of("getsockopt"))
+            .into())
     }
 
     /// The number; -1 once the descriptor is closed or given away.
@@ -78,16 +89,22 @@ impl NativeDescriptor {
         })
     }
 
-    /// Closes the descriptor. A received descriptor is closed on a thread of the closer, because close(2) may sleep.
+    /// Closes the descriptor. The number of a descriptor that was not received is free afterwards, unless close(2) sleeps.
     #[napi]
     pub fn close(&self) {
-        self.fd.take();
+        match self.fd.take() {
+            Some(fd) if !self.is_received => fd.close_within(CLOSED_WITHIN),
+            received => drop(received),
+        }
     }
 }
 
 impl From<OwnedFd> for NativeDescriptor {
     fn from(fd: OwnedFd) -> Self {
-        ForeignFd::own(fd).into()
+        Self {
+            fd: RefCell::new(Some(fd.into())),
+            is_received: false,
+        }
     }
 }
 
@@ -95,6 +112,7 @@ impl From<ForeignFd> for NativeDescriptor {
     fn from(fd: ForeignFd) -> Self {
         Self {
             fd: RefCell::new(Some(fd)),
+            is_received: true,
         }
     }
 }
