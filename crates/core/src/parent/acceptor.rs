@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{self, JoinHandle};
 
 use crate::error::SystemError;
 use crate::parent::accept_error::{AcceptBackoff, AcceptErrorKind, accept_one};
@@ -19,6 +20,7 @@ use crate::parent::listener::Endpoint;
 use crate::parent::notice::{Notice, Notices};
 use crate::parent::queue::Permits;
 use crate::stats::Stats;
+use crate::sys::unix_socket::OwnPath;
 use crate::sys::{ForeignFd, Sys};
 
 /// Accepts connections on one listener and sends them to the dispatcher.
@@ -38,6 +40,28 @@ pub struct Acceptor<S> {
     pub stats: Arc<Stats>,
     /// Receives one notice per episode of errors.
     pub notices: Arc<Notices>,
+}
+
+/// A listener that is to be closed: the task that accepts, if any, and the socket file, if any.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    pub(crate) acceptor: Option<JoinHandle<()>>,
+    pub(crate) path: Option<OwnPath>,
+}
+
+impl Closing {
+    /// Waits until the socket is closed, and then removes the socket file.
+    pub(crate) async fn wait(self) {
+        if let Some(acceptor) = self.acceptor {
+            // An acceptor that has panicked accepts no more either.
+            let _ = acceptor.await;
+        }
+        if let Some(path) = self.path {
+            // On another thread, because unlink(2) waits for the file system. Fails only if the runtime ends, which removes
+            // the file too.
+            let _ = task::spawn_blocking(move || drop(path)).await;
+        }
+    }
 }
 
 impl<S: Sys> Acceptor<S> {
@@ -103,7 +127,7 @@ impl<S: Sys> Acceptor<S> {
                 AcceptErrorKind::Empty => {}
                 AcceptErrorKind::OneConnection => {
                     self.stats.accept_failed(format!("{errno:?}"));
-                    tokio::task::yield_now().await;
+                    task::yield_now().await;
                 }
                 AcceptErrorKind::Shortage | AcceptErrorKind::Broken => {
                     self.stats.accept_failed(format!("{errno:?}"));

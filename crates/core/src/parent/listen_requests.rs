@@ -20,13 +20,14 @@ use tokio::task;
 
 use crate::error::SystemError;
 use crate::ids::{AppId, ChannelId, ListenerId};
-use crate::parent::acceptor::Acceptor;
+use crate::parent::acceptor::{Acceptor, Closing};
 use crate::parent::config::ListenSpec;
 use crate::parent::listener::{Endpoint, Listener, ListenerAddress};
 use crate::parent::notice::Notice;
 use crate::parent::panics;
 use crate::protocol::listen_request::{Answer, ListenRequest, MAX_MESSAGE, Message, Request, Target};
 use crate::sys::udp;
+use crate::sys::unix_socket::OwnPath;
 use crate::sys::{ForeignFd, Sys, await_writable, watch, watch_listener};
 
 /// Answers listen requests. Clones share their listeners.
@@ -57,6 +58,7 @@ struct Shared {
     lane: u16,
     address: ListenerAddress,
     socket: Socket,
+    path: Option<OwnPath>,
 }
 
 /// One app has one listener for each key. The ordinal is 0 unless the system chooses the port.
@@ -106,6 +108,7 @@ impl<S: Sys> ListenRequests<S> {
             lane,
             address: address.clone(),
             socket: Socket::Own,
+            path: None,
         };
         registry.add(OWN, None, opened);
         lane
@@ -143,21 +146,25 @@ impl<S: Sys> ListenRequests<S> {
         }
     }
 
-    /// Closes the listeners that do not accept, and returns the acceptors of the others, which end when the server drains.
-    pub async fn drain(&self) -> Vec<task::JoinHandle<()>> {
+    /// Closes the listeners without an acceptor and returns all listeners. The acceptors end by themselves when the server
+    /// drains.
+    pub(crate) async fn drain(&self) -> Vec<Closing> {
         let mut registry = self.registry.lock().await;
         registry.is_draining = true;
-        let sockets = registry
-            .listeners
-            .values_mut()
-            .map(|shared| std::mem::replace(&mut shared.socket, Socket::Closed));
-        sockets.filter_map(Socket::into_acceptor).collect()
+        let listeners = registry.listeners.values_mut().map(|shared| Closing {
+            acceptor: std::mem::replace(&mut shared.socket, Socket::Closed).into_acceptor(),
+            path: shared.path.take(),
+        });
+        listeners.collect()
     }
 
     /// Stops accepting at once.
     pub async fn abort(&self) {
-        for acceptor in self.drain().await {
-            acceptor.abort();
+        for listener in self.drain().await {
+            if let Some(acceptor) = &listener.acceptor {
+                acceptor.abort();
+            }
+            task::spawn(listener.wait());
         }
     }
 
@@ -275,15 +282,16 @@ impl<S: Sys> ListenRequests<S> {
             return;
         };
         let (app, address) = (shared.app, shared.address);
-        match shared.socket {
-            Socket::Accepting(acceptor) => {
-                acceptor.abort();
-                // Wait for the acceptor to close its socket: the port must be free when the worker receives the answer.
-                let _ = acceptor.await;
-            }
-            Socket::Udp(_) => return,
-            Socket::Waiting(..) | Socket::Own | Socket::Closed => {}
+        if matches!(shared.socket, Socket::Udp(_)) {
+            return;
         }
+        let acceptor = shared.socket.into_acceptor();
+        if let Some(acceptor) = &acceptor {
+            acceptor.abort();
+        }
+        let path = shared.path;
+        // Wait: the port or path must be free when the worker receives the answer.
+        Closing { acceptor, path }.wait().await;
         self.acceptor.notices.post(Notice::ListeningEnded { app, address });
     }
 }
@@ -322,6 +330,7 @@ impl Registry {
             lane: opened.lane,
             address: opened.address,
             socket: opened.socket,
+            path: opened.path,
         };
         self.listeners.insert(id, shared);
         id
@@ -373,11 +382,12 @@ struct Opened {
     lane: u16,
     address: ListenerAddress,
     socket: Socket,
+    path: Option<OwnPath>,
 }
 
 async fn open(request: ListenRequest, taken: &HashSet<u16>) -> Result<Opened, Errno> {
     let backlog = request.backlog;
-    let listener = match request.target {
+    let mut listener = match request.target {
         Target::Udp {
             host,
             port,
@@ -389,6 +399,7 @@ async fn open(request: ListenRequest, taken: &HashSet<u16>) -> Result<Opened, Er
                 lane: 0,
                 address: ListenerAddress::Tcp(address),
                 socket: Socket::Udp(socket),
+                path: None,
             });
         }
         Target::Tcp { host, port, ipv6_only } => Listener::open(ListenSpec::Tcp {
@@ -416,11 +427,13 @@ async fn open(request: ListenRequest, taken: &HashSet<u16>) -> Result<Opened, Er
     .map_err(|error| error.errno)?;
     let address = listener.address().clone();
     let lane = free_lane(address.port(), taken);
+    let path = listener.take_path();
     let (socket, endpoint) = listener.with_lane(lane).into_parts();
     Ok(Opened {
         lane,
         address,
         socket: Socket::Waiting(socket, endpoint),
+        path,
     })
 }
 

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -14,12 +13,12 @@ use nix::sys::socket::{
     self, AddressFamily, SockType, SockaddrLike, SockaddrStorage, UnixAddr, getsockname, getsockopt, setsockopt,
     sockopt,
 };
+use nix::sys::stat::Mode;
 
-use crate::error::errno_of;
 use crate::error::{SystemError, system_error};
 use crate::parent::config::ListenSpec;
 pub use crate::protocol::listener_record::ListenerAddress;
-use crate::sys::unix_socket::{OwnPath, address as socket_address};
+use crate::sys::unix_socket::{OwnPath, add_permissions, address as socket_address};
 use crate::sys::{ForeignFd, clamp_backlog, internet_address, stream_socket};
 
 /// A listening socket. Dropping it stops listening and removes the socket file that it created, if any.
@@ -28,6 +27,7 @@ pub struct Listener {
     /// Clients in the backlog of a Unix socket may have sent descriptors, which the close of the listener closes too.
     fd: Arc<ForeignFd>,
     endpoint: Endpoint,
+    path: Option<OwnPath>,
 }
 
 /// Copies the socket of a listener while the listener is open. Does not keep the socket open.
@@ -37,12 +37,11 @@ pub struct Lender {
     is_handed_on: Option<Arc<AtomicBool>>,
 }
 
-/// The address and backlog of a listener. Dropping it removes the socket file that the listener created, if any.
+/// The address and backlog of a listener.
 #[derive(Debug)]
 pub struct Endpoint {
     address: ListenerAddress,
     backlog: u32,
-    path: Option<OwnPath>,
     /// The lane of its connections, if it is not the port.
     lane: Option<u16>,
 }
@@ -93,7 +92,7 @@ impl Listener {
     pub fn lender(&self) -> Lender {
         Lender {
             fd: Arc::downgrade(&self.fd),
-            is_handed_on: self.endpoint.path.as_ref().map(|own| Arc::clone(&own.is_handed_on)),
+            is_handed_on: self.path.as_ref().map(|own| Arc::clone(&own.is_handed_on)),
         }
     }
 
@@ -104,7 +103,12 @@ impl Listener {
         self
     }
 
-    /// Returns the socket and the endpoint, which the caller keeps for as long as the socket.
+    /// Takes the socket file, if any, which the caller keeps for as long as the socket.
+    pub(crate) fn take_path(&mut self) -> Option<OwnPath> {
+        self.path.take()
+    }
+
+    /// Returns the socket and the endpoint. Removes the socket file, if any, unless it was taken.
     #[must_use]
     pub fn into_parts(self) -> (Arc<ForeignFd>, Endpoint) {
         (self.fd, self.endpoint)
@@ -170,9 +174,9 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
         endpoint: Endpoint {
             address,
             backlog: backlog.unsigned_abs(),
-            path: None,
             lane: None,
         },
+        path: None,
     })
 }
 
@@ -184,13 +188,11 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
     socket::bind(fd.as_raw_fd(), &address)?;
     // An abstract name has no file and disappears with its socket.
     let own = if is_abstract { None } else { OwnPath::new(&path) };
-    let more = u32::from(readable_all) * 0o444 + u32::from(writable_all) * 0o222;
-    if more != 0 && !is_abstract {
-        let mode = std::fs::metadata(&path)
-            .map_err(|error| errno_of(&error))?
-            .permissions()
-            .mode();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode | more)).map_err(|error| errno_of(&error))?;
+    let mut added = Mode::empty();
+    added.set(Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH, readable_all);
+    added.set(Mode::S_IWUSR | Mode::S_IWGRP | Mode::S_IWOTH, writable_all);
+    if !added.is_empty() && !is_abstract {
+        add_permissions(&path, added)?;
     }
     socket::listen(&fd, clamp_backlog(backlog)?)?;
     Ok(Listener {
@@ -198,9 +200,9 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
         endpoint: Endpoint {
             address: ListenerAddress::Unix(path),
             backlog: backlog.unsigned_abs(),
-            path: own,
             lane: None,
         },
+        path: own,
     })
 }
 
@@ -224,9 +226,9 @@ fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
         endpoint: Endpoint {
             address,
             backlog: INHERITED_BACKLOG,
-            path: None,
             lane: None,
         },
+        path: None,
     })
 }
 

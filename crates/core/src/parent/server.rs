@@ -17,7 +17,7 @@ use crate::error::{ListenError, SystemError, system_error};
 use crate::ids::AppId;
 use crate::ids::ChannelId;
 use crate::ids::ShareId;
-use crate::parent::acceptor::Acceptor;
+use crate::parent::acceptor::{Acceptor, Closing};
 use crate::parent::config::{Config, ListenSpec};
 use crate::parent::dispatcher::Dispatcher;
 use crate::parent::dispatcher::io::open;
@@ -323,7 +323,7 @@ impl<S: Sys> ServerThread<S> {
             notices: Arc::clone(&self.notices),
         };
         let requests = ListenRequests::new(acceptor.clone(), failures.clone());
-        let mut acceptors = Vec::new();
+        let mut listeners = Vec::new();
         let mut accepting: Vec<AbortHandle> = Vec::new();
         let mut shares: HashMap<ShareId, task::JoinHandle<()>> = HashMap::new();
         let (stats, notices) = (Arc::clone(&self.stats), Arc::clone(&self.notices));
@@ -346,10 +346,9 @@ impl<S: Sys> ServerThread<S> {
             let sent = match command {
                 Command::Listen(listener) => {
                     let lane = requests.add_own(listener.address()).await;
-                    if let Some(task) = accept_on(listener.with_lane(lane), acceptor.clone(), failures.clone()).await {
-                        accepting.push(task.abort_handle());
-                        acceptors.push(task);
-                    }
+                    let listener = accept_on(listener.with_lane(lane), acceptor.clone(), failures.clone()).await;
+                    accepting.extend(listener.acceptor.as_ref().map(task::JoinHandle::abort_handle));
+                    listeners.push(listener);
                     true
                 }
                 Command::Open(channel, socket) => open::open(&self.sys, channel, socket, &dispatcher, &notices).await,
@@ -394,8 +393,8 @@ impl<S: Sys> ServerThread<S> {
                     // Fails only if there is no acceptor.
                     let _ = drain.send(true);
                     let sent = dispatcher.send(Message::Event(Event::Drain)).await.is_ok();
-                    let acceptors = std::mem::take(&mut acceptors);
-                    tokio::spawn(close_listeners(acceptors, requests.clone(), dispatcher.clone()));
+                    let listeners = std::mem::take(&mut listeners);
+                    tokio::spawn(close_listeners(listeners, requests.clone(), dispatcher.clone()));
                     sent
                 }
                 Command::Destroy => {
@@ -417,12 +416,13 @@ impl<S: Sys> ServerThread<S> {
 
 /// Starts to accept on a listener. Reports an error if the runtime cannot watch the socket.
 async fn accept_on<S: Sys>(
-    listener: Listener,
+    mut listener: Listener,
     acceptor: Acceptor<S>,
     failures: mpsc::UnboundedSender<String>,
-) -> Option<task::JoinHandle<()>> {
+) -> Closing {
+    let path = listener.take_path();
     let (socket, endpoint) = listener.into_parts();
-    match sys::watch_listener(socket) {
+    let acceptor = match sys::watch_listener(socket) {
         Ok(socket) => {
             // Before the acceptor runs: a worker must receive LISTENING before the first connection of the listener. Fails only if
             // the dispatcher has ended.
@@ -435,19 +435,19 @@ async fn accept_on<S: Sys>(
             acceptor.notices.post(Notice::AcceptError { address, error });
             None
         }
-    }
+    };
+    Closing { acceptor, path }
 }
 
 /// Waits until every listener is closed, and notifies the dispatcher.
 async fn close_listeners<S: Sys>(
-    mut acceptors: Vec<task::JoinHandle<()>>,
+    mut listeners: Vec<Closing>,
     requests: ListenRequests<S>,
     dispatcher: mpsc::Sender<Message>,
 ) {
-    acceptors.extend(requests.drain().await);
-    for acceptor in acceptors {
-        // An acceptor that has panicked accepts no more connections either.
-        let _ = acceptor.await;
+    listeners.extend(requests.drain().await);
+    for listener in listeners {
+        listener.wait().await;
     }
     // Fails only if the dispatcher has ended.
     let _ = dispatcher.send(Message::Event(Event::ListenersClosed)).await;

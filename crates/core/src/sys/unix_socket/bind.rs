@@ -1,19 +1,19 @@
 //! Binds a listening socket to its name. A path appears atomically, with its permissions and with a process that listens.
 
-use std::fs::{self, File, Permissions};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, renameat};
+use nix::libc::{self, mode_t};
 use nix::sys::socket::{self, AddressFamily, UnixAddr};
-use nix::sys::stat::Mode;
-use nix::unistd::{geteuid, mkdtemp};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstatat};
+use nix::unistd::linkat;
 
+use super::private_directory::PrivateDirectory;
 use super::{address, connect_to, path_of};
-use crate::error::errno_of;
 use crate::sys::unix_socket::OwnPath;
 use crate::sys::{clamp_backlog, stream_socket};
 
@@ -42,14 +42,15 @@ pub(crate) fn listen(name: &[u8], mode: u32, backlog: i32) -> Result<(OwnedFd, O
     // enter, gets its permissions there, and the socket listens. Then link(2), which replaces nothing, creates the name. As
     // the socket listens before the name exists, a name on which no process listens is stale.
     let private = PrivateDirectory::beside(path)?;
-    let (fd, made) = (stream_socket(AddressFamily::Unix)?, private.file("s"));
-    // Bind by path, which ss(8) shows. If the directory was replaced, the file is not found through the descriptor.
-    socket::bind(fd.as_raw_fd(), &UnixAddr::new(&private.path.join("s"))?)?;
-    fs::set_permissions(&made, Permissions::from_mode(mode)).map_err(|error| errno_of(&error))?;
+    let fd = stream_socket(AddressFamily::Unix)?;
+    socket::bind(fd.as_raw_fd(), &private.socket_address()?)?;
+    // Only this user can create files in the directory, so the name is no symbolic link.
+    let mode = Mode::from_bits_truncate(mode_t::try_from(mode).map_err(|_| Errno::EINVAL)?);
+    fchmodat(&private, PrivateDirectory::SOCKET, mode, FchmodatFlags::FollowSymlink)?;
     socket::listen(&fd, clamp_backlog(backlog)?)?;
     let mut lock = None;
     for _ in 0..TRIES {
-        match fs::hard_link(&made, path).map_err(|error| errno_of(&error)) {
+        match linkat(&private, PrivateDirectory::SOCKET, AT_FDCWD, path, AtFlags::empty()) {
             Ok(()) => return Ok((fd, OwnPath::new(path))),
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno),
@@ -85,7 +86,7 @@ fn lock_directory(directory: &Path) -> Result<Flock<File>, Errno> {
 /// Returns the socket file at `path` if no process listens on it, as after a process was killed. Returns `None` if there is no
 /// file, and fails with EADDRINUSE for any other file.
 fn find_stale(path: &Path) -> Result<Option<Identity>, Errno> {
-    let Some(found) = Identity::of(path)? else {
+    let Some(found) = Identity::of(AT_FDCWD, path)? else {
         return Ok(None);
     };
     match UnixAddr::new(path).and_then(|address| connect_to(&address)) {
@@ -98,16 +99,15 @@ fn find_stale(path: &Path) -> Result<Option<Identity>, Errno> {
 /// Removes the file at `path` if it is still the file that was found. A process without the lock may have replaced it, so the
 /// file is moved to the private directory first, and compared there.
 fn remove(path: &Path, found: &Identity, private: &PrivateDirectory) -> Result<(), Errno> {
-    let moved = private.file("o");
-    match fs::rename(path, &moved).map_err(|error| errno_of(&error)) {
+    match renameat(AT_FDCWD, path, private, PrivateDirectory::OTHER) {
         Err(Errno::ENOENT) => return Ok(()),
         done => done?,
     }
-    if Identity::of(&moved)?.as_ref() == Some(found) {
+    if Identity::of(private.as_fd(), Path::new(PrivateDirectory::OTHER))?.as_ref() == Some(found) {
         return Ok(());
     }
     // Restore the other file. Fails if a third process has created a file, which then stays.
-    let _ = fs::hard_link(&moved, path);
+    let _ = linkat(private, PrivateDirectory::OTHER, AT_FDCWD, path, AtFlags::empty());
     Err(Errno::EADDRINUSE)
 }
 
@@ -115,80 +115,32 @@ fn remove(path: &Path, found: &Identity, private: &PrivateDirectory) -> Result<(
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     is_socket: bool,
-    device: u64,
-    inode: u64,
+    file: (libc::dev_t, libc::ino_t),
     /// Distinguishes files that reuse an inode number. A rename does not change it.
     modified: (i64, i64),
 }
 
 impl Identity {
-    fn of(path: &Path) -> Result<Option<Self>, Errno> {
-        let file = match fs::symlink_metadata(path) {
-            Ok(file) => file,
-            Err(error) if errno_of(&error) == Errno::ENOENT => return Ok(None),
-            Err(error) => return Err(errno_of(&error)),
+    fn of(directory: BorrowedFd<'_>, path: &Path) -> Result<Option<Self>, Errno> {
+        let found: FileStat = match fstatat(directory, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return Ok(None),
+            found => found?,
         };
         Ok(Some(Self {
-            is_socket: file.file_type().is_socket(),
-            device: file.dev(),
-            inode: file.ino(),
-            modified: (file.mtime(), file.mtime_nsec()),
+            is_socket: SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK,
+            file: (found.st_dev, found.st_ino),
+            modified: (found.st_mtime, found.st_mtime_nsec),
         }))
-    }
-}
-
-/// A directory that only this user can enter, in the file system of the socket file. Dropping it removes the directory.
-///
-/// Another user who may write to the parent directory can replace this directory. So files are accessed through a descriptor of
-/// the directory, which then still refers to the original.
-struct PrivateDirectory {
-    path: PathBuf,
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has /proc/self/fd"))]
-    directory: File,
-}
-
-impl PrivateDirectory {
-    fn beside(path: &Path) -> Result<Self, Errno> {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        // A short name, because the path with a file name must fit into sun_path: 10 bytes more than the directory.
-        let path = mkdtemp(&parent.unwrap_or(Path::new(".")).join(".XXXXXX"))?;
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let directory = File::from(open(&path, flags, Mode::empty())?);
-        let found = directory.metadata().map_err(|error| errno_of(&error))?;
-        if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-            return Err(Errno::EPERM);
-        }
-        Ok(Self { path, directory })
-    }
-
-    /// Returns the directory of the socket file.
-    fn parent(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("."))
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        #[cfg(target_os = "linux")]
-        if Path::new("/proc/self/fd").exists() {
-            return PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd())).join(name);
-        }
-        self.path.join(name)
-    }
-}
-
-impl Drop for PrivateDirectory {
-    fn drop(&mut self) {
-        for name in ["s", "o"] {
-            // Fails if the file does not exist.
-            let _ = fs::remove_file(self.file(name));
-        }
-        let _ = fs::remove_dir(&self.path);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::{UnixListener, UnixStream};
+
+    use nix::unistd::mkdtemp;
 
     use super::*;
 
@@ -203,23 +155,6 @@ mod tests {
         drop(lock);
         assert_eq!(begin(), Ok(()));
         fs::remove_dir(&folder).unwrap();
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn files_in_a_directory_that_replaces_the_private_one_are_not_changed() {
-        let folder = mkdtemp(&std::env::temp_dir().join("ss-XXXXXX")).unwrap();
-        let private = PrivateDirectory::beside(&folder.join("ctl")).unwrap();
-        let victim = folder.join("victim");
-        File::create(&victim).unwrap();
-        fs::set_permissions(&victim, Permissions::from_mode(0o600)).unwrap();
-        fs::rename(&private.path, folder.join("away")).unwrap();
-        fs::create_dir(&private.path).unwrap();
-        std::os::unix::fs::symlink(&victim, private.path.join("s")).unwrap();
-        assert!(fs::set_permissions(private.file("s"), Permissions::from_mode(0o666)).is_err());
-        assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o600);
-        drop(private);
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod bind;
 mod own_path;
+mod permissions;
+mod private_directory;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,6 +16,7 @@ use nix::sys::socket::{self, AddressFamily, UnixAddr};
 
 pub(crate) use self::bind::listen;
 pub(crate) use self::own_path::OwnPath;
+pub(crate) use self::permissions::add_permissions;
 use crate::error::SystemError;
 use crate::sys::is_backlog_empty;
 use crate::sys::stream_socket;
