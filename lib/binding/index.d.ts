@@ -21,7 +21,7 @@ export declare class NativeDescriptor {
   get fd(): number
   /** Gives the descriptor to the caller, who must close it. Returns -1 if there is none. */
   release(): number
-  /** Closes the descriptor. A received descriptor is closed on a thread of the closer, because close(2) may sleep. */
+  /** Closes the descriptor. The number of a descriptor that was not received is free afterwards, unless close(2) sleeps. */
   close(): void
 }
 

@@ -4,7 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+mod sources;
+
+use sources::{files, production};
 
 /// Each module with the modules that it may import beside itself, from the ground up.
 const LAYERS: [(&str, &[&str]); 11] = [
@@ -63,13 +67,6 @@ fn a_module_imports_only_layers_below_its_own() {
     assert!(found.is_empty(), "imports against the layers:\n{}", found.join("\n"));
 }
 
-/// Returns a source without its comments and unit tests.
-fn production(source: &str) -> String {
-    let production = source.split("#[cfg(test)]\nmod tests").next().unwrap();
-    let code = production.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code.collect::<Vec<_>>().join("\n")
-}
-
 /// Returns the first segment of every `crate::` path in production code. Unit tests may use any layer as a model.
 fn imports(source: &str) -> Vec<String> {
     production(source)
@@ -80,16 +77,6 @@ fn imports(source: &str) -> Vec<String> {
                 .take_while(|c| c.is_ascii_lowercase() || *c == '_')
                 .collect()
         })
-        .collect()
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
-    folders
-        .iter()
-        .flat_map(|folder| self::files(folder))
-        .chain(files)
         .collect()
 }
 
