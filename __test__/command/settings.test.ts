@@ -143,3 +143,30 @@ test('a missing environment of PM2, and another interpreter, are refused', async
     message: /'interpreter' .* must be node, not 'python3'/,
   })
 })
+
+test('the second names of PM2’s fields, and its times with a unit, are understood', async (t) => {
+  const app = {
+    exec: 'a.js',
+    exec_interpreter: 'node',
+    interpreterArgs: '--no-warnings',
+    pid: 'a.pid',
+    min_uptime: '2m',
+  }
+  const { folder, settings, notes } = await settingsOf(t, 'ecosystem.config.json', JSON.stringify({ apps: [app] }))
+  t.like(settings, { app: 'a.js', nodeArgs: ['--no-warnings'], pidFile: join(folder, 'a.pid') })
+  t.like(settings.restart, { minUptime: 120_000 })
+  t.deepEqual(notes, [])
+})
+
+test('options may follow a config file, and arguments for its app follow --', async (t) => {
+  const folder = temporaryDirectory(t)
+  const file = join(folder, 'ecosystem.config.json')
+  const app = { script: 'a.js', instances: 2, env_production: { A: '1' } }
+  writeFileSync(file, JSON.stringify({ apps: [app] }))
+  const read = (...args: string[]) => readRunSettings(args, (note) => t.fail(note))
+  const settings = await read('-w', '3', '--name', 'x', file, '--env', 'production', '-w', '4', '--', '--verbose', '-w')
+  t.like(settings, { name: 'x', workers: 4, args: ['--verbose', '-w'] })
+  t.is(settings.environment.config['A'], '1')
+  await t.throwsAsync(read(file, '--env', 'nope'), { message: /has no env_nope/ })
+  await t.throwsAsync(read(file, '--only'), { message: /option --only needs a value/ })
+})

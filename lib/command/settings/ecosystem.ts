@@ -43,9 +43,9 @@ export function readEcosystem(file: string, apps: unknown, { only, env, note }: 
 }
 
 function chooseApp(file: string, apps: unknown, only: string | undefined): object {
-  const list = (Array.isArray(apps) ? apps : [apps]).filter(
-    (app): app is object => typeof app === 'object' && app !== null,
-  )
+  const list = (Array.isArray(apps) ? apps : [apps])
+    .filter((app): app is object => typeof app === 'object' && app !== null)
+    .map(withoutAliases)
   const names = list.map((app) => String(Reflect.get(app, 'name') ?? Reflect.get(app, 'script')))
   const [first] = list
   if (first === undefined) throw usageError(`the config file ${file} has no apps`)
@@ -58,6 +58,11 @@ function chooseApp(file: string, apps: unknown, only: string | undefined): objec
   const chosen = list[names.indexOf(only)]
   if (chosen === undefined) throw usageError(`${file} has no app '${only}', only ${names.join(', ')}`)
   return chosen
+}
+
+/** Returns the app with the names that PM2's documentation has for the fields. */
+function withoutAliases(app: object): object {
+  return Object.fromEntries(Object.entries(app).map(([key, value]) => [ALIASES[key] ?? key, value]))
 }
 
 function profile(file: string, app: object, env: string): object {
@@ -87,10 +92,17 @@ function restartOf(app: object, field: (name: string) => string): unknown {
     return value === undefined ? undefined : integerOf(field(name), value, min, 2 ** 31 - 1)
   }
   return {
-    minUptime: number('min_uptime', 0),
+    minUptime: duration(field('min_uptime'), Reflect.get(app, 'min_uptime')),
     crashLoop: number('max_restarts', 1),
     minDelay: number('exp_backoff_restart_delay', 1),
   }
+}
+
+/** Returns milliseconds: PM2 takes a number of them, or a number with h, m or s. */
+function duration(name: string, value: unknown): number | undefined {
+  if (value === undefined) return undefined
+  const [, digits, unit = ''] = /^(\d{1,9})([hms])$/.exec(String(value)) ?? []
+  return integerOf(name, digits === undefined ? value : Number(digits) * (UNITS[unit] ?? 1), 0, 2 ** 31 - 1)
 }
 
 /** Splits a string of arguments at spaces, outside quotes, as a shell does. */
@@ -134,9 +146,19 @@ const FIELDS: Readonly<Record<string, Conversion>> = {
   listen_timeout: ['readyTimeout'],
   wait_ready: ['ready', (value) => (value === true ? 'message' : undefined)],
   pid_file: ['pidFile'],
-  pid: ['pidFile'],
   env_file: ['envFile'],
 }
+
+/** The second names of fields, from PM2's lib/API/schema.json. */
+const ALIASES: Readonly<Record<string, string>> = {
+  exec: 'script',
+  exec_interpreter: 'interpreter',
+  interpreterArgs: 'interpreter_args',
+  pid: 'pid_file',
+}
+
+/** Milliseconds. */
+const UNITS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000 }
 
 /** The fields that other code reads, or that need no equivalent. */
 const IGNORED = [

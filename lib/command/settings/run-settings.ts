@@ -49,8 +49,7 @@ export interface RunSettings {
  * Throws a usage error for mistakes.
  */
 export async function readRunSettings(args: readonly string[], note: (sentence: string) => void): Promise<RunSettings> {
-  const { values: flags, positionals } = parseFlags<RunOption>(args, RUN_OPTIONS, true)
-  const [first, ...rest] = positionals
+  const { flags, first, rest } = parseRun(args)
   const file = first === undefined ? findConfigFile('.') : isConfigFile(first) ? first : undefined
   const choice = { only: flags.get('only')?.[0], env: flags.get('env')?.[0], note }
   if (file === undefined && (choice.only !== undefined || choice.env !== undefined)) {
@@ -66,6 +65,16 @@ export async function readRunSettings(args: readonly string[], note: (sentence: 
   const appArgs = rest[0] === '--' ? rest.slice(1) : rest
   if (appArgs.length > 0 || given.args === undefined) given.args = { name: 'the arguments', value: appArgs }
   return check(given)
+}
+
+/** Parses the arguments. Options may also follow a config file: nothing there belongs to an app, unless it follows `--`. */
+function parseRun(args: readonly string[]): { flags: Map<RunOption, string[]>; first?: string; rest: string[] } {
+  const { values: flags, positionals } = parseFlags<RunOption>(args, RUN_OPTIONS, true)
+  const [first, ...rest] = positionals
+  if (first === undefined) return { flags, rest }
+  if (!isConfigFile(first)) return { flags, first, rest }
+  const later = parseFlags<RunOption>(rest, RUN_OPTIONS, true)
+  return { flags: new Map([...flags, ...later.values]), first, rest: later.positionals }
 }
 
 function commandLine(flags: ReadonlyMap<RunOption, string[]>): GivenSettings {
