@@ -23,7 +23,7 @@ export interface PoolOptions {
    * SIGKILL. Default: `killTimeout` of the server.
    */
   killTimeout?: number | undefined
-  /** Replaces a worker that has taken this many connections, checked once a second. Default: no limit. */
+  /** Replaces a worker that has taken this many connections, less up to 10 % jitter, checked once a second. Default: no limit. */
   maxConnections?: number | undefined
   /** Replaces a worker that has been ready for this long, less up to 10 % jitter. Default: no limit. */
   maxLifetime?: number | undefined

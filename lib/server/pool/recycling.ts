@@ -1,3 +1,4 @@
+import { jittered } from '../../backoff.js'
 import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { PoolSettings } from './pool-options.js'
 import { residentMemory } from './resident-memory.js'
@@ -48,13 +49,13 @@ export class Recycling {
   }
 
   async #checkLimits(worker: SupervisedWorker, health: Health): Promise<void> {
-    const { maxConnections, maxMemory } = this.#settings
-    if ((worker.uptime ?? 0) >= health.lifetime) await this.#replace(worker, health, 'has reached maxLifetime')
-    else if (worker.handled >= maxConnections) await this.#replace(worker, health, 'has reached maxConnections')
-    else if (Number.isFinite(maxMemory) && performance.now() >= health.memoryReadAt + PERIOD) {
+    const { lifetime, connections, memory } = health.limits
+    if ((worker.uptime ?? 0) >= lifetime) await this.#replace(worker, health, 'has reached maxLifetime')
+    else if (worker.handled >= connections) await this.#replace(worker, health, 'has reached maxConnections')
+    else if (Number.isFinite(memory) && performance.now() >= health.memoryReadAt + PERIOD) {
       health.memoryReadAt = performance.now()
-      const memory = worker.pid === undefined ? undefined : await residentMemory(worker.pid)
-      if (memory !== undefined && memory > maxMemory) await this.#replace(worker, health, 'has exceeded maxMemory')
+      const resident = worker.pid === undefined ? undefined : await residentMemory(worker.pid)
+      if (resident !== undefined && resident > memory) await this.#replace(worker, health, 'has exceeded maxMemory')
     }
   }
 
@@ -89,7 +90,7 @@ export class Recycling {
     const known = this.#health.get(worker)
     if (known !== undefined) return known
     const health = {
-      lifetime: this.#settings.maxLifetime * (1 - LIFETIME_JITTER * Math.random()),
+      limits: jitteredLimits(this.#settings, Math.random()),
       beats: undefined,
       beatAt: performance.now(),
       isStalled: false,
@@ -101,6 +102,27 @@ export class Recycling {
   }
 }
 
+/** The limits of one worker. */
+export interface RecyclingLimits {
+  /** Milliseconds since the worker was ready. */
+  lifetime: number
+  connections: number
+  /** Bytes. */
+  memory: number
+}
+
+/**
+ * Returns the limits of one worker: those of the pool, less up to 10 %. Workers with the same load would otherwise reach a limit
+ * together, and the last of them would exceed it while it waits for its replacement. `random` is in [0, 1).
+ */
+export function jitteredLimits(
+  { maxLifetime, maxConnections, maxMemory }: Pick<PoolSettings, 'maxLifetime' | 'maxConnections' | 'maxMemory'>,
+  random: number,
+): RecyclingLimits {
+  const limit = (most: number): number => Math.max(1, jittered(most, LIMIT_JITTER, random))
+  return { lifetime: limit(maxLifetime), connections: limit(maxConnections), memory: limit(maxMemory) }
+}
+
 /** Returns the milliseconds between two heartbeats, such that at least four fit `stallTimeout`; 0 means no heartbeats. */
 export function beatOf(stallTimeout: number): number {
   return stallTimeout === 0 ? 0 : Math.max(1, Math.min(PERIOD, Math.floor(stallTimeout / 4)))
@@ -108,8 +130,7 @@ export function beatOf(stallTimeout: number): number {
 
 /** The results of earlier checks of a worker. Times are those of `performance.now()`. */
 interface Health {
-  /** Milliseconds after which the worker is replaced: `maxLifetime` less the jitter. */
-  lifetime: number
+  limits: RecyclingLimits
   /** The heartbeats that the last check has seen. */
   beats: number | undefined
   /** When a check last saw a new heartbeat. */
@@ -122,6 +143,7 @@ interface Health {
 
 /** Milliseconds. */
 const PERIOD = 1000
-const LIFETIME_JITTER = 0.1
+/** The part of a limit that jitter may take off. */
+const LIMIT_JITTER = 0.1
 /** Milliseconds; the longest delay of a crash loop. */
 const RETRY_DELAY = 30_000
