@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import { fetchOnce } from '../helpers/http.js'
-import { runApp } from '../helpers/run-app.js'
+import { runApp, startApp } from '../helpers/run-app.js'
 import { within } from '../helpers/within.js'
 import { writeApp } from '../helpers/write-app.js'
 
@@ -16,7 +16,7 @@ for (const [ready, silent, missing] of [
 ] as const) {
   test(`a release that is not ready in time (${ready}) fails the reload, and the old one serves on`, async (t) => {
     const app = writeApp(t, `${LISTEN}process.send('ready')`)
-    const { pool, port } = await runApp(t, app, { workers: 1, ready, readyTimeout: 3000 })
+    const { pool, port } = await runApp(t, app, { workers: 1, ready, readyTimeout: 10_000 })
     writeFileSync(app, silent)
     await t.throwsAsync(pool.reload(), { code: 'ERR_SOCKETSERVER_READY_TIMEOUT', message: missing })
     t.is((await fetchOnce(port)).body, String(pool.workers.find(({ state }) => state === 'ready')?.pid))
@@ -46,13 +46,29 @@ test('the app’s own handler runs when the worker has drained, and a worker tha
     `process.on('SIGTERM', () => process.send({ event: 'told' }))
      ${LISTEN}setInterval(() => {}, 1000)`,
   )
-  const { pool, reports } = await runApp(t, app, { workers: 1, killTimeout: 300 })
+  const { pool, reports } = await runApp(t, app, { workers: 1, killTimeout: 3000 })
   const [worker] = pool.workers
   const exited = new Promise((resolve) => worker?.process?.once('exit', (_code, signal) => resolve(signal)))
   await pool.close()
   await reports.next('told')
   t.is(await within(exited, 'the exit of the worker'), 'SIGKILL')
 })
+
+for (const [what, handler] of [
+  ['with', "process.on('SIGTERM', () => process.exit(0))"],
+  ['without', ''],
+] as const) {
+  test(`an app ${what} a SIGTERM handler that has not listened yet is ended at once`, async (t) => {
+    const app = writeApp(t, `${handler}; setInterval(() => {}, 1000); process.send({ event: 'started' })`)
+    const { pool, reports } = startApp(t, app, { workers: 1, killTimeout: 60_000 })
+    pool.ready.catch(() => {})
+    await reports.next('started')
+    const [worker] = pool.workers
+    const exited = new Promise((resolve) => worker?.process?.once('exit', (code, signal) => resolve(code ?? signal)))
+    await pool.close()
+    t.is(await exited, handler === '' ? 'SIGTERM' : 0)
+  })
+}
 
 test('an app without a SIGTERM handler ends although it has timers', async (t) => {
   const { pool } = await runApp(t, writeApp(t, `${LISTEN}setInterval(() => {}, 1000)`), { killTimeout: 60_000 })

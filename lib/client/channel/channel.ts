@@ -68,6 +68,11 @@ export class Channel {
     return this.#awaitsListeners
   }
 
+  /** Whether `open()` has been called. */
+  get isOpen(): boolean {
+    return this.#receiver !== undefined
+  }
+
   /** Whether the parent has ended the channel or died. */
   get isOver(): boolean {
     return (this.#receiver?.phase().phase ?? 'joining') === 'ended'

@@ -7,13 +7,14 @@ import type { Channel } from '../channel/channel.js'
 
 /**
  * Ignores SIGINT and SIGTERM while the parent lives, for `signals: true`: Ctrl-C reaches every process of a terminal, and
- * systemd's SIGTERM every process of a unit, but the parent decides when a worker ends. Once the channel has ended, a signal ends
- * this worker as usual, unless the application has a handler.
+ * systemd's SIGTERM every process of a unit, but the parent decides when a worker ends. Once the channel has ended, and in an app
+ * that is not ready yet and so has nothing to finish, a signal ends this worker as usual, unless the application has a handler.
  */
 export function leaveSignalsToParent(channel: Channel): void {
   for (const signal of SIGNALS) {
     const listener = (): void => {
-      if (channel.isOver && !isHandled(signal)) process.exit(128 + constants.signals[signal])
+      const isStartingApp = channel.settings.listenChannel > 0 && !channel.isOpen
+      if ((channel.isOver || isStartingApp) && !isHandled(signal)) process.exit(128 + constants.signals[signal])
     }
     ours.add(listener)
     process.on(signal, listener)

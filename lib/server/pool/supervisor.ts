@@ -200,6 +200,7 @@ export class Supervisor {
       readiness: readinessOf(pool.readyWhen, pool.isReadyManual),
       drainTimeout: pool.drainTimeout,
       killTimeout: pool.killTimeout,
+      isApp: pool.readyWhen !== '',
       changed: (changed, from) => this.changed(changed, from),
     })
     this.#workers.set(channel, worker)

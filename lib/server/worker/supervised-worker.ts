@@ -28,6 +28,8 @@ export interface WorkerSetup {
   readiness: Readiness
   drainTimeout: number
   killTimeout: number
+  /** Whether the worker runs an app that does not know this package, and which does not read its channel before it is ready. */
+  isApp: boolean
   /** Called at each change of the state. */
   changed: (worker: SupervisedWorker, from: WorkerState) => void
 }
@@ -201,7 +203,8 @@ export class SupervisedWorker implements KnownWorker {
       // The worker holds no connection, and may never read the request to leave.
       this.#enter('leaving')
       this.#channel.retire()
-      this.#endSoon()
+      if (this.#setup.isApp) this.#terminate()
+      else this.#endSoon()
     } else if (this.#stage === 'ready' || this.#stage === 'left') {
       this.#enter('retiring')
       this.#channel.retire()
