@@ -1,9 +1,15 @@
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { chmodSync, chownSync, linkSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
 import { rootSerial } from '../helpers/conditional-test.js'
 import { fixture } from '../helpers/fixture.js'
+import { library } from '../helpers/library.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { Terminal } from '../helpers/terminal.js'
+
+const { ControlServer } = library('command/control/control-server')
 
 /** What is typed, the exit code, and what it says. */
 const MISTAKES: readonly (readonly [typed: string, code: number, says: RegExp])[] = [
@@ -93,6 +99,25 @@ test.serial('of two parents that start at one time with one name, one runs', asy
   const winner = both.find(({ process }) => process.exitCode === null)
   await winner?.port()
   t.is((await terminal.status()).pid, winner?.pid ?? 0)
+})
+
+test.serial('of many that replace a stale control socket at one time, one has it', async (t) => {
+  const folder = temporaryDirectory(t)
+  const path = join(folder, 'app.sock')
+  const dead = createServer().listen(join(folder, 'dead.sock'))
+  await once(dead, 'listening')
+  linkSync(join(folder, 'dead.sock'), path)
+  dead.close()
+  const opened = await Promise.allSettled(Array.from({ length: 20 }, () => ControlServer.open(path, {})))
+  const servers = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  t.teardown(() => {
+    for (const server of servers) server.close()
+  })
+  t.is(servers.length, 1)
+  t.deepEqual(readdirSync(folder), ['app.sock'])
+  const socket = createConnection(path)
+  await once(socket, 'connect')
+  socket.destroy()
 })
 
 test.serial('a folder for control sockets that others may enter is refused', async (t) => {

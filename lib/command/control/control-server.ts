@@ -1,8 +1,9 @@
 // Runs in the PARENT: answers `status`, `reload` and the other commands. The counterpart is control-client.ts. The protocol is
 // HTTP/1.1 over a Unix socket, so that `curl --unix-socket` works too.
 
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs'
+import { type BigIntStats, chmodSync, linkSync, lstatSync, renameSync, unlinkSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { hasCode } from '../../errors.js'
 import { CommandError, EXIT, reasonOf } from '../command-error.js'
 import { answers } from './control-client.js'
 import { requireShort } from './control-path.js'
@@ -13,7 +14,7 @@ export class ControlServer {
   readonly path: string
   readonly #server = createServer((request, response) => void this.#handle(request, response))
   readonly #handlers: ControlHandlers
-  #inode: number | undefined
+  #own: SocketFile | undefined
 
   /** Opens a control socket, and replaces a stale one. Throws if another app listens at the path. */
   static async open(path: string, handlers: ControlHandlers): Promise<ControlServer> {
@@ -37,9 +38,9 @@ export class ControlServer {
   }
 
   #unlink(): void {
-    if (this.#inode === undefined || lstatSync(this.path, { throwIfNoEntry: false })?.ino !== this.#inode) return
-    this.#inode = undefined
-    unlinkSync(this.path)
+    const isOwn = this.#own !== undefined && isSame(this.#own, socketFile(this.path))
+    this.#own = undefined
+    if (isOwn) unlinkSync(this.path)
   }
 
   async #claim(): Promise<void> {
@@ -49,19 +50,37 @@ export class ControlServer {
       if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'))
         throw listenError(this.path, error)
     }
-    const found = lstatSync(this.path, { throwIfNoEntry: false })
+    const found = socketFile(this.path)
     if (found !== undefined && !found.isSocket()) {
       throw new CommandError(`the control socket cannot be opened: ${this.path} exists and is no socket`)
     }
     if (await answers(this.path)) throw new AlreadyRunning(this.path)
-    // Another parent may have replaced the stale file in the meantime.
-    if (found !== undefined && lstatSync(this.path, { throwIfNoEntry: false })?.ino === found.ino) unlinkSync(this.path)
+    if (found !== undefined) this.#removeStale(found)
     try {
       await this.#listen()
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') throw new AlreadyRunning(this.path)
       throw listenError(this.path, error)
     }
+  }
+
+  /** Removes the file of a dead parent. Another parent may have replaced it in the meantime. */
+  #removeStale(stale: SocketFile): void {
+    const aside = `${this.path}.${process.pid}`
+    try {
+      // Of several parents, rename(2) gives the file to one. Between lstat(2) and unlink(2) the file could be replaced.
+      renameSync(this.path, aside)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return
+      throw listenError(this.path, error)
+    }
+    const isStale = isSame(stale, socketFile(aside))
+    try {
+      if (!isStale) linkSync(aside, this.path)
+    } finally {
+      unlinkSync(aside)
+    }
+    if (!isStale) throw new AlreadyRunning(this.path)
   }
 
   #listen(): Promise<void> {
@@ -72,8 +91,8 @@ export class ControlServer {
       try {
         this.#server.listen(this.path, () => {
           this.#server.off('error', reject)
-          this.#inode = lstatSync(this.path).ino
           chmodSync(this.path, 0o600)
+          this.#own = socketFile(this.path)
           resolve()
         })
       } finally {
@@ -94,6 +113,17 @@ export class ControlServer {
       else sendJson(response, controlError(error), 500)
     }
   }
+}
+
+type SocketFile = BigIntStats
+
+function socketFile(path: string): SocketFile | undefined {
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })
+}
+
+/** Returns whether this is the same file. A file system may give the number of a removed file to the next. */
+function isSame(one: SocketFile, other: SocketFile | undefined): boolean {
+  return one.ino === other?.ino && one.mtimeNs === other.mtimeNs
 }
 
 /** Another parent listens on the control socket. */
