@@ -20,6 +20,7 @@ export class FolderWatcher {
   readonly #setup: WatchSetup
   readonly #watchers = new Map<string, FSWatcher>()
   #timer: NodeJS.Timeout | undefined
+  #immediate: NodeJS.Immediate | undefined
 
   constructor(setup: WatchSetup) {
     this.#setup = setup
@@ -36,7 +37,7 @@ export class FolderWatcher {
   }
 
   close(): void {
-    clearTimeout(this.#timer)
+    this.#stopTimers()
     for (const watcher of this.#watchers.values()) watcher.close()
     this.#watchers.clear()
   }
@@ -68,9 +69,17 @@ export class FolderWatcher {
     const stats = statSync(path, { throwIfNoEntry: false })
     if (stats === undefined) this.#forget(path)
     else if (stats.isDirectory()) this.#watchFolder(path)
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#setup.changed(path), QUIET_TIME)
+    this.#stopTimers()
+    // After a pause of this process, a timer that is due runs before the changes of the meantime are read, and an immediate after.
+    this.#timer = setTimeout(() => {
+      this.#immediate = setImmediate(() => this.#setup.changed(path))
+    }, QUIET_TIME)
     this.#timer.unref()
+  }
+
+  #stopTimers(): void {
+    clearTimeout(this.#timer)
+    clearImmediate(this.#immediate)
   }
 
   #forget(folder: string): void {
