@@ -53,6 +53,13 @@ test('the command line wins over the config file', async (t) => {
   t.is(settings.environment.options['PORT'], '1')
 })
 
+test('paths in a config file are relative to its folder, also the path of a Unix socket', async (t) => {
+  const config = { app: 'a.js', bind: ['unix:run/app.sock', '8080'], pidFile: 'run/app.pid', control: 'run/app.ctl' }
+  const { folder, settings } = await settingsOf(t, 'socketserver.config.json', JSON.stringify(config))
+  t.deepEqual(settings.bind, [{ path: join(folder, 'run', 'app.sock') }, { port: 8080 }])
+  t.like(settings, { pidFile: join(folder, 'run', 'app.pid'), control: join(folder, 'run', 'app.ctl') })
+})
+
 // Not by the command: Node 20 itself ends with 9 for a missing --env-file, also behind the script.
 test('an env file that is missing is named', async (t) => {
   const config = JSON.stringify({ app: 'a.js', envFile: 'nowhere' })
@@ -156,6 +163,71 @@ test('the second names of PM2’s fields, and its times with a unit, are underst
   t.like(settings, { app: 'a.js', nodeArgs: ['--no-warnings'], pidFile: join(folder, 'a.pid') })
   t.like(settings.restart, { minUptime: 120_000 })
   t.deepEqual(notes, [])
+})
+
+test('every option of the command line is a setting', async (t) => {
+  const args = [
+    ...[
+      '-w',
+      '3',
+      '-p',
+      '0',
+      '--bind',
+      '[::1]:80',
+      '--bind',
+      'fd:3',
+      '--threads',
+      '--ready',
+      'message',
+      '--keep-trying',
+    ],
+    ...[
+      '--ready-timeout',
+      '1',
+      '--drain-timeout',
+      '2',
+      '--kill-timeout',
+      '3',
+      '--max-connections',
+      '4',
+      '--max-queue',
+      '5',
+    ],
+    ...['--queue-timeout', '6', '--policy', 'round-robin', '--env-file', 'a', '--env-file', 'b', '--cwd', '/tmp'],
+    ...['--node-arg', '--no-warnings', '--node-arg=--inspect=0', '--log-prefix', '--pid-file', 'p', '--name', 'n'],
+    ...['--control', 'c', '--watch', 'app.js', '--threads', '-w', 'x'],
+  ]
+  const settings = await readRunSettings(args, () => {})
+  t.like(settings, {
+    app: 'app.js',
+    args: ['--threads', '-w', 'x'],
+    name: 'n',
+    cwd: '/tmp',
+    workers: 3,
+    threads: true,
+    nodeArgs: ['--no-warnings', '--inspect=0'],
+    bind: [{ port: 80, host: '::1' }, { fd: 3 }],
+    ready: 'message',
+    readyTimeout: 1,
+    drainTimeout: 2,
+    killTimeout: 3,
+    keepTrying: true,
+    maxConnections: 4,
+    maxQueue: 5,
+    queueTimeout: 6,
+    policy: 'round-robin',
+    watch: ['/tmp'],
+    logPrefix: true,
+  })
+  t.deepEqual(
+    [settings.pidFile, settings.control],
+    ['p', 'c'].map((name) => join(process.cwd(), name)),
+  )
+  t.deepEqual(
+    settings.environment.envFiles,
+    ['a', 'b'].map((name) => join(process.cwd(), name)),
+  )
+  t.deepEqual(settings.environment.options, { PORT: '0' })
 })
 
 test('options may follow a config file, and arguments for its app follow --', async (t) => {

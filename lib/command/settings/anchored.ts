@@ -14,7 +14,14 @@ export function anchored(given: GivenSettings, folder: string): GivenSettings {
       : resolve(folder, stringOf(name, value))
     result[key] = { name, value: absolute }
   }
+  if (given.bind !== undefined) result.bind = { ...given.bind, value: anchoredBind(given.bind.value, folder) }
   return result
+}
+
+function anchoredBind(value: unknown, folder: string): unknown {
+  if (Array.isArray(value)) return value.map((item) => anchoredBind(item, folder))
+  const [, path] = typeof value === 'string' ? (/^unix:(.+)$/.exec(value) ?? []) : []
+  return path === undefined ? value : `unix:${resolve(folder, path)}`
 }
 
 const PATHS: readonly ConfigKey[] = ['cwd', 'envFile', 'pidFile', 'control']

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { resolve } from 'node:path'
 import type { ListenOptions } from '../../server/listen/listen-target.js'
 import { usageError } from '../command-error.js'
 import { shown } from './values.js'
@@ -6,7 +7,8 @@ import { shown } from './values.js'
 /** Returns where `--bind` listens: `8080`, `host:8080`, `[::1]:8080`, `unix:/path` or `fd:3`. */
 export function bindAddress(name: string, value: unknown): ListenOptions {
   const text = String(value)
-  if (text.startsWith('unix:') && text.length > 5) return { path: text.slice(5) }
+  // Absolute, because it is also the app's PORT, and the app may run in another folder.
+  if (text.startsWith('unix:') && text.length > 5) return { path: resolve(text.slice(5)) }
   const fd = /^fd:(\d{1,9})$/.exec(text)?.[1]
   if (fd !== undefined) return { fd: Number(fd) }
   const [, host = '', digits] = /^(?:(.+):)?(\d{1,5})$/.exec(text) ?? []
