@@ -1,9 +1,12 @@
 import { lstatSync, readdirSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import test from 'ava'
+import { linuxSerial } from '../helpers/conditional-test.js'
 import { fixture } from '../helpers/fixture.js'
 import { hello } from '../helpers/hello.js'
+import { fetchOnce } from '../helpers/http.js'
 import { isRunning } from '../helpers/processes.js'
+import { stop } from '../helpers/stop.js'
 import { type Running, Terminal } from '../helpers/terminal.js'
 import { until } from '../helpers/until.js'
 
@@ -35,6 +38,44 @@ test.serial('status --json has the documented shape', async (t) => {
   t.true((status.workers[0]?.memory ?? 0) > 2 ** 20)
   t.is(status.stats.accepted, 0)
 })
+
+/** An app whose event loop is busy from the first request on, until a file exists, or for 40 s. */
+const BUSY_APP = `
+  const { existsSync } = require('node:fs')
+  require('node:http').createServer((_request, response) => {
+    response.end('busy', () => {
+      const end = Date.now() + 40_000
+      while (!existsSync('enough') && Date.now() < end);
+    })
+  }).listen(process.env.PORT)`
+
+for (const [what, run, options] of [
+  ['processes', linuxSerial, []],
+  ['threads', test.serial, ['--threads']],
+] as const) {
+  run(`status has the event-loop utilisation of ${what}, also of one that is stuck`, async (t) => {
+    const terminal = new Terminal(t)
+    const app = terminal.start([
+      'run',
+      '-w',
+      '2',
+      ...options,
+      '--bind',
+      '127.0.0.1:0',
+      terminal.write('app.js', BUSY_APP),
+    ])
+    const port = await app.port()
+    const shares = async (): Promise<number[]> =>
+      (await terminal.status()).workers.map(({ eventLoopUtilization }) => eventLoopUtilization ?? Number.NaN)
+    await until(async () => (await shares()).every((share) => share < 0.5))
+    await fetchOnce(port)
+    await until(async () => (await shares()).filter((share) => share > 0.9).length === 1)
+    t.regex((await terminal.type('status')).stdout, /\n +[01] +ready .* (9\d|100)% /)
+    terminal.write('enough', '')
+    await until(async () => (await shares()).every((share) => share < 0.5))
+    t.is((await terminal.type('stop')).code, 0)
+  })
+}
 
 test.serial('status without --json is a table', async (t) => {
   const terminal = new Terminal(t)
@@ -136,14 +177,13 @@ test.serial('stop returns when everything has ended', async (t) => {
   t.deepEqual(readdirSync(terminal.controls), [])
 })
 
-test.serial('commands answer while every worker is stuck', async (t) => {
+linuxSerial('commands answer while every worker is stuck', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '2')
   await app.port()
   const { workers } = await terminal.status()
-  for (const { pid } of workers) process.kill(pid ?? 0, 'SIGSTOP')
+  for (const { pid } of workers) await stop(t, pid ?? 0)
   t.is((await terminal.status()).workers.length, 2)
-  for (const { pid } of workers) process.kill(pid ?? 0, 'SIGCONT')
 })
 
 test.serial('several apps are listed, and an order has to name one', async (t) => {

@@ -46,6 +46,15 @@ test.serial('the app listens on the Unix socket of the first --bind', async (t) 
   t.is(JSON.parse((await fetchOnce(0, { socketPath: path })).body).env.PORT, path)
 })
 
+test.serial('a relative path of --bind belongs to the folder of the command, not of the app', async (t) => {
+  const terminal = new Terminal(t)
+  terminal.write('app folder/x', '')
+  const path = join(terminal.folder, 'app.sock')
+  const run = ['run', '-w', '1', '--cwd', 'app folder', '--bind', 'unix:app.sock']
+  await terminal.start([...run, fixture('hello-app')]).says(/listens on/)
+  t.deepEqual((await terminal.status()).listeners, [{ path }])
+})
+
 test.serial('with --threads the app runs in threads of the parent', async (t) => {
   const terminal = new Terminal(t)
   terminal.write('app folder/x', '')
@@ -168,6 +177,23 @@ test.serial('an app that fails at its first start ends the command, which says w
   )
 })
 
+for (const options of [[], ['--threads']]) {
+  test.serial(
+    `an app that throws at its first start ends the command: ${options.join(' ') || 'processes'}`,
+    async (t) => {
+      const terminal = new Terminal(t)
+      const path = terminal.write('throws.js', "throw new TypeError('no settings')")
+      const { code, stderr } = await terminal.type('run', '-w', '2', ...options, path)
+      t.is(code, 1)
+      t.regex(
+        stderr,
+        /socketserver: .*throws\.js could not be started: the worker in slot [01] (exited with code 1|.*no settings)(.|\n)*TypeError: no settings/,
+      )
+      t.is(stderr.split('could not be started').length, 2)
+    },
+  )
+}
+
 test.serial('a worker that fails after another has been ready is started again', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write(
@@ -175,15 +201,18 @@ test.serial('a worker that fails after another has been ready is started again',
     `const { env, exit } = process
      const fs = require('node:fs')
      if (env.NODE_APP_INSTANCE === '1' && !fs.existsSync('failed')) {
-       const timer = setInterval(() => {
-         if (!fs.existsSync('listens')) return
+       setInterval(() => {
+         if (!fs.existsSync('fail')) return
          fs.writeFileSync('failed', '')
          exit(7)
        }, 10)
-     } else require('node:http').createServer().listen(env.PORT, () => fs.writeFileSync('listens', ''))`,
+     } else require('node:http').createServer().listen(env.PORT)`,
   )
   const app = terminal.start(['run', '-w', '2', ...BIND, path])
+  await until(async () => (await terminal.type('status')).stdout.includes(' ready '))
+  terminal.write('fail', '')
   await app.says(/has 2 workers and listens on/)
+  t.regex(app.stderr, /the worker in slot 1 exited with code 7 before it was ready/)
   t.deepEqual(
     (await terminal.status()).workers.map(({ state }) => state),
     ['ready', 'ready'],

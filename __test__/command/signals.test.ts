@@ -55,6 +55,15 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
+test.serial('SIGTERM during the start ends the app, which then has never started', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write('app.js', 'setInterval(() => {}, 1000)')
+  const app = terminal.start(['run', '-w', '1', path])
+  await until(async () => (await terminal.type('status')).stdout.includes(' starting '))
+  app.process.kill('SIGTERM')
+  t.deepEqual(await app.ended(), { code: 0, stdout: '', stderr: '' })
+})
+
 linuxSerial('workers have process groups of their own, so that Ctrl-C reaches the parent only', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '2')

@@ -3,15 +3,20 @@ import { residentMemory } from '../server/pool/resident-memory.js'
 import type { Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
 import type { Status, WorkerStatus } from './control/control-protocol.js'
+import type { EventLoops } from './event-loops.js'
 
 /** Returns the state of a running app. Sends nothing to workers, so that a stuck worker cannot delay the result. */
 export async function appStatus(
   name: string,
   startedAt: Date,
   server: Server,
-  pool: Pool<WorkerHandle>,
+  /** Undefined before the first start. */
+  pool: Pool<WorkerHandle> | undefined,
+  loops: EventLoops,
 ): Promise<Status> {
-  const workers = await Promise.all(pool.workers.map(workerStatus))
+  const handles = pool?.workers ?? []
+  const utilizations = await loops.utilizations(handles)
+  const workers = await Promise.all(handles.map((worker) => workerStatus(worker, utilizations.get(worker.id))))
   workers.sort((a, b) => (a.slot ?? 0) - (b.slot ?? 0) || a.id - b.id)
   return {
     name,
@@ -23,8 +28,8 @@ export async function appStatus(
   }
 }
 
-async function workerStatus(worker: WorkerHandle): Promise<WorkerStatus> {
-  const { slot = null, id, pid = null, generation, state, since, leases, handled, restarts, thread } = worker
+async function workerStatus(worker: WorkerHandle, utilization: number | undefined): Promise<WorkerStatus> {
+  const { slot = null, id, pid = null, generation, state, since, leases, handled, restarts } = worker
   return {
     slot,
     id,
@@ -35,7 +40,7 @@ async function workerStatus(worker: WorkerHandle): Promise<WorkerStatus> {
     leases,
     handled,
     restarts,
-    eventLoopUtilization: thread?.performance.eventLoopUtilization().utilization ?? null,
+    eventLoopUtilization: utilization === undefined ? null : Math.round(utilization * 1000) / 1000,
     memory: pid === null ? null : ((await residentMemory(pid)) ?? null),
   }
 }

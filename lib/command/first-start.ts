@@ -1,21 +1,32 @@
+import { hasCode } from '../errors.js'
 import type { Pool } from '../server/pool/pool.js'
 import type { Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
 
 /**
- * Resolves when every worker of a new pool is ready, also after a repeated start. Rejects if the app cannot be started: a worker
- * fails before any worker has been ready. `keepTrying` leaves such a failure to the pool, which starts the worker again.
+ * Resolves to true when every worker of a new pool is ready, also after a repeated start, and to false when the server has closed
+ * before. Rejects if the app cannot be started: a worker fails before any worker has been ready. Another failure, or any with
+ * `keepTrying`, is reported, and the pool starts the worker again.
  */
-export function firstStart(server: Server, pool: Pool<WorkerHandle>, keepTrying: boolean): Promise<void> {
+export function firstStart(
+  server: Server,
+  pool: Pool<WorkerHandle>,
+  keepTrying: boolean,
+  report: (error: unknown) => void,
+): Promise<boolean> {
   return new Promise((resolve, reject) => {
     let isAnyReady = false
     server.on('worker', () => {
       isAnyReady = true
-      if (pool.workers.filter(({ state }) => state === 'ready').length >= pool.size) resolve()
+      if (pool.workers.filter(({ state }) => state === 'ready').length >= pool.size) resolve(true)
     })
-    pool.ready.then(resolve, (error) => {
-      if (!isAnyReady && !keepTrying) reject(error)
-    })
-    server.once('close', resolve)
+    const failed = (error: unknown): void => {
+      // The server closes: a signal, or `stop`.
+      if (hasCode(error, 'ERR_SOCKETSERVER_CLOSED')) return
+      if (isAnyReady || keepTrying) report(error)
+      else reject(error)
+    }
+    pool.ready.then(() => resolve(true), failed)
+    server.once('close', () => resolve(false))
   })
 }

@@ -25,8 +25,9 @@ export function failureText(error: unknown, slotOf: (id: number) => number | und
   if (!error.code.startsWith('ERR_SOCKETSERVER_') || id === undefined) return error.message
   const slot = slotOf(id)
   const worker = slot === undefined ? 'a worker' : `the worker in slot ${slot}`
-  const lines =
-    error.stderr === undefined ? [] : ['its last lines:', ...error.stderr.split('\n').map((line) => `  | ${line}`)]
+  // A thread that has thrown wrote nothing.
+  const last = error.stderr ?? (error.cause instanceof Error ? error.cause.stack : undefined)
+  const lines = last === undefined ? [] : ['its last lines:', ...last.split('\n').map((line) => `  | ${line}`)]
   return [`${worker} ${endOf(error)}`, ...hints(error), ...lines].join('\n')
 }
 

@@ -14,6 +14,7 @@ import { ControlClient } from './control/control-client.js'
 import { newControlPath } from './control/control-path.js'
 import type { Changed, Status, Stopped } from './control/control-protocol.js'
 import { AlreadyRunning, ControlServer, sendJson } from './control/control-server.js'
+import { EventLoops } from './event-loops.js'
 import { firstStart } from './first-start.js'
 import { colourVariables, WorkerOutput } from './log/worker-output.js'
 import { writePidFile } from './pid-file.js'
@@ -37,12 +38,13 @@ class RunningApp {
   readonly #startedAt = new Date()
   readonly #server: Server
   readonly #slots: WorkerSlots
+  readonly #loops = new EventLoops()
   readonly #env: NodeJS.ProcessEnv
   /** Undefined if workers inherit standard output and standard error. */
   readonly #output: WorkerOutput | undefined
   #bound: Record<string, string> = {}
   #pool: Pool<WorkerHandle> | undefined
-  #isStarted = false
+  #isAnyReady = false
 
   constructor(settings: RunSettings) {
     const { maxQueue, queueTimeout, policy } = settings
@@ -64,15 +66,18 @@ class RunningApp {
       if (pidFile !== undefined) cleanUp.push(writePidFile(pidFile))
       await this.#bind(bind)
       this.#server.on('error', (error) => this.#failed(error))
+      this.#server.once('worker', () => {
+        this.#isAnyReady = true
+      })
       this.#pool = startPool(this.#server, this.#settings, this.#env, this.#output !== undefined)
       this.#onSignals(this.#pool)
       cleanUp.push(this.#watch())
-      await firstStart(this.#server, this.#pool, keepTrying)
+      const report = (error: unknown): void => say(this.#reason(error))
+      if (!(await firstStart(this.#server, this.#pool, keepTrying, report))) return
     } catch (error) {
       this.#server.destroy()
       throw new CommandError(`${this.#settings.app} could not be started: ${this.#reason(error)}`, EXIT.failed, error)
     }
-    this.#isStarted = true
     const where = this.#server.addresses().map(addressText).join(', ') || 'nowhere'
     say(`${name} (pid ${process.pid}) has ${plural(this.#pool.size, 'worker')} and listens on ${where}`)
   }
@@ -112,7 +117,7 @@ class RunningApp {
   }
 
   #status(): Promise<Status> {
-    return appStatus(this.#settings.name, this.#startedAt, this.#server, this.#running)
+    return appStatus(this.#settings.name, this.#startedAt, this.#server, this.#pool, this.#loops)
   }
 
   async #reload(): Promise<Changed> {
@@ -204,8 +209,8 @@ class RunningApp {
   }
 
   #failed(error: Error): void {
-    // start() reports a failure of the first start once, with its reason.
-    if (this.#isStarted || this.#settings.keepTrying) say(this.#reason(error))
+    // start() reports a failure of the first start, with its reason.
+    if (this.#isAnyReady || this.#settings.keepTrying) say(this.#reason(error))
   }
 
   #reason(error: unknown): string {

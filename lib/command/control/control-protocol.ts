@@ -39,7 +39,7 @@ export interface WorkerStatus {
   leases: number
   handled: number
   restarts: number
-  /** The share of time in which the event loop was busy, 0 to 1; null if unknown, as for processes. */
+  /** The share of time in which the event loop was busy, 0 to 1; null if unknown, as for a worker that has just started. */
   eventLoopUtilization: number | null
   /** Resident memory in bytes; null for a thread, and if unknown. */
   memory: number | null
