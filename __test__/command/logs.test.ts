@@ -57,17 +57,15 @@ linuxSerial('in a terminal, one worker has it to itself, and several get their s
   const terminal = new Terminal(t)
   const run = ['run', '--bind', '127.0.0.1:0', '--name']
   const one = terminal.startInTty([...run, 'one', '-w', '1', fixture('talking-app')])
-  await until(() => / listens on /.test(one.stdout))
-  t.true(one.stdout.includes('{"level":"info","msg":"started","tty":true}\r\n'))
+  await until(() => one.stdout.includes('{"level":"info","msg":"started","tty":true}\r\n'))
   const two = terminal.startInTty([...run, 'two', '-w', '2', fixture('talking-app')])
   await until(() => / listens on /.test(two.stdout))
-  t.true(two.stdout.includes(`\x1b[36m0|\x1b[0m ${STARTED}\r\n`), two.stdout)
-  t.true(two.stdout.includes(`\x1b[33m1|\x1b[0m ${STARTED}\r\n`), two.stdout)
+  await until(() => two.stdout.includes(`\x1b[36m0|\x1b[0m ${STARTED}\r\n`))
+  await until(() => two.stdout.includes(`\x1b[33m1|\x1b[0m ${STARTED}\r\n`))
   const [, port] = / listens on .*?:(\d+)/.exec(two.stdout) ?? []
   t.is((await fetchOnce(Number(port))).body, '1', 'FORCE_COLOR: xterm has 16 colours')
   const three = terminal.startInTty([...run, 'three', '-w', '2', '--no-log-prefix', fixture('talking-app')])
-  await until(() => / listens on /.test(three.stdout))
-  t.true(three.stdout.includes('{"level":"info","msg":"started","tty":true}\r\n'))
+  await until(() => three.stdout.includes('{"level":"info","msg":"started","tty":true}\r\n'))
 })
 
 linuxSerial('Ctrl-C in a terminal reaches the parent only, and ends everything in order', async (t) => {
