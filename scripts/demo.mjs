@@ -1,15 +1,17 @@
-// Builds a fresh clone and starts the echo example.
+// Builds a fresh clone and runs an Express app, examples/run/app.mjs, on all cores by the command `socketserver`.
 //
 //     npm run demo               on port 8888
 //     npm run demo -- 9000       on another port; PORT=9000 npm run demo does the same
 
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { build } from './build.mjs'
 import { setup } from './setup.mjs'
-import { Failed, main } from './steps.mjs'
+import { Failed, main, root } from './steps.mjs'
 
 const HOST = '127.0.0.1'
+const APP = join('examples', 'run', 'app.mjs')
 
 await main(async () => {
   const given = process.argv[2] ?? process.env['PORT'] ?? '8888'
@@ -20,21 +22,31 @@ await main(async () => {
   await requireFree(port)
   await setup()
   await build()
-  process.env['PORT'] = String(port)
-  // In this process, so that Ctrl-C reaches the example's parent process directly.
-  await import('../examples/echo/server.mjs')
+  const args = ['--bind', `${HOST}:${port}`, '--name', 'demo', APP]
+  console.log(`\n$ npx socketserver run ${args.join(' ')}`)
+  process.chdir(root)
+  // In this process, so that Ctrl-C reaches the parent of the app directly.
+  const { run } = await import('../dist/lib/command/run.js')
+  try {
+    await run(args)
+  } catch (error) {
+    throw new Failed(error instanceof Error ? error.message : String(error))
+  }
   console.log(`
-Connect from another terminal; the server repeats what you type:
+An Express app runs on all cores, unchanged: ${APP}. Type in another terminal, in this folder:
 
-    nc ${HOST} ${port}
-    curl telnet://${HOST}:${port}
-
-Each connection goes to one of the worker processes. The source code is in examples/echo. Press Ctrl-C to stop.
+    curl http://${HOST}:${port}/            the answer names its process
+    curl http://${HOST}:${port}/busy &      keeps one process busy for a second: the others go on
+    npx socketserver status              the workers
+    npx socketserver reload              new processes; no request is lost
+    npx socketserver scale +1            one worker more
+    npx socketserver top                 the workers each second; q quits
+    npx socketserver stop                the end, as Ctrl-C here
 `)
 })
 
 /**
- * Fails before the build if the example could not listen on this port after the build.
+ * Fails before the build if the app could not listen on this port after the build.
  *
  * @param {number} port
  */
