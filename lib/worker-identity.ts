@@ -56,7 +56,9 @@ function startedByServer(): boolean {
   if (text === undefined || process.env[SETTINGS_VARIABLE] === undefined) return false
   if (!isMainThread && !readSettings(process.env[SETTINGS_VARIABLE]).isThread) return false
   try {
-    return fstatSync(Number(text)).isSocket()
+    // As bigint: after a number-valued stat of a socket, realpath() resolves no symbolic link below a folder that it knows already,
+    // because it takes that result for its own (fs.realpathSync in Node's lib/fs.js). So require() would load `.bin/next` in `.bin`.
+    return fstatSync(Number(text), { bigint: true }).isSocket()
   } catch {
     return false
   }

@@ -1,5 +1,7 @@
 // What an app under server.run() sees of its own process, and what its own children see.
 
+import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import test from 'ava'
 import { fetchOnce } from '../helpers/http.js'
 import { runApp, startApp } from '../helpers/run-app.js'
@@ -31,6 +33,19 @@ test('a program without a file extension runs, with nothing to read and its mess
   const { reports, port } = await runApp(t, app, { workers: 1 })
   t.is((await reports.next('input'))['input'], '')
   t.is((await fetchOnce(port)).body, 'program')
+})
+
+test('symbolic links are resolved: what the app requires has its real path', async (t) => {
+  const app = writeApp(
+    t,
+    `process.send({ event: 'required', path: require('./link') })\nrequire('node:http').createServer().listen(0)`,
+  )
+  const folder = dirname(app)
+  mkdirSync(join(folder, 'packages'))
+  writeFileSync(join(folder, 'packages', 'library.js'), 'module.exports = __filename')
+  symlinkSync(join('packages', 'library.js'), join(folder, 'link.js'))
+  const { reports } = await runApp(t, app, { workers: 1 })
+  t.is((await reports.next('required'))['path'], join(realpathSync(folder), 'packages', 'library.js'))
 })
 
 test('threads and processes that the app starts listen by themselves', async (t) => {

@@ -40,7 +40,8 @@ function opened({ address, error }: ListenOutcome, requested: { address?: string
 /** Throws a system error if the descriptor is not open. The binding would report a defect of this package instead. */
 function checkOpen(fd: number): void {
   try {
-    fstatSync(fd)
+    // As bigint, for the reason that worker-identity.ts gives.
+    fstatSync(fd, { bigint: true })
   } catch (error) {
     if (!hasCode(error, 'EBADF')) throw error
     throw systemError({ code: 'EBADF', errno: -constants.errno.EBADF, message: 'bad file descriptor' }, 'listen')
