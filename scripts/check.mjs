@@ -59,7 +59,7 @@ await main(async () => {
     await check(`Types of ${folder}/`, () => run(bin('tsc'), ['--noEmit', '-p', folder]))
   }
   await check('The package as npm would publish it', () => run(bin('publint'), ['run', '--strict', '--pack', 'npm']))
-  await check('package-lock.json names no registry', lockFile)
+  await check('package-lock.json names no registry', lockFiles)
   await check('No retired words', words)
   notes()
 
@@ -78,9 +78,12 @@ async function generatedFiles() {
   }
 }
 
-async function lockFile() {
-  if (/"resolved": "http/.test(readFileSync(join(root, 'package-lock.json'), 'utf8'))) {
-    throw new Failed('package-lock.json has `resolved` URLs. Run `npm install --package-lock-only` in this folder.')
+async function lockFiles() {
+  for (const folder of ['', '__test__/apps']) {
+    if (!/"resolved": "http/.test(readFileSync(join(root, folder, 'package-lock.json'), 'utf8'))) continue
+    throw new Failed(
+      `${join(folder, 'package-lock.json')} has \`resolved\` URLs. Run \`npm install --package-lock-only\` in its folder.`,
+    )
   }
 }
 

@@ -6,9 +6,6 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { capture, Failed, root, run, step } from './steps.mjs'
 
-/** The checksum of the lock file that node_modules was installed from. */
-const INSTALLED = join(root, 'node_modules', '.package-lock.sha256')
-
 /** @param {{ rust?: boolean }} [needs] `rust: false` if the command compiles no Rust */
 export async function setup({ rust = true } = {}) {
   const { engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -19,10 +16,22 @@ export async function setup({ rust = true } = {}) {
   if (rust && (await capture('cargo', ['--version'], { quiet: true })).code !== 0) {
     throw new Failed('Rust is required, but `cargo` does not run. Install Rust from https://rustup.rs/ and try again.')
   }
+  await installLocked(root, 'Installing the development packages')
+}
+
+/**
+ * Installs the packages that the lock file of a folder names, unless they are installed.
+ *
+ * @param {string} folder
+ * @param {string} title
+ */
+export async function installLocked(folder, title) {
   const lock = createHash('sha256')
-    .update(readFileSync(join(root, 'package-lock.json')))
+    .update(readFileSync(join(folder, 'package-lock.json')))
     .digest('hex')
-  if (existsSync(INSTALLED) && readFileSync(INSTALLED, 'utf8') === lock) return
-  await step('Installing the development packages', () => run('npm', ['ci', '--loglevel=error']))
-  writeFileSync(INSTALLED, lock)
+  /** The checksum of the lock file that node_modules was installed from. */
+  const installed = join(folder, 'node_modules', '.package-lock.sha256')
+  if (existsSync(installed) && readFileSync(installed, 'utf8') === lock) return
+  await step(title, () => run('npm', ['ci', '--loglevel=error'], { cwd: folder }))
+  writeFileSync(installed, lock)
 }

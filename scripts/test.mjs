@@ -14,7 +14,8 @@ import { countCargo, countTap, reportTotal } from './counts.mjs'
 import { setup } from './setup.mjs'
 import { capture, Failed, main, root, run, step } from './steps.mjs'
 
-const AVA = join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
+/** The program that runs the TypeScript tests. */
+export const AVA = join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
 
 /** @param {readonly string[]} args */
 async function test(args) {

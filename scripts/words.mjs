@@ -41,6 +41,7 @@ const RETIRED = new Map([
 
 const GENERATED = [
   'package-lock.json',
+  '__test__/apps/package-lock.json',
   'lib/binding/',
   'crates/core/fuzz/Cargo.lock',
   'Cargo.lock',
