@@ -278,31 +278,31 @@ impl Peer {
                 oldest,
                 newest,
                 scoreboard,
-            } => self.say(|said| said.hello(hello((*oldest).into(), (*newest).into(), *scoreboard))),
+            } => self.add_frame(|encoder| encoder.hello(hello((*oldest).into(), (*newest).into(), *scoreboard))),
             Action::CorrectHello { is_old } => {
                 let newest = if *is_old { OLDEST_VERSION } else { VERSION };
-                self.say(|said| said.hello(hello(OLDEST_VERSION, newest, false)));
+                self.add_frame(|encoder| encoder.hello(hello(OLDEST_VERSION, newest, false)));
             }
             Action::Ack(which) => {
                 let id = self.id(which);
-                self.say(|said| said.ack([id]));
+                self.add_frame(|encoder| encoder.ack([id]));
             }
             Action::Refuse(which, reason) => {
                 let (id, reason) = (self.id(which), reason_of(*reason));
-                self.say(|said| said.refuse([Refusal { id, reason }]));
+                self.add_frame(|encoder| encoder.refuse([Refusal { id, reason }]));
             }
             Action::Return(which, kind) => {
                 let id = self.id(which);
                 // The descriptor must be sent with the first byte.
                 self.send(&[], None);
-                self.say(|said| said.hand_back(id));
+                self.add_frame(|encoder| encoder.hand_back(id));
                 self.send(kind.as_slice(), None);
             }
-            Action::Ended(leases) => self.say(|said| said.ended((*leases).into())),
-            Action::Credit { count, lane } => self.say(|said| said.credit([amount(count, *lane)])),
-            Action::Cancel { count, lane } => self.say(|said| said.cancel([amount(count, *lane)])),
-            Action::Leave => self.say(Encoder::leave),
-            Action::Nudge => self.say(Encoder::nudge),
+            Action::Ended(leases) => self.add_frame(|encoder| encoder.ended((*leases).into())),
+            Action::Credit { count, lane } => self.add_frame(|encoder| encoder.credit([amount(count, *lane)])),
+            Action::Cancel { count, lane } => self.add_frame(|encoder| encoder.cancel([amount(count, *lane)])),
+            Action::Leave => self.add_frame(Encoder::leave),
+            Action::Nudge => self.add_frame(Encoder::nudge),
             Action::Bytes(bytes) => self.bytes.extend(bytes.iter().take(4096)),
             Action::Send { descriptors, cut } => self.send(descriptors, *cut),
             Action::Unfinished {
@@ -313,9 +313,9 @@ impl Peer {
             } => {
                 self.send(&[], None);
                 if *returns {
-                    self.say(|said| said.hand_back(0));
+                    self.add_frame(|encoder| encoder.hand_back(0));
                 } else {
-                    self.say(|said| said.ack((0..(*records).clamp(1, 64)).map(u64::from)));
+                    self.add_frame(|encoder| encoder.ack((0..(*records).clamp(1, 64)).map(u64::from)));
                 }
                 let missing = usize::from(*missing).max(1);
                 self.bytes.truncate(self.bytes.len().saturating_sub(missing));
@@ -323,7 +323,7 @@ impl Peer {
             }
             Action::NeverReads { frames } => {
                 for _ in 0..(*frames).min(UNREAD_FRAMES) {
-                    self.say(|said| said.cancel([Credit { lane: 1, count: 1 }]));
+                    self.add_frame(|encoder| encoder.cancel([Credit { lane: 1, count: 1 }]));
                     self.send(&[], None);
                 }
             }
@@ -350,7 +350,7 @@ impl Peer {
         }
     }
 
-    fn say(&mut self, write: impl FnOnce(&mut Encoder)) {
+    fn add_frame(&mut self, write: impl FnOnce(&mut Encoder)) {
         self.encoder.clear();
         write(&mut self.encoder);
         self.bytes.extend(self.encoder.bytes());

@@ -3,7 +3,7 @@
 //!
 //! A connection in flight has a slot in the page. The worker takes the connection with a compare-and-swap, and the parent
 //! recalls it with a compare-and-swap. Only one of them succeeds. So no connection is served twice, and the parent can
-//! always recall a connection from a worker that is stuck, stopped or dead.
+//! always recall a connection from a worker that is blocked, stopped or dead.
 
 #![allow(unsafe_code, reason = "shared memory is reached through a raw mapping")]
 

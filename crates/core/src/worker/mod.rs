@@ -3,7 +3,7 @@
 //! A receiver reads in one of two ways:
 //!
 //! - [`Receiver::attach`]: the owner's event loop reads whenever the socket is readable. The receiver uses the
-//!   [`Scoreboard`], so that the parent can recall connections that a stuck event loop leaves unread.
+//!   [`Scoreboard`], so that the parent can recall connections that a blocked event loop leaves unread.
 //! - [`Receiver::start`]: a thread of the receiver reads, for programs without an event loop. The receiver uses frames only.
 //!
 //! In both cases [`Receiver::exchange`] acknowledges the connections that it returns. So a connection is always acknowledged

@@ -282,11 +282,11 @@ fn a_connection_that_waits_too_long_is_reset_counted_and_reported() {
 }
 
 #[test]
-fn a_connection_that_a_stuck_worker_leaves_untaken_is_reset_at_the_queue_timeout() {
+fn a_connection_that_a_blocked_worker_leaves_untaken_is_reset_at_the_queue_timeout() {
     let limit = Duration::from_millis(100);
     let world = World::with(&Config::new(8, Some(limit), PolicyName::LeastBusy).unwrap());
     let worker = world.worker();
-    worker.ask_and_hang(2);
+    worker.grant_and_block(2);
     // Two are sent to the worker, one stays in the queue: the same limit applies to all.
     for mut client in clients(world.listen(), 3) {
         let error = client.read(&mut [0]).unwrap_err();

@@ -84,7 +84,7 @@ fn a_worker_with_less_room_refuses_the_surplus() {
     let world = World::new();
     let address = world.listen();
     let worker = world.worker();
-    worker.ask_and_hang(2);
+    worker.grant_and_block(2);
     let clients = clients(address, 2);
     world.stats("both are in flight", |stats| stats.accepted == 2 && stats.queued == 0);
     // The worker now has room for one: it takes one, refuses the other, and no credit is left.

@@ -27,7 +27,7 @@ fn a_worker_that_leaves_finishes_its_leases_and_refuses_the_rest() {
     let leaving = world.worker();
     let first = client(address);
     let taken = leaving.one();
-    leaving.ask_and_hang(1);
+    leaving.grant_and_block(1);
     let second = client(address);
     world.stats("it is in flight", |stats| stats.accepted == 2 && stats.queued == 0);
     leaving.receiver.leave();
@@ -75,7 +75,7 @@ fn a_connection_that_crosses_with_a_leave_returns_to_the_queue() {
     let address = world.listen();
     for _ in 0..50 {
         let leaving = world.worker();
-        leaving.ask_and_hang(1);
+        leaving.grant_and_block(1);
         let client = client(address);
         leaving.receiver.leave();
         assert!(is_of(&world.worker().one(), &client));
@@ -109,7 +109,7 @@ fn a_retired_worker_still_takes_the_connections_in_flight() {
     let world = World::new();
     let address = world.listen();
     let old = world.worker();
-    old.ask_and_hang(1);
+    old.grant_and_block(1);
     let client = client(address);
     world.stats("it is in flight", |stats| stats.accepted == 1 && stats.queued == 0);
     world.server.retire(old.channel);
@@ -359,7 +359,7 @@ fn a_destroyed_server_withdraws_untaken_connections_and_workers_keep_taken_ones(
     let (first, mut second) = (client(address), client(address));
     let taken = worker.one();
     assert!(is_of(&taken, &first));
-    worker.ask_and_hang(1);
+    worker.grant_and_block(1);
     world.stats("it is in flight", |stats| stats.accepted == 2 && stats.queued == 0);
     world.server.destroy();
     worker.await_phase(|phase| *phase == Phase::Ended(End::Closed(CloseReason::Ended)));

@@ -46,7 +46,7 @@ fn channels_that_come_and_go_leave_no_descriptor_behind() {
         let before = open_descriptors();
         for round in 0..60 {
             let worker = world.worker();
-            worker.ask_and_hang(2);
+            worker.grant_and_block(2);
             let clients = clients(address, 2);
             match round % 4 {
                 0 => world.server.end_channel(worker.channel),
@@ -108,7 +108,7 @@ fn a_server_that_ends_leaves_no_descriptor_behind() {
             let world = World::new();
             let address = world.listen();
             let worker = world.worker();
-            worker.ask_and_hang(1);
+            worker.grant_and_block(1);
             let _clients = clients(address, 3);
             world.await_queued(2);
             world.server.destroy();

@@ -362,10 +362,10 @@ fn ends_with(expected: impl Fn(u64) -> ProtocolError, misbehave: impl FnOnce(&Pe
     peer.send_frames(|frames| frames.ack([head.id]));
     misbehave(&peer, &head, fd);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected(head.id)));
-    let farewell = peer.remaining_frames().pop();
+    let last_frame = peer.remaining_frames().pop();
     assert!(
-        matches!(farewell, Some(ParentFrame::Close(CloseReason::Protocol))),
-        "{farewell:?}"
+        matches!(last_frame, Some(ParentFrame::Close(CloseReason::Protocol))),
+        "{last_frame:?}"
     );
     drop(peer);
     let next = client(address);

@@ -80,7 +80,7 @@ fn least_busy_selects_the_worker_with_the_fewest_leases() {
     let _clients = clients(address, 5);
     let _leases = busy.take(5);
     world.stats("all are leased", |stats| stats.leases == 5);
-    busy.ask_and_hang(5);
+    busy.grant_and_block(5);
     assert!(idle.receiver.exchange(0, 5, 5, 0).is_empty());
     let next = client(address);
     let taken = until("the idle one gets it", || idle.receiver.exchange(0, 5, 5, 0).pop());
@@ -113,11 +113,11 @@ fn round_robin_ignores_how_busy_workers_are() {
 }
 
 #[test]
-fn connections_that_a_stuck_worker_has_not_taken_are_recalled_within_milliseconds() {
+fn connections_that_a_blocked_worker_has_not_taken_are_recalled_within_milliseconds() {
     let world = World::new();
     let address = world.listen();
-    let stuck = world.worker();
-    stuck.ask_and_hang(1);
+    let blocked = world.worker();
+    blocked.grant_and_block(1);
     let client = client(address);
     world.stats("it is in flight", |stats| stats.accepted == 1 && stats.queued == 0);
     let other = world.worker();
@@ -130,16 +130,16 @@ fn connections_that_a_stuck_worker_has_not_taken_are_recalled_within_millisecond
     assert_eq!(answer_to(client), "by the other");
     // The worker counts what it takes before the server has written down what it did in that turn.
     world.stats("all is counted", |stats| stats.handed_off == 1 && stats.requeued == 1);
-    // The stuck worker finds no connection when it wakes up.
-    assert!(stuck.receiver.exchange(0, 1, 1, 0).is_empty());
+    // The blocked worker finds no connection when it wakes up.
+    assert!(blocked.receiver.exchange(0, 1, 1, 0).is_empty());
 }
 
 #[test]
-fn connections_of_a_stuck_worker_are_recalled_for_every_port() {
+fn connections_of_a_blocked_worker_are_recalled_for_every_port() {
     let world = World::new();
     let (one, two) = (world.listen(), world.listen());
-    let stuck = world.worker();
-    stuck.ask_and_hang(2);
+    let blocked = world.worker();
+    blocked.grant_and_block(2);
     let _only_for_the_first = client(one);
     let client = client(two);
     world.stats("both are in flight", |stats| stats.accepted == 2 && stats.queued == 0);
@@ -167,7 +167,7 @@ fn untaken_connections_of_a_dead_worker_go_to_another() {
     let world = World::new();
     let address = world.listen();
     let dying = world.worker();
-    dying.ask_and_hang(3);
+    dying.grant_and_block(3);
     let clients = clients(address, 3);
     world.stats("they are in flight", |stats| stats.accepted == 3 && stats.queued == 0);
     let channel = dying.channel;
@@ -305,7 +305,7 @@ fn an_ended_channel_is_closed_and_its_untaken_connections_are_requeued() {
     let world = World::new();
     let address = world.listen();
     let ended = world.worker();
-    ended.ask_and_hang(1);
+    ended.grant_and_block(1);
     let client = client(address);
     world.stats("it is in flight", |stats| stats.accepted == 1 && stats.queued == 0);
     world.server.end_channel(ended.channel);

@@ -91,14 +91,14 @@ fn a_slow_server_still_checks_whether_a_connection_was_taken() {
 fn a_recalled_connection_cannot_be_taken() {
     let world = World::new();
     let address = world.listen();
-    let mut stuck = world.peer().join_with_scoreboard();
+    let mut blocked = world.peer().join_with_scoreboard();
     let client = client(address);
-    let (head, _fd) = some(&mut stuck, 1).remove(0);
+    let (head, _fd) = some(&mut blocked, 1).remove(0);
     let taken = world.worker().one();
     assert!(is_of(&taken, &client));
     assert!(taken.head.reissued);
-    assert!(!take(&stuck, &head));
-    // The copy of the stuck worker delays the FIN of a close, but not that of a shutdown.
+    assert!(!take(&blocked, &head));
+    // The copy of the blocked worker delays the FIN of a close, but not that of a shutdown.
     answer(taken, "by the other");
     assert_eq!(answer_to(client), "by the other");
 }
@@ -107,10 +107,10 @@ fn a_recalled_connection_cannot_be_taken() {
 fn a_stalled_worker_receives_the_next_connection_when_its_event_loop_turns() {
     let world = World::new();
     let address = world.listen();
-    let mut stuck = world.peer().join_with_scoreboard();
+    let mut blocked = world.peer().join_with_scoreboard();
     let _first = client(address);
-    grant(&stuck, 2);
-    assert!(matches!(stuck.next_frame(), ParentFrame::Connections(_)));
+    grant(&blocked, 2);
+    assert!(matches!(blocked.next_frame(), ParentFrame::Connections(_)));
     // Only the stalled worker has credit for the next, but it is not used while another worker is merely busy.
     let busy = world.worker();
     let _lease = busy.one();
@@ -118,9 +118,9 @@ fn a_stalled_worker_receives_the_next_connection_when_its_event_loop_turns() {
     world.await_queued(1);
     assert!(still_waits(&next));
     assert_eq!(world.server.stats().queued, 1);
-    page(&stuck).beat();
-    nudge(&stuck);
-    let ParentFrame::Connections(connections) = stuck.next_frame() else {
+    page(&blocked).beat();
+    nudge(&blocked);
+    let ParentFrame::Connections(connections) = blocked.next_frame() else {
         panic!("no connection");
     };
     assert_eq!(connections[0].0.remote, Some(next.local_addr().unwrap()));
@@ -329,10 +329,10 @@ fn ends_with(expected: &ProtocolError, misbehave: impl FnOnce(&Peer, &Connection
     misbehave(&peer, &head);
     peer.send_frames(Encoder::nudge);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
-    let farewell = peer.remaining_frames().pop();
+    let last_frame = peer.remaining_frames().pop();
     assert!(
-        matches!(farewell, Some(ParentFrame::Close(CloseReason::Protocol))),
-        "{farewell:?}"
+        matches!(last_frame, Some(ParentFrame::Close(CloseReason::Protocol))),
+        "{last_frame:?}"
     );
     drop(fd);
     let next = client(address);

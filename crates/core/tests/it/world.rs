@@ -177,8 +177,8 @@ impl Worker {
         self.take(1).remove(0)
     }
 
-    /// Grants credit and then takes nothing, as a stuck event loop does.
-    pub fn ask_and_hang(&self, count: u32) {
+    /// Grants credit and then takes nothing, as a blocked event loop does.
+    pub fn grant_and_block(&self, count: u32) {
         assert!(self.receiver.exchange(0, count, count, 0).is_empty());
     }
 

@@ -16,7 +16,7 @@ use crate::number::count;
 /// - `waited`: milliseconds in the queue.
 /// - `local port`: 0 for none.
 /// - `family`: 4, 6, or 0 for a Unix socket, whose client has neither port nor address.
-/// - `reissued`: 1 if the connection must be shut down before it is closed, because a stuck worker may have an unread copy.
+/// - `reissued`: 1 if the connection must be shut down before it is closed, because a blocked worker may have an unread copy.
 /// - `a` to `d`: the address, 32 bits in `a` or 128 bits in `a` to `d`, most significant first.
 pub type Row = [f64; 12];
 

@@ -38,10 +38,10 @@ fn ends(expected: &ProtocolError, join: bool, misbehave: impl FnOnce(&mut Peer, 
     let id = held.as_ref().map_or(0, |(head, _)| head.id);
     misbehave(&mut peer, id);
     assert_eq!(world.end_of(peer.channel), EndReason::Protocol(expected.clone()));
-    let farewell = peer.remaining_frames().pop();
+    let last_frame = peer.remaining_frames().pop();
     assert!(
-        matches!(farewell, Some(ParentFrame::Close(CloseReason::Protocol))),
-        "{farewell:?}"
+        matches!(last_frame, Some(ParentFrame::Close(CloseReason::Protocol))),
+        "{last_frame:?}"
     );
     drop(held);
     // Another worker answers its connection, and the next one.

@@ -225,7 +225,7 @@ fn failing_sends_are_retried_at_a_limited_rate() {
     // Before the worker joins: LISTENING is then sent with WELCOME, in the send that succeeds.
     let address = world.listen();
     let worker = world.worker();
-    worker.ask_and_hang(1);
+    worker.grant_and_block(1);
     let start = std::time::Instant::now();
     let _client = client(address);
     until_true("a few are tried", || sys.sends() > 5);
@@ -247,7 +247,7 @@ fn a_send_that_fails_permanently_ends_only_its_channel() {
     let address = world.listen();
     let broken = world.worker();
     world.stats("it has joined", |stats| stats.workers == 1);
-    broken.ask_and_hang(1);
+    broken.grant_and_block(1);
     let client = client(address);
     assert_eq!(world.end_of(broken.channel), EndReason::Lost);
     answer(world.worker().one(), "by another");

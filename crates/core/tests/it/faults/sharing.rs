@@ -218,17 +218,17 @@ fn the_channel_of_a_worker_that_reads_nothing_ends_when_too_much_is_unread() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    let deaf = joined_peer(&world, &path);
-    deaf.socket.set_nonblocking(true).unwrap();
+    let peer = joined_peer(&world, &path);
+    peer.socket.set_nonblocking(true).unwrap();
     let mut frames = Encoder::new();
     frames.cancel([Credit { lane: 0, count: 1 }; 64]);
     let mut sent = 0;
     let reason = until("the channel ends", || {
-        while ancillary::send(deaf.socket.as_fd(), frames.bytes(), &[]).is_ok() {
+        while ancillary::send(peer.socket.as_fd(), frames.bytes(), &[]).is_ok() {
             sent += 1;
         }
-        let ended = world.server.channel_stats(deaf.channel).is_none();
-        ended.then(|| world.end_of(deaf.channel))
+        let ended = world.server.channel_stats(peer.channel).is_none();
+        ended.then(|| world.end_of(peer.channel))
     });
     assert_eq!(reason, EndReason::Lost);
     // Each answer has 520 bytes. The limit is the buffers of both directions and 64 KiB.

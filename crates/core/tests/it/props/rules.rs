@@ -341,9 +341,9 @@ fn a_stalled_worker_whose_event_loop_turns_gets_connections_again() {
 #[test]
 fn a_suspect_counts_as_two_leases_more_for_ten_times_the_stall() {
     // Of which `one_stalled` has seen the first quarter.
-    let stuck = RECALL_AFTER * 4;
+    let blocked = RECALL_AFTER * 4;
     let mut simulation = one_stalled();
-    simulation.pass(stuck * 3 / 4);
+    simulation.pass(blocked * 3 / 4);
     simulation.beat(1);
     simulation.grant(2, Credit { lane: 0, count: 3 });
     (0..2).for_each(|_| simulation.accept(80));
@@ -370,11 +370,11 @@ fn a_suspect_counts_as_two_leases_more_for_ten_times_the_stall() {
     }
     simulation.end(2, 3);
     simulation.grant(2, Credit { lane: 0, count: 2 });
-    simulation.pass(stuck * SUSPECT_FACTOR * 9 / 10);
+    simulation.pass(blocked * SUSPECT_FACTOR * 9 / 10);
     simulation.accept(80);
     assert_eq!(simulation.in_flight(2), [7], "an ack is no proof either");
     simulation.ack(2, 7);
-    simulation.pass(stuck * SUSPECT_FACTOR / 10);
+    simulation.pass(blocked * SUSPECT_FACTOR / 10);
     simulation.accept(80);
     assert_eq!(simulation.in_flight(1), [8]);
 }

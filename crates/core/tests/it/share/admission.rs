@@ -40,7 +40,7 @@ fn among_strangers() -> World {
 }
 
 /// Returns the reason in the CLOSE that a refused peer receives before the end of the stream.
-fn farewell(peer: &mut Peer) -> CloseReason {
+fn close_reason(peer: &mut Peer) -> CloseReason {
     match peer.remaining_frames()[..] {
         [ParentFrame::Close(reason)] => reason,
         ref other => panic!("{other:?}"),
@@ -58,7 +58,7 @@ fn a_peer_of_another_user_is_refused_before_its_hello() {
     let (folder, world) = (Folder::new(), among_strangers());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    assert_eq!(farewell(&mut peer(&path)), CloseReason::NotAllowed);
+    assert_eq!(close_reason(&mut peer(&path)), CloseReason::NotAllowed);
     assert_eq!(refused(&world, 1), [Refused::NotAllowed]);
     let stats = world.server.stats();
     assert_eq!((stats.refused_peers, stats.workers), (1, 0));
@@ -80,7 +80,7 @@ fn refusal_of_unfinished_hello(descriptors: &[std::os::fd::BorrowedFd<'_>]) -> R
     let mut frames = Encoder::new();
     frames.hello(hello());
     peer.send(&frames.bytes()[..7], descriptors);
-    assert_eq!(farewell(&mut peer), CloseReason::Protocol);
+    assert_eq!(close_reason(&mut peer), CloseReason::Protocol);
     refused(&world, 1).remove(0)
 }
 
@@ -132,7 +132,7 @@ fn allowing_other_users_and_groups_does_not_allow_this_one() {
         gids: vec![STRANGER],
     };
     world.server.share(ShareSpec { allow, ..spec(&path) }).unwrap();
-    assert_eq!(farewell(&mut peer(&path)), CloseReason::NotAllowed);
+    assert_eq!(close_reason(&mut peer(&path)), CloseReason::NotAllowed);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_worker_above_the_maximum_is_refused_until_a_seat_is_free_again() {
     world.server.share(two).unwrap();
     let (first, _second) = (joined_peer(&world, &path), joined_peer(&world, &path));
     let mut third = peer_with_hello(&path, hello());
-    assert_eq!(farewell(&mut third), CloseReason::Full(2));
+    assert_eq!(close_reason(&mut third), CloseReason::Full(2));
     assert_eq!(refused(&world, 1), [Refused::Full { limit: 2 }]);
     let channel = first.channel;
     drop(first);
@@ -219,7 +219,7 @@ fn a_refused_peer_can_still_send_and_read_the_reason_afterwards() {
         let sent = ancillary::send(peer.socket.as_fd(), bytes.bytes(), &[]);
         assert_eq!(sent, Ok(bytes.bytes().len()));
     }
-    assert_eq!(farewell(&mut peer), CloseReason::NotAllowed);
+    assert_eq!(close_reason(&mut peer), CloseReason::NotAllowed);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_peer_without_a_complete_hello_is_refused_after_the_timeout() {
     for length in [0, 1, 23] {
         let mut peer = peer(&path);
         peer.send(&bytes.bytes()[..length], &[]);
-        assert_eq!(farewell(&mut peer), CloseReason::Late(50), "{length} bytes");
+        assert_eq!(close_reason(&mut peer), CloseReason::Late(50), "{length} bytes");
     }
     assert_eq!(refused(&world, 3), vec![Refused::Late { limit: 50 }; 3]);
     // After its HELLO a worker may be silent for any time.
@@ -267,7 +267,7 @@ fn any_number_of_silent_peers_does_not_prevent_a_worker_from_joining() {
     // The oldest peers were evicted and received a CLOSE.
     let refusals = refused(&world, 200 - 64);
     assert!(refusals.iter().all(|reason| *reason == Refused::Late { limit: 0 }));
-    assert_eq!(farewell(&mut silent[0]), CloseReason::Late(0));
+    assert_eq!(close_reason(&mut silent[0]), CloseReason::Late(0));
     assert!(refusals.len() <= 200 - 63, "{} were evicted", refusals.len());
 }
 
@@ -310,7 +310,7 @@ fn in_a_user_namespace_without_a_map_every_peer_is_unknown() {
     let (folder, world) = (Folder::new(), World::new());
     let path = folder.file("ctl");
     world.server.share(spec(&path)).unwrap();
-    assert_eq!(farewell(&mut peer(&path)), CloseReason::NotAllowed);
+    assert_eq!(close_reason(&mut peer(&path)), CloseReason::NotAllowed);
 }
 
 #[cfg(target_os = "linux")]
@@ -345,7 +345,7 @@ fn a_peer_without_a_common_version_is_refused() {
                 ..hello()
             },
         );
-        assert_eq!(farewell(&mut peer), CloseReason::Version(VERSION));
+        assert_eq!(close_reason(&mut peer), CloseReason::Version(VERSION));
         let error = ProtocolError::Version {
             theirs_min: oldest,
             theirs_max: newest,
@@ -375,7 +375,7 @@ fn a_peer_whose_first_frame_is_not_a_hello_is_refused() {
     for bytes in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), credit.bytes(), &[0xff; 4096]] {
         let mut peer = peer(&path);
         peer.send(bytes, &[]);
-        assert_eq!(farewell(&mut peer), CloseReason::Protocol);
+        assert_eq!(close_reason(&mut peer), CloseReason::Protocol);
     }
     assert!(
         refused(&world, 3)
