@@ -15,6 +15,7 @@ export type {
   PathListenOptions,
   PortListenOptions,
 } from './lib/server/listen/listen-target.js'
+export type { AdminOptions, AgentOptions } from './lib/server/observe/admin-options.js'
 export type { ForkOptions } from './lib/server/pool/fork-options.js'
 export type { Pool } from './lib/server/pool/pool.js'
 export type { PoolOptions } from './lib/server/pool/pool-options.js'
@@ -23,7 +24,14 @@ export type { RestartOptions } from './lib/server/pool/restart-policy.js'
 export type { RunOptions } from './lib/server/pool/run-options.js'
 export type { ThreadOptions } from './lib/server/pool/thread-options.js'
 export { createServer, type Server } from './lib/server/server.js'
-export type { CloseOptions, DrainOptions, PolicyName, ServerOptions } from './lib/server/server-options.js'
+export type {
+  CloseOptions,
+  DrainOptions,
+  MetricsOptions,
+  PolicyName,
+  ServerOptions,
+  SignalOptions,
+} from './lib/server/server-options.js'
 export type { Share } from './lib/server/share/share.js'
 export type { ShareOptions } from './lib/server/share/share-options.js'
 export type { CutInfo, DrainResult, RefusedInfo, ServerStats, ShedInfo, StallInfo } from './lib/server/stats.js'

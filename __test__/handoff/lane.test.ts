@@ -90,7 +90,7 @@ test('leases and credit never exceed the concurrency, and every demanded connect
         wanted += next.want
         lane.pump()
         for (let i = 0; i < next.over && lane.leases > 0; i++) {
-          lane.leaseEnded()
+          lane.leaseEnded(1)
           over += 1
         }
         await turn()
@@ -99,7 +99,7 @@ test('leases and credit never exceed the concurrency, and every demanded connect
       // The native side would wake the lane for each connection.
       for (let pumps = 0; pumps < 200; pumps++) {
         lane.pump()
-        for (; lane.leases > 0; over++) lane.leaseEnded()
+        for (; lane.leases > 0; over++) lane.leaseEnded(1)
       }
       t.is(owner.received, Math.min(wanted, supplied))
       t.true(owner.worst <= concurrency)
@@ -146,11 +146,11 @@ test('an ended lease is counted at once, and reported soon if the parent waits f
   channel.supply = 3
   lane.pump()
   const { exchanges } = channel
-  lane.leaseEnded()
+  lane.leaseEnded(1)
   t.is(channel.ended, 1)
   channel.isAwaited = true
-  lane.leaseEnded()
-  lane.leaseEnded()
+  lane.leaseEnded(1)
+  lane.leaseEnded(1)
   t.is(channel.ended, 3)
   t.is(channel.exchanges, exchanges)
   await until(() => channel.exchanges > exchanges)
@@ -166,7 +166,7 @@ test('a stopped lane asks for nothing and still reports ended leases', (t) => {
   t.is(lane.leases, 2)
   lane.stop()
   channel.supply = 5
-  lane.leaseEnded()
+  lane.leaseEnded(1)
   lane.pump()
   t.is(owner.received, 2)
   t.is(channel.ended, 1)

@@ -19,6 +19,7 @@ interface Library {
   address: typeof import('../../dist/lib/address.js')
   'server/drain': typeof import('../../dist/lib/server/drain.js')
   'server/listen/listen-target': typeof import('../../dist/lib/server/listen/listen-target.js')
+  'server/observe/facts': typeof import('../../dist/lib/server/observe/facts.js')
   'server/notices': typeof import('../../dist/lib/server/notices.js')
   'server/worker/own-listeners': typeof import('../../dist/lib/server/worker/own-listeners.js')
   'server/pool/pool-options': typeof import('../../dist/lib/server/pool/pool-options.js')

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import test from 'ava'
 import { library } from '../helpers/library.js'
+import { noFacts } from '../helpers/no-facts.js'
 
 const { Shares } = library('server/share/shares')
 
@@ -15,7 +16,11 @@ test('a closed share is removed, and the channel of a worker that is admitted af
     retire: () => t.fail(),
     channelStats: () => null,
   }
-  const open = new Shares(new EventEmitter(), native, { takeId: () => 1, changed: () => t.fail() })
+  const open = new Shares(new EventEmitter(), native, {
+    takeId: () => 1,
+    changed: () => t.fail(),
+    facts: noFacts(),
+  })
   const settings = { path: '/a', mode: 0o600, uids: [], gids: [], maxWorkers: 1, helloTimeoutMs: 1, drainTimeout: 1 }
   for (let share = 0; share < 3; share += 1) await open.open(settings).close()
   t.deepEqual(unshared, [0, 1, 2])

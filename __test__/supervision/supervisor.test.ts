@@ -5,6 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import test from 'ava'
 import type { WorkerExit } from '../../dist/lib/server/worker/worker-runtime.js'
 import { library } from '../helpers/library.js'
+import { noFacts } from '../helpers/no-facts.js'
 
 const { Supervisor } = library('server/pool/supervisor')
 const { parsePoolOptions } = library('server/pool/pool-options')
@@ -17,7 +18,13 @@ interface Setup {
 /** Makes a supervisor of one worker whose native side sends no notices. */
 function supervisorOfOneWorker(): Setup {
   const native = { retire: () => {}, endChannel: () => {}, closeWorkerEnd: () => {}, channelStats: () => null }
-  const supervisor = new Supervisor({ events: new EventEmitter(), native, addresses: () => [], ignoreSignals: false })
+  const supervisor = new Supervisor({
+    events: new EventEmitter(),
+    native,
+    facts: noFacts(),
+    addresses: () => [],
+    ignoreSignals: false,
+  })
   let exit = (): void => {}
   const exited = new Promise<WorkerExit>((resolve) => {
     exit = () => resolve({ code: 0, signal: null, cause: undefined })

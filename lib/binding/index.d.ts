@@ -75,11 +75,11 @@ export declare class NativeReceiver {
   /** Returns the addresses of the server's listeners that are known; null if the server's version of the protocol sends none. */
   listeners(): Array<ListenerAddress> | null
   /**
-   * Returns a function that counts a lease as ended. The function returns true if the parent waits for the next
-   * `exchange` to learn of it. A method would borrow the object on each call, which cost 3 % of the server's CPU time
+   * Returns a function that counts a lease as ended; its argument is the milliseconds that the lease has lasted. The function
+   * returns true if the parent waits for the next `exchange` to learn of it. A method would borrow the object on each call, which cost 3 % of the server's CPU time
    * with 64 concurrent clients.
    */
-  leaseCounter(): () => boolean
+  leaseCounter(): (lasted: number) => boolean
   /** Counts a turn of the event loop. The parent's `stallTimeout` reads the counter. */
   beat(): void
   /**
@@ -104,6 +104,34 @@ export declare class NativeReceiver {
 
 /** Accepts, queues and dispatches connections on a separate thread. */
 export declare class NativeServer {
+  /** Returns the metrics of the server as text. */
+  metrics(openMetrics: boolean): string
+  /** Returns the status of the server as JSON. */
+  status(): string
+  /** Opens an admin listener, which closes when the server is destroyed. */
+  openAdmin(settings: NativeAdminSettings): ListenOutcome
+  /** Closes the admin listeners. */
+  closeAdmin(): void
+  /** Adds a pool or changes its size. A shared path has the size 0. */
+  setPool(pool: string, size: number): void
+  /** Notes that all first workers of a pool have become ready. */
+  poolWasReady(pool: string): void
+  /** Assigns a channel to a slot of a pool. */
+  assign(channel: number, pool: string, slot?: number | undefined | null): void
+  /** Tells what is known about the worker of a channel. */
+  setWorker(channel: number, worker: WorkerFacts): void
+  /** Notes that the worker of a channel has exited. */
+  removeWorker(channel: number): void
+  /** Adds to a counter of a pool: restarts, reloads, stalls or cut. */
+  count(counter: 'restarts' | 'reloads' | 'stalls' | 'cut', pool: string, reason: string, by: number): void
+  /** Adds a recent event. `text` has no addresses of clients, arguments or variables. */
+  addEvent(at: string, kind: string, text: string): void
+  /** Makes the server unready for new clients, while it still accepts. */
+  setDraining(): void
+  /** Notes that the app has metrics, which a notice asks for. */
+  offerAppMetrics(): void
+  /** Answers a notice that asks for the metrics of the app. */
+  answerAppMetrics(id: number, metrics: NativeAppMetrics): void
   /**
    * Starts a server. `wake` is called on this thread when notices wait, and keeps no event loop alive. Throws an error with the
    * system's code; its message begins with the system call.
@@ -211,6 +239,8 @@ export interface ChannelStats {
   handedOff: number
   /** Turns of the worker's event loop, if the worker counts them. */
   beats: number
+  /** The share of time in which the event loop was busy lately, 0 to 1; absent if the worker does not measure it. */
+  utilization?: number
 }
 
 /** A descriptor, or the error. Exactly one field is set. */
@@ -281,6 +311,40 @@ export interface ListenOutcome {
   error?: SystemError
 }
 
+/** What an admin listener serves, and where. */
+export interface NativeAdminSettings {
+  /** The IP address; absent for a Unix socket. */
+  host?: string
+  /** The port; absent for a Unix socket. */
+  port?: number
+  /** The path; absent for TCP. */
+  path?: string
+  /** The permissions of the file at the path. */
+  mode: number
+  /** Whether to answer HAProxy's agent-check instead of HTTP. */
+  isAgent: boolean
+  /** The allowed names in Host headers. */
+  hosts: Array<string>
+  /** The number of ready workers that readiness needs. */
+  minReady: number
+  /** The share of the queue at which the server is not ready. */
+  maxQueue: number
+  /** Milliseconds after which a stuck event loop fails liveness. */
+  livenessTimeoutMs: number
+}
+
+/** The metrics of the app. */
+export interface NativeAppMetrics {
+  /** The families, without an end mark. */
+  text: string
+  /** Workers that answered. */
+  ok: number
+  /** Workers that did not answer in time. */
+  late: number
+  /** Workers that failed. */
+  failed: number
+}
+
 /** The settings of a server. */
 export interface NativeServerSettings {
   /** The largest number of queued connections. */
@@ -291,6 +355,12 @@ export interface NativeServerSettings {
   policy: 'least-busy' | 'round-robin' | 'first'
   /** Whether to report each step of each connection. */
   steps: boolean
+  /** The version of Node, for metrics. */
+  runtime: string
+  /** When the server was created, ISO 8601. */
+  startedAt: string
+  /** The same in milliseconds since 1970. */
+  startedAtMs: number
 }
 
 /** A path at which programs join as workers, and the programs that may. */
@@ -342,7 +412,7 @@ export interface NativeStats {
 /** An event of the server. The fields that are set depend on `kind`. */
 export interface Notice {
   /** The kind of event. */
-  kind: 'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'listening' | 'listening-ended' | 'drained' | 'failed'
+  kind: 'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'listening' | 'listening-ended' | 'metrics' | 'drained' | 'failed'
   /** joined, admitted, leaving, ended, worker-limit: the channel. */
   channel?: number
   /** joined: the process id that the worker sent; admitted, refused: the process id from the system, if known. */
@@ -364,8 +434,10 @@ export interface Notice {
   handedOff?: number
   /** ended with protocol, refused, failed: the error in words. */
   message?: string
-  /** step: the connection. */
+  /** step: the connection; metrics: the request. */
   id?: number
+  /** metrics: whether the text is OpenMetrics. */
+  isOpenMetrics?: boolean
   /** step: the step that the connection has completed. */
   step?: 'accepted' | 'handed-off' | 'taken' | 'handed-back'
   /** accept-error, worker-limit: the error of the system. */
@@ -492,4 +564,24 @@ export interface WaitMs {
   p99: number
   /** The maximum. */
   max: number
+}
+
+/** What the owner knows about a worker. */
+export interface WorkerFacts {
+  /** The label of the pool. */
+  pool: string
+  /** The slot; absent for a worker that joined. */
+  slot?: number
+  /** The number of the worker. */
+  id: number
+  /** The process id; absent for a thread. */
+  pid?: number
+  /** The generation. */
+  generation: number
+  /** The state. */
+  state: 'starting' | 'ready' | 'draining'
+  /** When the worker entered the state, ISO 8601. */
+  since: string
+  /** How many earlier workers of the slot exited. */
+  restarts: number
 }

@@ -30,7 +30,22 @@ export interface ServerOptions {
    * Whether SIGINT and SIGTERM close this server and end the process: the first signal drains and closes, the second ends
    * everything at once. Workers leave both signals to this process. Default false: the program handles signals itself.
    */
-  signals?: boolean | undefined
+  signals?: boolean | SignalOptions | undefined
+}
+
+/** Options of `signals`. */
+export interface SignalOptions {
+  /**
+   * Milliseconds for which the server goes on accepting after the first signal, while `/readyz` fails and `agent()` says `drain`:
+   * a balancer sends new clients until it has noticed. Default 0.
+   */
+  drainDelay?: number | undefined
+}
+
+/** Options of `server.metrics()`. */
+export interface MetricsOptions {
+  /** `text`: Prometheus' format 0.0.4. `openmetrics`: OpenMetrics 1.0. Default `text`. */
+  format?: 'text' | 'openmetrics' | undefined
 }
 
 /** Options of `server.drain()`. */
@@ -53,6 +68,7 @@ export interface ServerSettings {
   killTimeout: number
   closeTimeout: number
   signals: boolean
+  drainDelay: number
 }
 
 /** Validates the options of `createServer()` and adds the defaults. */
@@ -65,8 +81,14 @@ export function parseServerOptions(options: ServerOptions): ServerSettings {
     policy: oneOf('options.policy', policy, POLICIES, 'least-busy'),
     killTimeout: milliseconds('options.killTimeout', killTimeout, 5000),
     closeTimeout: milliseconds('options.closeTimeout', closeTimeout, 7000),
-    signals: boolean('options.signals', signals, false),
+    ...parseSignals(signals),
   }
+}
+
+function parseSignals(signals: ServerOptions['signals']): Pick<ServerSettings, 'signals' | 'drainDelay'> {
+  if (typeof signals !== 'object') return { signals: boolean('options.signals', signals, false), drainDelay: 0 }
+  optionsObject('options.signals', signals, ['drainDelay'])
+  return { signals: true, drainDelay: milliseconds('options.signals.drainDelay', signals.drainDelay, 0) }
 }
 
 /** Returns the timeout in milliseconds. */

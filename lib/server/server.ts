@@ -10,6 +10,7 @@ import { KeepAlive } from '../keep-alive.js'
 import { type NativeServer, openServer } from '../native.js'
 import { report } from '../report-error.js'
 import { summary } from '../summary.js'
+import { oneOf } from '../validate.js'
 import { forbidForkLoop } from '../worker-identity.js'
 import { Drain } from './drain.js'
 import type { ServerEvents } from './events.js'
@@ -21,6 +22,9 @@ import {
   parseListenTarget,
 } from './listen/listen-target.js'
 import { type NoticeReader, readNotice } from './notices.js'
+import { openAdmin } from './observe/admin.js'
+import { type AdminOptions, type AgentOptions, parseAdminOptions, parseAgentOptions } from './observe/admin-options.js'
+import { Facts } from './observe/facts.js'
 import { type ForkOptions, parseForkOptions } from './pool/fork-options.js'
 import type { Pool } from './pool/pool.js'
 import { parseRunOptions, type RunOptions } from './pool/run-options.js'
@@ -30,6 +34,7 @@ import { RepeatedErrors } from './repeated-errors.js'
 import {
   type CloseOptions,
   type DrainOptions,
+  type MetricsOptions,
   parseDrainOptions,
   parseServerOptions,
   type ServerOptions,
@@ -56,6 +61,7 @@ export function createServer(options: ServerOptions = {}): Server {
 export class Server extends EventEmitter<ServerEvents> {
   readonly #native: NativeServer
   readonly #drain: Drain
+  readonly #facts: Facts
   readonly #killTimeout: number
   readonly #closeTimeout: number
   readonly #keepAlive = new KeepAlive()
@@ -77,19 +83,26 @@ export class Server extends EventEmitter<ServerEvents> {
   /** @internal */
   constructor(options: ServerOptions) {
     super()
-    const { killTimeout, closeTimeout, signals, ...settings } = parseServerOptions(options)
+    const { killTimeout, closeTimeout, signals, drainDelay, ...settings } = parseServerOptions(options)
     this.#killTimeout = killTimeout
     this.#closeTimeout = closeTimeout
-    this.#native = openServer({ ...settings, steps: debug.enabled }, () => this.#readNotices())
+    const now = new Date()
+    const about = { runtime: process.version, startedAt: now.toISOString(), startedAtMs: now.getTime() }
+    this.#native = openServer({ ...settings, ...about, steps: debug.enabled }, () => this.#readNotices())
+    this.#facts = new Facts(this.#native)
     this.#drain = new Drain(this.#native)
     this.#supervisor = new Supervisor({
       events: this,
       native: this.#native,
+      facts: this.#facts,
       addresses: () => this.addresses(),
       ignoreSignals: signals,
     })
     this.#shares = new Shares(this, this.#native, this.#supervisor)
-    if (signals) closeOnSignals(this, killTimeout)
+    if (signals) {
+      const unready = (): void => this.#native.setDraining()
+      closeOnSignals(this, { exitTimeout: killTimeout, drainDelay, unready })
+    }
   }
 
   /**
@@ -217,12 +230,41 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /**
+   * Returns the metrics of this server in Prometheus' text format 0.0.4, or as OpenMetrics 1.0. Sends nothing to workers. The
+   * metrics of the app in the workers are at `/metrics` of `admin()` only.
+   */
+  metrics({ format = 'text' }: MetricsOptions = {}): string {
+    return this.#native.metrics(oneOf('options.format', format, FORMATS, 'text') === 'openmetrics')
+  }
+
+  /**
+   * Serves a page at `/`, `/status.json`, `/status?auto`, `/metrics` and the probes `/livez`, `/readyz` and `/startupz` by HTTP,
+   * until the server has closed. Answers from a thread of its own, also while the event loop of this process is stuck. Resolves to
+   * the address. Every program that can connect can read all of it: the default `host` is 127.0.0.1. Does not keep the process alive. Rejects like
+   * `listen()`.
+   */
+  async admin(options: AdminOptions): Promise<ListenAddress> {
+    const settings = parseAdminOptions(options)
+    return openAdmin(() => this.#open('admin()'), settings, 'http')
+  }
+
+  /**
+   * Answers HAProxy's `agent-check` until the server has closed: `up ready` with the share of workers that take connections,
+   * `drain` once this server drains, and `down` after a second without a ready worker. Resolves and rejects like `admin()`.
+   */
+  async agent(options: AgentOptions): Promise<ListenAddress> {
+    const settings = parseAgentOptions(options)
+    return openAdmin(() => this.#open('agent()'), settings, 'agent')
+  }
+
+  /**
    * Stops accepting, except for connections in the kernel's backlog, and waits until the queue is empty and the last lease has
    * ended. When the time is up, the promise resolves, not `complete`, and no connection is cut.
    */
   drain(options: DrainOptions = {}): Promise<DrainResult> {
     const timeout = parseDrainOptions(options)
     if (this.#state === 'open') this.#state = 'draining'
+    this.#facts.event('drain', 'the server drains')
     return this.#drain.wait(timeout)
   }
 
@@ -291,6 +333,7 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#native.destroy()
     this.#readNotices()
     this.#shares.kill()
+    this.#native.closeAdmin()
     this.#keepAlive.release()
     this.#state = 'closed'
     this.emit('close')
@@ -325,9 +368,13 @@ export class Server extends EventEmitter<ServerEvents> {
     shed: (info) => {
       debug('connection %d from %s is shed: %s', info.id, info.remoteAddress ?? 'a Unix socket', info.reason)
       if (diagnostics.connectionShed.hasSubscribers) diagnostics.connectionShed.publish(info)
+      this.#facts.shed(info)
       this.emit('shed', info)
     },
-    failed: (error) => report(this, error),
+    failed: (error) => {
+      this.#facts.failed(error)
+      report(this, error)
+    },
     broken: () => this.destroy(),
     failedAgain: (kind, createError) => this.#repeatedErrors.add(kind, createError),
     listening: (address) => {
@@ -350,6 +397,8 @@ export class Server extends EventEmitter<ServerEvents> {
 function isReady({ ready, starting }: ServerStats['states']): boolean {
   return ready > 0 && starting === 0
 }
+
+const FORMATS = ['text', 'openmetrics'] as const
 
 /** Milliseconds; 0 would mean no limit. */
 const IMMEDIATELY = 1

@@ -2,6 +2,7 @@
 
 import type { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import { debug } from '../diagnostics.js'
 import type { ServerEvents } from './events.js'
 
@@ -12,11 +13,21 @@ interface SignalledServer extends EventEmitter<ServerEvents> {
   destroy(): void
 }
 
+/** How to close a server on signals. */
+interface SignalSetup {
+  /** Milliseconds that the process has to exit once the server has closed. */
+  exitTimeout: number
+  /** Milliseconds for which the server goes on accepting after the signal. */
+  drainDelay: number
+  /** Makes readiness fail. */
+  unready: () => void
+}
+
 /**
- * Closes the server on SIGINT and SIGTERM. The first signal closes the server; then the process exits with 0, or with 1 if
+ * Closes the server on SIGINT and SIGTERM. The first signal closes the server, after the drain delay; then the process exits with 0, or with 1 if
  * connections were cut. The second signal destroys the server and exits with 128 plus its number, as a shell reports signals.
  */
-export function closeOnSignals(server: SignalledServer, exitTimeout: number): void {
+export function closeOnSignals(server: SignalledServer, { exitTimeout, drainDelay, unready }: SignalSetup): void {
   let isClosing = false
   const handle = (signal: NodeJS.Signals): void => {
     debug('%s: %s', signal, isClosing ? 'exits at once' : 'drains and closes')
@@ -25,8 +36,13 @@ export function closeOnSignals(server: SignalledServer, exitTimeout: number): vo
       process.exit(128 + constants.signals[signal])
     }
     isClosing = true
+    unready()
     const before = server.stats().cut
-    server.close().then(
+    const close = async (): Promise<void> => {
+      if (drainDelay > 0) await delay(drainDelay)
+      await server.close()
+    }
+    close().then(
       () => exit(server.stats().cut > before ? 1 : 0, exitTimeout),
       (error: Error) => server.emit('error', error),
     )

@@ -14,6 +14,7 @@
 //! 3. [`protocol`]: the wire format, without I/O
 //! 4. [`channel`]: the socket and the shared page between a parent and one worker
 //! 5. [`parent`], [`worker`], [`descriptors`]: the three components, which do not import each other
+//! 6. [`admin`]: shows a parent by HTTP
 
 #![deny(unsafe_code)]
 
@@ -34,6 +35,9 @@ pub mod worker;
 
 pub mod descriptors;
 
+pub mod admin;
+
+pub use admin::{Admin, AdminSpec};
 pub use descriptors::stream::Stream;
 pub use error::{ConfigError, ListenError, SystemError};
 pub use parent::config::{Config, ListenSpec, PolicyName};

@@ -11,7 +11,7 @@ mod sources;
 use sources::{files, production};
 
 /// Each module with the modules that it may import beside itself, from the ground up.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("ids", &[]),
     ("backoff", &[]),
     ("error", &[]),
@@ -38,6 +38,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "ids", "backoff", "error", "stats", "waker", "sys", "protocol", "channel",
         ],
     ),
+    ("admin", &["error", "sys", "parent"]),
 ];
 
 #[test]

@@ -30,7 +30,7 @@ export class Channel {
   /** Undefined once the native receiver owns the descriptor. The receiver closes it even if it cannot open the channel. */
   #fd: number | undefined
   #receiver: NativeReceiver | undefined
-  #countEnded: (() => boolean) | undefined
+  #countEnded: ((lasted: number) => boolean) | undefined
   readonly #lanes = new Set<Lane>()
   readonly #table = exchangeTable()
   readonly #handBacks = new HandBacks()
@@ -132,14 +132,16 @@ export class Channel {
     }
     const keeper = isMainThread ? undefined : this.#receiver
     const count = this.#receiver.exchange(port, room, window, this.#table)
+    if (count === 0) return []
     const taken: ReceivedConnection[] = []
-    for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index, keeper))
+    const takenAt = performance.now()
+    for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index, keeper, takenAt))
     return taken
   }
 
-  /** Counts an ended lease. Returns whether the parent waits for the next exchange, which reports it. */
-  leaseEnded(): boolean {
-    return this.#state !== 'closed' && this.#countEnded?.() === true
+  /** Counts a lease that has ended after `lasted` milliseconds. Returns whether the parent waits for the next exchange, which reports it. */
+  leaseEnded(lasted: number): boolean {
+    return this.#state !== 'closed' && this.#countEnded?.(lasted) === true
   }
 
   /** Hands a connection back to the parent. Resolves when the parent has it. Throws if the connection stays here. */

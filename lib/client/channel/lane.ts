@@ -25,8 +25,8 @@ export interface LaneChannel {
   add(lane: Lane): void
   /** Takes up to `capacity` connections, and lets the parent send up to `window` more. */
   exchange(lane: Lane, capacity: number, window: number): ReceivedConnection[]
-  /** Counts an ended lease. Returns whether the parent waits for the next exchange, which reports it. */
-  leaseEnded(): boolean
+  /** Counts a lease that has ended after `lasted` milliseconds. Returns whether the parent waits for the next exchange, which reports it. */
+  leaseEnded(lasted: number): boolean
   /** Records that a lane takes no more connections. */
   stopped(): void
   remove(lane: Lane): void
@@ -98,10 +98,10 @@ export class Lane {
     this.#channel.remove(this)
   }
 
-  /** Records that a lease has ended. `isReported`: the hand-back of the connection has reported the end to the parent. */
-  leaseEnded(isReported = false): void {
+  /** Records that a lease has ended after `lasted` milliseconds; undefined if the hand-back of the connection has reported the end. */
+  leaseEnded(lasted: number | undefined): void {
     this.#leases -= 1
-    const isAwaited = !isReported && this.#channel.leaseEnded()
+    const isAwaited = lasted !== undefined && this.#channel.leaseEnded(lasted)
     // Free credit is granted once per turn of the event loop. The count of ended leases is less urgent.
     if (this.#window(this.#capacity()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
     else if (isAwaited) this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()

@@ -84,8 +84,8 @@ export class Sessions {
       phaseChanged: (phase) => owner.phaseChanged(session, phase),
       listenersChanged: () => owner.listenersChanged(session),
     })
-    const leases = new Leases((isHandedBack) => {
-      lane.leaseEnded(isHandedBack)
+    const leases = new Leases((lasted) => {
+      lane.leaseEnded(lasted)
       if (this.#sessions.size > 1) this.#divide()
       if (lane.isStopped) this.#closeIfDone(session)
       owner.leaseEnded()

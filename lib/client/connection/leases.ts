@@ -11,10 +11,10 @@ export class Leases {
    * the garbage collection time (measured).
    */
   readonly #held: Held[] = []
-  readonly #onEnd: (isHandedBack: boolean) => void
+  readonly #onEnd: (lasted: number | undefined) => void
 
-  /** `onEnd` is called for each ended lease. */
-  constructor(onEnd: (isHandedBack: boolean) => void) {
+  /** `onEnd` is called for each ended lease with its duration in milliseconds; undefined if the connection was handed back. */
+  constructor(onEnd: (lasted: number | undefined) => void) {
     this.#onEnd = onEnd
   }
 
@@ -47,10 +47,10 @@ export class Leases {
   }
 
   /** Records the end of a lease. */
-  end({ id }: ReceivedConnection): void {
+  end({ id, takenAt }: ReceivedConnection): void {
     if (debug.enabled) debug('connection %d is over', id)
     if (diagnostics.connectionOver.hasSubscribers) diagnostics.connectionOver.publish({ id })
-    this.#onEnd(false)
+    this.#onEnd(performance.now() - takenAt)
   }
 
   /** Ends the lease of a handed-back connection once the parent has it, or has gone. */
@@ -62,7 +62,7 @@ export class Leases {
     } finally {
       if (debug.enabled) debug('connection %d is handed back', id)
       if (diagnostics.connectionOver.hasSubscribers) diagnostics.connectionOver.publish({ id })
-      this.#onEnd(true)
+      this.#onEnd(undefined)
     }
   }
 

@@ -28,6 +28,8 @@ export class ReceivedConnection {
   readonly reissued: boolean
   /** Whether the parent has the connection again, so that a close here must not end it. */
   isHandedBack = false
+  /** When the lease began, by `performance.now()`. */
+  readonly takenAt: number
   readonly #words: number | readonly number[]
   readonly #keeper: DescriptorKeeper | undefined
   #handle: StreamHandle | undefined
@@ -35,7 +37,8 @@ export class ReceivedConnection {
   #onClosed: (() => void) | undefined
 
   /** Reads row `index` of `table`. In a thread `keeper` owns the descriptor until a handle does. */
-  constructor(table: Float64Array, index: number, keeper?: DescriptorKeeper) {
+  constructor(table: Float64Array, index: number, keeper?: DescriptorKeeper, takenAt = performance.now()) {
+    this.takenAt = takenAt
     this.#keeper = keeper
     const row = index * ROW_LENGTH
     const family = table[row + 5]

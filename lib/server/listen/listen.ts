@@ -49,7 +49,7 @@ function checkOpen(fd: number): void {
 }
 
 /** Resolves `host` to an IP address as `net` does. The empty string means every address. */
-function resolveHost(host: string | undefined, signal: AbortSignal | undefined): Promise<string> {
+export function resolveHost(host: string | undefined, signal: AbortSignal | undefined): Promise<string> {
   if (host === undefined || host === '' || isIP(host) !== 0) return Promise.resolve(host ?? '')
   return new Promise((resolve, reject) => {
     const abort = (): void => reject(new AbortError(signal?.reason))

@@ -6,11 +6,14 @@ import { residentMemory } from './resident-memory.js'
 /** The methods of a pool that recycling calls. */
 export interface RecyclingHost {
   workers(): readonly SupervisedWorker[]
-  /** Replaces a worker. Resolves to false if the replacement did not become ready. */
-  replace(worker: SupervisedWorker, reason: string): Promise<boolean>
+  /** Replaces a worker; `sentence` says why. Resolves to false if the replacement did not become ready. */
+  replace(worker: SupervisedWorker, reason: RecyclingReason, sentence: string): Promise<boolean>
   /** Called once per stall, with the milliseconds since the event loop last turned. */
   stalled(worker: SupervisedWorker, stalledFor: number): void
 }
+
+/** The limit that a worker has reached. */
+export type RecyclingReason = 'max_lifetime' | 'max_connections' | 'max_memory' | 'stalled'
 
 /**
  * Checks every ready worker of a pool, once a second or as often as `stallTimeout` needs, against the limits of age,
@@ -43,26 +46,30 @@ export class Recycling {
       if (worker.state !== 'ready') continue
       const health = this.#healthOf(worker)
       const stall = this.#checkStall(worker, health)
-      if (stall !== undefined) void this.#replace(worker, health, stall)
+      if (stall !== undefined) void this.#replace(worker, health, 'stalled', stall)
       else void this.#checkLimits(worker, health)
     }
   }
 
   async #checkLimits(worker: SupervisedWorker, health: Health): Promise<void> {
     const { lifetime, connections, memory } = health.limits
-    if ((worker.uptime ?? 0) >= lifetime) await this.#replace(worker, health, 'has reached maxLifetime')
-    else if (worker.handled >= connections) await this.#replace(worker, health, 'has reached maxConnections')
-    else if (Number.isFinite(memory) && performance.now() >= health.memoryReadAt + PERIOD) {
+    if ((worker.uptime ?? 0) >= lifetime) {
+      await this.#replace(worker, health, 'max_lifetime', 'has reached maxLifetime')
+    } else if (worker.handled >= connections) {
+      await this.#replace(worker, health, 'max_connections', 'has reached maxConnections')
+    } else if (Number.isFinite(memory) && performance.now() >= health.memoryReadAt + PERIOD) {
       health.memoryReadAt = performance.now()
       const resident = worker.pid === undefined ? undefined : await residentMemory(worker.pid)
-      if (resident !== undefined && resident > memory) await this.#replace(worker, health, 'has exceeded maxMemory')
+      if (resident !== undefined && resident > memory) {
+        await this.#replace(worker, health, 'max_memory', 'has exceeded maxMemory')
+      }
     }
   }
 
-  async #replace(worker: SupervisedWorker, health: Health, reason: string): Promise<void> {
+  async #replace(worker: SupervisedWorker, health: Health, reason: RecyclingReason, sentence: string): Promise<void> {
     if (this.#isReplacing || performance.now() < health.retryAt || worker.state !== 'ready') return
     this.#isReplacing = true
-    const isReplaced = await this.#host.replace(worker, reason)
+    const isReplaced = await this.#host.replace(worker, reason, sentence)
     this.#isReplacing = false
     if (!isReplaced) health.retryAt = performance.now() + RETRY_DELAY
   }

@@ -7,6 +7,7 @@ import { SocketServerError } from '../../errors.js'
 import { report } from '../../report-error.js'
 import type { WorkerSettings } from '../../worker-settings.js'
 import type { ServerEvents } from '../events.js'
+import type { Facts, PoolFacts, ReplacementReason } from '../observe/facts.js'
 import type { CutInfo, ServerStats } from '../stats.js'
 import { readinessOf } from '../worker/readiness.js'
 import { SupervisedWorker, type SupervisedWorkerPort } from '../worker/supervised-worker.js'
@@ -14,6 +15,7 @@ import type { WorkerHandle, WorkerState } from '../worker/worker-handle.js'
 import { runtimeName, type WorkerExit, type WorkerRuntime } from '../worker/worker-runtime.js'
 import type { PoolSettings } from './pool-options.js'
 import { beatOf } from './recycling.js'
+import { isShortage } from './shortage.js'
 import { type PoolSetup, WorkerPool } from './worker-pool.js'
 
 /** Opens a channel and starts a process or thread. `failedToStart`: the previous worker of the slot exited before it was ready. */
@@ -28,6 +30,7 @@ export interface SupervisorSetup {
   /** The server, whose events the supervisor emits. */
   events: EventEmitter<ServerEvents>
   native: SupervisedWorkerPort
+  facts: Facts
   /** Returns the addresses of the listeners. */
   addresses: () => ListenAddress[]
   /** Whether workers leave SIGINT and SIGTERM to this process. */
@@ -67,14 +70,16 @@ export class Supervisor {
     startRuntime: StartRuntime,
     closed: () => void = () => {},
   ): WorkerPool {
+    const facts = this.#setup.facts.addPool(entry)
     const pool = new WorkerPool({
       entry,
       workers,
       settings,
-      spawn: (...start) => this.#start(entry, settings, startRuntime, start),
+      spawn: (...start) => this.#start(entry, settings, facts, startRuntime, start),
       report: (error) => report(this.#events, error),
-      restarting: (generation, { delay, failures }, error) => {
+      restarting: (generation, { delay, failures }, error, failed) => {
         this.#counts.restarts += 1
+        facts.countReplacement(replacementReason(error, failed))
         debug('a worker of %s restarts in %d ms, after %d quick exits: %s', entry, delay, failures, error.message)
         if (diagnostics.poolRestart.hasSubscribers) {
           diagnostics.poolRestart.publish({ entry, generation, delay, failures, error })
@@ -82,12 +87,19 @@ export class Supervisor {
       },
       reloading: (generation, stage, error) => {
         if (stage === 'begun') this.#counts.reloads += 1
+        facts.reloading(generation, stage)
         debug('generation %d of %s: reload %s', generation, entry, stage)
         if (diagnostics.poolReload.hasSubscribers) {
           diagnostics.poolReload.publish({ entry, generation, stage, error })
         }
       },
-      stalled: (worker, stalledFor) => this.#stalled(worker, stalledFor),
+      stalled: (worker, stalledFor) => {
+        facts.stalled(worker, stalledFor)
+        this.#stalled(worker, stalledFor)
+      },
+      wasReady: () => facts.wasReady(),
+      resized: (size) => facts.resized(size),
+      replaced: (reason) => facts.countReplacement(reason),
       closed,
     })
     pool.reference(this.#isReferenced)
@@ -128,6 +140,11 @@ export class Supervisor {
     if (worker?.state === 'ready') this.#events.emit('worker', worker)
   }
 
+  /** What metrics show of the workers. */
+  get facts(): Facts {
+    return this.#setup.facts
+  }
+
   /** Returns the id of the next worker. */
   takeId(): number {
     const id = this.#nextWorker
@@ -146,6 +163,7 @@ export class Supervisor {
   /** Reports connections that ended with their worker. */
   cut(worker: WorkerHandle, info: CutInfo): void {
     this.#counts.cut += info.connections
+    this.#setup.facts.cut(worker, info)
     debug('worker %d (%s) cut %d connections: %s', worker.id, runtimeName(worker), info.connections, info.reason)
     if (diagnostics.workerCut.hasSubscribers) diagnostics.workerCut.publish({ worker, ...info })
     this.#events.emit('cut', worker, info)
@@ -161,6 +179,7 @@ export class Supervisor {
   #start(
     entry: string,
     pool: PoolSettings,
+    facts: PoolFacts,
     startRuntime: StartRuntime,
     [slot, generation, restarts, failedToStart]: Parameters<PoolSetup['spawn']>,
   ): SupervisedWorker {
@@ -201,13 +220,20 @@ export class Supervisor {
       drainTimeout: pool.drainTimeout,
       killTimeout: pool.killTimeout,
       isApp: pool.readyWhen !== '',
-      changed: (changed, from) => this.changed(changed, from),
+      changed: (changed, from) => {
+        facts.changed(channel, changed)
+        this.changed(changed, from)
+      },
     })
     this.#workers.set(channel, worker)
+    facts.started(channel, worker)
     debug('worker %d (%s) of %s starts, generation %d', id, runtimeName(runtime), entry, generation)
     // Not now: the caller can add listeners only after fork() or threads() has returned.
     process.nextTick(() => this.#events.emit('start', worker))
-    void worker.exited.then((exit) => this.#exited(worker, exit))
+    void worker.exited.then((exit) => {
+      facts.exited(worker, exit)
+      this.#exited(worker, exit)
+    })
     return worker
   }
 
@@ -229,6 +255,13 @@ export class Supervisor {
     }
     this.#events.emit('exit', worker, exit.code, exit.signal)
   }
+}
+
+/** Returns why a worker has to be replaced. */
+function replacementReason(error: Error, failed: SupervisedWorker | undefined): ReplacementReason {
+  if (isShortage(error)) return 'shortage'
+  if (failed?.uptime === undefined) return 'start'
+  return error instanceof SocketServerError && error.signal !== undefined ? 'signal' : 'exit'
 }
 
 /** The bytes that `tls.Server.setTicketKeys()` takes. */

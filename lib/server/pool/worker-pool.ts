@@ -5,7 +5,7 @@ import type { SupervisedWorker } from '../worker/supervised-worker.js'
 import type { WorkerHandle } from '../worker/worker-handle.js'
 import type { Pool } from './pool.js'
 import { type PoolSettings, poolSize } from './pool-options.js'
-import { Recycling } from './recycling.js'
+import { Recycling, type RecyclingReason } from './recycling.js'
 import { Reload, type ReloadOptions, type ReloadSetup } from './reload.js'
 import { requireEntry } from './resolve-entry.js'
 import { type RestartDecision, RestartPolicy } from './restart-policy.js'
@@ -21,12 +21,23 @@ export interface PoolSetup {
   spawn: (slot: number, generation: number, restarts: number, failedToStart: boolean) => SupervisedWorker
   /** Reports a failure for which no promise is pending. */
   report: (error: Error) => void
-  /** Called when a worker has exited and will be replaced. */
-  restarting: (generation: number, decision: RestartDecision, error: Error) => void
+  /** Called when a worker has exited, or could not be started, and will be replaced. */
+  restarting: (
+    generation: number,
+    decision: RestartDecision,
+    error: Error,
+    failed: SupervisedWorker | undefined,
+  ) => void
   /** Called at each stage of a reload. */
   reloading: ReloadSetup['progress']
   /** Called once per stall, with the milliseconds since the worker's event loop last turned. */
   stalled: (worker: SupervisedWorker, stalledFor: number) => void
+  /** Called when all first workers have become ready. */
+  wasReady: () => void
+  /** Called when the number of slots has changed. */
+  resized: (size: number) => void
+  /** Called when a worker was replaced because it had reached a limit. */
+  replaced: (reason: RecyclingReason) => void
   /** Called when the pool has closed and its workers have exited. */
   closed: () => void
 }
@@ -70,7 +81,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
     })
     this.#recycling = new Recycling(setup.settings, {
       workers: () => this.workers,
-      replace: (worker, reason) => this.#replace(worker, reason),
+      replace: (...replacement) => this.#replace(...replacement),
       stalled: (worker, stalledFor) => setup.stalled(worker, stalledFor),
     })
     try {
@@ -80,6 +91,10 @@ export class WorkerPool implements Pool<WorkerHandle> {
       for (const worker of this.#workers) worker.kill()
       throw error
     }
+    this.#ready.then(
+      () => setup.wasReady(),
+      () => {},
+    )
     this.#ready.catch((error: Error) => {
       if (!this.#isReadyWatched && !hasCode(error, 'ERR_SOCKETSERVER_CLOSED')) setup.report(error)
     })
@@ -171,13 +186,14 @@ export class WorkerPool implements Pool<WorkerHandle> {
         drainTimeout,
         start: (restarts, failedToStart) => this.#start(number, restarts, failedToStart),
         restarting: (decision, error, failed) => {
-          this.#setup.restarting(this.#generation, decision, error)
+          this.#setup.restarting(this.#generation, decision, error, failed)
           this.#failures.restarting(decision, error, failed)
         },
       })
       slot.reference(this.#isReferenced)
       slot.fill()
       this.#slots.push(slot)
+      this.#setup.resized(this.#slots.length)
       return slot.worker
     }).filter((worker) => worker !== undefined)
   }
@@ -193,6 +209,7 @@ export class WorkerPool implements Pool<WorkerHandle> {
   /** Removes `slots`, which are the last ones, and waits until their workers have exited. */
   async #vacate(slots: readonly Slot[]): Promise<void> {
     this.#slots.length -= slots.length
+    this.#setup.resized(this.#slots.length)
     const workers = slots.map((slot) => slot.vacate())
     await Promise.all(
       workers.map((worker) => {
@@ -203,14 +220,15 @@ export class WorkerPool implements Pool<WorkerHandle> {
   }
 
   /** Replaces one worker. Resolves to false if the replacement does not become ready; then the old worker stays. */
-  async #replace(worker: SupervisedWorker, reason: string): Promise<boolean> {
+  async #replace(worker: SupervisedWorker, reason: RecyclingReason, sentence: string): Promise<boolean> {
     const slot = this.#slots.find((candidate) => candidate.worker === worker)
     if (slot === undefined || slot.hasSuccessor || this.#reload.isRunning) return true
     try {
       await slot.replace()
+      this.#setup.replaced(reason)
       return true
     } catch (error) {
-      if (!slot.isVacated) this.#setup.report(replacementError(worker, reason, error))
+      if (!slot.isVacated) this.#setup.report(replacementError(worker, sentence, error))
       return false
     }
   }

@@ -6,6 +6,7 @@ import { SocketServerError, systemError } from '../../errors.js'
 import type { NativeServer, Notice } from '../../native.js'
 import { report } from '../../report-error.js'
 import type { ServerEvents } from '../events.js'
+import type { Facts, PoolFacts } from '../observe/facts.js'
 import type { RefusedInfo, ServerStats } from '../stats.js'
 import { JoinedWorker } from '../worker/joined-worker.js'
 import type { WorkerChannelPort } from '../worker/worker-channel.js'
@@ -20,6 +21,7 @@ export type SharesPort = WorkerChannelPort & Pick<NativeServer, 'share' | 'unsha
 export interface WorkerRegistry {
   /** Returns an id that no other worker of the server has. */
   takeId(): number
+  readonly facts: Pick<Facts, 'addShare'>
   /** Publishes a worker's change of state. */
   changed(worker: WorkerHandle, from: WorkerState): void
 }
@@ -29,6 +31,7 @@ export class Shares {
   readonly #native: SharesPort
   readonly #registry: WorkerRegistry
   readonly #shares = new Map<number, Share>()
+  readonly #facts = new Map<number, PoolFacts>()
   readonly #workers = new Map<number, JoinedWorker>()
   #lastRefusal = { message: '', at: Number.NEGATIVE_INFINITY }
 
@@ -45,9 +48,13 @@ export class Shares {
     const { share: number, error } = this.#native.share(settings)
     if (error) throw systemError(error, 'listen', { address: path, port: -1 })
     if (number === undefined) throw new TypeError('The binding returned neither a share nor an error')
+    this.#facts.set(number, this.#registry.facts.addShare(path))
     const share = new Share(path, drainTimeout, {
       unshare: () => this.#native.unshare(number),
-      closed: () => this.#shares.delete(number),
+      closed: () => {
+        this.#shares.delete(number)
+        this.#facts.delete(number)
+      },
     })
     this.#shares.set(number, share)
     return share
@@ -66,6 +73,7 @@ export class Shares {
       this.#native.endChannel(channel)
       return
     }
+    const facts = this.#facts.get(number ?? 0)
     const worker = new JoinedWorker({
       id: this.#registry.takeId(),
       channel,
@@ -74,8 +82,12 @@ export class Shares {
       uid,
       gid,
       native: this.#native,
-      changed: (changed, from) => this.#registry.changed(changed, from),
+      changed: (changed, from) => {
+        facts?.changed(channel, changed)
+        this.#registry.changed(changed, from)
+      },
     })
+    facts?.started(channel, worker)
     this.#workers.set(channel, worker)
     share.add(worker)
     void worker.exited.then(() => {

@@ -77,6 +77,10 @@ export class JoinedWorker implements JoinedHandle, KnownWorker {
     return this.#channel.handled
   }
 
+  get eventLoopUtilization(): number | undefined {
+    return this.#channel.eventLoopUtilization
+  }
+
   /** Whether the worker did not finish its leases within the time of `retire`. */
   get isExpired(): boolean {
     return this.#isExpired

@@ -145,6 +145,10 @@ export class SupervisedWorker implements KnownWorker {
     return this.#channel.handled
   }
 
+  get eventLoopUtilization(): number | undefined {
+    return this.#channel.eventLoopUtilization
+  }
+
   /** The heartbeats of the worker's event loop so far; undefined without a channel. */
   get beats(): number | undefined {
     return this.#channel.beats

@@ -29,6 +29,11 @@ export class WorkerChannel {
     return this.#native.channelStats(this.number)?.beats
   }
 
+  /** The share of time in which the event loop was busy lately, 0 to 1; undefined if it is not known. */
+  get eventLoopUtilization(): number | undefined {
+    return this.#native.channelStats(this.number)?.utilization
+  }
+
   /** Asks the worker to finish its leases and leave. It gets no more connections. */
   retire(): void {
     this.#native.retire(this.number)

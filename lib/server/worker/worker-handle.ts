@@ -33,6 +33,11 @@ export interface WorkerHandle {
   readonly leases: number
   /** Connections that the worker has taken so far. */
   readonly handled: number
+  /**
+   * The share of time in which the worker's event loop was busy, 0 to 1, since the last look at it that was at least a second ago.
+   * Undefined before the worker has connected, and for a worker that does not measure it.
+   */
+  readonly eventLoopUtilization: number | undefined
   /** How many earlier workers of the same slot exited and were replaced. */
   readonly restarts: number
   /** The child process; undefined for a thread and for a worker that joined. */

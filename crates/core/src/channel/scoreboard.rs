@@ -11,13 +11,15 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::ftruncate;
 
 use crate::ids::ConnectionId;
-use crate::stats::LiveCounters;
+use crate::stats::histogram::{BUCKETS, BucketCounts, LEASE_BOUNDS, bucket_of};
+use crate::stats::{LiveCounters, Load};
 
 /// The number of connections that may be in flight to one worker.
 pub const SLOTS: usize = 64;
@@ -45,11 +47,22 @@ struct Page {
     _line2: [u8; 32],
     /// The connections in flight: each word is an id, shifted by [`STATE_BITS`], and a [`Claim`].
     claims: [AtomicU64; SLOTS],
+    /// 1 if the worker measures the values below, else 0.
+    load_layout: AtomicU64,
+    /// How long the event loop has been busy, in nanoseconds.
+    busy: AtomicU64,
+    /// The sum of the durations of the ended leases, in microseconds.
+    lease_micros: AtomicU64,
+    /// The ended leases by duration, in the buckets of [`LEASE_BOUNDS`].
+    leases: [AtomicU64; BUCKETS],
 }
 
 const _: () = assert!(size_of::<Page>() <= SIZE);
 
 const STATE_BITS: u32 = 3;
+
+/// The layout of the values that a worker measures.
+const LOAD_LAYOUT: u64 = 1;
 
 /// The state of a connection in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +191,36 @@ impl Scoreboard {
         self.page().beats.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Worker: stores how long the event loop has been busy.
+    pub fn set_busy(&self, nanoseconds: u64) {
+        self.page().busy.store(nanoseconds, Ordering::Relaxed);
+        self.page().load_layout.store(LOAD_LAYOUT, Ordering::Release);
+    }
+
+    /// Worker: counts the duration of an ended lease.
+    pub fn add_lease(&self, micros: u64) {
+        let page = self.page();
+        page.leases[bucket_of(&LEASE_BOUNDS, micros)].fetch_add(1, Ordering::Relaxed);
+        page.lease_micros.fetch_add(micros, Ordering::Relaxed);
+        page.load_layout.store(LOAD_LAYOUT, Ordering::Release);
+    }
+
+    /// Parent: returns what the worker measures about itself; `None` if it measures nothing.
+    #[must_use]
+    pub fn load(&self) -> Option<Load> {
+        let page = self.page();
+        if page.load_layout.load(Ordering::Acquire) != LOAD_LAYOUT {
+            return None;
+        }
+        Some(Load {
+            busy: Duration::from_nanos(page.busy.load(Ordering::Relaxed)),
+            leases: BucketCounts {
+                counts: page.leases.each_ref().map(|cell| cell.load(Ordering::Relaxed)),
+                sum_micros: page.lease_micros.load(Ordering::Relaxed),
+            },
+        })
+    }
+
     /// Parent: returns the turns of the worker's event loop.
     #[must_use]
     pub fn beats(&self) -> u64 {
@@ -280,6 +323,10 @@ impl LiveCounters for Scoreboard {
     fn beats(&self) -> u64 {
         Self::beats(self)
     }
+
+    fn load(&self) -> Option<Load> {
+        Self::load(self)
+    }
 }
 
 #[cfg(test)]
@@ -318,6 +365,19 @@ mod tests {
         parent.offer(0, 1);
         worker.offer(0, 9);
         assert_eq!(parent.claim_of(0, 1), None);
+    }
+
+    #[test]
+    fn the_parent_reads_what_the_worker_measures() {
+        let (parent, worker) = both_sides();
+        assert_eq!(parent.load(), None);
+        worker.set_busy(2_000_000);
+        worker.add_lease(900);
+        worker.add_lease(400_000_000);
+        let load = parent.load().unwrap();
+        assert_eq!(load.busy, Duration::from_millis(2));
+        assert_eq!((load.leases.counts[0], load.leases.counts[BUCKETS - 1]), (1, 1));
+        assert_eq!(load.leases.sum_micros, 400_000_900);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::parent::notice::{Notice, Notices};
 use crate::parent::queue::Permits;
 use crate::stats::Stats;
 use crate::sys::unix_socket::OwnPath;
-use crate::sys::{ForeignFd, Sys};
+use crate::sys::{ForeignFd, Sys, backlog_of};
 
 /// Accepts connections on one listener and sends them to the dispatcher.
 #[derive(Debug, Clone)]
@@ -71,6 +71,10 @@ impl<S: Sys> Acceptor<S> {
         let mut backoff = AcceptBackoff::new();
         let mut headroom = FdHeadroom::new();
         let mut remaining = endpoint.max_backlog();
+        let socket = Arc::downgrade(listener.get_ref());
+        let counters = self.stats.listeners().open(endpoint.address().to_string(), move || {
+            Some(backlog_of(socket.upgrade()?.as_fd()))
+        });
         loop {
             let draining = *self.drain.borrow_and_update();
             if draining && remaining == 0 {
@@ -83,8 +87,15 @@ impl<S: Sys> Acceptor<S> {
                 }
             }
             // Acquire the permit first: while the queue is full, connections stay in the backlog.
-            let Some(permit) = self.permits.acquire().await else {
-                return;
+            let permit = if let Some(permit) = self.permits.try_acquire() {
+                permit
+            } else {
+                let paused = self.stats.acceptor_paused();
+                let Some(permit) = self.permits.acquire().await else {
+                    return;
+                };
+                drop(paused);
+                permit
             };
             // Reserve channel capacity first, so that cancellation never drops an accepted connection.
             let Ok(capacity) = self.dispatcher.reserve().await else {
@@ -109,6 +120,7 @@ impl<S: Sys> Acceptor<S> {
             let error = match accepted {
                 Ok(accepted) => {
                     backoff.succeeded();
+                    counters.accepted();
                     remaining -= u32::from(draining);
                     let id = self.ids.fetch_add(1, Ordering::Relaxed);
                     let port = endpoint.address().port();

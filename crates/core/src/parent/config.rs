@@ -9,6 +9,19 @@ use tokio::sync::Semaphore;
 
 use crate::error::ConfigError;
 
+/// What the metrics of a server show about its owner.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct About {
+    /// The version of this package.
+    pub version: String,
+    /// The version of the owner's runtime.
+    pub runtime: String,
+    /// When the server was created, as the owner formats times.
+    pub started_at: String,
+    /// The same in milliseconds since 1970.
+    pub started_at_ms: f64,
+}
+
 /// How the dispatcher selects one of the channels with credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PolicyName {
@@ -22,12 +35,13 @@ pub enum PolicyName {
 }
 
 /// The settings of a server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Config {
     max_queue: usize,
     queue_timeout: Option<Duration>,
     policy: PolicyName,
     reports_steps: bool,
+    about: About,
 }
 
 impl Config {
@@ -47,7 +61,21 @@ impl Config {
             queue_timeout: queue_timeout.filter(|limit| !limit.is_zero()),
             policy,
             reports_steps: false,
+            about: About::default(),
         })
+    }
+
+    /// Sets what the server's metrics show about its owner.
+    #[must_use]
+    pub fn describing(mut self, about: About) -> Self {
+        self.about = about;
+        self
+    }
+
+    /// Returns what the server's metrics show about its owner.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
     }
 
     /// Reports each step of each connection by [`crate::parent::notice::Notice::Step`], for debugging.

@@ -18,6 +18,7 @@ pub mod listen_requests;
 pub mod rejoin;
 pub mod share;
 
+pub mod metrics;
 pub mod notice;
 pub mod panics;
 pub mod server;

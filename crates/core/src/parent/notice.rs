@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use thiserror::Error;
@@ -110,6 +110,13 @@ pub enum Notice {
         /// The address.
         address: ListenerAddress,
     },
+    /// The metrics of the app are asked for. The answer is [`crate::parent::metrics::AppMetrics`].
+    MetricsAsked {
+        /// The number of the request.
+        id: u32,
+        /// Whether the text is OpenMetrics.
+        is_open_metrics: bool,
+    },
     /// A drain is complete.
     Drained,
     /// The server's thread has panicked. All listeners and channels are closed, and no further notices follow.
@@ -191,6 +198,8 @@ const MAX_WAITING: usize = 4096;
 pub struct Notices {
     waiting: Mutex<VecDeque<Notice>>,
     waker: Waker,
+    /// When the owner was woken and has not taken the notices since.
+    woken_at: Mutex<Option<Instant>>,
 }
 
 impl Notices {
@@ -200,6 +209,7 @@ impl Notices {
         Self {
             waiting: Mutex::default(),
             waker: Waker::new(wake),
+            woken_at: Mutex::default(),
         }
     }
 
@@ -215,7 +225,25 @@ impl Notices {
         }
         waiting.push_back(notice);
         drop(waiting);
+        self.wake();
+    }
+
+    /// Wakes the owner, which takes the notices, if any. Does nothing while an earlier call is unanswered.
+    pub fn wake(&self) {
+        // Before the call: the owner may answer during the call.
+        let mut woken_at = self.woken_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if woken_at.is_none() {
+            *woken_at = Some(Instant::now());
+        }
+        drop(woken_at);
         self.waker.wake();
+    }
+
+    /// Returns for how long the owner has left a wake-up unanswered; 0 if there is none.
+    #[must_use]
+    pub fn unanswered_for(&self) -> Duration {
+        let woken_at = self.woken_at.lock().unwrap_or_else(PoisonError::into_inner);
+        woken_at.map_or(Duration::ZERO, |woken_at| woken_at.elapsed())
     }
 
     /// Returns whether the mailbox is full, so that no further peer should join.
@@ -226,6 +254,7 @@ impl Notices {
 
     /// Removes and returns all notices.
     pub fn take(&self) -> Vec<Notice> {
+        *self.woken_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.waker.rearm();
         self.lock().drain(..).collect()
     }

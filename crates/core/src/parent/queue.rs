@@ -31,6 +31,13 @@ impl Permits {
         Self(Arc::new(Semaphore::new(count)))
     }
 
+    /// Returns a permit if one is free.
+    #[must_use]
+    pub fn try_acquire(&self) -> Option<Permit> {
+        let permit = Arc::clone(&self.0).try_acquire_owned().ok();
+        permit.map(|permit| Permit { _permit: permit })
+    }
+
     /// Waits for a permit. Returns `None` if the queue was closed.
     pub async fn acquire(&self) -> Option<Permit> {
         Arc::clone(&self.0)

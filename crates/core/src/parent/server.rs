@@ -25,11 +25,13 @@ use crate::parent::dispatcher::message::Event;
 use crate::parent::dispatcher::message::Message;
 use crate::parent::listen_requests::ListenRequests;
 use crate::parent::listener::{Lender, Listener, ListenerAddress};
+use crate::parent::metrics::Metrics;
 use crate::parent::notice::{Notice, Notices};
 use crate::parent::panics;
 use crate::parent::panics::message_of;
 use crate::parent::queue::Permits;
 use crate::parent::share::{Opened, Share, ShareSpec};
+use crate::stats::slot::SlotKey;
 use crate::stats::{ChannelStats, Snapshot, Stats};
 use crate::sys;
 use crate::sys::alarm::Alarm;
@@ -48,8 +50,8 @@ pub struct Server {
     next_share: AtomicU32,
     /// The socket files of the shared paths; `None` for an abstract name. Dropping an entry removes its file.
     shared: Mutex<HashMap<ShareId, Option<OwnPath>>>,
-    permits: Permits,
     stats: Arc<Stats>,
+    metrics: Arc<Metrics>,
     notices: Arc<Notices>,
 }
 
@@ -109,7 +111,7 @@ impl Server {
         drop(entered);
         let server_thread = ServerThread {
             sys,
-            config: *config,
+            config: config.clone(),
             alarm,
             permits: permits.clone(),
             channels: Arc::clone(&next_channel),
@@ -139,7 +141,7 @@ impl Server {
             next_channel,
             next_share: AtomicU32::new(1),
             shared: Mutex::default(),
-            permits,
+            metrics: Arc::new(Metrics::new(Arc::clone(&stats), config, permits)),
             stats,
             notices,
         })
@@ -229,6 +231,7 @@ impl Server {
         if *phase == Phase::Running {
             *phase = Phase::Draining;
             drop(phase);
+            self.metrics.facts.set_unready("draining");
             self.command(Command::Drain);
         }
     }
@@ -248,7 +251,25 @@ impl Server {
     /// Returns whether accepting is paused: the queue is full, or the system is out of descriptors or memory.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.permits.free() == 0 || self.stats.snapshot().paused_acceptors > 0
+        self.metrics.is_paused()
+    }
+
+    /// Returns what is shown of the server.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Returns the mailbox of the server, so that others can wake its owner.
+    #[must_use]
+    pub fn mailbox(&self) -> &Arc<Notices> {
+        &self.notices
+    }
+
+    /// Assigns a channel to a slot of a pool; `None` for a program that joined. See [`Stats::assign`].
+    pub fn assign(&self, channel: ChannelId, pool: &str, slot: Option<u32>) {
+        let pool = pool.into();
+        self.stats.assign(channel, SlotKey { pool, slot });
     }
 
     /// Returns the counters of a channel; `None` after the channel has ended.
@@ -260,6 +281,7 @@ impl Server {
     /// Closes the listeners, resets the queue, closes the channels and ends the thread, immediately.
     pub fn destroy(&self) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = Phase::Destroyed;
+        self.metrics.facts.set_unready("destroyed");
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             self.command(Command::Destroy);

@@ -1,6 +1,7 @@
 //! The record of a listener, which contains its address.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -24,6 +25,19 @@ impl ListenerAddress {
         match self {
             Self::Tcp(address) => address.port(),
             Self::Unix(_) => 0,
+        }
+    }
+}
+
+impl fmt::Display for ListenerAddress {
+    /// Writes `127.0.0.1:80`, `[::1]:80`, or the path; an abstract name begins with `@`, as in ss(8).
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path) => match path.as_os_str().as_bytes().strip_prefix(&[0]) {
+                Some(name) => write!(formatter, "@{}", String::from_utf8_lossy(name)),
+                None => path.display().fmt(formatter),
+            },
         }
     }
 }

@@ -29,7 +29,9 @@ pub use self::ancillary::Received;
 pub use self::closer::ForeignFd;
 pub use self::credentials::Credentials;
 pub use self::scheduling::is_batch_scheduled;
-pub(crate) use self::socket::{clamp_backlog, internet_address, is_backlog_empty, socket_pair, stream_socket};
+pub(crate) use self::socket::{
+    backlog_of, clamp_backlog, internet_address, is_backlog_empty, socket_pair, stream_socket,
+};
 pub use self::socket::{identity, prepare, shut_down, unconnected_socket};
 #[cfg(target_os = "linux")]
 pub use self::timer::{TimerFile, watch_timer};

@@ -99,7 +99,7 @@ pub(super) fn set_batch_scheduling(batch: bool) -> bool {
     // By syscall(2), because musl's functions of these names only return ENOSYS.
     // SAFETY: 0 is the calling thread, and `parameters` outlives the call.
     let done = unsafe {
-        libc::syscall(libc::SYS_sched_getscheduler, 0) == from.into()
+        libc::syscall(libc::SYS_sched_getscheduler, 0) == libc::c_long::from(from)
             && libc::syscall(libc::SYS_sched_setscheduler, 0, to, &raw const parameters) == 0
     };
     if done {

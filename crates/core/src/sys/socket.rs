@@ -9,13 +9,12 @@ use nix::fcntl::OFlag;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    self, AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage, shutdown, socketpair,
-};
+use nix::sys::socket::{self, AddressFamily, Shutdown, SockFlag, SockType, SockaddrStorage, shutdown, socketpair};
 use nix::sys::stat::fstat;
 
 use super::linger::switch_linger_off;
 use crate::error::SystemError;
+use crate::stats::listener::Backlog;
 
 /// Creates a stream socket, close-on-exec and non-blocking.
 #[cfg(target_os = "linux")]
@@ -45,15 +44,15 @@ pub fn unconnected_socket(unix: bool) -> Result<OwnedFd, SystemError> {
 
 /// Converts the backlog argument of listen(2). nix rejects more than SOMAXCONN, but the limit of the kernel is a setting that
 /// may be larger. Fails with EINVAL for a negative number.
-pub(crate) fn clamp_backlog(backlog: i32) -> Result<Backlog, Errno> {
+pub(crate) fn clamp_backlog(backlog: i32) -> Result<socket::Backlog, Errno> {
     #[cfg(target_os = "linux")]
-    let largest = Backlog::MAXALLOWABLE;
+    let largest = socket::Backlog::MAXALLOWABLE;
     #[cfg(not(target_os = "linux"))]
-    let largest = Backlog::MAXCONN;
+    let largest = socket::Backlog::MAXCONN;
     if backlog < 0 {
         Err(Errno::EINVAL)
     } else {
-        Ok(Backlog::new(backlog).unwrap_or(largest))
+        Ok(socket::Backlog::new(backlog).unwrap_or(largest))
     }
 }
 
@@ -63,6 +62,29 @@ pub(crate) fn is_backlog_empty(listener: &OwnedFd) -> bool {
         &mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)],
         PollTimeout::ZERO,
     ) == Ok(0)
+}
+
+/// Returns the backlog of a TCP listener (tcp(7), TCP_INFO: for a listening socket tcpi_unacked is the length of the accept queue, and
+/// tcpi_sacked its limit). `None` for a Unix socket.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "getsockopt(2) of an option that nix lacks")]
+pub(crate) fn backlog_of(listener: BorrowedFd<'_>) -> Option<Backlog> {
+    // SAFETY: tcp_info is plain data for which all zeroes is a valid value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = socklen_of::<libc::tcp_info>();
+    let (value, size) = ((&raw mut info).cast(), &raw mut length);
+    // SAFETY: `value` and `length` describe `info`, which outlives the call.
+    let got = unsafe { libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, value, size) };
+    (got == 0).then_some(Backlog {
+        length: info.tcpi_unacked,
+        limit: info.tcpi_sacked,
+    })
+}
+
+/// Returns `None`: only Linux tells the length of a backlog.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn backlog_of(_listener: BorrowedFd<'_>) -> Option<Backlog> {
+    None
 }
 
 /// Creates two connected AF_UNIX stream sockets, close-on-exec and blocking.

@@ -212,12 +212,17 @@ impl<S: Sys> Receiver<S> {
         matches!(self.shared.lock().phase, Phase::Ended(_))
     }
 
-    /// Counts a lease as ended. Returns true if the parent waits for the next `exchange` to learn of it.
+    /// Counts a lease, which has lasted this long, as ended. Returns true if the parent waits for the next `exchange` to learn of it.
     ///
     /// On the scoreboard the parent sees the count at once, so the count is right even if this worker is killed now. Without
     /// a scoreboard the next `exchange` sends the count. A lease that ends after the channel does not count.
-    pub fn lease_ended(&self) -> bool {
-        self.shared.lock().lease_ended()
+    pub fn lease_ended(&self, lasted: Duration) -> bool {
+        self.shared.lock().lease_ended(lasted)
+    }
+
+    /// Stores on the scoreboard, if there is one, how long the worker's event loop has been busy.
+    pub fn set_busy(&self, busy: Duration) {
+        self.shared.lock().set_busy(busy);
     }
 
     /// Counts a turn of the worker's event loop on the scoreboard, if there is one.

@@ -1,6 +1,7 @@
 //! The state of a receiver: lanes, credit, refusals and unsent frames. Pure bookkeeping, no socket.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::lane::{CreditChange, Lane, Taken};
 use super::returns::Returns;
@@ -116,10 +117,16 @@ impl ReceiverState {
         }
     }
 
-    /// Counts an ended lease. Returns true if the parent waits for the report.
+    pub(super) fn set_busy(&self, busy: Duration) {
+        if let Some(scoreboard) = &self.scoreboard {
+            scoreboard.set_busy(u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// Counts an ended lease, which has lasted this long. Returns true if the parent waits for the report.
     ///
     /// A lease that ends after the channel does not count: the parent has already reported such leases as cut.
-    pub(super) fn lease_ended(&mut self) -> bool {
+    pub(super) fn lease_ended(&mut self, lasted: Duration) -> bool {
         if matches!(self.phase, Phase::Ended(_)) {
             return false;
         }
@@ -127,6 +134,7 @@ impl ReceiverState {
             self.ended += 1;
             return true;
         };
+        scoreboard.add_lease(u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX));
         scoreboard.add(0, 1, 0);
         scoreboard.is_wanted()
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
@@ -181,7 +182,7 @@ fn ending_a_lease_returns_whether_the_parent_waits_for_the_next_exchange() {
     // The worker takes all but the last, so the last waits in the queue, and the parent waits for credit.
     let taken = worker.take(30);
     world.await_queued(1);
-    until_true("the parent waits", || worker.receiver.lease_ended());
+    until_true("the parent waits", || worker.receiver.lease_ended(Duration::ZERO));
     drop(taken);
     assert!(is_of(&worker.one(), &clients[30]));
 }
@@ -208,11 +209,11 @@ fn leases_that_a_worker_ends_after_its_channel_was_closed_count_as_cut_off() {
     let _clients = clients(address, 3);
     let taken = worker.take(3);
     world.stats("all are taken", |stats| stats.leases == 3);
-    worker.receiver.lease_ended();
+    worker.receiver.lease_ended(Duration::ZERO);
     stalled.store(true, Ordering::SeqCst);
     world.server.end_channel(worker.channel);
     worker.await_phase(|phase| matches!(phase, Phase::Ended(_)));
-    worker.receiver.lease_ended();
+    worker.receiver.lease_ended(Duration::ZERO);
     worker.done(1);
     drop(taken);
     stalled.store(false, Ordering::SeqCst);
@@ -228,7 +229,7 @@ fn a_lease_that_ended_just_before_its_worker_was_killed_does_not_count_as_cut_of
         let _clients = clients(address, 2);
         let taken = worker.take(2);
         let channel = worker.channel;
-        worker.receiver.lease_ended();
+        worker.receiver.lease_ended(Duration::ZERO);
         // The socket closes without a further frame, as for a killed process.
         drop(worker);
         assert_eq!(held(&world, channel), 1);
@@ -242,7 +243,7 @@ fn without_a_scoreboard_the_next_exchange_reports_an_ended_lease() {
     let worker = world.worker_by(EventLoop::started);
     let _client = client(world.listen());
     drop(worker.one());
-    assert!(worker.receiver.lease_ended());
+    assert!(worker.receiver.lease_ended(Duration::ZERO));
     worker.done(0);
     world.stats("it is counted", |stats| stats.handed_off == 1 && stats.leases == 0);
 }

@@ -1,6 +1,7 @@
 //! The parent: one server and its thread.
 
 mod notice;
+mod observed;
 mod outcome;
 mod settings;
 mod stats;
@@ -10,13 +11,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use napi::{Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::ids::ChannelId;
+use socketserver_core::parent::config::About;
 use socketserver_core::parent::share::Allow;
-use socketserver_core::{Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
+use socketserver_core::{Admin, Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
 use self::notice::Notice;
 use self::outcome::{ChannelEnd, DescriptorsOutcome, ListenOutcome, ShareOutcome};
@@ -35,6 +37,7 @@ pub struct NativeServer {
     worker_ends: HashMap<ChannelId, OwnedFd>,
     /// The workers' ends of the listen channels, for the channels that have one.
     listen_ends: HashMap<ChannelId, OwnedFd>,
+    admins: Vec<Admin>,
 }
 
 #[napi]
@@ -54,12 +57,19 @@ impl NativeServer {
         let timeout = Duration::from_millis(settings.queue_timeout_ms.into());
         let config = Config::new(settings.max_queue, Some(timeout), policy)
             .map_err(|error| invalid(error.to_string()))?
-            .reporting_steps(settings.steps);
+            .reporting_steps(settings.steps)
+            .describing(About {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                runtime: settings.runtime,
+                started_at: settings.started_at,
+                started_at_ms: settings.started_at_ms,
+            });
         let server = Server::start(&config, waker(wake)).map_err(failure)?;
         Ok(Self {
             server,
             worker_ends: HashMap::new(),
             listen_ends: HashMap::new(),
+            admins: Vec::new(),
         })
     }
 
@@ -213,6 +223,7 @@ impl NativeServer {
             leases: count(stats.leases()),
             handed_off: count(stats.taken()),
             beats: count(stats.beats()),
+            utilization: stats.utilization(Instant::now()),
         })
     }
 

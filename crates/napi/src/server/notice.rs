@@ -18,7 +18,7 @@ use crate::system_error::SystemError;
 pub struct Notice {
     /// The kind of event.
     #[napi(
-        ts_type = "'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'listening' | 'listening-ended' | 'drained' | 'failed'"
+        ts_type = "'joined' | 'admitted' | 'refused' | 'leaving' | 'ended' | 'shed' | 'accept-error' | 'worker-limit' | 'step' | 'listening' | 'listening-ended' | 'metrics' | 'drained' | 'failed'"
     )]
     pub kind: String,
     /// joined, admitted, leaving, ended, worker-limit: the channel.
@@ -40,8 +40,10 @@ pub struct Notice {
     pub handed_off: Option<f64>,
     /// ended with protocol, refused, failed: the error in words.
     pub message: Option<String>,
-    /// step: the connection.
+    /// step: the connection; metrics: the request.
     pub id: Option<f64>,
+    /// metrics: whether the text is OpenMetrics.
+    pub is_open_metrics: Option<bool>,
     /// step: the step that the connection has completed.
     #[napi(ts_type = "'accepted' | 'handed-off' | 'taken' | 'handed-back'")]
     pub step: Option<String>,
@@ -134,13 +136,9 @@ impl From<CoreNotice> for Notice {
                     local_port: (local_port != 0).then_some(local_port),
                     waited: millis(waited),
                 };
-                let reason = match reason {
-                    ShedReason::Timeout => "timeout",
-                    ShedReason::Destroyed => "destroyed",
-                };
                 Self {
                     kind: "shed".to_owned(),
-                    reason: Some(reason.to_owned()),
+                    reason: Some(shed_word(reason).to_owned()),
                     connection: Some(connection),
                     ..none
                 }
@@ -171,11 +169,24 @@ impl From<CoreNotice> for Notice {
             },
             CoreNotice::Listening { address, .. } => listener_notice("listening", &address),
             CoreNotice::ListeningEnded { address, .. } => listener_notice("listening-ended", &address),
+            CoreNotice::MetricsAsked { id, is_open_metrics } => Self {
+                kind: "metrics".to_owned(),
+                id: Some(id.into()),
+                is_open_metrics: Some(is_open_metrics),
+                ..none
+            },
             CoreNotice::Drained => Self {
                 kind: "drained".to_owned(),
                 ..none
             },
         }
+    }
+}
+
+fn shed_word(reason: ShedReason) -> &'static str {
+    match reason {
+        ShedReason::Timeout => "timeout",
+        ShedReason::Destroyed => "destroyed",
     }
 }
 

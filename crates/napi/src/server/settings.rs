@@ -14,6 +14,12 @@ pub struct NativeServerSettings {
     pub policy: String,
     /// Whether to report each step of each connection.
     pub steps: bool,
+    /// The version of Node, for metrics.
+    pub runtime: String,
+    /// When the server was created, ISO 8601.
+    pub started_at: String,
+    /// The same in milliseconds since 1970.
+    pub started_at_ms: f64,
 }
 
 /// A path at which programs join as workers, and the programs that may.

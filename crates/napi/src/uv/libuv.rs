@@ -1,4 +1,4 @@
-//! The part of libuv's C interface that the binding uses: polls, timers and the memory of their handles.
+//! The part of libuv's C interface that the binding uses: polls, timers, the measurement of loops, and the memory of handles.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ffi::{c_int, c_void};
@@ -31,6 +31,7 @@ fn layout(kind: c_int) -> Layout {
 
 /// `uv_handle_type` in uv.h: the same numbers since libuv 1.0.
 pub const UV_POLL: c_int = 8;
+pub const UV_PREPARE: c_int = 9;
 pub const UV_TIMER: c_int = 13;
 /// `uv_poll_event` in uv.h.
 pub const READABLE: c_int = 1;
@@ -44,6 +45,8 @@ pub struct UvHandle(c_void);
 pub struct UvPoll(c_void);
 #[repr(C)]
 pub struct UvTimer(c_void);
+#[repr(C)]
+pub struct UvPrepare(c_void);
 
 // Every build of Node exports these functions for addons.
 unsafe extern "C" {
@@ -67,6 +70,14 @@ unsafe extern "C" {
         repeat_ms: u64,
     ) -> c_int;
     pub fn uv_timer_stop(timer: *mut UvTimer) -> c_int;
+    pub fn uv_prepare_init(uv_loop: *mut UvLoop, prepare: *mut UvPrepare) -> c_int;
+    pub fn uv_prepare_start(prepare: *mut UvPrepare, callback: Option<unsafe extern "C" fn(*mut UvPrepare)>) -> c_int;
+    /// The time that the loop has waited for events, in nanoseconds. Node enables the measurement for each of its loops.
+    pub fn uv_metrics_idle_time(uv_loop: *mut UvLoop) -> u64;
+    /// The time of the monotonic clock in nanoseconds.
+    pub fn uv_hrtime() -> u64;
+    /// The time of the loop in milliseconds, as of the begin of this turn.
+    pub fn uv_now(uv_loop: *const UvLoop) -> u64;
     pub fn uv_unref(handle: *mut UvHandle);
     pub fn uv_close(handle: *mut UvHandle, callback: Option<unsafe extern "C" fn(*mut UvHandle)>);
 }

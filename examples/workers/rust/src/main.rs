@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -123,10 +123,11 @@ impl Worker {
     }
 
     fn serve(&self, taken: Taken) {
+        let began = Instant::now();
         // An error means that the client has disconnected or timed out.
         let _ = echo(taken);
         self.leases.fetch_sub(1, Ordering::AcqRel);
-        self.receiver.lease_ended();
+        self.receiver.lease_ended(began.elapsed());
         self.wake();
     }
 }

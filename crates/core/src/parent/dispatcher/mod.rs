@@ -162,7 +162,7 @@ impl<S: Sys> Dispatcher<S> {
                 }
             }
             Message::Open(channel, writer, reader) => {
-                let stats = self.stats.open_channel(channel);
+                let stats = self.stats.open_channel(channel, now);
                 self.state.open(channel, ChannelIo::new(writer, reader, stats));
             }
             Message::Listening(address) => self.add_listener(address),
@@ -247,7 +247,7 @@ impl<S: Sys> Dispatcher<S> {
             io.stats.publish(counters);
         }
         let (counts, queued, workers) = (self.state.counts(), self.state.queued(), self.state.workers());
-        self.stats.publish(counts, queued, workers);
+        self.stats.publish(&counts, queued, workers);
         for notice in self.outbox.drain(..) {
             self.notices.post(notice);
         }

@@ -72,7 +72,7 @@ impl<S: Sys> Dispatcher<S> {
             seat.record_protocol_error(now);
         }
         let ChannelCounters { leases, taken, .. } = self.state.counters(channel);
-        self.stats.close_channel(channel, taken);
+        self.stats.close_channel(channel, taken, now);
         self.state.apply(Event::Lost(channel), now, &mut self.actions);
         self.advance_again = true;
         if self.ends_by.is_none() {

@@ -48,7 +48,7 @@ impl<C: Waiting, I> State<C, I> {
         while let Some((fifo, ())) = self.queue.find_first(|_| Some(()))
             && let Some(connection) = self.queue.take(fifo)
         {
-            self.counts.shed += 1;
+            self.counts.destroyed += 1;
             actions.push(Action::Shed(connection, ShedReason::Destroyed));
         }
     }

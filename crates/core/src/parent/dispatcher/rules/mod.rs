@@ -224,9 +224,16 @@ impl<C: Waiting, I> State<C, I> {
     /// Returns the channels whose counters have changed since the last call.
     pub(super) fn changed_counters(&mut self) -> impl Iterator<Item = (&I, ChannelCounters)> + '_ {
         self.channels.iter_mut().filter_map(|(_, channel)| {
-            let counters = channel.counters;
-            let before = std::mem::replace(&mut channel.published, counters);
-            (counters != before).then_some((&channel.io, counters))
+            let is_stalled = matches!(channel.health, Health::Stalled { .. });
+            let counters = ChannelCounters {
+                is_stalled,
+                ..channel.counters
+            };
+            if counters == channel.published {
+                return None;
+            }
+            channel.published = counters;
+            Some((&channel.io, counters))
         })
     }
 

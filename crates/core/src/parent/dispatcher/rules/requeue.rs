@@ -10,6 +10,7 @@ use crate::parent::dispatcher::rules::channel::Health;
 use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
 use crate::protocol::records::{Refusal, RefusalReason};
+use crate::stats::RequeueReason;
 
 /// How long a worker that is out of descriptors gets nothing, unless one of its leases ends.
 pub const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -44,7 +45,14 @@ impl<C: Waiting, I> State<C, I> {
                 actions.push(Action::ReportNoDescriptors(id));
             }
         }
-        self.requeue(sent.connection);
+        self.requeue(
+            sent.connection,
+            match refusal.reason {
+                RefusalReason::Recalled => RequeueReason::Recalled,
+                RefusalReason::NoDescriptor => RequeueReason::NoDescriptor,
+                RefusalReason::Unwanted => RequeueReason::Unwanted,
+            },
+        );
         Ok(())
     }
 
@@ -55,7 +63,7 @@ impl<C: Waiting, I> State<C, I> {
         };
         if let Ok(sent) = channel.remove_in_flight(connection) {
             channel.unread.add(sent.number);
-            self.requeue(sent.connection);
+            self.requeue(sent.connection, RequeueReason::Recalled);
         }
     }
 
@@ -100,14 +108,14 @@ impl<C: Waiting, I> State<C, I> {
             .into_iter()
             .flat_map(|channel| channel.in_flight);
         for sent in in_flight {
-            self.requeue(sent.connection);
+            self.requeue(sent.connection, RequeueReason::WorkerLost);
         }
     }
 
     /// Returns a connection that no worker took to its old position in the queue.
-    fn requeue(&mut self, mut connection: C) {
+    fn requeue(&mut self, mut connection: C, reason: RequeueReason) {
         connection.mark_reissued();
-        self.counts.requeued += 1;
+        self.counts.requeued[reason as usize] += 1;
         self.enqueue(connection);
     }
 

@@ -21,7 +21,7 @@ impl<C: Waiting, I> State<C, I> {
     pub(super) fn shed_expired(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         let Some(limit) = self.queue_timeout else { return };
         while let Some(connection) = self.queue.take_expired(limit, now) {
-            self.counts.shed += 1;
+            self.counts.timed_out += 1;
             actions.push(Action::Shed(connection, ShedReason::Timeout));
         }
     }

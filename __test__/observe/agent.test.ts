@@ -1,0 +1,55 @@
+// HAProxy's agent-check: one line a connection.
+
+import test from 'ava'
+import { ask, call } from '../helpers/caller.js'
+import { portOf, serve, startServer } from '../helpers/served.js'
+import { stop } from '../helpers/stop.js'
+import { until } from '../helpers/until.js'
+
+test('the agent says up with the share of workers that take connections', async (t) => {
+  const { server, pool, port } = await serve(t, 'echo', { workers: 2 })
+  const agent = portOf(await server.agent({ port: 0 }))
+  t.is(await ask(agent), 'up ready 100%\n')
+  const [first] = pool.workers
+  await stop(t, first?.pid ?? 0)
+  // Connections that the stopped worker leaves untaken show that it is stalled.
+  await until(async () => {
+    call(t, port).send('words')
+    return (await ask(agent)) === 'up ready 50%\n'
+  })
+  t.pass()
+})
+
+test('the agent answers without being asked', async (t) => {
+  const { server } = await serve(t, 'echo')
+  const agent = portOf(await server.agent({ port: 0 }))
+  t.is(await call(t, agent).answer(), 'up ready 100%\n')
+})
+
+test('the agent says drain while the server drains', async (t) => {
+  const { server, port } = await serve(t, 'echo')
+  const agent = portOf(await server.agent({ port: 0 }))
+  const caller = call(t, port).send('words')
+  await caller.receives('words')
+  const drained = server.drain()
+  t.is(await ask(agent), 'drain\n')
+  caller.disconnect()
+  await drained
+})
+
+test('the agent says down after a second without a ready worker', async (t) => {
+  const { server, pool } = await serve(t, 'echo')
+  const agent = portOf(await server.agent({ port: 0 }))
+  await pool.close()
+  t.is(await ask(agent), 'up ready 1%\n')
+  await until(async () => (await ask(agent)) === 'down#no ready worker\n')
+  t.pass()
+})
+
+test('bad options of the agent are refused by their names', async (t) => {
+  const server = startServer(t)
+  await t.throwsAsync(async () => Reflect.apply(server.agent, server, [{ port: 0, hosts: [] }]), {
+    code: 'ERR_INVALID_ARG_VALUE',
+    message: /options\.hosts/,
+  })
+})

@@ -1,0 +1,182 @@
+// The metrics of the engine, which come from the parent alone.
+
+import { spawnSync } from 'node:child_process'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Server } from '@socketserver/node'
+import test from 'ava'
+import { call } from '../helpers/caller.js'
+import { fixture } from '../helpers/fixture.js'
+import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
+import { stop } from '../helpers/stop.js'
+import { until } from '../helpers/until.js'
+
+/** Returns the values of the samples of one family by their labels; the family's name for a sample without labels. */
+function values(text: string, name: string): Record<string, number> {
+  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+  return Object.fromEntries(
+    lines.map((line) => {
+      const end = line.lastIndexOf(' ')
+      return [line.slice(0, end).replace(name, '') || name, Number(line.slice(end + 1))]
+    }),
+  )
+}
+
+async function disconnectAll(server: Server, callers: readonly { disconnect(): void }[]): Promise<void> {
+  for (const caller of callers) caller.disconnect()
+  await until(() => server.stats().leases === 0)
+}
+
+test('metrics() counts connections by listener, pool and slot', async (t) => {
+  const { server, port } = await serve(t, 'echo', { workers: 2 })
+  const callers = Array.from({ length: 4 }, () => call(t, port).send('words'))
+  for (const caller of callers) await caller.receives('words')
+  const text = server.metrics()
+  t.is(values(text, 'socketserver_connections_accepted_total')[`{listener="127.0.0.1:${port}"}`], 4)
+  t.is(values(text, 'socketserver_connections_handed_off_total')['{pool="echo.js"}'], 4)
+  t.is(values(text, 'socketserver_connections')['{state="leased"}'], 4)
+  t.deepEqual(values(text, 'socketserver_worker_handled_total'), {
+    '{pool="echo.js",slot="0"}': 2,
+    '{pool="echo.js",slot="1"}': 2,
+  })
+  t.deepEqual(values(text, 'socketserver_workers'), {
+    '{pool="echo.js",state="starting"}': 0,
+    '{pool="echo.js",state="ready"}': 2,
+    '{pool="echo.js",state="draining"}': 0,
+  })
+  t.is(values(text, 'socketserver_queue_wait_seconds_count')['socketserver_queue_wait_seconds_count'], 4)
+  t.is(values(text, 'socketserver_queue_wait_seconds_bucket')['{le="+Inf"}'], 4)
+  t.is(values(text, 'socketserver_queue_limit')['socketserver_queue_limit'], 1024)
+})
+
+test('every series of a pool starts at 0', async (t) => {
+  const { server } = await serve(t, 'echo')
+  const text = server.metrics()
+  t.is(values(text, 'socketserver_worker_restarts_total')['{pool="echo.js",reason="signal"}'], 0)
+  t.is(values(text, 'socketserver_reloads_total')['{pool="echo.js",result="failed"}'], 0)
+  t.is(values(text, 'socketserver_connections_cut_total')['{pool="echo.js",reason="exited"}'], 0)
+  t.is(values(text, 'socketserver_accept_errors_total')['{code="EMFILE"}'], 0)
+  t.is(values(text, 'socketserver_connections_requeued_total')['{reason="worker_lost"}'], 0)
+})
+
+for (const kind of ['processes', 'threads'] as const) {
+  test(`the lease times of ${kind} are measured by the workers`, async (t) => {
+    const { server, port } = await (kind === 'processes' ? serve(t, 'echo') : startThreads(t, 'echo'))
+    const began = performance.now()
+    const caller = call(t, port).send('words')
+    await caller.receives('words')
+    await delay(30)
+    await disconnectAll(server, [caller])
+    const longest = (performance.now() - began) / 1000
+    const text = server.metrics()
+    t.is(values(text, 'socketserver_lease_seconds_count')['{pool="echo.js"}'], 1)
+    const sum = values(text, 'socketserver_lease_seconds_sum')['{pool="echo.js"}'] ?? 0
+    t.true(sum >= 0.02 && sum <= longest, `${sum} s`)
+    t.is(values(text, 'socketserver_lease_seconds_bucket')['{pool="echo.js",le="0.01"}'], 0)
+  })
+}
+
+test('the counters of a slot go on when its worker is killed, and the restart is counted by its reason', async (t) => {
+  const { server, pool, port } = await serve(t, 'echo', { restart: { minDelay: 1 } })
+  const handled = () => values(server.metrics(), 'socketserver_worker_handled_total')['{pool="echo.js",slot="0"}'] ?? -1
+  const first = call(t, port).send('words')
+  await first.receives('words')
+  const [worker] = pool.workers
+  process.kill(worker?.process?.pid ?? 0, 'SIGKILL')
+  await until(() => pool.workers.some(({ id, state }) => id !== worker?.id && state === 'ready'))
+  t.is(handled(), 1)
+  const second = call(t, port).send('words')
+  await second.receives('words')
+  t.is(handled(), 2)
+  const text = server.metrics()
+  t.is(values(text, 'socketserver_worker_restarts_total')['{pool="echo.js",reason="signal"}'], 1)
+  t.is(values(text, 'socketserver_connections_cut_total')['{pool="echo.js",reason="exited"}'], 1)
+  await disconnectAll(server, [second])
+})
+
+test('a reload is counted by its result', async (t) => {
+  const { server, pool } = await serve(t, 'echo')
+  await pool.reload()
+  t.is(values(server.metrics(), 'socketserver_reloads_total')['{pool="echo.js",result="done"}'], 1)
+})
+
+test('two pools of one entry have different labels', async (t) => {
+  const { server } = await serve(t, 'echo')
+  await forkFixture(server, 'echo').pool.ready
+  t.is(values(server.metrics(), 'socketserver_workers')['{pool="echo.js#2",state="ready"}'], 1)
+})
+
+test('metrics() does not wait for a stopped worker', async (t) => {
+  const { server, pool, port } = await serve(t, 'echo')
+  const [worker] = pool.workers
+  await stop(t, worker?.process?.pid ?? 0)
+  call(t, port).send('words')
+  await until(() => server.stats().accepted === 1)
+  t.is(values(server.metrics(), 'socketserver_connections_accepted_total')[`{listener="127.0.0.1:${port}"}`], 1)
+})
+
+test('the time without accepting is counted while the queue is full', async (t) => {
+  const server = startServer(t, { maxQueue: 1 })
+  const port = await listen(server)
+  const callers = [call(t, port).send('a'), call(t, port).send('b')]
+  await until(() => server.stats().paused)
+  const seconds = () =>
+    values(server.metrics(), 'socketserver_accept_paused_seconds_total')['socketserver_accept_paused_seconds_total'] ??
+    0
+  await until(() => seconds() > 0)
+  t.is(values(server.metrics(), 'socketserver_accept_paused')['socketserver_accept_paused'], 1)
+  if (process.platform === 'linux') {
+    await until(() => values(server.metrics(), 'socketserver_listen_backlog')[`{listener="127.0.0.1:${port}"}`] === 1)
+    t.true((values(server.metrics(), 'socketserver_listen_backlog_limit')[`{listener="127.0.0.1:${port}"}`] ?? 0) > 1)
+  }
+  for (const caller of callers) caller.disconnect()
+})
+
+test('a busy event loop is seen in the busy time of its slot', async (t) => {
+  const { server, pool } = await serve(t, 'spin-when-told')
+  const busy = () =>
+    values(server.metrics(), 'socketserver_worker_busy_seconds_total')['{pool="spin-when-told.js",slot="0"}'] ?? 0
+  const before = busy()
+  for (const { process } of pool.workers) process?.send(300)
+  await until(() => busy() - before >= 0.25)
+  t.pass()
+})
+
+test('an unknown format is refused', (t) => {
+  const server = startServer(t)
+  t.throws(() => Reflect.apply(server.metrics, server, [{ format: 'json' }]), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
+const hasPromtool = spawnSync('promtool', ['--version']).status === 0
+if (!hasPromtool) console.warn('promtool is not installed (Debian: prometheus): its check of the metrics is skipped.')
+
+const promtoolTest = hasPromtool ? test : test.skip
+promtoolTest("Prometheus' own check accepts the metrics", async (t) => {
+  const { server, port } = await serve(t, 'echo', { workers: 2 })
+  const caller = call(t, port).send('words')
+  await caller.receives('words')
+  await disconnectAll(server, [caller])
+  const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: server.metrics() })
+  t.is(status, 0, `${stdout}${stderr}`)
+  t.is(String(stdout), '')
+})
+
+test('OpenMetrics ends with its mark and names counters without their suffix', async (t) => {
+  const { server } = await serve(t, 'echo')
+  const text = server.metrics({ format: 'openmetrics' })
+  t.true(text.endsWith('\n# EOF\n'))
+  t.true(text.includes('# TYPE socketserver_connections_accepted counter\n'))
+  t.regex(text, /^socketserver_connections_accepted_total\{listener="[^"]+"\} 0$/m)
+  t.true(text.includes('# TYPE socketserver info\n'))
+})
+
+test('no label is a process id, except in the information about a worker', async (t) => {
+  const { server, pool } = await serve(t, 'echo')
+  const [worker] = pool.workers
+  const lines = server.metrics().split('\n')
+  const withPid = lines.filter((line) => line.includes(`"${worker?.pid}"`))
+  t.deepEqual(
+    withPid.map((line) => line.replace(/\{.*/, '')),
+    ['socketserver_worker_info'],
+  )
+  t.false(server.metrics().includes(fixture('echo')), 'nor a path')
+})

@@ -1,0 +1,284 @@
+//! The counters of one channel: those that the dispatcher has checked, and those that the worker writes to its page.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::stats::histogram::BucketCounts;
+
+/// The counters of one channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelCounters {
+    /// Leases that the worker holds now.
+    pub leases: u32,
+    /// Connections that the worker has taken.
+    pub taken: u64,
+    /// Connections that the worker has taken and handed back.
+    pub handed_back: u64,
+    /// Whether the worker leaves connections untaken.
+    pub is_stalled: bool,
+}
+
+/// The counters that a worker itself writes, and that the parent can read at any time.
+pub trait LiveCounters: std::fmt::Debug + Send + Sync {
+    /// Returns how many connections the worker has taken.
+    fn taken(&self) -> u64;
+    /// Returns how many leases have ended.
+    fn ended(&self) -> u64;
+    /// Returns how often the worker's event loop has turned.
+    fn beats(&self) -> u64;
+    /// Returns what the worker measures about itself; `None` if it measures nothing.
+    fn load(&self) -> Option<Load>;
+}
+
+/// What a worker measures about itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// How long the event loop has been busy.
+    pub busy: Duration,
+    /// How long the ended leases have lasted.
+    pub leases: BucketCounts,
+}
+
+impl Load {
+    /// Adds another load.
+    pub fn add(&mut self, other: &Self) {
+        self.busy = self.busy.saturating_add(other.busy);
+        self.leases.add(&other.leases);
+    }
+}
+
+/// The counters of one channel.
+#[derive(Debug)]
+pub struct ChannelStats {
+    opened_at: Instant,
+    leases: AtomicU32,
+    taken: AtomicU64,
+    handed_back: AtomicU64,
+    is_stalled: AtomicBool,
+    page: OnceLock<Arc<dyn LiveCounters>>,
+    seen: Mutex<Seen>,
+}
+
+/// What the parent has read of a worker's load so far.
+#[derive(Debug)]
+struct Seen {
+    load: Load,
+    /// Two samples of the busy time, at least [`WINDOW`] apart unless the channel is new.
+    earlier: (Instant, Duration),
+    later: (Instant, Duration),
+}
+
+/// The shortest time over which the utilization of an event loop is computed.
+const WINDOW: Duration = Duration::from_secs(1);
+
+impl ChannelStats {
+    /// Creates the counters of a channel that opens now.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            opened_at: now,
+            leases: AtomicU32::new(0),
+            taken: AtomicU64::new(0),
+            handed_back: AtomicU64::new(0),
+            is_stalled: AtomicBool::new(false),
+            page: OnceLock::new(),
+            seen: Mutex::new(Seen {
+                load: Load::default(),
+                earlier: (now, Duration::ZERO),
+                later: (now, Duration::ZERO),
+            }),
+        }
+    }
+
+    /// Stores the counters that the dispatcher has seen.
+    pub fn publish(&self, counters: ChannelCounters) {
+        self.leases.store(counters.leases, Relaxed);
+        self.taken.store(counters.taken, Relaxed);
+        self.handed_back.store(counters.handed_back, Relaxed);
+        self.is_stalled.store(counters.is_stalled, Relaxed);
+    }
+
+    /// Sets the page on which the worker counts. The dispatcher reads the page rarely, so readers of statistics read it too.
+    pub fn share(&self, page: Arc<dyn LiveCounters>) {
+        // Fails only if set before, and a channel has one handshake.
+        let _ = self.page.set(page);
+    }
+
+    /// Returns the leases that the worker holds now.
+    #[must_use]
+    pub fn leases(&self) -> u64 {
+        match self.page.get() {
+            // Read the ended leases first: each of them was counted as taken before.
+            Some(page) => {
+                let ended = page.ended();
+                let over = ended.saturating_add(self.handed_back.load(Relaxed));
+                self.taken().saturating_sub(over)
+            }
+            None => self.leases.load(Relaxed).into(),
+        }
+    }
+
+    /// Returns the connections taken so far.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        let seen = self.taken.load(Relaxed);
+        // The dispatcher has not checked the rest, and a hostile worker may write any number.
+        self.page
+            .get()
+            .map_or(seen, |page| page.taken().clamp(seen, seen + MAX_UNSEEN))
+    }
+
+    /// Returns the connections that the worker has taken and handed back.
+    #[must_use]
+    pub fn handed_back(&self) -> u64 {
+        self.handed_back.load(Relaxed)
+    }
+
+    /// Returns the turns of the worker's event loop; 0 if the worker does not count them.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.page.get().map_or(0, |page| page.beats())
+    }
+
+    /// Returns whether the worker leaves connections untaken.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Relaxed)
+    }
+
+    /// Returns what the worker has measured about itself. A hostile worker may write any number, so the result never decreases,
+    /// and is at most what the time since the opening and the taken connections allow.
+    #[must_use]
+    pub fn load(&self, now: Instant) -> Load {
+        self.read_load(now, &mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the share of time in which the event loop was busy, 0 to 1, since the last call that was at least [`WINDOW`] ago.
+    /// `None` if the worker does not measure it.
+    #[must_use]
+    pub fn utilization(&self, now: Instant) -> Option<f64> {
+        self.page.get()?.load()?;
+        // The worker measures when its event loop turns.
+        if self.is_stalled() {
+            return Some(1.0);
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = self.read_load(now, &mut seen).busy;
+        if now.saturating_duration_since(seen.later.0) >= WINDOW {
+            seen.earlier = seen.later;
+            seen.later = (now, busy);
+        }
+        let (since, before) = seen.earlier;
+        let elapsed = now.saturating_duration_since(since).as_secs_f64();
+        let share = busy.saturating_sub(before).as_secs_f64() / elapsed.max(f64::MIN_POSITIVE);
+        Some(share.clamp(0.0, 1.0))
+    }
+
+    fn read_load(&self, now: Instant, seen: &mut Seen) -> Load {
+        let age = now.saturating_duration_since(self.opened_at);
+        if let Some(load) = self.page.get().and_then(|page| page.load()) {
+            let known = &mut seen.load;
+            known.busy = known.busy.max(load.busy.min(age));
+            let count = load.leases.count();
+            if count <= self.taken() {
+                for (known, count) in known.leases.counts.iter_mut().zip(load.leases.counts) {
+                    *known = (*known).max(count);
+                }
+                let longest = u64::try_from(age.as_micros()).unwrap_or(u64::MAX).saturating_mul(count);
+                let known = &mut known.leases.sum_micros;
+                *known = (*known).max(load.leases.sum_micros.min(longest));
+            }
+        }
+        seen.load
+    }
+}
+
+/// The maximum difference to the dispatcher's counter: four times the connections that may be in flight to one worker.
+const MAX_UNSEEN: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Page(Mutex<Load>);
+
+    impl Page {
+        fn write(&self, busy: Duration, leases: u64, sum_micros: u64) {
+            let mut load = Load {
+                busy,
+                ..Load::default()
+            };
+            load.leases.counts[0] = leases;
+            load.leases.sum_micros = sum_micros;
+            *self.0.lock().unwrap() = load;
+        }
+    }
+
+    impl LiveCounters for Page {
+        fn taken(&self) -> u64 {
+            3
+        }
+
+        fn ended(&self) -> u64 {
+            0
+        }
+
+        fn beats(&self) -> u64 {
+            0
+        }
+
+        fn load(&self) -> Option<Load> {
+            Some(*self.0.lock().unwrap())
+        }
+    }
+
+    fn with_page(now: Instant) -> (ChannelStats, Arc<Page>) {
+        let (stats, page) = (ChannelStats::new(now), Arc::new(Page::default()));
+        stats.share(Arc::<Page>::clone(&page));
+        (stats, page)
+    }
+
+    #[test]
+    fn the_utilization_is_that_of_the_last_second() {
+        let began = Instant::now();
+        let (stats, page) = with_page(began);
+        let at = |seconds: u64| began + Duration::from_secs(seconds);
+        page.write(Duration::from_millis(500), 0, 0);
+        assert_eq!(stats.utilization(at(1)), Some(0.5));
+        assert_eq!(stats.utilization(at(2)), Some(0.0));
+        page.write(Duration::from_millis(1500), 0, 0);
+        assert_eq!(stats.utilization(at(3)), Some(1.0));
+    }
+
+    #[test]
+    fn a_stalled_worker_counts_as_busy() {
+        let began = Instant::now();
+        let (stats, _page) = with_page(began);
+        stats.publish(ChannelCounters {
+            is_stalled: true,
+            ..ChannelCounters::default()
+        });
+        assert_eq!(stats.utilization(began + Duration::from_secs(5)), Some(1.0));
+    }
+
+    #[test]
+    fn a_page_with_impossible_numbers_changes_nothing_beyond_what_is_possible() {
+        let began = Instant::now();
+        let (stats, page) = with_page(began);
+        let now = began + Duration::from_secs(2);
+        page.write(Duration::from_secs(1), 3, 30);
+        let honest = stats.load(now);
+        page.write(Duration::MAX, u64::MAX, u64::MAX);
+        let hostile = stats.load(now);
+        assert_eq!(hostile.busy, Duration::from_secs(2));
+        assert_eq!(hostile.leases, honest.leases);
+        page.write(Duration::ZERO, 0, 0);
+        assert_eq!(stats.load(now), hostile);
+        page.write(Duration::ZERO, 3, u64::MAX);
+        assert_eq!(stats.load(now).leases.sum_micros, 6_000_000);
+    }
+}
