@@ -2,12 +2,12 @@ import { once } from 'node:events'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import type { ExecutionContext } from 'ava'
 
-/** A relay of one connection that can hold what the client sends: those bytes are then on their way to the server. */
+/** A relay of one connection that can hold the client's bytes: these bytes are then in flight to the server. */
 export interface DelayedRelay {
   port: number
-  /** Holds what the client sends from now on. */
+  /** Holds the bytes that the client sends from now on. */
   hold: () => void
-  /** Delivers what was held, and what the client sends from now on. */
+  /** Delivers the held bytes, and later bytes at once. */
   release: () => void
 }
 

@@ -2,7 +2,7 @@ import { library } from './library.js'
 
 const { Facts } = library('server/observe/facts')
 
-/** Returns facts that are told nobody. */
+/** Returns facts that are reported nowhere. */
 export function noFacts(): InstanceType<typeof Facts> {
   const nothing = (): void => {}
   return new Facts({

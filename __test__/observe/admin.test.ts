@@ -1,4 +1,4 @@
-// The admin listener: what it serves, and what it refuses.
+// The responses and refusals of the admin listener.
 
 import { existsSync, statSync } from 'node:fs'
 import { type AdminOptions, createServer, type Server } from '@socketserver/node'
@@ -59,7 +59,7 @@ test('each path has its content and its type', async (t) => {
   t.is((await get(admin, '/other')).status, 404)
 })
 
-test('nothing that is shown has an argument, a variable or the address of a client', async (t) => {
+test('no response has an argument, a variable or the address of a client', async (t) => {
   const { server, port } = await serve(t, 'echo', { args: ['secret-argument'], env: { SECRET: 'secret-variable' } })
   const admin = await adminOf(server)
   const caller = call(t, port).send('words')
@@ -96,7 +96,7 @@ test('a port in use is reported as listen() reports it', async (t) => {
   await t.throwsAsync(server.admin({ port }), { code: 'EADDRINUSE' })
 })
 
-test('bad options are refused by their names', async (t) => {
+test('invalid options are refused by name', async (t) => {
   const server = startServer(t)
   const refused = async (options: object, code: string, message: RegExp) =>
     t.throwsAsync(async () => Reflect.apply(server.admin, server, [options]), { code, message })
@@ -145,7 +145,7 @@ test('a head that is invalid or too long is refused', async (t) => {
   }
 })
 
-test('a client that sends no complete head is cut off, and keeps no other out', async (t) => {
+test('a client that sends no complete head is disconnected, and blocks no other client', async (t) => {
   const admin = await adminOf(startServer(t))
   const silent = Array.from({ length: 40 }, () => call(t, admin).send('GET / HT'))
   for (const caller of silent) await caller.connected()
@@ -200,7 +200,7 @@ test('a drain makes the server unready', async (t) => {
   await drained
 })
 
-test('it answers while the queue is full and no worker is there', async (t) => {
+test('the listener answers while the queue is full and there is no worker', async (t) => {
   const server = startServer(t, { maxQueue: 1 })
   const admin = await adminOf(server)
   const port = await listen(server)

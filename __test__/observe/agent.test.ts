@@ -6,7 +6,7 @@ import { portOf, serve, startServer } from '../helpers/served.js'
 import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
-test('the agent says up with the share of workers that take connections', async (t) => {
+test('the agent reports up with the share of workers that take connections', async (t) => {
   const { server, pool, port } = await serve(t, 'echo', { workers: 2 })
   const agent = portOf(await server.agent({ port: 0 }))
   t.is(await ask(agent), 'up ready 100%\n')
@@ -20,13 +20,13 @@ test('the agent says up with the share of workers that take connections', async 
   t.pass()
 })
 
-test('the agent answers without being asked', async (t) => {
+test('the agent answers without a request', async (t) => {
   const { server } = await serve(t, 'echo')
   const agent = portOf(await server.agent({ port: 0 }))
   t.is(await call(t, agent).answer(), 'up ready 100%\n')
 })
 
-test('the agent says drain while the server drains', async (t) => {
+test('the agent reports drain while the server drains', async (t) => {
   const { server, port } = await serve(t, 'echo')
   const agent = portOf(await server.agent({ port: 0 }))
   const caller = call(t, port).send('words')
@@ -37,7 +37,7 @@ test('the agent says drain while the server drains', async (t) => {
   await drained
 })
 
-test('the agent says down after a second without a ready worker', async (t) => {
+test('the agent reports down after a second without a ready worker', async (t) => {
   const { server, pool } = await serve(t, 'echo')
   const agent = portOf(await server.agent({ port: 0 }))
   await pool.close()
@@ -46,7 +46,7 @@ test('the agent says down after a second without a ready worker', async (t) => {
   t.pass()
 })
 
-test('bad options of the agent are refused by their names', async (t) => {
+test('invalid options of the agent are refused by name', async (t) => {
   const server = startServer(t)
   await t.throwsAsync(async () => Reflect.apply(server.agent, server, [{ port: 0, hosts: [] }]), {
     code: 'ERR_INVALID_ARG_VALUE',

@@ -1,4 +1,4 @@
-// A real HAProxy spreads over two servers by the configuration in examples/. One drains, and nothing is lost.
+// A real HAProxy distributes connections to two servers by the configuration in examples/. One drains, and no request is lost.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { createServer } from 'node:net'

@@ -75,7 +75,7 @@ for (const kind of ['processes', 'threads'] as const) {
   })
 }
 
-test('the counters of a slot go on when its worker is killed, and the restart is counted by its reason', async (t) => {
+test('the counters of a slot continue when its worker is killed, and the restart is counted by its reason', async (t) => {
   const { server, pool, port } = await serve(t, 'echo', { restart: { minDelay: 1 } })
   const handled = () => values(server.metrics(), 'socketserver_worker_handled_total')['{pool="echo.js",slot="0"}'] ?? -1
   const first = call(t, port).send('words')
@@ -131,10 +131,10 @@ test('the time without accepting is counted while the queue is full', async (t) 
   for (const caller of callers) caller.disconnect()
 })
 
-test('a busy event loop is seen in the busy time of its slot', async (t) => {
-  const { server, pool } = await serve(t, 'spin-when-told')
+test('the busy time of a slot increases while its event loop is busy', async (t) => {
+  const { server, pool } = await serve(t, 'spin-on-command')
   const busy = () =>
-    values(server.metrics(), 'socketserver_worker_busy_seconds_total')['{pool="spin-when-told.js",slot="0"}'] ?? 0
+    values(server.metrics(), 'socketserver_worker_busy_seconds_total')['{pool="spin-on-command.js",slot="0"}'] ?? 0
   const before = busy()
   for (const { process } of pool.workers) process?.send(300)
   await until(() => busy() - before >= 0.25)

@@ -110,7 +110,7 @@ browserTest('a full queue and the pause of accepting are seen', async (t) => {
   t.deepEqual(errors, [])
 })
 
-browserTest('a worker whose event loop is stuck is seen as stalled', async (t) => {
+browserTest('a worker whose event loop is blocked is shown as stalled', async (t) => {
   const { server, pool, port } = await serve(t, 'echo', { workers: 4 })
   const { page } = await open(t, portOf(await server.admin({ port: 0 })), { isDark: true })
   await stop(t, pool.workers[2]?.pid ?? 0)

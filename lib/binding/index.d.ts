@@ -114,13 +114,13 @@ export declare class NativeServer {
   closeAdmin(): void
   /** Adds a pool or changes its size. A shared path has the size 0. */
   setPool(pool: string, size: number): void
-  /** Notes that all first workers of a pool have become ready. */
+  /** Records that all first workers of a pool have become ready. */
   poolWasReady(pool: string): void
   /** Assigns a channel to a slot of a pool. */
   assign(channel: number, pool: string, slot?: number | undefined | null): void
-  /** Tells what is known about the worker of a channel. */
+  /** Records the facts about the worker of a channel. */
   setWorker(channel: number, worker: WorkerFacts): void
-  /** Notes that the worker of a channel has exited. */
+  /** Records that the worker of a channel has exited. */
   removeWorker(channel: number): void
   /** Adds to a counter of a pool: restarts, reloads, stalls or cut. */
   count(counter: 'restarts' | 'reloads' | 'stalls' | 'cut', pool: string, reason: string, by: number): void
@@ -128,7 +128,7 @@ export declare class NativeServer {
   addEvent(at: string, kind: string, text: string): void
   /** Makes the server unready for new clients, while it still accepts. */
   setDraining(): void
-  /** Notes that the app has metrics, which a notice asks for. */
+  /** Records that the app has metrics. A notice will ask for these metrics. */
   offerAppMetrics(): void
   /** Answers a notice that asks for the metrics of the app. */
   answerAppMetrics(id: number, metrics: NativeAppMetrics): void
@@ -311,7 +311,7 @@ export interface ListenOutcome {
   error?: SystemError
 }
 
-/** What an admin listener serves, and where. */
+/** The address and the service of an admin listener. */
 export interface NativeAdminSettings {
   /** The IP address; absent for a Unix socket. */
   host?: string
@@ -329,7 +329,7 @@ export interface NativeAdminSettings {
   minReady: number
   /** The share of the queue at which the server is not ready. */
   maxQueue: number
-  /** Milliseconds after which a stuck event loop fails liveness. */
+  /** Milliseconds after which a blocked event loop fails liveness. */
   livenessTimeoutMs: number
 }
 
@@ -566,7 +566,7 @@ export interface WaitMs {
   max: number
 }
 
-/** What the owner knows about a worker. */
+/** The facts about a worker that the owner reports. */
 export interface WorkerFacts {
   /** The label of the pool. */
   pool: string

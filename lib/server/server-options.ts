@@ -36,7 +36,7 @@ export interface ServerOptions {
 /** Options of `signals`. */
 export interface SignalOptions {
   /**
-   * Milliseconds for which the server goes on accepting after the first signal, while `/readyz` fails and `agent()` says `drain`:
+   * Milliseconds for which the server continues to accept after the first signal, while `/readyz` fails and `agent()` reports `drain`:
    * a balancer sends new clients until it has noticed. Default 0.
    */
   drainDelay?: number | undefined

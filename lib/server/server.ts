@@ -239,7 +239,7 @@ export class Server extends EventEmitter<ServerEvents> {
 
   /**
    * Serves a page at `/`, `/status.json`, `/status?auto`, `/metrics` and the probes `/livez`, `/readyz` and `/startupz` by HTTP,
-   * until the server has closed. Answers from a thread of its own, also while the event loop of this process is stuck. Resolves to
+   * until the server has closed. Answers from a separate thread, also while the event loop of this process is blocked. Resolves to
    * the address. Every program that can connect can read all of it: the default `host` is 127.0.0.1. Does not keep the process alive. Rejects like
    * `listen()`.
    */

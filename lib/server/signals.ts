@@ -17,7 +17,7 @@ interface SignalledServer extends EventEmitter<ServerEvents> {
 interface SignalSetup {
   /** Milliseconds that the process has to exit once the server has closed. */
   exitTimeout: number
-  /** Milliseconds for which the server goes on accepting after the signal. */
+  /** Milliseconds for which the server continues to accept after the signal. */
   drainDelay: number
   /** Makes readiness fail. */
   unready: () => void

@@ -1,4 +1,4 @@
-// The apps of this package. None of them knows @socketserver/node.
+// The apps of this package. No app knows @socketserver/node.
 
 import { join } from 'node:path'
 import { graphql, http, http2, httpPost, httpsWithName, socketIo, trpc, ws } from './clients.mjs'

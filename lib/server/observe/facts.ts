@@ -1,11 +1,11 @@
-// Tells the native server what only JavaScript knows, when it changes, so that metrics and probes never wait for JavaScript.
+// Reports facts that only JavaScript has to the native server at each change, so that metrics and probes never wait for JavaScript.
 
 import { basename } from 'node:path'
 import type { NativeServer } from '../../native.js'
 import type { CutInfo, ShedInfo } from '../stats.js'
 import type { WorkerHandle } from '../worker/worker-handle.js'
 
-/** What the facts need of the native server. */
+/** The methods of the native server that report facts. */
 export type FactsPort = Pick<
   NativeServer,
   'setPool' | 'poolWasReady' | 'assign' | 'setWorker' | 'removeWorker' | 'count' | 'addEvent'

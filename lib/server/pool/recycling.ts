@@ -6,7 +6,7 @@ import { residentMemory } from './resident-memory.js'
 /** The methods of a pool that recycling calls. */
 export interface RecyclingHost {
   workers(): readonly SupervisedWorker[]
-  /** Replaces a worker; `sentence` says why. Resolves to false if the replacement did not become ready. */
+  /** Replaces a worker; `sentence` is the reason. Resolves to false if the replacement did not become ready. */
   replace(worker: SupervisedWorker, reason: RecyclingReason, sentence: string): Promise<boolean>
   /** Called once per stall, with the milliseconds since the event loop last turned. */
   stalled(worker: SupervisedWorker, stalledFor: number): void

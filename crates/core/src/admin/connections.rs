@@ -1,4 +1,4 @@
-//! The connections of an admin listener, of which there are never more than a few.
+//! The connections of an admin listener, which are limited to a small number.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Connections {
         }
     }
 
-    /// Accepts and serves for ever.
+    /// Accepts and serves forever.
     pub async fn serve(mut self, listener: AdminListener) {
         loop {
             match listener.accept().await {
@@ -62,7 +62,7 @@ impl Connections {
         self.open.retain(|open| !open.task.is_finished());
         if self.open.len() >= MAX_CONNECTIONS {
             let silent = self.open.iter().position(|open| !open.has_request.load(Relaxed));
-            // With nothing but requests the new connection is closed.
+            // If all connections have sent their request, the new connection is closed.
             let Some(silent) = silent.and_then(|index| self.open.remove(index)) else {
                 return;
             };

@@ -23,10 +23,10 @@ pub async fn send(peer: &mut (impl AsyncRead + AsyncWrite + Unpin), shown: &Show
     let mut byte = [0; 64];
     loop {
         tokio::select! {
-            // The peer has nothing more to say, so this is its end.
+            // The peer sends nothing after its request, so readable means the end of the stream.
             read = reader.read(&mut byte) => if read.map_or(true, |count| count == 0) { return },
             _ = ticks.tick() => {
-                // As a probe does, so that a page shows soon that the owner is stuck.
+                // As a probe does, so that a page soon shows that the owner is blocked.
                 shown.notices.wake();
                 let event = format!("data: {}\n\n", shown.metrics.status().json());
                 let sent = timeout(WRITE_WITHIN, writer.write_all(event.as_bytes())).await;

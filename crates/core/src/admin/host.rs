@@ -3,8 +3,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Returns whether a Host header may be answered. An IP address may: no other site has it. A client without the header is no
-/// browser.
+/// Returns whether a request with this Host header is allowed. An IP address is allowed, because no other site has it. A client
+/// without the header is no browser.
 pub fn is_allowed(header: Option<&str>, names: &[String]) -> bool {
     let Some(header) = header else { return true };
     let name = name_of(header);

@@ -1,7 +1,7 @@
-//! Shows a server by HTTP: a page, its metrics, and probes; and answers HAProxy's agent-check.
+//! Serves a page, metrics and probes by HTTP, and answers HAProxy's agent-check.
 //!
-//! Each listener has a thread of its own, so that it answers while the owner's JavaScript is stuck, the queue is full, or accepting
-//! is paused. See decision record 22.
+//! Each listener has a separate thread, so that it answers while the owner's JavaScript is blocked, the queue is full, or accepting
+//! is paused. See decision record 23.
 
 mod agent;
 mod connections;
@@ -31,12 +31,12 @@ use crate::parent::metrics::readiness::ReadyWhen;
 use crate::parent::notice::Notices;
 use crate::sys::unix_socket;
 
-/// What an admin listener serves, and where.
+/// The address and the service of an admin listener.
 #[derive(Debug, Clone)]
 pub struct AdminSpec {
-    /// Where to listen.
+    /// The address to listen on.
     pub place: AdminAddress,
-    /// What to serve.
+    /// The service.
     pub service: Service,
 }
 
@@ -49,7 +49,7 @@ pub enum AdminAddress {
     Unix(PathBuf, u32),
 }
 
-/// What an admin listener serves.
+/// The service of an admin listener.
 #[derive(Debug, Clone)]
 pub enum Service {
     /// The page, metrics and probes by HTTP.
@@ -63,9 +63,9 @@ pub enum Service {
 pub struct HttpSettings {
     /// Names beside `localhost` and IP addresses that a Host header may have; `*` allows every name.
     pub hosts: Vec<String>,
-    /// What the server needs to be ready.
+    /// The conditions under which the server is ready.
     pub ready_when: ReadyWhen,
-    /// The owner counts as stuck when its event loop has not turned for this time.
+    /// The owner counts as blocked when its event loop has not turned for this time.
     pub liveness_timeout: Duration,
 }
 
@@ -77,7 +77,7 @@ pub struct Admin {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is shown.
+/// The metrics to serve.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
     pub(crate) metrics: Arc<Metrics>,

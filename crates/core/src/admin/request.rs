@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-/// A request, as far as the admin listener needs it.
+/// The parts of a request that the admin listener uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Whether the response has a body.
@@ -35,8 +35,8 @@ pub enum Unread {
     Method,
 }
 
-/// The time limit of a head, from accept on, whatever arrives meanwhile. A client on a busy machine needs a second or two; silent
-/// clients do no harm, because others replace them.
+/// The timeout of a head, from accept on, even if bytes keep arriving. A client on a busy machine needs a second or two; silent
+/// clients do no harm, because new clients replace them.
 pub const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
 /// The largest head in bytes.

@@ -1,4 +1,4 @@
-//! What each path serves.
+//! The content of each path.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -8,19 +8,19 @@ use crate::admin::{HttpSettings, Shown, host};
 use crate::parent::metrics::Format;
 use crate::parent::metrics::readiness::Checks;
 
-/// What to send.
+/// The answer to a request.
 #[derive(Debug)]
 pub enum Answer {
     /// A response.
     Once(Response),
-    /// The status, again each second.
+    /// The status, repeated each second.
     Stream,
 }
 
 const UNAVAILABLE: &str = "503 Service Unavailable";
 const JSON: &str = "application/json; charset=utf-8";
 const PAGE: &str = include_str!("page.html");
-/// Stands in the page where the value is that differs for each response.
+/// The placeholder in the page for a value that differs in each response.
 const NONCE: &str = "{nonce}";
 
 /// Returns the answer to a request.
@@ -63,7 +63,7 @@ pub async fn answer(request: &Request, settings: &HttpSettings, shown: &Shown) -
     })
 }
 
-/// Returns the response to a request that was not read; `None` if nobody waits for one.
+/// Returns the response to a request that was not read; `None` if no client waits for one.
 pub fn refusal(unread: Unread) -> Option<Response> {
     Some(match unread {
         Unread::Gone => return None,
@@ -83,8 +83,8 @@ pub fn refusal(unread: Unread) -> Option<Response> {
     })
 }
 
-/// Returns OpenMetrics if the client accepts it, as Prometheus does since version 2.5. Quality values are ignored: who names the
-/// format can read it.
+/// Returns OpenMetrics if the client accepts it, as Prometheus does since version 2.5. Quality values are ignored: a client that
+/// names the format can read it.
 fn format_for(accept: &str) -> Format {
     if accept.contains("application/openmetrics-text") {
         Format::OpenMetrics
@@ -98,7 +98,7 @@ fn probe(checks: &Checks) -> Response {
     Response::text(status, checks.text())
 }
 
-/// Checks whether the event loop of the owner turns. Wakes the owner, so that the next probe knows more.
+/// Checks whether the event loop of the owner turns. Wakes the owner, so that the next probe can check whether it has turned.
 fn liveness(settings: &HttpSettings, shown: &Shown) -> Checks {
     let unanswered = shown.notices.unanswered_for();
     shown.notices.wake();
@@ -127,7 +127,7 @@ fn page() -> Response {
     }
 }
 
-/// Returns a value that a site cannot guess. The standard library keys its hashers with random numbers of the system.
+/// Returns a value that a site cannot guess. The keys of the standard library's hashers are random numbers of the system.
 fn nonce() -> String {
     let word = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", word(), word())

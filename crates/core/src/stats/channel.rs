@@ -27,11 +27,11 @@ pub trait LiveCounters: std::fmt::Debug + Send + Sync {
     fn ended(&self) -> u64;
     /// Returns how often the worker's event loop has turned.
     fn beats(&self) -> u64;
-    /// Returns what the worker measures about itself; `None` if it measures nothing.
+    /// Returns the measurements of the worker; `None` if it measures nothing.
     fn load(&self) -> Option<Load>;
 }
 
-/// What a worker measures about itself.
+/// The measurements of a worker about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Load {
     /// How long the event loop has been busy.
@@ -60,7 +60,7 @@ pub struct ChannelStats {
     seen: Mutex<Seen>,
 }
 
-/// What the parent has read of a worker's load so far.
+/// The load of a worker, as far as the parent has read it.
 #[derive(Debug)]
 struct Seen {
     load: Load,

@@ -35,11 +35,11 @@ pub struct ListenerReport {
     pub accepted: u64,
     /// Whether the listener is open.
     pub is_open: bool,
-    /// The backlog; `None` for a closed listener, and if the system does not tell.
+    /// The backlog; `None` for a closed listener, and if the system does not report it.
     pub backlog: Option<Backlog>,
 }
 
-/// Returns the backlog of a listener, if the system tells it; `None` once the listener is closed.
+/// Returns the backlog of a listener, if the system reports it; `None` once the listener is closed.
 type ReadBacklog = Box<dyn Fn() -> Option<Option<Backlog>> + Send + Sync>;
 
 /// The counters of all listeners by address. A listener that is opened again continues its counters.

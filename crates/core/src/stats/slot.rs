@@ -13,16 +13,16 @@ pub struct SlotKey {
     pub slot: Option<u32>,
 }
 
-/// What the workers of one slot have done so far.
+/// The totals of the workers of one slot so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SlotTotals {
-    /// Connections that they have taken.
+    /// Connections that the workers have taken.
     pub taken: u64,
-    /// Connections that they have taken and handed back.
+    /// Connections that the workers have taken and handed back.
     pub handed_back: u64,
-    /// Connections that they hold now.
+    /// Connections that the workers hold now.
     pub leases: u64,
-    /// What they have measured.
+    /// The measurements of the workers.
     pub load: Load,
 }
 

@@ -54,8 +54,8 @@ mod tests {
     use super::*;
     use crate::descriptors::kind::{Domain, Kind};
 
-    /// Lets all calls of this thread fail with EIO that another process can make wait: fstat(2), statx(2) unless the call asks
-    /// for what the kernel knows, and the calls that take the lock of a TCP socket.
+    /// Makes the calls of this thread that another process can delay fail with EIO: fstat(2), statx(2) unless the call asks for
+    /// cached attributes, and the calls that take the lock of a TCP socket.
     #[allow(unsafe_code, reason = "prctl(2) and seccomp(2), which nix lacks")]
     fn refuse_calls_that_wait() {
         const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;

@@ -1,4 +1,4 @@
-//! What is shown of a server: the owner tells facts, and opens admin listeners.
+//! Metrics of a server: the owner reports facts, and opens admin listeners.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use socketserver_core::{Admin, ListenError};
 use super::NativeServer;
 use super::outcome::ListenOutcome;
 
-/// What the owner knows about a worker.
+/// The facts about a worker that the owner reports.
 #[napi(object)]
 pub struct WorkerFacts {
     /// The label of the pool.
@@ -37,7 +37,7 @@ pub struct WorkerFacts {
     pub restarts: u32,
 }
 
-/// What an admin listener serves, and where.
+/// The address and the service of an admin listener.
 #[napi(object)]
 pub struct NativeAdminSettings {
     /// The IP address; absent for a Unix socket.
@@ -56,7 +56,7 @@ pub struct NativeAdminSettings {
     pub min_ready: u32,
     /// The share of the queue at which the server is not ready.
     pub max_queue: f64,
-    /// Milliseconds after which a stuck event loop fails liveness.
+    /// Milliseconds after which a blocked event loop fails liveness.
     pub liveness_timeout_ms: u32,
 }
 
@@ -140,7 +140,7 @@ impl NativeServer {
         self.server.metrics().facts.set_pool(&pool, size);
     }
 
-    /// Notes that all first workers of a pool have become ready.
+    /// Records that all first workers of a pool have become ready.
     #[napi]
     pub fn pool_was_ready(&self, pool: String) {
         self.server.metrics().facts.pool_was_ready(&pool);
@@ -152,7 +152,7 @@ impl NativeServer {
         self.server.assign(channel, &pool, slot);
     }
 
-    /// Tells what is known about the worker of a channel.
+    /// Records the facts about the worker of a channel.
     #[napi]
     pub fn set_worker(&self, channel: u32, worker: WorkerFacts) -> Result<()> {
         let state = match worker.state.as_str() {
@@ -178,7 +178,7 @@ impl NativeServer {
         Ok(())
     }
 
-    /// Notes that the worker of a channel has exited.
+    /// Records that the worker of a channel has exited.
     #[napi]
     pub fn remove_worker(&self, channel: u32) {
         self.server.metrics().facts.remove_worker(channel);
@@ -218,7 +218,7 @@ impl NativeServer {
         self.server.metrics().facts.set_unready("draining");
     }
 
-    /// Notes that the app has metrics, which a notice asks for.
+    /// Records that the app has metrics. A notice will ask for these metrics.
     #[napi]
     pub fn offer_app_metrics(&self) {
         self.server.metrics().app.offer();

@@ -1,6 +1,7 @@
 //! Measures how long the event loop of an environment is busy.
 //!
-//! A prepare handle runs once in each turn, right before the loop waits for events. It wakes nobody: an idle loop measures nothing.
+//! A prepare handle runs once in each turn, right before the loop waits for events. The handle causes no wake-up, so an idle loop
+//! measures nothing.
 
 use std::cell::Cell;
 use std::ffi::c_void;

@@ -1,4 +1,4 @@
-//! The metrics of the app that the workers run. The owner of the server collects them; readers wait for the owner for a limited time.
+//! The metrics of the app that the workers run. The owner of the server collects them, and readers wait for a limited time.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -36,7 +36,7 @@ pub struct AppMetricsRequests {
 const ANSWER_WITHIN: Duration = Duration::from_millis(1500);
 
 impl AppMetricsRequests {
-    /// Notes that the app has metrics.
+    /// Records that the app has metrics.
     pub fn offer(&self) {
         self.is_offered.store(true, Relaxed);
     }
@@ -64,7 +64,7 @@ impl AppMetricsRequests {
         answer
     }
 
-    /// Answers a request. Does nothing if nobody waits any more.
+    /// Answers a request. Does nothing if the reader no longer waits.
     pub fn answer(&self, id: u32, metrics: AppMetrics) {
         if let Some(waiting) = self.lock().remove(&id) {
             // Fails only if the reader has gone meanwhile.

@@ -1,5 +1,5 @@
-//! What only the owner of the server knows: its pools and workers, restarts and reloads, and recent events. The owner tells when
-//! something changes, so that readers never wait for the owner.
+//! Facts that only the owner of the server has: its pools and workers, restarts and reloads, and recent events. The owner reports
+//! each change, so that readers never wait for the owner.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ struct State {
     /// Why the server should get no new clients.
     unready: Option<&'static str>,
     has_started: bool,
-    /// Since when no worker is ready.
+    /// When the last ready worker ceased to be ready.
     none_ready_since: Option<Instant>,
 }
 
@@ -80,7 +80,7 @@ impl WorkerState {
     }
 }
 
-/// What the owner counts.
+/// A counter of the owner, with its labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Counted {
     /// The counter.
@@ -104,14 +104,14 @@ pub enum Counter {
     Cut,
 }
 
-/// Something that happened.
+/// A recent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When, as the owner formats times.
+    /// The time, as the owner formats times.
     pub at: String,
-    /// What, in one word.
+    /// The kind of event, in one word.
     pub kind: String,
-    /// What, in a sentence without addresses of clients, arguments or variables.
+    /// The event, in a sentence without addresses of clients, arguments or variables.
     pub text: String,
 }
 
@@ -131,14 +131,14 @@ impl Facts {
         }
     }
 
-    /// Notes that all first workers of a pool have become ready.
+    /// Records that all first workers of a pool have become ready.
     pub fn pool_was_ready(&self, pool: &str) {
         if let Some(pool) = self.lock().pools.get_mut(pool) {
             pool.was_ready = true;
         }
     }
 
-    /// Adds a worker or replaces what is known about the worker of a channel.
+    /// Adds a worker, or replaces the facts about the worker of a channel.
     pub fn set_worker(&self, channel: ChannelId, worker: Worker) {
         let mut state = self.lock();
         state.workers.insert(channel, worker);

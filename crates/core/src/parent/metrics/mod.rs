@@ -1,5 +1,5 @@
-//! What is shown of a server: metrics for Prometheus, a status, and the answers to probes. All of it comes from the dispatcher's
-//! counters, the scoreboards and the facts of the owner, so that no reader waits for a worker or for the owner.
+//! Metrics of a server for Prometheus, its status, and the answers to probes. The sources are the dispatcher's counters, the
+//! scoreboards and the facts of the owner, so that no reader waits for a worker or for the owner.
 
 pub mod app;
 pub mod exposition;
@@ -23,11 +23,11 @@ use crate::stats::histogram::{LEASE_BOUNDS, WAIT_BOUNDS};
 use crate::stats::slot::{SlotKey, SlotTotals};
 use crate::stats::{RequeueReason, Snapshot, Stats};
 
-/// What is shown of one server.
+/// The metrics, status and probes of one server.
 #[derive(Debug)]
 pub struct Metrics {
     pub(crate) stats: Arc<Stats>,
-    /// What the owner tells.
+    /// The facts that the owner has reported.
     pub facts: Facts,
     /// The metrics of the app.
     pub app: AppMetricsRequests,
@@ -38,7 +38,7 @@ pub struct Metrics {
     began: Instant,
 }
 
-/// HAProxy is told that a server is down after this time without a ready worker. Shorter gaps are restarts.
+/// The agent-check reports a server as down after this time without a ready worker. Shorter gaps are restarts.
 const DOWN_AFTER: Duration = Duration::from_secs(1);
 
 impl Metrics {

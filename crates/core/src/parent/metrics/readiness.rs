@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Metrics;
 
-/// What a server needs to be ready.
+/// The conditions under which a server is ready.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReadyWhen {
     /// The number of ready workers.

@@ -19,7 +19,7 @@ pub(crate) fn add_permissions(path: &Path, added: Mode) -> Result<(), Errno> {
     })
 }
 
-/// Changes the mode of the file that was checked, whatever the path leads to by now.
+/// Changes the mode of the file that was checked, even if the path now leads to another file.
 #[cfg(target_os = "linux")]
 fn change(path: &Path, check: impl FnOnce(&FileStat) -> Result<Mode, Errno>) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
