@@ -11,10 +11,11 @@ export class EventLoops {
 
   /**
    * Returns the share of time, 0 to 1, in which each event loop was busy, by the id of the worker. The time is that since the
-   * previous call, from `SHORTEST` to `LONGEST`: after a longer pause this call takes two samples.
+   * previous call, from `SHORTEST` to `LONGEST`: after a longer pause, or with a new worker, this call takes two samples.
    */
   async utilizations(workers: readonly WorkerHandle[]): Promise<Map<number, number>> {
-    if (performance.now() - this.#latest.at > LONGEST) this.#latest = await sample(workers)
+    const isComplete = workers.every(({ id }) => this.#latest.busy.has(id))
+    if (!isComplete || performance.now() - this.#latest.at > LONGEST) this.#latest = await sample(workers)
     const before = this.#latest
     const missing = before.at + SHORTEST - performance.now()
     if (missing > 0) await delay(missing)

@@ -17,11 +17,12 @@ export async function top(args: readonly string[]): Promise<void> {
   })
   stdout.write(ENTER)
   try {
-    let previous: Status | undefined
+    let previous: Moment | undefined
     while (!quit.signal.aborted) {
       const status = await app.ask<Status>('GET', '/status')
-      stdout.write(HOME + clipped(topScreen(status, previous, new Date()), stdout.rows || 24, stdout.columns || 80))
-      previous = status
+      const moment = { status, at: new Date() }
+      stdout.write(HOME + clipped(topScreen(moment, previous), stdout.rows || 24, stdout.columns || 80))
+      previous = moment
       await delay(PERIOD, undefined, { signal: quit.signal }).catch(() => {})
     }
   } catch (error) {
@@ -32,11 +33,21 @@ export async function top(args: readonly string[]): Promise<void> {
   }
 }
 
+/** The state of an app at a time. */
+interface Moment {
+  status: Status
+  at: Date
+}
+
 /** Returns the screen: the table of `status`, and the rates of the counters since the previous screen. */
-export function topScreen(status: Status, previous: Status | undefined, now: Date): string {
+function topScreen({ status, at }: Moment, previous: Moment | undefined): string {
   const { stats } = status
-  const rate = (count: (status: Status) => number): string =>
-    previous === undefined ? '-' : `${Math.max(0, Math.round((count(status) - count(previous)) / (PERIOD / 1000)))}/s`
+  const rate = (count: (status: Status) => number): string => {
+    if (previous === undefined) return '-'
+    const seconds = (at.getTime() - previous.at.getTime()) / 1000
+    // A clock that was set back has no rate.
+    return seconds > 0 ? `${Math.round((count(status) - count(previous.status)) / seconds)}/s` : '-'
+  }
   const rates = [
     `accepted ${rate((each) => each.stats.accepted)}`,
     `taken ${rate((each) => each.stats.handedOff)}`,
@@ -44,7 +55,7 @@ export function topScreen(status: Status, previous: Status | undefined, now: Dat
     `reloads ${stats.reloads}`,
     `restarts ${stats.restarts}`,
   ]
-  return `${statusTable(status, now)}\n${rates.join('   ')}\n\nq quits`
+  return `${statusTable(status, at)}\n${rates.join('   ')}\n\nq quits`
 }
 
 /** Returns the text cut to the size of the screen, with the sequences that clear the rest of the screen. */
