@@ -3,7 +3,7 @@
 //     npm run build                                         for this machine
 //     npm run build -- --target aarch64-unknown-linux-gnu   arguments are passed to `napi build`
 
-import { cpSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { setup } from './setup.mjs'
@@ -30,6 +30,8 @@ export async function buildTypeScript() {
   await step('Compiling the TypeScript to dist/', async () => {
     await compile('tsconfig.json', join(root, 'dist'))
     cpSync(join(root, BINDING), join(root, 'dist', BINDING), { recursive: true })
+    // npm makes the commands of installed packages executable; `npx socketserver` in this folder runs the file itself.
+    chmodSync(join(root, 'dist', 'lib', 'command', 'main.js'), 0o755)
   })
 }
 

@@ -13,6 +13,16 @@ import { Failed, main, root } from './steps.mjs'
 const HOST = '127.0.0.1'
 const APP = join('examples', 'run', 'app.mjs')
 
+const NEXT_STEPS = /** @type {const} */ ([
+  ['curl HOST/', 'the answer names its process'],
+  ['curl HOST/busy &', 'keeps one process busy for a second: the others go on'],
+  ['npx socketserver status', 'the workers'],
+  ['npx socketserver reload', 'new processes; no request is lost'],
+  ['npx socketserver scale +1', 'one worker more'],
+  ['npx socketserver top', 'the workers each second; q quits'],
+  ['npx socketserver stop', 'the end, as Ctrl-C here'],
+])
+
 await main(async () => {
   const given = process.argv[2] ?? process.env['PORT'] ?? '8888'
   const port = Number(given)
@@ -35,13 +45,7 @@ await main(async () => {
   console.log(`
 An Express app runs on all cores, unchanged: ${APP}. Type in another terminal, in this folder:
 
-    curl http://${HOST}:${port}/            the answer names its process
-    curl http://${HOST}:${port}/busy &      keeps one process busy for a second: the others go on
-    npx socketserver status              the workers
-    npx socketserver reload              new processes; no request is lost
-    npx socketserver scale +1            one worker more
-    npx socketserver top                 the workers each second; q quits
-    npx socketserver stop                the end, as Ctrl-C here
+${NEXT_STEPS.map(([typed, what]) => `    ${typed.replace('HOST', `http://${HOST}:${port}`).padEnd(38)} ${what}`).join('\n')}
 `)
 })
 

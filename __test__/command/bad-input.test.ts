@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { chmodSync, chownSync, linkSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { accessSync, chmodSync, chownSync, constants, linkSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { createConnection, createServer } from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
@@ -57,6 +57,10 @@ for (const [typed, code, says] of MISTAKES) {
     t.is(ended.stdout, '')
   })
 }
+
+test('the file of the command is executable, for npx in a clone', (t) => {
+  t.notThrows(() => accessSync(join(__dirname, '..', '..', '..', 'dist', 'lib', 'command', 'main.js'), constants.X_OK))
+})
 
 test.serial('help fits on a screen, and asks for nothing', async (t) => {
   const terminal = new Terminal(t)
