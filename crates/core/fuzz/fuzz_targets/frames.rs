@@ -60,6 +60,7 @@ fn to_worker(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
         ToWorker::Close(reason) => again.close(reason),
         ToWorker::Returned(returned) => again.returned(returned.collect::<Result<Vec<_>, _>>()?),
         ToWorker::Listening(address) => again.listening(address),
+        ToWorker::Proxied(id, proxied) => again.proxied(id, &proxied),
     }
     Ok(Some(((again, size), size)))
 }

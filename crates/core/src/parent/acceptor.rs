@@ -19,6 +19,7 @@ use crate::parent::fd_headroom::FdHeadroom;
 use crate::parent::listener::Endpoint;
 use crate::parent::notice::{Notice, Notices};
 use crate::parent::queue::Permits;
+use crate::parent::routing::Router;
 use crate::stats::Stats;
 use crate::sys::unix_socket::OwnPath;
 use crate::sys::{ForeignFd, Sys, backlog_of};
@@ -68,6 +69,27 @@ impl<S: Sys> Acceptor<S> {
     /// Accepts until the server drains, then accepts what the backlog held at that moment and closes the listener. Under
     /// overload the backlog never empties, so the number is bounded by the backlog; the kernel returns the oldest first.
     pub async fn run(mut self, listener: AsyncFd<Arc<ForeignFd>>, endpoint: Endpoint) {
+        let router = endpoint.routing().map(|spec| {
+            Router::new(
+                Arc::clone(spec),
+                self.permits.clone(),
+                self.dispatcher.clone(),
+                Arc::clone(&self.stats),
+            )
+        });
+        let mut router = router.map(Box::new);
+        self.accept(listener, &endpoint, &mut router).await;
+        if let Some(router) = router {
+            router.settle().await;
+        }
+    }
+
+    async fn accept(
+        &mut self,
+        listener: AsyncFd<Arc<ForeignFd>>,
+        endpoint: &Endpoint,
+        router: &mut Option<Box<Router>>,
+    ) {
         let mut backoff = AcceptBackoff::new();
         let mut headroom = FdHeadroom::new();
         let mut remaining = endpoint.max_backlog();
@@ -126,7 +148,10 @@ impl<S: Sys> Acceptor<S> {
                     let port = endpoint.address().port();
                     let connection = Connection::new(id, accepted.fd, accepted.remote, port, self.sys.now(), permit);
                     let connection = connection.in_lane(endpoint.lane());
-                    capacity.send(Message::Event(Event::Accepted(connection)));
+                    match router {
+                        None => capacity.send(Message::Event(Event::Accepted(connection))),
+                        Some(router) => router.admit(connection, capacity),
+                    }
                     continue;
                 }
                 Err(error) => error,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -12,6 +13,7 @@ use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
 use crate::protocol::connection_record::{ConnectionHead, Family};
+use crate::protocol::proxied_record::Proxied;
 use crate::sys::linger::reset_at_close;
 use crate::sys::{ForeignFd, identity, internet_address};
 
@@ -20,7 +22,8 @@ use crate::sys::{ForeignFd, identity, internet_address};
 pub struct Connection {
     id: ConnectionId,
     fd: ForeignFd,
-    remote: Option<SocketAddr>,
+    /// The peer of the socket.
+    peer: Option<SocketAddr>,
     local_port: u16,
     lane: u16,
     accepted_at: Instant,
@@ -31,26 +34,30 @@ pub struct Connection {
     history: Option<Box<History>>,
 }
 
-/// The history of a connection that was sent to a worker of another user, or that a worker has handed back.
+/// What few connections have: those that were sent to a worker of another user, that a worker has handed back, or that were
+/// routed.
 #[derive(Debug, Default)]
 struct History {
     hand_back: Option<HandBack>,
     times_handed_back: u32,
     /// See [`Metadata::identity`].
     identity: Option<u64>,
+    /// What a proxy told about the client.
+    proxied: Option<Arc<Proxied>>,
 }
 
 /// The parent's record of a connection that a worker has taken, in case the worker hands the connection back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     id: ConnectionId,
-    remote: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
     local_port: u16,
     lane: u16,
     accepted_at: Instant,
     times_handed_back: u32,
     /// The inode of the socket; `None` if it was not recorded.
     identity: Option<u64>,
+    proxied: Option<Arc<Proxied>>,
 }
 
 impl Metadata {
@@ -67,7 +74,7 @@ impl Metadata {
     }
 
     fn has_addresses_of(&self, fd: BorrowedFd<'_>) -> bool {
-        let Some(remote) = self.remote else {
+        let Some(remote) = self.peer else {
             // An accepted Unix socket has the name of its listener. The end of a channel, which must not be sent, has none.
             return getsockname::<UnixAddr>(fd.as_raw_fd()).is_ok_and(|name| is_named(&name));
         };
@@ -133,7 +140,7 @@ impl Connection {
         Self {
             id,
             fd: foreign(fd, remote),
-            remote,
+            peer: remote,
             local_port,
             lane: local_port,
             accepted_at,
@@ -160,14 +167,14 @@ impl Connection {
         // FIONBIO cannot fail for a socket.
         let _ = socket.set_nonblocking(true);
         let fd = OwnedFd::from(socket);
-        let remote = past.remote.map(|remote| match past.identity {
-            Some(_) => remote,
-            None => peer_of(fd.as_fd()).unwrap_or(unspecified_address(remote)),
+        let peer = past.peer.map(|peer| match past.identity {
+            Some(_) => peer,
+            None => peer_of(fd.as_fd()).unwrap_or(unspecified_address(peer)),
         });
         Self {
             id: past.id,
-            fd: foreign(fd, past.remote),
-            remote,
+            fd: foreign(fd, past.peer),
+            peer,
             local_port: past.local_port,
             lane: past.lane,
             accepted_at: past.accepted_at,
@@ -175,6 +182,7 @@ impl Connection {
             reissued: true,
             history: Some(Box::new(History {
                 times_handed_back: past.times_handed_back,
+                proxied: past.proxied,
                 ..History::default()
             })),
         }
@@ -188,10 +196,32 @@ impl Connection {
         }
     }
 
-    /// Returns the address of the client; `None` for a Unix socket.
+    /// Records what a proxy told about the client.
+    pub fn set_proxied(&mut self, proxied: Proxied) {
+        self.history.get_or_insert_default().proxied = Some(Arc::new(proxied));
+    }
+
+    /// Returns what a proxy told about the client.
+    #[must_use]
+    pub fn proxied(&self) -> Option<&Proxied> {
+        self.history.as_ref()?.proxied.as_deref()
+    }
+
+    /// Sets the permit to wait in the queue.
+    pub fn enter_queue(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+    }
+
+    /// Returns the address of the peer of the socket, the client or a proxy; `None` for a Unix socket.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Returns the address of the client; `None` if it is unknown because of a Unix socket.
     #[must_use]
     pub fn remote(&self) -> Option<SocketAddr> {
-        self.remote
+        self.proxied().map(|proxied| proxied.client).or(self.peer)
     }
 
     /// Returns the local port; 0 for a Unix socket.
@@ -205,18 +235,20 @@ impl Connection {
     #[must_use]
     pub fn head(&self, lane: u16, slot: u8, now: Instant) -> ConnectionHead {
         let waited = now.saturating_duration_since(self.accepted_at).as_micros();
+        // The family of a Unix socket tells the worker how to use the descriptor. PROXIED has the client's address.
+        let remote = self.peer.and_then(|_| self.remote());
         ConnectionHead {
             id: self.id,
             waited: u32::try_from(waited).unwrap_or(u32::MAX),
             lane,
             slot,
             reissued: self.reissued,
-            family: match self.remote {
+            family: match remote {
                 None => Family::Unix,
                 Some(SocketAddr::V4(_)) => Family::Ipv4,
                 Some(SocketAddr::V6(_)) => Family::Ipv6,
             },
-            remote: self.remote,
+            remote,
             local_port: self.local_port,
         }
     }
@@ -241,7 +273,7 @@ impl Connection {
 
     /// Returns whether no other worker has had a copy, and the client cannot have sent descriptors, as on a Unix socket.
     fn is_private(&self) -> bool {
-        self.remote.is_some() && !self.reissued
+        self.peer.is_some() && !self.reissued
     }
 }
 
@@ -277,12 +309,13 @@ impl Waiting for Connection {
     fn metadata(&self) -> Metadata {
         Metadata {
             id: self.id,
-            remote: self.remote,
+            peer: self.peer,
             local_port: self.local_port,
             lane: self.lane,
             accepted_at: self.accepted_at,
             times_handed_back: self.history.as_ref().map_or(0, |history| history.times_handed_back),
             identity: self.history.as_ref().and_then(|history| history.identity),
+            proxied: self.history.as_ref().and_then(|history| history.proxied.clone()),
         }
     }
 

@@ -17,6 +17,7 @@ use nix::sys::stat::Mode;
 
 use crate::error::{SystemError, system_error};
 use crate::parent::config::ListenSpec;
+use crate::parent::routing::spec::RoutingSpec;
 pub use crate::protocol::listener_record::ListenerAddress;
 use crate::sys::unix_socket::{OwnPath, add_permissions, address as socket_address};
 use crate::sys::{ForeignFd, clamp_backlog, internet_address, stream_socket};
@@ -44,6 +45,8 @@ pub struct Endpoint {
     backlog: u32,
     /// The lane of its connections, if it is not the port.
     lane: Option<u16>,
+    /// How the connections are routed; `None` if these go to the queue at once.
+    routing: Option<Arc<RoutingSpec>>,
 }
 
 impl Listener {
@@ -108,6 +111,13 @@ impl Listener {
         self.path.take()
     }
 
+    /// Routes its connections.
+    #[must_use]
+    pub fn with_routing(mut self, routing: RoutingSpec) -> Self {
+        self.endpoint.routing = Some(Arc::new(routing));
+        self
+    }
+
     /// Returns the socket and the endpoint. Removes the socket file, if any, unless it was taken.
     #[must_use]
     pub fn into_parts(self) -> (Arc<ForeignFd>, Endpoint) {
@@ -146,6 +156,12 @@ impl Endpoint {
         self.lane.unwrap_or_else(|| self.address.port())
     }
 
+    /// Returns how its connections are routed; `None` if these go to the queue at once.
+    #[must_use]
+    pub fn routing(&self) -> Option<&Arc<RoutingSpec>> {
+        self.routing.as_ref()
+    }
+
     /// Returns an upper bound of the connections in the backlog. Linux holds one more than the argument of `listen(2)`, macOS
     /// half as many more.
     #[must_use]
@@ -175,6 +191,7 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
             address,
             backlog: backlog.unsigned_abs(),
             lane: None,
+            routing: None,
         },
         path: None,
     })
@@ -201,6 +218,7 @@ fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> 
             address: ListenerAddress::Unix(path),
             backlog: backlog.unsigned_abs(),
             lane: None,
+            routing: None,
         },
         path: own,
     })
@@ -227,6 +245,7 @@ fn inherited(fd: OwnedFd) -> Result<Listener, Errno> {
             address,
             backlog: INHERITED_BACKLOG,
             lane: None,
+            routing: None,
         },
         path: None,
     })

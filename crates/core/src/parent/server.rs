@@ -30,6 +30,7 @@ use crate::parent::notice::{Notice, Notices};
 use crate::parent::panics;
 use crate::parent::panics::message_of;
 use crate::parent::queue::Permits;
+use crate::parent::routing::spec::RoutingSpec;
 use crate::parent::share::{Opened, Share, ShareSpec};
 use crate::stats::slot::SlotKey;
 use crate::stats::{ChannelStats, Snapshot, Stats};
@@ -149,10 +150,22 @@ impl Server {
 
     /// Binds, listens and starts to accept.
     pub fn listen(&self, spec: ListenSpec) -> Result<ListenerAddress, ListenError> {
+        self.listen_routed(spec, None)
+    }
+
+    /// Does the same, and routes the connections before they enter the queue.
+    pub fn listen_routed(
+        &self,
+        spec: ListenSpec,
+        routing: Option<RoutingSpec>,
+    ) -> Result<ListenerAddress, ListenError> {
         if self.phase() != Phase::Running {
             return Err(ListenError::Closed);
         }
-        let listener = Listener::open(spec)?;
+        let mut listener = Listener::open(spec)?;
+        if let Some(routing) = routing {
+            listener = listener.with_routing(routing);
+        }
         let address = listener.address().clone();
         self.lenders().push(listener.lender());
         self.command(Command::Listen(listener));

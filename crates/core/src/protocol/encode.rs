@@ -5,6 +5,7 @@ use super::frame::HEADER;
 use super::kind;
 use super::limits::MAX_RECORDS;
 use super::listener_record::ListenerAddress;
+use super::proxied_record::Proxied;
 use super::record::Record;
 use super::records::{CloseReason, Credit, Hello, Refusal, Returned, Welcome};
 use crate::ids::ConnectionId;
@@ -129,6 +130,15 @@ impl Encoder {
         self.frames(kind::LISTENING, [listener]);
     }
 
+    /// Appends PROXIED; see [`super::frame::ToWorker::Proxied`].
+    pub fn proxied(&mut self, id: ConnectionId, proxied: &Proxied) {
+        let start = self.begin(kind::PROXIED);
+        proxied.encode(id, &mut self.bytes);
+        // Each byte is a record. At most MAX_FRAME bytes, so the length fits.
+        let count = self.bytes.len() - start - HEADER;
+        self.finish(start, u16::try_from(count).unwrap_or(u16::MAX));
+    }
+
     /// Appends one frame per [`MAX_RECORDS`] records. A kind without records gets one empty frame.
     fn frames<R: Record>(&mut self, kind: u8, records: impl IntoIterator<Item = R>) {
         let bare = matches!(kind, kind::LEAVE | kind::NUDGE | kind::DRAIN | kind::RETIRE);
@@ -137,20 +147,31 @@ impl Encoder {
             return;
         }
         loop {
-            let start = self.bytes.len();
-            self.bytes.extend_from_slice(&[0, 0, 0, 0, kind, 0, 0, 0]);
+            let start = self.begin(kind);
             let mut count: u16 = 0;
             for record in records.by_ref().take(MAX_RECORDS) {
                 record.encode(&mut self.bytes);
                 count += 1;
             }
-            // At most MAX_RECORDS records of at most 128 bytes: far below 2^32.
-            let length = u32::try_from(self.bytes.len() - start - HEADER).unwrap_or(u32::MAX);
-            self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
-            self.bytes[start + 6..start + 8].copy_from_slice(&count.to_le_bytes());
+            self.finish(start, count);
             if records.peek().is_none() {
                 return;
             }
         }
+    }
+
+    /// Appends a header without its numbers. Returns where the frame begins.
+    fn begin(&mut self, kind: u8) -> usize {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0, 0, 0, 0, kind, 0, 0, 0]);
+        start
+    }
+
+    /// Sets the numbers in the header of the last frame, which begins at `start`.
+    fn finish(&mut self, start: usize, count: u16) {
+        // A frame has at most MAX_FRAME bytes: far below 2^32.
+        let length = u32::try_from(self.bytes.len() - start - HEADER).unwrap_or(u32::MAX);
+        self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        self.bytes[start + 6..start + 8].copy_from_slice(&count.to_le_bytes());
     }
 }

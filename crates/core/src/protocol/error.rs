@@ -79,6 +79,12 @@ pub enum ProtocolError {
         /// [`super::limits::MAX_LISTENERS`].
         limit: usize,
     },
+    /// The server told of the clients of more connections than may be in flight.
+    #[error("more than {limit} PROXIED frames without their connection")]
+    TooManyProxied {
+        /// [`super::limits::WINDOW`].
+        limit: usize,
+    },
     /// More descriptors arrived than the frames declare.
     #[error("descriptors arrived that no frame declares")]
     SurplusDescriptors,

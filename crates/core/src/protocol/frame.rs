@@ -8,6 +8,7 @@ use super::error::FrameError;
 use super::kind;
 use super::limits::MAX_RECORDS;
 use super::listener_record::ListenerAddress;
+use super::proxied_record::{FIXED, MAX_TLVS, Proxied};
 use super::record::{Record, Records};
 use super::records::{CloseReason, Credit, Hello, Refusal, Returned, Welcome};
 use crate::ids::ConnectionId;
@@ -15,7 +16,12 @@ use crate::ids::ConnectionId;
 /// The size of a frame's header in bytes.
 pub const HEADER: usize = 8;
 /// The maximum size of a frame in bytes.
-pub const MAX_FRAME: usize = HEADER + MAX_RECORDS * ConnectionHead::SIZE;
+pub const MAX_FRAME: usize = HEADER + FIXED + MAX_TLVS;
+
+const _: () = assert!(
+    MAX_FRAME >= HEADER + MAX_RECORDS * ConnectionHead::SIZE,
+    "MAX_FRAME is the maximum of all kinds"
+);
 
 /// A frame from the worker to the parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +68,8 @@ pub enum ToWorker<'a> {
     Returned(Records<'a, Returned>),
     /// Sends the address of one listener. Since version [`LISTENING_SINCE`].
     Listening(ListenerAddress),
+    /// Tells what a proxy told about the client of a connection, whose CONNECTION follows. Since version [`PROXIED_SINCE`].
+    Proxied(ConnectionId, Proxied),
 }
 
 /// A complete frame at the start of a stream, whose records are not decoded yet.
@@ -119,6 +127,11 @@ enum Count {
     None,
     One,
     Many,
+    /// Bytes of one record of variable size.
+    Bytes {
+        min: usize,
+        max: usize,
+    },
 }
 
 impl Shape {
@@ -143,11 +156,19 @@ impl Shape {
         }
     }
 
+    const fn bytes(min: usize, max: usize) -> Self {
+        Self {
+            size: 1,
+            count: Count::Bytes { min, max },
+        }
+    }
+
     fn allows(&self, count: u16) -> bool {
         match self.count {
             Count::None => count == 0,
             Count::One => count == 1,
             Count::Many => (1..=MAX_RECORDS).contains(&usize::from(count)),
+            Count::Bytes { min, max } => (min..=max).contains(&usize::from(count)),
         }
     }
 }
@@ -193,6 +214,7 @@ impl<'a> ToWorker<'a> {
             kind::CLOSE => Some(Shape::one::<CloseReason>()),
             kind::RETURNED => Some(Shape::many::<Returned>()),
             kind::LISTENING => Some(Shape::one::<ListenerAddress>()),
+            kind::PROXIED => Some(Shape::bytes(FIXED, FIXED + MAX_TLVS)),
             _ => None,
         })?;
         let Some(raw) = raw else { return Ok(None) };
@@ -205,6 +227,10 @@ impl<'a> ToWorker<'a> {
             kind::RETIRE => Self::Retire,
             kind::RETURNED => Self::Returned(Records::new(raw.records)),
             kind::LISTENING => Self::Listening(raw.one()?),
+            kind::PROXIED => {
+                let (id, proxied) = Proxied::decode(raw.records)?;
+                Self::Proxied(id, proxied)
+            }
             _ => Self::Close(raw.one()?),
         };
         Ok(Some((frame, raw.size)))

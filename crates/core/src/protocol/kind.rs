@@ -19,3 +19,4 @@ pub(crate) const RETIRE: u8 = 0x86;
 pub(crate) const CLOSE: u8 = 0x87;
 pub(crate) const RETURNED: u8 = 0x88;
 pub(crate) const LISTENING: u8 = 0x89;
+pub(crate) const PROXIED: u8 = 0x8a;

@@ -8,6 +8,7 @@ pub mod kind;
 pub mod limits;
 pub mod listen_request;
 pub mod listener_record;
+pub mod proxied_record;
 pub mod record;
 pub mod records;
 pub mod version;

@@ -1,13 +1,15 @@
 //! The versions of the protocol.
 
 /// The newest version that this code supports.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// The oldest version that this code supports.
 pub const OLDEST_VERSION: u16 = 1;
 /// The first version with RETURN: a worker may hand back connections that it has acknowledged.
 pub const RETURNS_SINCE: u16 = 2;
 /// The first version with LISTENING: the parent sends the addresses of its listeners.
 pub const LISTENING_SINCE: u16 = 3;
+/// The first version with PROXIED: the parent sends what a proxy told about a client.
+pub const PROXIED_SINCE: u16 = 4;
 
 /// Returns the newest version that this code and a peer with versions `oldest` to `newest` support; `None` if there is none.
 #[must_use]

@@ -80,6 +80,7 @@ pub struct Stats {
     waits: Histogram,
     wait_buckets: Buckets,
     accept_errors: Mutex<BTreeMap<String, u64>>,
+    routed: Mutex<BTreeMap<&'static str, u64>>,
     listeners: Listeners,
     channels: Mutex<Channels>,
 }
@@ -141,6 +142,8 @@ pub struct Snapshot {
     pub waits: BucketCounts,
     /// Failed calls of accept(2), by error code.
     pub accept_errors: BTreeMap<String, u64>,
+    /// Connections of listeners that route, by result.
+    pub routed: BTreeMap<&'static str, u64>,
 }
 
 impl Stats {
@@ -173,6 +176,15 @@ impl Stats {
             .unwrap_or_else(PoisonError::into_inner)
             .entry(code)
             .or_default() += 1;
+    }
+
+    /// Counts the result of routing a connection.
+    pub fn routed(&self, result: &'static str) {
+        *self.lock_routed().entry(result).or_default() += 1;
+    }
+
+    fn lock_routed(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.routed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a refused peer.
@@ -294,6 +306,7 @@ impl Stats {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
+            routed: self.lock_routed().clone(),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod closer;
 pub mod credentials;
 pub(crate) mod file_type;
 pub mod linger;
+pub mod peek;
 pub mod scheduling;
 pub mod socket;
 #[cfg(target_os = "linux")]
@@ -35,7 +36,7 @@ pub(crate) use self::socket::{
 pub use self::socket::{identity, prepare, shut_down, unconnected_socket};
 #[cfg(target_os = "linux")]
 pub use self::timer::{TimerFile, watch_timer};
-pub use self::watch::{await_writable, watch, watch_listener};
+pub use self::watch::{Arrivals, await_writable, watch, watch_listener};
 
 /// The system calls between accept and the worker.
 pub trait Sys: Clone + Send + Sync + 'static {

@@ -32,10 +32,36 @@ pub(super) fn register<F: AsRawFd>(fd: F, interest: Interest) -> Result<AsyncFd<
 
 /// Waits until a socket is writable. The socket is registered only during the wait: otherwise each message that the peer
 /// reads would wake this process.
-#[allow(unsafe_code, reason = "see `watch`")]
 pub async fn await_writable(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    // SAFETY: a borrowed descriptor is open for as long as the borrow, which the AsyncFd cannot outlive.
-    let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::WRITABLE) };
-    let watched = watched.map_err(|error| errno_of(&error.into_parts().1))?;
+    let watched = register_borrowed(socket, Interest::WRITABLE)?;
     watched.writable().await.map(drop).map_err(|error| errno_of(&error))
+}
+
+/// Reports each arrival of bytes on a connection. The connection is registered until this is dropped: drop it before the
+/// connection goes to another process.
+#[derive(Debug)]
+pub struct Arrivals<'a>(AsyncFd<BorrowedFd<'a>>);
+
+impl<'a> Arrivals<'a> {
+    /// Watches a connection in the current tokio runtime.
+    pub fn of(connection: BorrowedFd<'a>) -> Result<Self, Errno> {
+        register_borrowed(connection, Interest::READABLE).map(Self)
+    }
+
+    /// Waits until bytes have arrived since the last call: tokio's epoll set is edge-triggered. Returns whether the stream has
+    /// ended, so that no more arrive.
+    pub async fn next(&mut self) -> Result<bool, Errno> {
+        let mut ready = self.0.readable().await.map_err(|error| errno_of(&error))?;
+        let is_last = ready.ready().is_read_closed();
+        // Before the bytes are looked at: what arrives meanwhile is reported again.
+        ready.clear_ready();
+        Ok(is_last)
+    }
+}
+
+#[allow(unsafe_code, reason = "see `watch`")]
+fn register_borrowed(socket: BorrowedFd<'_>, interest: Interest) -> Result<AsyncFd<BorrowedFd<'_>>, Errno> {
+    // SAFETY: a borrowed descriptor is open for as long as the borrow, which the AsyncFd cannot outlive.
+    let watched = unsafe { AsyncFd::register_with_interest(socket, interest) };
+    watched.map_err(|error| errno_of(&error.into_parts().1))
 }

@@ -9,11 +9,11 @@ use crate::protocol::connection_record::ConnectionHead;
 use crate::protocol::error::FrameError;
 use crate::protocol::frame::ToWorker;
 use crate::protocol::kind;
-use crate::protocol::limits::MAX_LISTENERS;
+use crate::protocol::limits::{MAX_LISTENERS, WINDOW};
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::record::Records;
 use crate::protocol::records::{Refusal, RefusalReason, Welcome};
-use crate::protocol::version::{LISTENING_SINCE, VERSION, common_version};
+use crate::protocol::version::{LISTENING_SINCE, PROXIED_SINCE, VERSION, common_version};
 
 impl ReceiverState {
     /// Applies every complete frame. Returns true if connections wait or the phase has changed.
@@ -25,7 +25,10 @@ impl ReceiverState {
             }
             has_changes |= self.apply_frame(frame, descriptors)?;
         }
-        reader.check_descriptors()?;
+        // The descriptors of a CONNECTION may arrive with the PROXIED frames before it.
+        if self.proxied.is_empty() {
+            reader.check_descriptors()?;
+        }
         Ok(has_changes)
     }
 
@@ -71,6 +74,16 @@ impl ReceiverState {
                 }
             }
             ToWorker::Listening(address) => self.add_listener(address)?,
+            ToWorker::Proxied(..) if self.version < PROXIED_SINCE => {
+                return Err(FrameError::Kind(kind::PROXIED).into());
+            }
+            ToWorker::Proxied(..) if self.proxied.len() >= WINDOW => {
+                return Err(ProtocolError::TooManyProxied { limit: WINDOW });
+            }
+            ToWorker::Proxied(id, proxied) => {
+                self.proxied.push((id, Box::new(proxied)));
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -116,9 +129,11 @@ impl ReceiverState {
         let mut arrived = descriptors.claim(heads.len())?;
         for head in heads {
             let head = head?;
+            let proxied = self.proxied.iter().position(|(id, _)| *id == head.id);
+            let proxied = proxied.map(|index| self.proxied.swap_remove(index).1);
             let (reason, claim) = match arrived.next() {
                 Some(fd) if !leaving => {
-                    Lane::of(&mut self.lanes, head.lane).arrive(head, fd)?;
+                    Lane::of(&mut self.lanes, head.lane).arrive(head, fd, proxied)?;
                     continue;
                 }
                 Some(_) => (RefusalReason::Unwanted, Claim::Unwanted),

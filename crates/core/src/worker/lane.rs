@@ -9,6 +9,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::connection_record::ConnectionHead;
 use crate::protocol::encode::Encoder;
 use crate::protocol::limits::MAX_LANES;
+use crate::protocol::proxied_record::Proxied;
 use crate::protocol::records::{Credit, Refusal, RefusalReason};
 use crate::sys::ForeignFd;
 
@@ -19,6 +20,8 @@ pub struct Taken {
     pub head: ConnectionHead,
     /// The connection.
     pub fd: OwnedFd,
+    /// What a proxy told about the client, if there is a proxy.
+    pub proxied: Option<Box<Proxied>>,
 }
 
 /// A connection that the worker has not acknowledged yet.
@@ -26,6 +29,7 @@ pub struct Taken {
 struct Arrived {
     head: ConnectionHead,
     fd: ForeignFd,
+    proxied: Option<Box<Proxied>>,
 }
 
 impl Arrived {
@@ -33,6 +37,7 @@ impl Arrived {
         Taken {
             head: self.head,
             fd: self.fd.into_owned(),
+            proxied: self.proxied,
         }
     }
 }
@@ -89,12 +94,17 @@ impl Lane {
     }
 
     /// Adds a connection that arrived against this lane's credit.
-    pub(super) fn arrive(&mut self, head: ConnectionHead, fd: ForeignFd) -> Result<(), ProtocolError> {
+    pub(super) fn arrive(
+        &mut self,
+        head: ConnectionHead,
+        fd: ForeignFd,
+        proxied: Option<Box<Proxied>>,
+    ) -> Result<(), ProtocolError> {
         if self.outstanding == 0 {
             return Err(ProtocolError::TooMuchCredit { credit: 1, limit: 0 });
         }
         self.outstanding -= 1;
-        self.waiting.push_back(Arrived { head, fd });
+        self.waiting.push_back(Arrived { head, fd, proxied });
         Ok(())
     }
 
@@ -276,7 +286,7 @@ mod tests {
                         self.sent += 1;
                         let head = head(self.sent, lane);
                         let fd = OwnedFd::from(std::fs::File::open("/dev/null").unwrap()).into();
-                        Lane::of(&mut self.lanes, lane).arrive(head, fd).unwrap();
+                        Lane::of(&mut self.lanes, lane).arrive(head, fd, None).unwrap();
                     }
                     Some(Message::Cancelled(credit)) => {
                         Lane::of(&mut self.lanes, credit.lane).cancelled(credit.count).unwrap();

@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::lane::{CreditChange, Lane, Taken};
 use super::returns::Returns;
 use crate::channel::scoreboard::Scoreboard;
+use crate::ids::ConnectionId;
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::limits::{MAX_CREDIT, MAX_LANES};
 use crate::protocol::listener_record::ListenerAddress;
+use crate::protocol::proxied_record::Proxied;
 use crate::protocol::records::{CloseReason, Refusal};
 use crate::sys::scheduling::AcceptRate;
 
@@ -58,6 +60,8 @@ pub(super) struct ReceiverState {
     pub(super) version: u16,
     /// The addresses of the server's listeners, in the order of listening.
     pub(super) listeners: Vec<ListenerAddress>,
+    /// What proxies told about the clients of connections that have not arrived yet.
+    pub(super) proxied: Vec<(ConnectionId, Box<Proxied>)>,
     pub(super) lanes: Vec<Lane>,
     pub(super) scoreboard: Option<Scoreboard>,
     /// Refusals to send.
@@ -97,6 +101,7 @@ impl ReceiverState {
             returns: Returns::default(),
             version: 0,
             listeners: Vec::new(),
+            proxied: Vec::new(),
             lanes: Vec::new(),
             scoreboard: None,
             refusals: Vec::new(),

@@ -26,6 +26,7 @@ mod listening;
 mod metronome;
 mod props;
 mod protocol_document;
+mod routing;
 mod scoreboard;
 mod share;
 mod stream;

@@ -6,10 +6,11 @@ use std::os::unix::net::UnixStream;
 use socketserver_core::ListenerAddress;
 use socketserver_core::channel::reader::{Fill, Reader};
 use socketserver_core::channel::scoreboard::Scoreboard;
-use socketserver_core::ids::ChannelId;
+use socketserver_core::ids::{ChannelId, ConnectionId};
 use socketserver_core::protocol::connection_record::ConnectionHead;
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::ToWorker;
+use socketserver_core::protocol::proxied_record::Proxied;
 use socketserver_core::protocol::records::{CloseReason, Credit, Hello, Returned};
 use socketserver_core::protocol::version::VERSION;
 use socketserver_core::sys::{ForeignFd, Os, ancillary};
@@ -23,6 +24,8 @@ pub struct Peer {
     pub page: Option<Scoreboard>,
     /// The addresses of the server's listeners that have been received so far.
     pub listeners: Vec<ListenerAddress>,
+    /// What the parent has told about clients behind proxies.
+    pub proxied: Vec<(ConnectionId, Proxied)>,
     reader: Reader,
 }
 
@@ -49,6 +52,7 @@ impl Peer {
             socket,
             page: None,
             listeners: Vec::new(),
+            proxied: Vec::new(),
             reader: Reader::new(),
         }
     }
@@ -98,6 +102,10 @@ impl Peer {
                 return match frame {
                     ToWorker::Listening(address) => {
                         self.listeners.push(address);
+                        continue;
+                    }
+                    ToWorker::Proxied(id, proxied) => {
+                        self.proxied.push((id, proxied));
                         continue;
                     }
                     ToWorker::Welcome(welcome) => {

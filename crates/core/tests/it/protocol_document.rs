@@ -15,11 +15,12 @@ use socketserver_core::protocol::limits::FRAME_TIMEOUT;
 use socketserver_core::protocol::limits::MAX_RECORDS;
 use socketserver_core::protocol::limits::{MAX_CREDIT, MAX_LANES, MAX_LISTENERS};
 use socketserver_core::protocol::limits::{RETURNABLE, WINDOW};
+use socketserver_core::protocol::proxied_record::{FIXED, MAX_TLVS};
 use socketserver_core::protocol::record::Record;
 use socketserver_core::protocol::records::{
     CloseReason, Credit, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
-use socketserver_core::protocol::version::{LISTENING_SINCE, OLDEST_VERSION, RETURNS_SINCE, VERSION};
+use socketserver_core::protocol::version::{LISTENING_SINCE, OLDEST_VERSION, PROXIED_SINCE, RETURNS_SINCE, VERSION};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 
@@ -113,7 +114,7 @@ fn beginning() -> Vec<Line> {
             "HELLO, one record of 16 bytes",
             &[
                 (4, "\"SSRV\""),
-                (4, "versions 1 to 3"),
+                (4, "versions 1 to 4"),
                 (4, "process 12345"),
                 (4, "no flags"),
             ],
@@ -122,7 +123,7 @@ fn beginning() -> Vec<Line> {
             'P',
             |frames| frames.welcome(welcome),
             "WELCOME",
-            &[(4, "\"SSRV\""), (4, "version 3, no flags"), (4, "channel 1")],
+            &[(4, "\"SSRV\""), (4, "version 4, no flags"), (4, "channel 1")],
         ),
         line(
             'P',
@@ -326,7 +327,10 @@ fn the_limits_are_those_of_the_code() {
     assert!(DOCUMENT.contains(&format!(
         "# The protocol of a channel, versions {OLDEST_VERSION} to {VERSION}\n"
     )));
-    assert_eq!((RETURNS_SINCE, LISTENING_SINCE), (2, VERSION));
+    assert_eq!((RETURNS_SINCE, LISTENING_SINCE, PROXIED_SINCE), (2, 3, VERSION));
+    let proxied = format!("| 0x8a | PROXIED | {FIXED} to {} | 1 |", FIXED + MAX_TLVS);
+    assert!(DOCUMENT.contains(&proxied), "{proxied}");
+    assert!(DOCUMENT.contains("8 + 84 + 4096 = 4188"));
     assert!(DOCUMENT.contains(&format!("for {} ms", WITHHELD_FOR.as_millis())));
     assert_eq!(ConnectionHead::SIZE, 40);
     assert!(DOCUMENT.contains("8 + 64 × 40 = 2568"));

@@ -3,9 +3,11 @@
 mod hand_back;
 mod kept;
 mod phase;
+mod proxied;
 mod table;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::error::{SystemError as CoreError, system_error};
+use socketserver_core::ids::ConnectionId;
+use socketserver_core::protocol::proxied_record::Proxied;
 use socketserver_core::sys::unix_socket;
 use socketserver_core::worker::HandBackError;
 use socketserver_core::worker::lane::Taken;
@@ -22,6 +26,7 @@ use socketserver_core::{Receiver, sys};
 use self::hand_back::HandBackRefusal;
 use self::kept::KeptFds;
 use self::phase::ReceiverPhase;
+use self::proxied::ProxiedClient;
 use crate::address::{ListenerAddress, ip_text};
 use crate::number::{count, id_of};
 use crate::raw_fd;
@@ -45,6 +50,8 @@ pub struct NativeReceiver {
     busy_meter: BusyMeter,
     /// Only in a worker thread.
     kept: Option<KeptFds>,
+    /// What proxies told about the clients of connections of the last exchange.
+    proxied: RefCell<HashMap<ConnectionId, Box<Proxied>>>,
 }
 
 #[napi]
@@ -92,6 +99,7 @@ impl NativeReceiver {
             watch,
             busy_meter,
             kept,
+            proxied: RefCell::default(),
         })
     }
 
@@ -118,14 +126,24 @@ impl NativeReceiver {
         self.watch.want(wants(&self.receiver));
         let count = u32::try_from(taken.len()).unwrap_or(u32::MAX);
         for (row, taken) in rows.iter_mut().zip(taken) {
-            let Taken { head, fd } = taken;
+            let Taken { head, fd, proxied } = taken;
             let number = match &self.kept {
                 Some(kept) => kept.keep(fd),
                 None => raw_fd::give_away(fd),
             };
-            *row = table::row(&head, number);
+            *row = table::row(&head, number, proxied.is_some());
+            if let Some(proxied) = proxied {
+                self.proxied.borrow_mut().insert(head.id, proxied);
+            }
         }
         count
+    }
+
+    /// Returns what a proxy told about the client of a connection, whose row says so. The receiver forgets it.
+    #[napi]
+    pub fn proxied(&self, id: f64) -> Option<ProxiedClient> {
+        let proxied = self.proxied.borrow_mut().remove(&id_of(id));
+        proxied.map(|proxied| ProxiedClient::from(*proxied))
     }
 
     /// Moves a connection's descriptor to `handle`, a stream handle of Node, by calling `handle.open(fd)`. Returns the result

@@ -10,13 +10,14 @@ use socketserver_core::protocol::connection_record::ConnectionHead;
 
 use crate::number::count;
 
-/// `id, fd, waited, local port, remote port, family, reissued, a, b, c, d, scope`.
+/// `id, fd, waited, local port, remote port, family, flags, a, b, c, d, scope`.
 ///
 /// - `fd`: the reader owns the descriptor from then on.
 /// - `waited`: milliseconds in the queue.
 /// - `local port`: 0 for none.
 /// - `family`: 4, 6, or 0 for a Unix socket, whose client has neither port nor address.
-/// - `reissued`: 1 if the connection must be shut down before it is closed, because a blocked worker may have an unread copy.
+/// - `flags`: plus 1 if the connection must be shut down before it is closed, because a blocked worker may have an unread copy; plus 2
+///   if a proxy told about the client.
 /// - `a` to `d`: the address, 32 bits in `a` or 128 bits in `a` to `d`, most significant first.
 pub type Row = [f64; 12];
 
@@ -33,7 +34,7 @@ pub fn rows<'a>(table: &'a mut Float64ArraySlice<'_>) -> &'a mut [Row] {
 }
 
 /// Returns the row of a connection whose descriptor has the number `fd`.
-pub fn row(head: &ConnectionHead, fd: i32) -> Row {
+pub fn row(head: &ConnectionHead, fd: i32, is_proxied: bool) -> Row {
     let (family, [a, b, c, d], scope) = match head.remote {
         None => (0, [0; 4], 0),
         Some(SocketAddr::V4(v4)) => (4, [v4.ip().to_bits(), 0, 0, 0], 0),
@@ -47,7 +48,7 @@ pub fn row(head: &ConnectionHead, fd: i32) -> Row {
         f64::from(head.local_port),
         f64::from(remote_port),
         f64::from(family),
-        f64::from(u8::from(head.reissued)),
+        f64::from(u8::from(head.reissued) + 2 * u8::from(is_proxied)),
         f64::from(a),
         f64::from(b),
         f64::from(c),

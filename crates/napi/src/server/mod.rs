@@ -3,6 +3,7 @@
 mod notice;
 mod observed;
 mod outcome;
+mod routing;
 mod settings;
 mod stats;
 mod wake;
@@ -17,11 +18,13 @@ use napi::{Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::ids::ChannelId;
 use socketserver_core::parent::config::About;
+use socketserver_core::parent::routing::spec::RoutingSpec;
 use socketserver_core::parent::share::Allow;
 use socketserver_core::{Admin, Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
 use self::notice::Notice;
 use self::outcome::{ChannelEnd, DescriptorsOutcome, ListenOutcome, ShareOutcome};
+use self::routing::NativeRouting;
 use self::settings::{NativeServerSettings, NativeShareSettings};
 use self::stats::{ChannelStats, NativeStats};
 use self::wake::{Wake, waker};
@@ -75,47 +78,57 @@ impl NativeServer {
 
     /// Listens on a TCP port. `host` is an IP address; an empty `host` means all addresses.
     #[napi]
-    pub fn listen_tcp(&self, host: String, port: u16, backlog: i32, ipv6_only: bool) -> Result<ListenOutcome> {
+    pub fn listen_tcp(
+        &self,
+        host: String,
+        port: u16,
+        backlog: i32,
+        ipv6_only: bool,
+        routing: Option<NativeRouting>,
+    ) -> Result<ListenOutcome> {
         let host = if host.is_empty() {
             None
         } else {
             let ip = host.parse::<IpAddr>();
             Some(ip.map_err(|_| Error::new(Status::InvalidArg, format!("{host:?} is not an IP address")))?)
         };
-        Ok(self
-            .server
-            .listen(ListenSpec::Tcp {
-                host,
-                port,
-                backlog,
-                ipv6_only,
-            })
-            .into())
+        let spec = ListenSpec::Tcp {
+            host,
+            port,
+            backlog,
+            ipv6_only,
+        };
+        self.listen(spec, routing)
     }
 
     /// Listens on a Unix socket.
     #[napi]
-    pub fn listen_path(&self, path: String, backlog: i32, readable_all: bool, writable_all: bool) -> ListenOutcome {
-        let path = PathBuf::from(path);
-        self.server
-            .listen(ListenSpec::Unix {
-                path,
-                backlog,
-                readable_all,
-                writable_all,
-            })
-            .into()
+    pub fn listen_path(
+        &self,
+        path: String,
+        backlog: i32,
+        readable_all: bool,
+        writable_all: bool,
+        routing: Option<NativeRouting>,
+    ) -> Result<ListenOutcome> {
+        let spec = ListenSpec::Unix {
+            path: PathBuf::from(path),
+            backlog,
+            readable_all,
+            writable_all,
+        };
+        self.listen(spec, routing)
     }
 
     /// Listens on an inherited socket, which the server takes over on success.
     #[napi]
-    pub fn listen_fd(&self, fd: i32) -> Result<ListenOutcome> {
+    pub fn listen_fd(&self, fd: i32, routing: Option<NativeRouting>) -> Result<ListenOutcome> {
         // Listen on a duplicate, so that the caller keeps a descriptor that cannot be listened on.
-        let listening = self.server.listen(ListenSpec::Inherited(raw_fd::copy(fd)?));
-        if listening.is_ok() {
+        let listening = self.listen(ListenSpec::Inherited(raw_fd::copy(fd)?), routing)?;
+        if listening.address.is_some() {
             drop(raw_fd::adopt(fd)?);
         }
-        Ok(listening.into())
+        Ok(listening)
     }
 
     /// Returns duplicates of the listening sockets, in the order of listening. The server no longer removes their socket files.
@@ -231,6 +244,13 @@ impl NativeServer {
     #[napi]
     pub fn destroy(&self) {
         self.server.destroy();
+    }
+}
+
+impl NativeServer {
+    fn listen(&self, spec: ListenSpec, routing: Option<NativeRouting>) -> Result<ListenOutcome> {
+        let routing = routing.map(RoutingSpec::try_from).transpose()?;
+        Ok(self.server.listen_routed(spec, routing).into())
     }
 }
 

@@ -36,6 +36,8 @@ pub struct NativeStats {
     pub wait_ms: WaitMs,
     /// Failed calls of accept(2) by error code.
     pub accept_errors: HashMap<String, f64>,
+    /// Connections of listeners that route, by result.
+    pub routed: HashMap<String, f64>,
 }
 
 /// Waiting times in milliseconds.
@@ -85,6 +87,11 @@ impl NativeStats {
                 .accept_errors
                 .into_iter()
                 .map(|(code, times)| (code, count(times)))
+                .collect(),
+            routed: now
+                .routed
+                .into_iter()
+                .map(|(result, times)| (result.to_owned(), count(times)))
                 .collect(),
         }
     }

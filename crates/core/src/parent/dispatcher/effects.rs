@@ -14,7 +14,12 @@ use crate::parent::dispatcher::rules::channel::Channel;
 use crate::parent::notice::{EndReason, Notice, Step};
 use crate::parent::queue::Waiting;
 use crate::protocol::encode::Encoder;
+use crate::protocol::proxied_record::FIXED;
 use crate::sys::Sys;
+
+/// The maximum size of the PROXIED frames in a message of several connections. On macOS a message with descriptors has to fit the
+/// socket's buffer of 8 KiB whole.
+const MAX_PROXIED: usize = 4096;
 
 impl<S: Sys> Dispatcher<S> {
     /// Lets the rules advance and performs their actions, until there are none.
@@ -74,19 +79,54 @@ impl<S: Sys> Dispatcher<S> {
 
     /// Sends the connections that were added last to a channel's connections in flight. Connections that cannot be sent return
     /// to the queue.
-    fn hand_off(&mut self, channel: ChannelId, ids: Vec<ConnectionId>, now: Instant) {
+    fn hand_off(&mut self, channel: ChannelId, mut ids: Vec<ConnectionId>, now: Instant) {
+        let mut rest = self.split_message(channel, &mut ids);
+        while self.send_handoff(channel, ids, &rest, now) && !rest.is_empty() {
+            ids = rest;
+            rest = self.split_message(channel, &mut ids);
+        }
+    }
+
+    /// Splits a message whose PROXIED frames would be large. Returns the connections of later messages: most often none.
+    fn split_message(&self, channel: ChannelId, ids: &mut Vec<ConnectionId>) -> Vec<ConnectionId> {
+        let open = self.state.channels.get(channel);
+        let Some(open) = open.filter(|open| open.io.has_proxied && ids.len() > 1) else {
+            return Vec::new();
+        };
+        let first = open.in_flight.len().saturating_sub(ids.len());
+        let mut size = 0;
+        let count = open.in_flight.range(first..).take_while(|sent| {
+            let proxied = sent.connection.proxied();
+            size += proxied.map_or(0, |proxied| FIXED + proxied.tlvs.len());
+            size <= MAX_PROXIED
+        });
+        let count = count.count().max(1);
+        ids.split_off(count.min(ids.len()))
+    }
+
+    /// Sends `ids`, which are before `rest` among the connections in flight, in one message. After a failure both return to the
+    /// queue. Returns whether the message was sent.
+    fn send_handoff(
+        &mut self,
+        channel: ChannelId,
+        mut ids: Vec<ConnectionId>,
+        rest: &[ConnectionId],
+        now: Instant,
+    ) -> bool {
         let Some(open) = self.state.channels.get_mut(channel) else {
-            return;
+            return false;
         };
         let Channel { io, in_flight, .. } = open;
         let (mut heads, mut descriptors) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
-        let first = in_flight.len().saturating_sub(ids.len());
+        let end = in_flight.len().saturating_sub(rest.len());
+        let first = end.saturating_sub(ids.len());
         if io.writer.is_of_joined() {
             in_flight
-                .range_mut(first..)
+                .range_mut(first..end)
                 .for_each(|sent| sent.connection.record_identity());
         }
-        for sent in in_flight.range(first..) {
+        self.frames.clear();
+        for sent in in_flight.range(first..end) {
             let connection = &sent.connection;
             debug_assert!(
                 ids.contains(&connection.id()),
@@ -97,24 +137,34 @@ impl<S: Sys> Dispatcher<S> {
                 .as_mut()
                 .map_or(Some(NO_SLOT), |scoreboard| scoreboard.offer(connection.id(), now));
             let Some(slot) = slot else { continue };
+            if let Some(proxied) = connection.proxied().filter(|_| io.has_proxied) {
+                self.frames.proxied(connection.id(), proxied);
+            }
             heads.push(connection.head(sent.lane, slot, now));
             descriptors.push(connection.as_fd());
         }
-        self.frames.clear();
         self.frames.connection(heads);
         let failure = match io.writer.hand_off(&self.sys, self.frames.bytes(), &descriptors) {
-            Ok(()) => return self.report_handoffs(channel, &ids),
+            Ok(()) => {
+                self.report_handoffs(channel, &ids);
+                return true;
+            }
             Err(Errno::EAGAIN) => SendFailure::Full,
             // Like ETOOMANYREFS, a shortage of kernel memory ends without an event.
             Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => SendFailure::TooManyInFlight,
-            Err(_) => return self.close(channel, EndReason::Lost, None, now),
+            Err(_) => {
+                self.close(channel, EndReason::Lost, None, now);
+                return false;
+            }
         };
         if let Some(scoreboard) = &mut io.scoreboard {
             scoreboard.recall(&ids);
         }
+        ids.extend_from_slice(rest);
         let event = Event::NotSent(channel, ids, failure);
         self.state.apply(event, now, &mut self.actions);
         self.advance_again = true;
+        false
     }
 
     fn report_handoffs(&mut self, channel: ChannelId, ids: &[ConnectionId]) {

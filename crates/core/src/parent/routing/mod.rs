@@ -1,3 +1,192 @@
 //! Determines the address of a connection's client between accept and the queue, and leaves every byte of the client to the worker.
+//!
+//! A [`Router`] belongs to one listener. It looks at a connection right after accept, when the first bytes have mostly arrived. A
+//! connection whose bytes have not arrived is pending: it holds no permit of the queue, its number and its time are limited, and it
+//! is registered with epoll only while it waits.
 
+pub mod inspection;
+pub mod pending;
 pub mod proxy_header;
+pub mod sources;
+pub mod spec;
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+
+use crate::parent::connection::Connection;
+use crate::parent::dispatcher::message::{Event, Message};
+use crate::parent::queue::{Permits, Waiting};
+use crate::parent::routing::inspection::{Inspection, SCRATCH, Step, Verdict};
+use crate::parent::routing::pending::PendingList;
+use crate::parent::routing::spec::RoutingSpec;
+use crate::stats::Stats;
+use crate::sys::Arrivals;
+
+/// Routes the connections of one listener.
+#[derive(Debug)]
+pub struct Router {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+/// What the tasks of the pending connections share.
+#[derive(Debug)]
+struct Shared {
+    spec: Arc<RoutingSpec>,
+    permits: Permits,
+    dispatcher: mpsc::Sender<Message>,
+    stats: Arc<Stats>,
+    pending: PendingList,
+    /// The bytes of the connection that is being looked at. All tasks run on one thread.
+    scratch: Mutex<Box<[u8]>>,
+}
+
+impl Router {
+    /// Creates a router without connections.
+    #[must_use]
+    pub fn new(spec: Arc<RoutingSpec>, permits: Permits, dispatcher: mpsc::Sender<Message>, stats: Arc<Stats>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                spec,
+                permits,
+                dispatcher,
+                stats,
+                pending: PendingList::default(),
+                scratch: Mutex::new(vec![0; SCRATCH].into_boxed_slice()),
+            }),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Routes a connection that has just been accepted.
+    pub fn admit(&mut self, mut connection: Connection, capacity: mpsc::Permit<'_, Message>) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            resume_panic(ended);
+        }
+        let shared = &self.shared;
+        let peer = connection.peer();
+        let verdict = match Inspection::begin(&shared.spec, peer) {
+            Err(verdict) => verdict,
+            Ok(mut inspection) => match shared.step(&mut inspection, connection.as_fd(), peer, false) {
+                Step::Done(verdict) => {
+                    inspection.finish(&mut connection);
+                    verdict
+                }
+                Step::Wait => {
+                    // A silent client must not occupy the queue.
+                    connection.leave_queue();
+                    let (id, limit) = (connection.id(), shared.spec.max_pending);
+                    let evicted = shared.pending.add(id, inspection.is_silent(), limit);
+                    self.tasks
+                        .spawn(Arc::clone(shared).wait(Pending(Some(connection)), inspection, evicted));
+                    return;
+                }
+            },
+        };
+        if shared.count(verdict) {
+            capacity.send(Message::Event(Event::Accepted(connection)));
+        } else {
+            end(connection, verdict);
+        }
+    }
+
+    /// Waits until no connection is pending.
+    pub async fn settle(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            resume_panic(ended);
+        }
+    }
+}
+
+impl Shared {
+    fn step(
+        &self,
+        inspection: &mut Inspection,
+        connection: BorrowedFd<'_>,
+        peer: Option<SocketAddr>,
+        is_last: bool,
+    ) -> Step {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        inspection.step(connection, peer, is_last, &mut scratch)
+    }
+
+    /// Counts a verdict. Returns whether the connection goes to the queue.
+    fn count(&self, verdict: Verdict) -> bool {
+        let (Verdict::Queue(name) | Verdict::Close(name) | Verdict::Reset(name)) = verdict;
+        self.stats.routed(name);
+        matches!(verdict, Verdict::Queue(_))
+    }
+
+    /// Waits for the bytes of a pending connection, and sends the connection to the queue.
+    async fn wait(self: Arc<Self>, mut pending: Pending, mut inspection: Inspection, evicted: Arc<Notify>) {
+        let Some(connection) = &pending.0 else { return };
+        let verdict = self.verdict(connection, &mut inspection, &evicted).await;
+        self.pending.remove(connection.id());
+        let Some(mut connection) = pending.0.take() else { return };
+        inspection.finish(&mut connection);
+        if !self.count(verdict) {
+            return end(connection, verdict);
+        }
+        // Both fail only if the server has ended.
+        if let Some(permit) = self.permits.acquire().await {
+            connection.enter_queue(permit);
+            let event = Event::Accepted(connection);
+            let _ = self.dispatcher.send(Message::Event(event)).await;
+        }
+    }
+
+    async fn verdict(&self, connection: &Connection, inspection: &mut Inspection, evicted: &Notify) -> Verdict {
+        let deadline = Instant::from_std(connection.since() + self.spec.timeout());
+        let Ok(mut arrivals) = Arrivals::of(connection.as_fd()) else {
+            // Out of epoll watches.
+            return inspection.give_up("unwatched");
+        };
+        loop {
+            let arrived = tokio::select! {
+                biased;
+                () = evicted.notified() => return inspection.give_up("evicted"),
+                arrived = timeout_at(deadline, arrivals.next()) => arrived,
+            };
+            let Ok(arrived) = arrived else {
+                return inspection.give_up("silent");
+            };
+            // An error means that the runtime has ended.
+            let is_last = arrived.unwrap_or(true);
+            match self.step(inspection, connection.as_fd(), connection.peer(), is_last) {
+                Step::Done(verdict) => return verdict,
+                Step::Wait if inspection.is_silent() => {}
+                Step::Wait => self.pending.has_spoken(connection.id()),
+            }
+        }
+    }
+}
+
+/// A connection whose bytes are awaited. Resets the connection if the server ends meanwhile.
+#[derive(Debug)]
+struct Pending(Option<Connection>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            connection.reset();
+        }
+    }
+}
+
+fn end(connection: Connection, verdict: Verdict) {
+    if matches!(verdict, Verdict::Reset(_)) {
+        connection.reset();
+    }
+}
+
+fn resume_panic(ended: Result<(), JoinError>) {
+    // No other error is possible: the tasks are cancelled only with the set.
+    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+        std::panic::resume_unwind(panic);
+    }
+}

@@ -10,6 +10,7 @@ use socketserver_core::protocol::connection_record::{ConnectionHead, Family};
 use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::{ToParent, ToWorker};
 use socketserver_core::protocol::limits::MAX_RECORDS;
+use socketserver_core::protocol::proxied_record::Proxied;
 use socketserver_core::protocol::records::{
     CloseReason, Credit, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
@@ -35,6 +36,7 @@ enum Frame {
     Close(CloseReason),
     Returned(Vec<Returned>),
     Listening(ListenerAddress),
+    Proxied(u64, Proxied),
 }
 
 impl Frame {
@@ -58,6 +60,7 @@ impl Frame {
             Self::Close(reason) => frames.close(reason),
             Self::Returned(returned) => frames.returned(returned),
             Self::Listening(address) => frames.listening(address),
+            Self::Proxied(id, proxied) => frames.proxied(id, &proxied),
         }
     }
 
@@ -91,6 +94,7 @@ impl Frame {
             ToWorker::Close(reason) => Self::Close(reason),
             ToWorker::Returned(returned) => Self::Returned(returned.collect::<Result<_, _>>().ok()?),
             ToWorker::Listening(address) => Self::Listening(address),
+            ToWorker::Proxied(id, proxied) => Self::Proxied(id, proxied),
         };
         Some((frame, size))
     }
@@ -143,6 +147,18 @@ fn listener() -> impl Strategy<Value = ListenerAddress> {
         remote().prop_filter_map("a Unix socket", |address| address.map(ListenerAddress::Tcp)),
         path.prop_map(|path| ListenerAddress::Unix(OsString::from_vec(path).into())),
     ]
+}
+
+fn proxied() -> impl Strategy<Value = Proxied> {
+    let known = || remote().prop_filter_map("a known address", |address| address);
+    let tlvs = prop::collection::vec(any::<u8>(), 0..200);
+    (1_u8..=2, known(), known(), remote(), tlvs).prop_map(|(version, client, local, via, tlvs)| Proxied {
+        version,
+        client,
+        local,
+        via,
+        tlvs: tlvs.into(),
+    })
 }
 
 fn head() -> impl Strategy<Value = ConnectionHead> {
@@ -202,6 +218,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         close.prop_map(Frame::Close),
         many(returned()).prop_map(Frame::Returned),
         listener().prop_map(Frame::Listening),
+        (any::<u64>(), proxied()).prop_map(|(id, proxied)| Frame::Proxied(id, proxied)),
     ]
 }
 

@@ -27,6 +27,8 @@ pub(in crate::parent::dispatcher) struct ChannelIo {
     pub(in crate::parent::dispatcher) missed: Vec<(Instant, ConnectionId)>,
     /// Whether the worker speaks a version that has LISTENING. False until the worker is welcomed.
     pub(in crate::parent::dispatcher) has_listening: bool,
+    /// Whether the worker speaks a version that has PROXIED. False until the worker is welcomed.
+    pub(in crate::parent::dispatcher) has_proxied: bool,
     reader: AbortHandle,
 }
 
@@ -42,6 +44,7 @@ impl ChannelIo {
             stats,
             missed: Vec::new(),
             has_listening: false,
+            has_proxied: false,
             reader,
         }
     }

@@ -58,7 +58,9 @@ impl<S: Sys> Dispatcher<S> {
         let metadata = self.state.metadata(channel, id).filter(|_| !is_missed);
         let metadata = metadata.ok_or(ProtocolError::NotLeased { id })?;
         match fd {
-            Some(fd) if metadata.fits(fd.as_fd()) => Ok(Some(Connection::from_hand_back(*metadata, fd.into_owned()))),
+            Some(fd) if metadata.fits(fd.as_fd()) => {
+                Ok(Some(Connection::from_hand_back(metadata.clone(), fd.into_owned())))
+            }
             Some(_) => Err(ProtocolError::NotTheConnection { id }),
             None => Ok(None),
         }

@@ -16,7 +16,7 @@ use crate::parent::notice::{EndReason, Notice};
 use crate::protocol::limits::MAX_LISTENERS;
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Hello, Welcome};
-use crate::protocol::version::{LISTENING_SINCE, VERSION};
+use crate::protocol::version::{LISTENING_SINCE, PROXIED_SINCE, VERSION};
 use crate::sys::Sys;
 
 /// The maximum number of LISTENING frames in the message of WELCOME. On macOS a message with a descriptor must fit the
@@ -45,6 +45,7 @@ impl<S: Sys> Dispatcher<S> {
             return;
         };
         joining.io.has_listening = has_listening;
+        joining.io.has_proxied = version >= PROXIED_SINCE;
         let mut page = hello.scoreboard.then(Scoreboard::create).and_then(Result::ok);
         let mut send = |memory: Option<&OwnedFd>| {
             self.frames.clear();
