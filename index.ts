@@ -3,7 +3,9 @@ export type { ListenAddress, PathAddress, TcpAddress } from './lib/address.js'
 export type { Client } from './lib/client/client.js'
 export type { AcceptOptions, ConnectOptions, ReconnectOptions, ServeOptions } from './lib/client/client-options.js'
 export { connect } from './lib/client/connect.js'
-export type { Connection, ConnectionInfo } from './lib/client/connection/connection.js'
+export type { Connection, ConnectionInfo, ViaInfo } from './lib/client/connection/connection.js'
+export { connectionOf } from './lib/client/connection/connection-of.js'
+export type { ProxyInfo, ProxySsl } from './lib/client/connection/proxy-info.js'
 export type { ClientEvents, JoinedInfo, LostInfo } from './lib/client/events.js'
 export type { DrainInfo } from './lib/client/lifecycle/close-errors.js'
 export { type ErrorDetails, SocketServerError, type SocketServerErrorCode } from './lib/errors.js'
@@ -15,6 +17,7 @@ export type {
   PathListenOptions,
   PortListenOptions,
 } from './lib/server/listen/listen-target.js'
+export type { ProxyProtocolOptions, RoutingOptions } from './lib/server/listen/routing-options.js'
 export type { AdminOptions, AgentOptions } from './lib/server/observe/admin-options.js'
 export type { ForkOptions } from './lib/server/pool/fork-options.js'
 export type { Pool } from './lib/server/pool/pool.js'

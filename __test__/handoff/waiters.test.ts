@@ -97,6 +97,12 @@ test('calls wait in order until they are settled or aborted', async (t) => {
 })
 
 function connection(id: number): Connection {
-  const nowhere = { remoteAddress: undefined, remotePort: undefined, localPort: undefined }
+  const nowhere = {
+    remoteAddress: undefined,
+    proxy: undefined,
+    via: undefined,
+    remotePort: undefined,
+    localPort: undefined,
+  }
   return { id, socket: new Socket(), waited: 0, ...nowhere, handBack: () => Promise.resolve() }
 }

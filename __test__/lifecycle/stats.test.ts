@@ -20,6 +20,7 @@ test('stats() is a snapshot of growing counters, queued connections and leases',
     paused: false,
     waitMs: { p50: 0, p99: 0, max: 0 },
     acceptErrors: {},
+    routed: {},
   })
   const callers = [call(t, port).send('a'), call(t, port).send('b')]
   await until(() => server.stats().queued === 2)

@@ -120,6 +120,7 @@ expectTypeOf<ServerStats>().toExtend<{
   paused: boolean
   waitMs: { p50: number; p99: number; max: number }
   acceptErrors: Record<string, number>
+  routed: Record<string, number>
 }>()
 
 expectTypeOf(server.drain).parameters.toEqualTypeOf<[options?: DrainOptions | undefined]>()

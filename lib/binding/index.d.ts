@@ -60,6 +60,8 @@ export declare class NativeReceiver {
    * numbers in `table`, in the order that `table.rs` documents. The table needs 64 rows: no more are in flight.
    */
   exchange(lane: number, room: number, window: number, table: Float64Array): number
+  /** Returns what a proxy told about the client of a connection, whose row says so. The receiver forgets it. */
+  proxied(id: number): ProxiedClient | null
   /**
    * Moves a connection's descriptor to `handle`, a stream handle of Node, by calling `handle.open(fd)`. Returns the result
    * of `open`. In a worker thread this is one call, so that the thread cannot be terminated between the two steps, which
@@ -138,11 +140,11 @@ export declare class NativeServer {
    */
   constructor(settings: NativeServerSettings, wake: () => void)
   /** Listens on a TCP port. `host` is an IP address; an empty `host` means all addresses. */
-  listenTcp(host: string, port: number, backlog: number, ipv6Only: boolean): ListenOutcome
+  listenTcp(host: string, port: number, backlog: number, ipv6Only: boolean, routing?: NativeRouting | undefined | null): ListenOutcome
   /** Listens on a Unix socket. */
-  listenPath(path: string, backlog: number, readableAll: boolean, writableAll: boolean): ListenOutcome
+  listenPath(path: string, backlog: number, readableAll: boolean, writableAll: boolean, routing?: NativeRouting | undefined | null): ListenOutcome
   /** Listens on an inherited socket, which the server takes over on success. */
-  listenFd(fd: number): ListenOutcome
+  listenFd(fd: number, routing?: NativeRouting | undefined | null): ListenOutcome
   /** Returns duplicates of the listening sockets, in the order of listening. The server no longer removes their socket files. */
   listeningSockets(): DescriptorsOutcome
   /** Lets programs join as workers at a path or an abstract name. */
@@ -345,6 +347,32 @@ export interface NativeAppMetrics {
   failed: number
 }
 
+/** An address in the shape of the result of Node's `getpeername`. */
+export interface NativeAddress {
+  /** The IP address. */
+  address: string
+  /** `IPv4` or `IPv6`. */
+  family: 'IPv4' | 'IPv6'
+  /** The port. */
+  port: number
+}
+
+/** The proxies that name the client by the PROXY protocol. */
+export interface NativeProxy {
+  /** Networks in CIDR notation, and `unix`. */
+  from: Array<string>
+  /** Milliseconds from accept in which the header must be complete. */
+  timeoutMs: number
+  /** Whether connections from other addresses are reset. */
+  refusesOthers: boolean
+}
+
+/** How the connections of a listener are routed. */
+export interface NativeRouting {
+  /** The proxies that name the client. */
+  proxy?: NativeProxy
+}
+
 /** The settings of a server. */
 export interface NativeServerSettings {
   /** The largest number of queued connections. */
@@ -407,6 +435,8 @@ export interface NativeStats {
   waitMs: WaitMs
   /** Failed calls of accept(2) by error code. */
   acceptErrors: Record<string, number>
+  /** Connections of listeners that route, by result. */
+  routed: Record<string, number>
 }
 
 /** An event of the server. The fields that are set depend on `kind`. */
@@ -456,6 +486,20 @@ export interface PairOutcome {
   right?: NativeStream
   /** The system call that failed. */
   error?: SystemError
+}
+
+/** What a proxy told about the client of a connection. */
+export interface ProxiedClient {
+  /** The version of the PROXY protocol, 1 or 2. */
+  version: number
+  /** The client. */
+  client: NativeAddress
+  /** The address to which the client has connected. */
+  local: NativeAddress
+  /** The proxy; missing if the proxy has connected to a Unix socket. */
+  via?: NativeAddress
+  /** The well-formed TLVs of version 2. */
+  tlvs: Uint8Array
 }
 
 /** The result of `receive`. */

@@ -38,6 +38,8 @@ export interface ServerStats {
   waitMs: { p50: number; p99: number; max: number }
   /** Failed accepts so far, by system error code. */
   acceptErrors: Record<string, number>
+  /** Connections of listeners with `proxyProtocol`, by result; docs/routing.md lists the results. */
+  routed: Record<string, number>
 }
 
 /** The result of a drain. */

@@ -130,12 +130,15 @@ export class Channel {
       successor.pumpSoon()
       return []
     }
-    const keeper = isMainThread ? undefined : this.#receiver
-    const count = this.#receiver.exchange(port, room, window, this.#table)
+    const receiver = this.#receiver
+    const keeper = isMainThread ? undefined : receiver
+    const count = receiver.exchange(port, room, window, this.#table)
     if (count === 0) return []
     const taken: ReceivedConnection[] = []
     const takenAt = performance.now()
-    for (let index = 0; index < count; index++) taken.push(new ReceivedConnection(this.#table, index, keeper, takenAt))
+    for (let index = 0; index < count; index++) {
+      taken.push(new ReceivedConnection(this.#table, index, keeper, takenAt, receiver))
+    }
     return taken
   }
 

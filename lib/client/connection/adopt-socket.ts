@@ -5,7 +5,7 @@ import { closeSync } from 'node:fs'
 import { Socket, type SocketConstructorOpts } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { systemError } from '../../errors.js'
-import { shutDown } from '../../native.js'
+import { type ProxiedClient, shutDown } from '../../native.js'
 import type { ReceivedConnection } from './received-connection.js'
 import { CONNECTED, pipeConstructor, type StreamHandle, tcpConstructor } from './stream-handle.js'
 
@@ -24,7 +24,7 @@ export function adoptSocket(connection: ReceivedConnection): Socket {
  * `closeConnection`.
  */
 export function openHandle(connection: ReceivedConnection): StreamHandle {
-  const Handle = connection.family === 'Unix' ? pipeConstructor() : tcpConstructor()
+  const Handle = connection.isUnix ? pipeConstructor() : tcpConstructor()
   const handle: ConnectionHandle = new Handle(CONNECTED)
   let error: number
   try {
@@ -39,6 +39,7 @@ export function openHandle(connection: ReceivedConnection): StreamHandle {
     throw systemError({ code, errno: error, message: 'the descriptor cannot be adopted' }, 'open')
   }
   handle.connection = connection
+  if (connection.proxied !== undefined) nameClient(handle, connection.proxied)
   handle.close = closeHandle
   if (handle.reset !== undefined) handle.reset = resetHandle
   return handle
@@ -47,7 +48,22 @@ export function openHandle(connection: ReceivedConnection): StreamHandle {
 /** Stores the client's address, known from accept, in a socket: getpeername(2) fails once the client has gone. */
 export function rememberPeer(socket: Socket, connection: ReceivedConnection): void {
   // `net` caches the result of getpeername(2) here. If that changes, this has no effect.
-  if (connection.family !== 'Unix') Reflect.set(socket, '_peername', connection)
+  if (!connection.isUnix) Reflect.set(socket, '_peername', connection)
+}
+
+/**
+ * Makes a handle report the addresses of the client's connection to the proxy. A TLS socket asks the handle below it, so that
+ * this serves https and http2 too.
+ */
+function nameClient(handle: StreamHandle, { client, local }: ProxiedClient): void {
+  handle.getpeername = (out) => {
+    Object.assign(out, client)
+    return 0
+  }
+  handle.getsockname = (out) => {
+    Object.assign(out, local)
+    return 0
+  }
 }
 
 /** Closes a connection, whether a handle owns the descriptor or not. */

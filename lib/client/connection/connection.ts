@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { type ProxyInfo, proxyInfo } from './proxy-info.js'
 import type { ReceivedConnection } from './received-connection.js'
 
 /** A connection without its socket. The addresses are those at accept, so they remain valid after the client has gone. */
@@ -13,6 +14,18 @@ export interface ConnectionInfo {
   localPort: number | undefined
   /** Milliseconds that the connection waited for a worker. */
   waited: number
+  /** What a trusted proxy told about the client, besides the address; undefined without `proxyProtocol`. */
+  proxy: ProxyInfo | undefined
+  /** The proxy; undefined without one. */
+  via: ViaInfo | undefined
+}
+
+/** The proxy through which a client has connected. Both are undefined if the proxy has connected to a Unix socket. */
+export interface ViaInfo {
+  /** The proxy's IP address. */
+  remoteAddress: string | undefined
+  /** The proxy's port. */
+  remotePort: number | undefined
 }
 
 /** A connection that this worker holds, as `accept()` and the event `connection` return it. */
@@ -44,6 +57,7 @@ export class HeldConnection implements Connection {
   readonly remotePort: number | undefined
   readonly localPort: number | undefined
   readonly waited: number
+  #proxy: ProxyInfo | undefined
   readonly #received: ReceivedConnection
   readonly #handBack: HandBack
 
@@ -58,6 +72,16 @@ export class HeldConnection implements Connection {
     this.#handBack = handBack
   }
 
+  get proxy(): ProxyInfo | undefined {
+    const { proxied } = this.#received
+    if (proxied !== undefined) this.#proxy ??= proxyInfo(proxied)
+    return this.#proxy
+  }
+
+  get via(): ViaInfo | undefined {
+    return viaOf(this.#received)
+  }
+
   handBack(): Promise<void> {
     return this.#handBack(this.socket, this.#received)
   }
@@ -68,5 +92,11 @@ type HandBack = (socket: Socket, received: ReceivedConnection) => Promise<void>
 /** Returns the public fields of a received connection. */
 export function connectionInfo(received: ReceivedConnection): ConnectionInfo {
   const { id, address, port, localPort, waited } = received
-  return { id, remoteAddress: address, remotePort: port, localPort, waited }
+  const { proxied } = received
+  const proxy = proxied && proxyInfo(proxied)
+  return { id, remoteAddress: address, remotePort: port, localPort, waited, proxy, via: viaOf(received) }
+}
+
+function viaOf({ proxied }: ReceivedConnection): ViaInfo | undefined {
+  return proxied && { remoteAddress: proxied.via?.address, remotePort: proxied.via?.port }
 }

@@ -1,4 +1,4 @@
-import { ipv6Text } from '../../native.js'
+import { ipv6Text, type NativeReceiver, type ProxiedClient } from '../../native.js'
 import type { StreamHandle } from './stream-handle.js'
 
 /** Owns the descriptors of a thread, which can be terminated at any moment while its process lives on; see `NativeReceiver`. */
@@ -23,7 +23,12 @@ export class ReceivedConnection {
   readonly localPort: number | undefined
   /** The client's port; undefined on a Unix socket. */
   readonly port: number | undefined
+  /** The family of the client's address; `Unix` if it has none. */
   readonly family: 'IPv4' | 'IPv6' | 'Unix'
+  /** Whether the descriptor is a Unix socket. */
+  readonly isUnix: boolean
+  /** What a proxy told about the client; undefined without a proxy. */
+  readonly proxied: ProxiedClient | undefined
   /** Whether to shut the connection down before the close: a blocked worker may have an unread copy of the descriptor. */
   readonly reissued: boolean
   /** Whether the parent has the connection again, so that a close here must not end it. */
@@ -36,8 +41,17 @@ export class ReceivedConnection {
   #isClosed = false
   #onClosed: (() => void) | undefined
 
-  /** Reads row `index` of `table`. In a thread `keeper` owns the descriptor until a handle does. */
-  constructor(table: Float64Array, index: number, keeper?: DescriptorKeeper, takenAt = performance.now()) {
+  /**
+   * Reads row `index` of `table`. In a thread `keeper` owns the descriptor until a handle does. `receiver`, which has filled the
+   * table, knows what a proxy told about the client.
+   */
+  constructor(
+    table: Float64Array,
+    index: number,
+    keeper?: DescriptorKeeper,
+    takenAt = performance.now(),
+    receiver?: Pick<NativeReceiver, 'proxied'>,
+  ) {
     this.takenAt = takenAt
     this.#keeper = keeper
     const row = index * ROW_LENGTH
@@ -46,9 +60,12 @@ export class ReceivedConnection {
     this.fd = table[row + 1] ?? -1
     this.waited = table[row + 2] ?? 0
     this.localPort = table[row + 3] || undefined
-    this.port = family === 0 ? undefined : table[row + 4]
-    this.family = family === 4 ? 'IPv4' : family === 6 ? 'IPv6' : 'Unix'
-    this.reissued = table[row + 6] === 1
+    const flags = table[row + 6] ?? 0
+    this.proxied = (flags & PROXIED) === 0 ? undefined : (receiver?.proxied(this.id) ?? undefined)
+    this.port = this.proxied?.client.port ?? (family === 0 ? undefined : table[row + 4])
+    this.family = this.proxied?.client.family ?? (family === 4 ? 'IPv4' : family === 6 ? 'IPv6' : 'Unix')
+    this.isUnix = family === 0
+    this.reissued = (flags & REISSUED) !== 0
     this.#words = family === 4 ? (table[row + 7] ?? 0) : [...table.subarray(row + 7, row + ROW_LENGTH)]
   }
 
@@ -90,6 +107,7 @@ export class ReceivedConnection {
 
   /** The client's address; undefined on a Unix socket. */
   get address(): string | undefined {
+    if (this.proxied !== undefined) return this.proxied.client.address
     const words = this.#words
     if (typeof words === 'number')
       return `${words >>> 24}.${(words >>> 16) & 255}.${(words >>> 8) & 255}.${words & 255}`
@@ -103,6 +121,9 @@ export class ReceivedConnection {
 export function exchangeTable(): Float64Array {
   return new Float64Array(64 * ROW_LENGTH)
 }
+
+const REISSUED = 1
+const PROXIED = 2
 
 /** Numbers per row. */
 const ROW_LENGTH = 12

@@ -12,6 +12,10 @@ export interface StreamHandle {
   close(callback?: () => void): void
   /** Closes a TCP connection with a reset. Returns a negative system error number if this fails. */
   reset?(callback?: () => void): number
+  /** Writes the address of the peer to `out`. Returns a negative system error number if this fails. */
+  getpeername?(out: object): number
+  /** Writes the address of this end to `out`. Returns a negative system error number if this fails. */
+  getsockname?(out: object): number
 }
 
 /** The constructor of a handle. `type` is one of the constants below. */

@@ -1,9 +1,11 @@
 import { Descriptor } from '../../descriptors/descriptor.js'
 import { invalidType, invalidValue } from '../../errors.js'
+import type { NativeRouting } from '../../native.js'
 import { boolean, integer, isPortNumber, optionsObject, port, signal, socketName, string } from '../../validate.js'
+import { parseRouting, ROUTING_OPTIONS, type RoutingOptions } from './routing-options.js'
 
 /** Options of every kind of listener. */
-export interface AnyListenOptions {
+export interface AnyListenOptions extends RoutingOptions {
   /** The most connections that the kernel queues before they are accepted, the argument of listen(2). Default 511. */
   backlog?: number | undefined
   /** Aborting the signal cancels a pending `listen()`, and later closes the server, as in `net`. */
@@ -37,7 +39,7 @@ export interface PathListenOptions extends AnyListenOptions {
  * Options of `listen()` for a descriptor that listens already, for example inherited from systemd or received from another
  * process. The server takes ownership.
  */
-export interface FdListenOptions {
+export interface FdListenOptions extends RoutingOptions {
   /** The descriptor's number, or a received `Descriptor`, which is released. */
   fd: number | Descriptor
   /** Aborting the signal cancels a pending `listen()`, and later closes the server, as in `net`. */
@@ -48,7 +50,7 @@ export interface FdListenOptions {
 export type ListenOptions = PortListenOptions | PathListenOptions | FdListenOptions
 
 /** The validated arguments of `listen()`, with the defaults. */
-export type ListenTarget = { signal: AbortSignal | undefined } & (
+export type ListenTarget = { signal: AbortSignal | undefined; routing: NativeRouting | undefined } & (
   | { kind: 'port'; port: number; host: string | undefined; backlog: number; ipv6Only: boolean }
   | { kind: 'path'; path: string; backlog: number; readableAll: boolean; writableAll: boolean }
   | { kind: 'fd'; fd: number; descriptor: Descriptor | undefined }
@@ -77,11 +79,12 @@ function refuseFurtherArguments(given: readonly unknown[]): void {
 function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: string): ListenTarget {
   const field = (key: string): string => (name === 'options' ? `options.${key}` : key)
   const abort = signal(field('signal'), options.signal)
+  const routing = parseRouting(options, field)
   if (options.fd !== undefined) {
     const descriptor = options.fd instanceof Descriptor ? options.fd : undefined
     const fd = descriptor?.fd ?? options.fd
     if (descriptor !== undefined && fd === -1) throw invalidValue(field('fd'), descriptor, 'is closed or released')
-    return { kind: 'fd', fd: integer(field('fd'), fd, 0, LARGEST_INT), descriptor, signal: abort }
+    return { kind: 'fd', fd: integer(field('fd'), fd, 0, LARGEST_INT), descriptor, signal: abort, routing }
   }
   const backlog = options.backlog === undefined ? 511 : integer(field('backlog'), options.backlog, 0, LARGEST_INT)
   if (options.port !== undefined) {
@@ -92,6 +95,7 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
       ipv6Only: boolean(field('ipv6Only'), options.ipv6Only, false),
       backlog,
       signal: abort,
+      routing,
     }
   }
   if (options.path !== undefined) {
@@ -103,6 +107,7 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
       writableAll: permission(field('writableAll'), options.writableAll, name),
       backlog,
       signal: abort,
+      routing,
     }
   }
   throw invalidValue(name, options, 'must have the property "port", "path" or "fd"')
@@ -117,7 +122,18 @@ function permission(option: string, value: unknown, socket: string): boolean {
 
 type AllForms = PortListenOptions & PathListenOptions & FdListenOptions
 
-const KNOWN = ['backlog', 'fd', 'host', 'ipv6Only', 'path', 'port', 'readableAll', 'signal', 'writableAll']
+const KNOWN = [
+  'backlog',
+  'fd',
+  'host',
+  'ipv6Only',
+  'path',
+  'port',
+  'readableAll',
+  'signal',
+  'writableAll',
+  ...ROUTING_OPTIONS,
+]
 
 const REFUSED = {
   exclusive: 'is not supported: workers never listen, so every listener belongs to the parent alone',

@@ -13,17 +13,17 @@ export async function listenOn(native: () => NativeServer, target: ListenTarget)
   switch (target.kind) {
     case 'port': {
       const host = await resolveHost(target.host, target.signal)
-      const outcome = native().listenTcp(host, target.port, target.backlog, target.ipv6Only)
+      const outcome = native().listenTcp(host, target.port, target.backlog, target.ipv6Only, target.routing)
       // Without a host `net` reports the address that it tried last.
       return opened(outcome, { address: host === '' ? '::' : host, port: target.port })
     }
     case 'path': {
-      const { path, backlog, readableAll, writableAll } = target
-      return opened(native().listenPath(path, backlog, readableAll, writableAll), { address: path, port: -1 })
+      const { path, backlog, readableAll, writableAll, routing } = target
+      return opened(native().listenPath(path, backlog, readableAll, writableAll, routing), { address: path, port: -1 })
     }
     case 'fd': {
       checkOpen(target.fd)
-      const address = opened(native().listenFd(target.fd), {})
+      const address = opened(native().listenFd(target.fd, target.routing), {})
       // The server listens on a copy, and the binding has closed the number.
       target.descriptor?.release()
       return address
