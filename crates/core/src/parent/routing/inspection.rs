@@ -67,6 +67,7 @@ impl Inspection {
     }
 
     /// Returns whether nothing has arrived yet.
+    #[must_use]
     pub fn is_silent(&self) -> bool {
         self.is_silent
     }
@@ -102,6 +103,7 @@ impl Inspection {
     }
 
     /// Returns the verdict if the time is up or another connection needs the room.
+    #[must_use]
     pub fn give_up(&self, reason: &'static str) -> Verdict {
         debug_assert!(self.awaits_header, "nothing else is awaited");
         Verdict::Reset(reason)

@@ -21,6 +21,7 @@ struct Entry {
 impl PendingList {
     /// Adds a connection, and evicts another one if there are more than `limit`: the longest pending of those that have sent
     /// nothing, or else the longest pending. Returns what is notified if this connection is evicted.
+    #[must_use]
     pub fn add(&self, id: ConnectionId, is_silent: bool, limit: usize) -> Arc<Notify> {
         let mut entries = self.lock();
         if entries.len() >= limit {
@@ -72,12 +73,12 @@ mod tests {
     fn the_longest_silent_connection_leaves_first() {
         let list = PendingList::default();
         for id in 1..=4 {
-            list.add(id, id != 1, 4);
+            let _ = list.add(id, id != 1, 4);
         }
         list.has_spoken(2);
-        list.add(5, true, 4);
+        let _ = list.add(5, true, 4);
         assert_eq!(gone(&list, 1..=5), [3]);
-        list.add(6, true, 4);
+        let _ = list.add(6, true, 4);
         assert_eq!(gone(&list, 1..=6), [3, 4]);
     }
 
@@ -85,7 +86,7 @@ mod tests {
     fn without_a_silent_connection_the_oldest_leaves() {
         let list = PendingList::default();
         for id in 1..=3 {
-            list.add(id, false, 2);
+            let _ = list.add(id, false, 2);
         }
         assert_eq!(gone(&list, 1..=3), [1]);
     }
@@ -94,10 +95,10 @@ mod tests {
     async fn a_connection_is_told_of_its_eviction() {
         let list = PendingList::default();
         let evicted = list.add(1, true, 1);
-        list.add(2, true, 1);
+        let _ = list.add(2, true, 1);
         evicted.notified().await;
         list.remove(2);
-        list.add(3, true, 1);
+        let _ = list.add(3, true, 1);
         assert_eq!(gone(&list, 1..=3), [1, 2]);
     }
 }
