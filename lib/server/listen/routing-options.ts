@@ -13,7 +13,7 @@ export interface RoutingOptions {
 export interface ProxyProtocolOptions {
   /**
    * Who must begin each connection with a header: addresses and networks in CIDR notation, such as `10.0.0.0/8`, and `unix` for all
-   * connections of a Unix socket. Whoever can connect from there can name any client.
+   * connections of a Unix socket. A process that can connect from there can name any client.
    */
   from: string | readonly string[]
   /** Milliseconds from accept in which the header must be complete, at least 1. Then the connection is reset. Default 3000. */
