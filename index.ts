@@ -8,6 +8,7 @@ export { connectionOf } from './lib/client/connection/connection-of.js'
 export type { ProxyInfo, ProxySsl } from './lib/client/connection/proxy-info.js'
 export type { ClientEvents, JoinedInfo, LostInfo } from './lib/client/events.js'
 export type { DrainInfo } from './lib/client/lifecycle/close-errors.js'
+export { exposeMetrics, type MetricsRegistry } from './lib/client/metrics/expose-metrics.js'
 export { type ErrorDetails, SocketServerError, type SocketServerErrorCode } from './lib/errors.js'
 export type { ServerEvents } from './lib/server/events.js'
 export type {

@@ -15,6 +15,8 @@ export const READY_WHEN: readonly ReadyWhen[] = ['listen', 'message', 'start']
 export interface WorkerSettings {
   /** The worker's id within its server. */
   id: number
+  /** Names the server among those of the parent's process. */
+  server: string
   /** The worker's slot within its pool. */
   slot: number
   /** The worker's generation within its pool. */
@@ -48,6 +50,7 @@ export interface WorkerSettings {
 /** The settings of a worker that no server started, and of one whose parent is of another version. */
 export const DEFAULT_SETTINGS: WorkerSettings = {
   id: 0,
+  server: '',
   slot: 0,
   generation: 0,
   entry: '',
@@ -75,6 +78,7 @@ export function readSettings(text: string | undefined): WorkerSettings {
   if (typeof given !== 'object' || given === null) return DEFAULT_SETTINGS
   return {
     id: field(given, 'id', DEFAULT_SETTINGS.id),
+    server: field(given, 'server', DEFAULT_SETTINGS.server),
     slot: field(given, 'slot', DEFAULT_SETTINGS.slot),
     generation: field(given, 'generation', DEFAULT_SETTINGS.generation),
     entry: field(given, 'entry', DEFAULT_SETTINGS.entry),

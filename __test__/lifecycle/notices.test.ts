@@ -26,6 +26,7 @@ test('a panic of the native thread is reported as an error and then closes the s
       listening: () => t.fail(),
       listeningEnded: () => t.fail(),
       drained: () => t.fail(),
+      metricsAsked: () => t.fail(),
     },
   )
   t.deepEqual(calls, ['failed', 'broken'])

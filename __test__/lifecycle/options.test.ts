@@ -14,6 +14,7 @@ test('a server without options has the documented defaults', (t) => {
     policy: 'least-busy',
     killTimeout: 5000,
     closeTimeout: 7000,
+    drainDelay: 0,
     signals: false,
   })
   t.deepEqual(

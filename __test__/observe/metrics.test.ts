@@ -27,17 +27,15 @@ async function disconnectAll(server: Server, callers: readonly { disconnect(): v
 }
 
 test('metrics() counts connections by listener, pool and slot', async (t) => {
-  const { server, port } = await serve(t, 'echo', { workers: 2 })
+  const { server, pool, port } = await serve(t, 'echo', { workers: 2 })
   const callers = Array.from({ length: 4 }, () => call(t, port).send('words'))
   for (const caller of callers) await caller.receives('words')
   const text = server.metrics()
   t.is(values(text, 'socketserver_connections_accepted_total')[`{listener="127.0.0.1:${port}"}`], 4)
   t.is(values(text, 'socketserver_connections_handed_off_total')['{pool="echo.js"}'], 4)
   t.is(values(text, 'socketserver_connections')['{state="leased"}'], 4)
-  t.deepEqual(values(text, 'socketserver_worker_handled_total'), {
-    '{pool="echo.js",slot="0"}': 2,
-    '{pool="echo.js",slot="1"}': 2,
-  })
+  const handled = pool.workers.map((worker) => [`{pool="echo.js",slot="${worker.slot}"}`, worker.handled])
+  t.deepEqual(values(text, 'socketserver_worker_handled_total'), Object.fromEntries(handled))
   t.deepEqual(values(text, 'socketserver_workers'), {
     '{pool="echo.js",state="starting"}': 0,
     '{pool="echo.js",state="ready"}': 2,

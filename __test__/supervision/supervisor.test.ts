@@ -22,6 +22,8 @@ function supervisorOfOneWorker(): Setup {
     events: new EventEmitter(),
     native,
     facts: noFacts(),
+    appMetrics: { addProcess: () => {}, addThread: () => {}, remove: () => {} },
+    name: 'server',
     addresses: () => [],
     ignoreSignals: false,
   })

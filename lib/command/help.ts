@@ -16,6 +16,8 @@ Options of run:
       --policy <name>          least-busy, round-robin or first
       --max-queue <n>          connections that may wait     --queue-timeout <ms>
       --ready-timeout <ms>     --drain-timeout <ms>          --kill-timeout <ms>
+      --admin <[host:]port>    page, metrics and probes by HTTP; or unix:/path
+      --drain-delay <ms>       accept after SIGTERM, while /readyz fails
       --keep-trying            retry although the first start has failed
       --max-memory <size>      replace a worker above it, e.g. 300M
       --max-connections <n>    replace a worker that has taken so many

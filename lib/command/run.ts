@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http'
 import { relative } from 'node:path'
 import { addressText } from '../address.js'
 import type { ListenOptions } from '../server/listen/listen-target.js'
+import type { AdminOptions } from '../server/observe/admin-options.js'
 import type { Pool } from '../server/pool/pool.js'
 import { createServer, type Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
@@ -47,9 +48,9 @@ class RunningApp {
   #isAnyReady = false
 
   constructor(settings: RunSettings) {
-    const { maxQueue, queueTimeout, policy } = settings
+    const { maxQueue, queueTimeout, policy, drainDelay } = settings
     this.#settings = settings
-    this.#server = createServer({ signals: true, maxQueue, queueTimeout, policy })
+    this.#server = createServer({ signals: { drainDelay }, maxQueue, queueTimeout, policy })
     this.#slots = new WorkerSlots(this.#server)
     const isPiped = settings.logPrefix ?? (process.stdout.isTTY && settings.workers > 1)
     this.#output = isPiped ? new WorkerOutput(this.#server) : undefined
@@ -57,7 +58,7 @@ class RunningApp {
   }
 
   async start(): Promise<void> {
-    const { name, pidFile, bind, keepTrying } = this.#settings
+    const { name, pidFile, bind, admin, keepTrying } = this.#settings
     const control = await this.#openControl()
     const cleanUp = [() => control.close(), () => this.#output?.log.close()]
     this.#server.once('close', () => end(cleanUp))
@@ -65,6 +66,7 @@ class RunningApp {
     try {
       if (pidFile !== undefined) cleanUp.push(writePidFile(pidFile))
       await this.#bind(bind)
+      await this.#openAdmin(admin)
       this.#server.on('error', (error) => this.#failed(error))
       this.#server.once('worker', () => {
         this.#isAnyReady = true
@@ -90,6 +92,16 @@ class RunningApp {
     if (first === undefined) return
     this.#bound = { PORT: String('port' in first ? first.port : first.path) }
     Object.assign(this.#env, this.#environment())
+  }
+
+  async #openAdmin(options: AdminOptions | undefined): Promise<void> {
+    if (options === undefined) return
+    const address = addressText(await this.#server.admin(options))
+    say(
+      options.path === undefined
+        ? `page, metrics and probes: http://${address}/`
+        : `page, metrics and probes: ${address}`,
+    )
   }
 
   async #openControl(): Promise<ControlServer> {

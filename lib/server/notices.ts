@@ -20,6 +20,8 @@ export interface NoticeReader {
   /** Called for an error that a peer can repeat at will. `createError` gets the number of occurrences. */
   failedAgain(kind: string, createError: (count: number) => SocketServerError): void
   drained(): void
+  /** Somebody reads `/metrics`, which has the metrics of the app. */
+  metricsAsked(id: number, isOpenMetrics: boolean): void
   /** The server listens for an app. */
   listening(address: ListenAddress): void
   /** The server no longer listens there for an app. */
@@ -68,6 +70,9 @@ export function readNotice(notice: Notice, reader: NoticeReader): void {
       break
     case 'listening-ended':
       if (notice.address) reader.listeningEnded(fromNative(notice.address))
+      break
+    case 'metrics':
+      if (notice.id !== undefined) reader.metricsAsked(notice.id, notice.isOpenMetrics === true)
       break
     case 'drained':
       reader.drained()

@@ -24,6 +24,7 @@ import {
 import { type NoticeReader, readNotice } from './notices.js'
 import { openAdmin } from './observe/admin.js'
 import { type AdminOptions, type AgentOptions, parseAdminOptions, parseAgentOptions } from './observe/admin-options.js'
+import { AppMetrics } from './observe/app-metrics.js'
 import { Facts } from './observe/facts.js'
 import { type ForkOptions, parseForkOptions } from './pool/fork-options.js'
 import type { Pool } from './pool/pool.js'
@@ -62,6 +63,7 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #native: NativeServer
   readonly #drain: Drain
   readonly #facts: Facts
+  readonly #appMetrics: AppMetrics
   readonly #killTimeout: number
   readonly #closeTimeout: number
   readonly #keepAlive = new KeepAlive()
@@ -90,11 +92,15 @@ export class Server extends EventEmitter<ServerEvents> {
     const about = { runtime: process.version, startedAt: now.toISOString(), startedAtMs: now.getTime() }
     this.#native = openServer({ ...settings, ...about, steps: debug.enabled }, () => this.#readNotices())
     this.#facts = new Facts(this.#native)
+    const name = `${performance.now()}-${nextServer++}`
+    this.#appMetrics = new AppMetrics(this.#native, name, (error) => report(this, error))
     this.#drain = new Drain(this.#native)
     this.#supervisor = new Supervisor({
       events: this,
       native: this.#native,
       facts: this.#facts,
+      appMetrics: this.#appMetrics,
+      name,
       addresses: () => this.addresses(),
       ignoreSignals: signals,
     })
@@ -334,6 +340,7 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#readNotices()
     this.#shares.kill()
     this.#native.closeAdmin()
+    this.#appMetrics.close()
     this.#keepAlive.release()
     this.#state = 'closed'
     this.emit('close')
@@ -387,6 +394,7 @@ export class Server extends EventEmitter<ServerEvents> {
       const index = this.#addresses.findIndex((known) => addressText(known) === text)
       if (index >= 0) this.#addresses.splice(index, 1)
     },
+    metricsAsked: (id, isOpenMetrics) => void this.#appMetrics.answer(id, isOpenMetrics),
     drained: () => {
       this.#drain.settle()
       this.#keepAlive.release()
@@ -397,6 +405,8 @@ export class Server extends EventEmitter<ServerEvents> {
 function isReady({ ready, starting }: ServerStats['states']): boolean {
   return ready > 0 && starting === 0
 }
+
+let nextServer = 1
 
 const FORMATS = ['text', 'openmetrics'] as const
 

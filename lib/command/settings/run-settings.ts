@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { basename, extname, resolve } from 'node:path'
 import type { ListenOptions } from '../../server/listen/listen-target.js'
+import type { AdminOptions } from '../../server/observe/admin-options.js'
 import type { RestartOptions } from '../../server/pool/restart-policy.js'
 import type { PolicyName } from '../../server/server-options.js'
 import { usageError } from '../command-error.js'
-import { bindAddress } from './bind-address.js'
+import { adminAddress, bindAddress } from './bind-address.js'
 import { findConfigFile, isConfigFile, readConfigFile } from './config-file.js'
 import { type EnvironmentSources, environmentOf, variablesOf } from './environment.js'
 import type { ConfigKey, Given, GivenSettings } from './given.js'
@@ -28,6 +29,7 @@ export interface RunSettings {
   readyTimeout: number | undefined
   drainTimeout: number | undefined
   killTimeout: number | undefined
+  drainDelay: number | undefined
   restart: boolean | RestartOptions | undefined
   keepTrying: boolean
   maxMemory: number | undefined
@@ -35,6 +37,8 @@ export interface RunSettings {
   maxQueue: number | undefined
   queueTimeout: number | undefined
   policy: PolicyName | undefined
+  /** Where the page, the metrics and the probes are; undefined for nowhere. */
+  admin: AdminOptions | undefined
   /** The absolute paths to watch; undefined to watch none. */
   watch: string[] | undefined
   ignoreWatch: string[]
@@ -125,6 +129,7 @@ function check(given: GivenSettings): RunSettings {
     readyTimeout: read('readyTimeout', values.millisecondsOf),
     drainTimeout: read('drainTimeout', values.millisecondsOf),
     killTimeout: read('killTimeout', values.millisecondsOf),
+    drainDelay: read('drainDelay', values.millisecondsOf),
     restart: read('restart', restartOf),
     keepTrying: read('keepTrying', values.booleanOf) ?? false,
     maxMemory: read('maxMemory', values.bytesOf),
@@ -132,6 +137,7 @@ function check(given: GivenSettings): RunSettings {
     maxQueue: read('maxQueue', (name, value) => values.integerOf(name, value, 1, 2 ** 32 - 1)),
     queueTimeout: read('queueTimeout', (name, value) => values.integerOf(name, value, 0, 2 ** 32 - 1)),
     policy: read('policy', (name, value) => values.oneOf(name, value, ['least-busy', 'round-robin', 'first'])),
+    admin: read('admin', adminAddress),
     watch: read('watch', (name, value) => watchPaths(name, value, cwd)),
     ignoreWatch: (read('ignoreWatch', values.stringsOf) ?? []).map((path) => path.replace(/^\.\/|\/$/g, '')),
     logPrefix: read('logPrefix', values.booleanOf),

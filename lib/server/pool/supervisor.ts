@@ -7,6 +7,7 @@ import { SocketServerError } from '../../errors.js'
 import { report } from '../../report-error.js'
 import type { WorkerSettings } from '../../worker-settings.js'
 import type { ServerEvents } from '../events.js'
+import type { AppMetrics } from '../observe/app-metrics.js'
 import type { Facts, PoolFacts, ReplacementReason } from '../observe/facts.js'
 import type { CutInfo, ServerStats } from '../stats.js'
 import { readinessOf } from '../worker/readiness.js'
@@ -31,6 +32,9 @@ export interface SupervisorSetup {
   events: EventEmitter<ServerEvents>
   native: SupervisedWorkerPort
   facts: Facts
+  appMetrics: Pick<AppMetrics, 'addProcess' | 'addThread' | 'remove'>
+  /** Names the server among those of this process. */
+  name: string
   /** Returns the addresses of the listeners. */
   addresses: () => ListenAddress[]
   /** Whether workers leave SIGINT and SIGTERM to this process. */
@@ -189,6 +193,7 @@ export class Supervisor {
     const id = this.#nextWorker
     const settings: WorkerSettings = {
       id,
+      server: this.#setup.name,
       slot,
       generation,
       entry,
@@ -227,11 +232,14 @@ export class Supervisor {
     })
     this.#workers.set(channel, worker)
     facts.started(channel, worker)
+    if (runtime.process !== undefined) this.#setup.appMetrics.addProcess(id, entry, runtime.process)
+    if (runtime.thread !== undefined) this.#setup.appMetrics.addThread(id, entry)
     debug('worker %d (%s) of %s starts, generation %d', id, runtimeName(runtime), entry, generation)
     // Not now: the caller can add listeners only after fork() or threads() has returned.
     process.nextTick(() => this.#events.emit('start', worker))
     void worker.exited.then((exit) => {
       facts.exited(worker, exit)
+      this.#setup.appMetrics.remove(id)
       this.#exited(worker, exit)
     })
     return worker
