@@ -20,6 +20,7 @@ export type {
 } from './lib/server/listen/listen-target.js'
 export type { ProxyProtocolOptions, RoutingOptions } from './lib/server/listen/routing-options.js'
 export type { AdminOptions, AgentOptions } from './lib/server/observe/admin-options.js'
+export type { Meter } from './lib/server/observe/instrument.js'
 export type { ForkOptions } from './lib/server/pool/fork-options.js'
 export type { Pool } from './lib/server/pool/pool.js'
 export type { PoolOptions } from './lib/server/pool/pool-options.js'

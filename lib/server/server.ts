@@ -26,6 +26,7 @@ import { openAdmin } from './observe/admin.js'
 import { type AdminOptions, type AgentOptions, parseAdminOptions, parseAgentOptions } from './observe/admin-options.js'
 import { AppMetrics } from './observe/app-metrics.js'
 import { Facts } from './observe/facts.js'
+import { instrument, type Meter } from './observe/instrument.js'
 import { type ForkOptions, parseForkOptions } from './pool/fork-options.js'
 import type { Pool } from './pool/pool.js'
 import { parseRunOptions, type RunOptions } from './pool/run-options.js'
@@ -241,6 +242,14 @@ export class Server extends EventEmitter<ServerEvents> {
    */
   metrics({ format = 'text' }: MetricsOptions = {}): string {
     return this.#native.metrics(oneOf('options.format', format, FORMATS, 'text') === 'openmetrics')
+  }
+
+  /**
+   * Registers the counters of this server with a meter of OpenTelemetry, which reads them when it exports. Returns a function that
+   * removes them.
+   */
+  instrument(meter: Meter): () => void {
+    return instrument(meter, () => this.stats())
   }
 
   /**

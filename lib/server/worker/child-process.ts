@@ -2,6 +2,7 @@ import { fork, type StdioOptions } from 'node:child_process'
 import { invalidValue } from '../../errors.js'
 import { type NativeServer, openChannel, openListenChannel } from '../../native.js'
 import { type WorkerSettings, workerEnvironment } from '../../worker-settings.js'
+import { resourceAttributes } from '../observe/resource-attributes.js'
 import { type ForkPlan, requireDirectory } from '../pool/fork-options.js'
 import { InspectPortLease, withInspectPort } from './inspect-ports.js'
 import { ProcessRuntime } from './process-runtime.js'
@@ -34,7 +35,12 @@ export function spawnWorker(
     const keptStderr = isObserved ? stdio.length + descriptors.push(STDERR) - 1 : 0
     const listenChannel =
       plan.app === undefined ? 0 : stdio.length + descriptors.push(openListenChannel(native, plan.app, end.channel)) - 1
-    const given = { ...(plan.options.env ?? process.env), NODE_APP_INSTANCE: String(settings.slot) }
+    const inherited = plan.options.env ?? process.env
+    const given = {
+      ...inherited,
+      NODE_APP_INSTANCE: String(settings.slot),
+      OTEL_RESOURCE_ATTRIBUTES: resourceAttributes(inherited['OTEL_RESOURCE_ATTRIBUTES'], settings.slot),
+    }
     const env = workerEnvironment(given, stdio.length, { ...settings, keptStderr, listenChannel })
     const execArgv = withInspectPort(plan.options.execArgv ?? process.execArgv, env, inspectPort)
     const child = fork(plan.entry, plan.args, { ...plan.options, execArgv, env, stdio: [...stdio, ...descriptors] })

@@ -1,0 +1,64 @@
+// OpenTelemetry: the numbers of a server by its API, and an identity for each worker.
+
+import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
+import test from 'ava'
+import { call } from '../helpers/caller.js'
+import { forkFixture, serve, startServer } from '../helpers/served.js'
+
+class Reader extends MetricReader {
+  async onForceFlush(): Promise<void> {}
+  async onShutdown(): Promise<void> {}
+}
+
+/** Returns the values that a reader sees now, by name and attributes. */
+async function read(reader: Reader): Promise<Record<string, number>> {
+  const { resourceMetrics } = await reader.collect()
+  const metrics = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics)
+  return Object.fromEntries(
+    metrics.flatMap(({ descriptor, dataPoints }) =>
+      dataPoints.map(({ attributes, value }) => [
+        [descriptor.name, ...Object.values(attributes)].join(' '),
+        typeof value === 'number' ? value : Number.NaN,
+      ]),
+    ),
+  )
+}
+
+test('instrument() registers the numbers of a server with a real meter, until it is undone', async (t) => {
+  const { server, port } = await serve(t, 'echo')
+  const reader = new Reader()
+  const provider = new MeterProvider({ readers: [reader] })
+  t.teardown(() => provider.shutdown())
+  const remove = server.instrument(provider.getMeter('test'))
+  const caller = call(t, port).send('words')
+  await caller.receives('words')
+  t.like(await read(reader), {
+    'socketserver.connections.accepted': 1,
+    'socketserver.connections.handed_off': 1,
+    'socketserver.connections leased': 1,
+    'socketserver.workers ready': 1,
+    'socketserver.worker.restarts': 0,
+  })
+  remove()
+  const later = call(t, port).send('words')
+  await later.receives('words')
+  t.not((await read(reader))['socketserver.connections.accepted'], 2)
+})
+
+test('each worker has an instance id of its own, unless one is given', async (t) => {
+  const attributesOf = async (env: NodeJS.ProcessEnv): Promise<string[]> => {
+    const server = startServer(t)
+    const { pool, reports } = forkFixture(server, 'report-environment', { workers: 2, env: { ...process.env, ...env } })
+    await pool.ready
+    const started = [await reports.next('started'), await reports.next('started')]
+    return started.map(({ env: seen }) => String(Object(seen)['OTEL_RESOURCE_ATTRIBUTES']))
+  }
+  const own = await attributesOf({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=shop' })
+  t.is(new Set(own).size, 2)
+  for (const each of own)
+    t.regex(each, /^service\.name=shop,service\.instance\.id=[0-9a-f-]{36},socketserver\.slot=[01]$/)
+  t.deepEqual(await attributesOf({ OTEL_RESOURCE_ATTRIBUTES: 'service.instance.id=given' }), [
+    'service.instance.id=given',
+    'service.instance.id=given',
+  ])
+})

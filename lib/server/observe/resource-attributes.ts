@@ -1,0 +1,11 @@
+// The identity of a worker for OpenTelemetry.
+
+/**
+ * Returns `OTEL_RESOURCE_ATTRIBUTES` of a worker process with a `service.instance.id` of its own, unless the variable has one. By
+ * default all workers would report the same identity, and a collector would mix their counters into one series.
+ */
+export function resourceAttributes(given: string | undefined, slot: number): string {
+  const attributes = given === undefined || given.trim() === '' ? [] : [given]
+  if (/(^|,)\s*service\.instance\.id\s*=/.test(given ?? '')) return attributes.join()
+  return [...attributes, `service.instance.id=${globalThis.crypto.randomUUID()}`, `socketserver.slot=${slot}`].join()
+}
