@@ -8,9 +8,9 @@ export function report(event: string, details: object = {}): void {
 
 /** In a worker process or thread: runs the command that the test sends by its name. */
 export function obey(commands: Record<string, () => void>): void {
-  const hear = (name: unknown): void => commands[String(name)]?.()
-  if (parentPort === null) process.on('message', hear)
-  else parentPort.on('message', hear)
+  const receive = (name: unknown): void => commands[String(name)]?.()
+  if (parentPort === null) process.on('message', receive)
+  else parentPort.on('message', receive)
 }
 
 /** In a worker process or thread: calls a function that may throw and reports the error to the test. */

@@ -14,13 +14,13 @@ export class Reports {
   #taken = new Set<Report>()
 
   listenTo(worker: WorkerHandle): void {
-    const hear = (message: unknown): void => {
+    const receive = (message: unknown): void => {
       if (typeof message === 'object' && message !== null && 'event' in message) {
         this.all.push({ ...message, event: String(message.event), pid: worker.pid ?? 0 })
       }
     }
-    worker.process?.on('message', hear)
-    worker.thread?.on('message', hear)
+    worker.process?.on('message', receive)
+    worker.thread?.on('message', receive)
   }
 
   /** Waits for the first report of this event that was not returned before. */

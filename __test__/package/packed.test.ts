@@ -33,7 +33,7 @@ test.after.always('remove it all', () => rmSync(directory, { recursive: true, fo
 
 test('the echo example runs with the installed package through import', async (t) => {
   cpSync(join(ROOT, 'examples', 'echo'), join(directory, 'echo'), { recursive: true })
-  t.is(await talk(t, [join(directory, 'echo', 'server.mjs'), '0'], /^Echoing on \S+:(\d+)/), 'hello\n')
+  t.is(await echoOf(t, [join(directory, 'echo', 'server.mjs'), '0'], /^Echoing on \S+:(\d+)/), 'hello\n')
 })
 
 test('an echo server runs with the installed package through require', async (t) => {
@@ -50,7 +50,7 @@ test('an echo server runs with the installed package through require', async (t)
     join(directory, 'worker.cjs'),
     `require('@socketserver/node').connect().on('connection', (socket) => socket.pipe(socket))`,
   )
-  t.is(await talk(t, [join(directory, 'server.cjs')], /^Echoing on \S+:(\d+)/), 'hello\n')
+  t.is(await echoOf(t, [join(directory, 'server.cjs')], /^Echoing on \S+:(\d+)/), 'hello\n')
 })
 
 test('the package has no dependencies and contains its types', (t) => {
@@ -60,7 +60,7 @@ test('the package has no dependencies and contains its types', (t) => {
 })
 
 /** Starts a server, waits for the port that it prints, and returns its echo. */
-async function talk(t: ExecutionContext, args: readonly string[], announcement: RegExp): Promise<string> {
+async function echoOf(t: ExecutionContext, args: readonly string[], announcement: RegExp): Promise<string> {
   const server: ChildProcess = spawn(process.execPath, args, {
     env: WITHOUT_RUST,
     stdio: ['ignore', 'pipe', 'inherit'],

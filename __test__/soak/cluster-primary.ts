@@ -6,8 +6,8 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { readHoldings, workerName } from './held-connections.js'
 import type { Kill } from './verdict.js'
-import { readHoldings, workerName } from './witness.js'
 
 const directory = process.env['SOAK_NOTES'] ?? '.'
 let isOver = false

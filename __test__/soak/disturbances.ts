@@ -3,8 +3,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Pool, Server, WorkerHandle } from '@socketserver/node'
 import { until } from '../helpers/until.js'
+import { readHoldings, workerName } from './held-connections.js'
 import type { Kill } from './verdict.js'
-import { readHoldings, workerName } from './witness.js'
 
 export interface Disturbances {
   reloads: number

@@ -1,7 +1,7 @@
 // Decides which requests were lost, and whether a killed worker held each of them. Pure.
 
 import type { Asked } from './clients.js'
-import type { Holdings } from './witness.js'
+import type { Holdings } from './held-connections.js'
 
 /** A killed worker. Times are milliseconds since 1970. */
 export interface Kill extends Holdings {

@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { parentPort } from 'node:worker_threads'
 import { connect } from '@socketserver/node'
-import { MY_NAME, noteConnections } from './witness.js'
+import { MY_NAME, noteConnections } from './held-connections.js'
 
 const server = createServer((request, response) => {
   text(request).then(

@@ -13,13 +13,13 @@ test('every change of state emits transition and a diagnostics message', async (
   const began = Date.now()
   const events: string[] = []
   const messages: string[] = []
-  const hear = (message: unknown): void => {
+  const receive = (message: unknown): void => {
     const { worker, from, to }: { worker: WorkerHandle; from: string; to: string } = Object(message)
     if (worker.process?.spawnfile && server.stats() && mine.has(worker)) messages.push(`${worker.id} ${from} ${to}`)
   }
   const mine = new Set<WorkerHandle>()
-  subscribe('socketserver:worker:state', hear)
-  t.teardown(() => unsubscribe('socketserver:worker:state', hear))
+  subscribe('socketserver:worker:state', receive)
+  t.teardown(() => unsubscribe('socketserver:worker:state', receive))
   server.on('start', (worker) => {
     mine.add(worker)
     events.push(`${worker.id} start`)

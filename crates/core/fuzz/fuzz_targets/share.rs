@@ -81,7 +81,7 @@ enum Action {
     /// Connects a client.
     Client,
     /// Reads the available frames, and keeps or closes the connections.
-    Hear {
+    Receive {
         keeps: bool,
     },
     ShutWriting,
@@ -340,7 +340,7 @@ impl Peer {
                     until("it is accepted", || world.server.stats().accepted > before);
                 }
             }
-            Action::Hear { keeps } => self.hear(*keeps),
+            Action::Receive { keeps } => self.receive(*keeps),
             Action::ShutWriting => {
                 use nix::sys::socket::{Shutdown, shutdown};
                 use std::os::fd::AsRawFd;
@@ -408,7 +408,7 @@ impl Peer {
         }
     }
 
-    fn hear(&mut self, keeps: bool) {
+    fn receive(&mut self, keeps: bool) {
         while self.reader.fill(&Os, self.socket.as_fd()) == Ok(Fill::Some) {
             while let Some((frame, descriptors)) = self
                 .reader

@@ -68,7 +68,7 @@ fn a_worker_of_the_same_user_joins_while_one_that_broke_the_protocol_waits() {
     probe.send(&[0xff; 64], &[]);
     super::refused(&world, 1);
     pid.store(OFFENDER + 1, Ordering::Relaxed);
-    let neighbour = joined_peer(&world, &path);
+    let other = joined_peer(&world, &path);
     offender
         .socket
         .set_read_timeout(Some(Duration::from_millis(1)))
@@ -76,7 +76,7 @@ fn a_worker_of_the_same_user_joins_while_one_that_broke_the_protocol_waits() {
     let mut byte = [0];
     let read = std::io::Read::read(&mut &offender.socket, &mut byte);
     assert_eq!(read.map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
-    drop(neighbour);
+    drop(other);
 }
 
 #[test]
