@@ -58,7 +58,7 @@ export class Facts {
     const pool = this.#pools.get(worker)
     if (pool === undefined) return
     this.#native.count('cut', pool.label, reason, connections)
-    this.event('cut', `${connections} connections of ${nameOf(worker, pool.label)} were cut: ${reason}`)
+    this.event('cut', `${nameOf(worker, pool.label)} took ${plural(connections)} with it: ${reason}`)
   }
 
   /** Records that a connection was shed. Many of them are one event a second. */
@@ -66,7 +66,7 @@ export class Facts {
     this.#shed += 1
     const now = performance.now()
     if (now - this.#shedAt < SHED_PERIOD) return
-    this.event('shed', `${this.#shed} connections were reset before a worker took them: ${reason}`)
+    this.event('shed', `${plural(this.#shed)} reset before a worker took them: ${reason}`)
     this.#shed = 0
     this.#shedAt = now
   }
@@ -146,7 +146,7 @@ export class PoolFacts {
   exited(worker: WorkerHandle, { code, signal }: { code: number | null; signal: string | null }): void {
     const how =
       signal !== null ? `was killed by ${signal}` : code === null ? 'could not be started' : `exited with code ${code}`
-    this.#facts.event('exit', `${nameOf(worker, this.label)} ${how}`)
+    this.#facts.event(code === 0 ? 'exit' : 'crash', `${nameOf(worker, this.label)} ${how}`)
   }
 
   /** Counts the start of a worker that replaces another one. */
@@ -165,6 +165,10 @@ export class PoolFacts {
     this.#native.count('stalls', this.label, '', 1)
     this.#facts.event('stall', `${nameOf(worker, this.label)} has not turned for ${stalledFor} ms`)
   }
+}
+
+function plural(connections: number): string {
+  return connections === 1 ? '1 connection' : `${connections} connections`
 }
 
 function nameOf({ slot, pid, threadId }: WorkerHandle, pool: string): string {
