@@ -313,6 +313,16 @@ export interface ListenOutcome {
   error?: SystemError
 }
 
+/** An address in the shape of the result of Node's `getpeername`. */
+export interface NativeAddress {
+  /** The IP address. */
+  address: string
+  /** `IPv4` or `IPv6`. */
+  family: 'IPv4' | 'IPv6'
+  /** The port. */
+  port: number
+}
+
 /** The address and the service of an admin listener. */
 export interface NativeAdminSettings {
   /** The IP address; absent for a Unix socket. */
@@ -345,16 +355,6 @@ export interface NativeAppMetrics {
   late: number
   /** Workers that failed. */
   failed: number
-}
-
-/** An address in the shape of the result of Node's `getpeername`. */
-export interface NativeAddress {
-  /** The IP address. */
-  address: string
-  /** `IPv4` or `IPv6`. */
-  family: 'IPv4' | 'IPv6'
-  /** The port. */
-  port: number
 }
 
 /** The proxies that name the client by the PROXY protocol. */

@@ -14,6 +14,7 @@ import { readSettings, SETTINGS_VARIABLE } from '../../worker-settings.js'
 
 /** What this package needs of a registry of prom-client. */
 export interface MetricsRegistry {
+  /** Returns all metrics with their values. */
   getMetricsAsJSON(): Promise<object[]>
 }
 

@@ -5,10 +5,14 @@ import type { ServerStats } from '../stats.js'
 
 /** A meter of OpenTelemetry. */
 export interface Meter {
+  /** Creates a counter that callbacks observe. */
   createObservableCounter(name: string, options: InstrumentOptions): object
+  /** Creates a counter that may decrease, which callbacks observe. */
   createObservableUpDownCounter(name: string, options: InstrumentOptions): object
+  /** Adds a callback, which the meter calls when it exports. */
   // biome-ignore lint/suspicious/noExplicitAny: the type of an instrument is that of the API's version
   addBatchObservableCallback(callback: (result: ObservableResult) => void, observables: any[]): void
+  /** Removes a callback. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   removeBatchObservableCallback(callback: (result: ObservableResult) => void, observables: any[]): void
 }
