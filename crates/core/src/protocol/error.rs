@@ -114,6 +114,9 @@ pub enum ProtocolError {
     /// The peer repeatedly read none of its recalled connections, although its event loop turned or it granted credit.
     #[error("no connection was taken in {} rounds of recalls", MAX_IGNORED_ROUNDS)]
     TakesNothing,
+    /// The peer has acked or refused all connections, and has not read all of them.
+    #[error("a connection was acknowledged before it was read")]
+    AckedUnread,
     /// The rest of a frame did not arrive in time.
     #[error("a frame was not finished within {} seconds", FRAME_TIMEOUT.as_secs())]
     UnfinishedFrame,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, Scoreboard};
+use socketserver_core::channel::scoreboard::{Claim, NO_SLOT, SLOTS, Scoreboard};
 use socketserver_core::ids::ChannelId;
 use socketserver_core::parent::dispatcher::io::scoreboard::CHECK_AFTER;
 use socketserver_core::parent::notice::EndReason;
@@ -18,7 +18,7 @@ use socketserver_core::{Notice, ProtocolError};
 
 use crate::faulty::Faulty;
 use crate::peer::{ParentFrame, Peer};
-use crate::wait::until_true;
+use crate::wait::{until, until_true};
 use crate::world::{EventLoop, World, answer, answer_to, client, clients, is_of, queue_of, still_waits};
 
 fn page(peer: &Peer) -> &Scoreboard {
@@ -395,6 +395,41 @@ fn a_counter_of_more_taken_connections_than_were_sent_is_ignored() {
     page(&peer).add(u64::MAX, 0, 0);
     let stats = world.stats("it has joined", |stats| stats.workers == 1);
     assert!(stats.handed_off < 1000 && stats.leases < 1000, "{stats:?}");
+}
+
+/// The descriptors of connections that a worker acks are in flight until the worker reads them, and count against the limit of
+/// its user (unix(7)). The ids are no secret: they count up, and the parent offers each in the lowest free slot.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_that_acks_without_reading_is_disconnected_before_more_than_64_connections_are_in_flight() {
+    let world = World::new();
+    let address = world.listen();
+    let mut peer = world.peer().join_with_scoreboard();
+    grant(&peer, 1000);
+    let slots = 0..u8::try_from(SLOTS).unwrap();
+    let claims = |id| slots.clone().any(|slot| page(&peer).claim(slot, id, Claim::Taken));
+    let has_ended = || world.server.channel_stats(peer.channel).is_none();
+    let (mut clients, mut claimed) = (Vec::new(), 0);
+    while !has_ended() && claimed < 100 {
+        clients.push(client(address));
+        let id = clients.len() as u64;
+        let is_claimed = until("a claim, or the end", || {
+            claims(id).then_some(true).or(has_ended().then_some(false))
+        });
+        claimed += usize::from(is_claimed);
+        nudge(&peer);
+    }
+    assert_eq!(
+        world.end_of(peer.channel),
+        EndReason::Protocol(ProtocolError::AckedUnread)
+    );
+    let frames = peer.remaining_frames().into_iter();
+    let unread = frames.map(|frame| match frame {
+        ParentFrame::Connections(connections) => connections.len(),
+        _ => 0,
+    });
+    let unread = unread.sum::<usize>();
+    assert!((claimed..=64).contains(&unread), "{claimed} claimed, {unread} unread");
 }
 
 #[test]

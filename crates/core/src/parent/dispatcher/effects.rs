@@ -67,11 +67,16 @@ impl<S: Sys> Dispatcher<S> {
             Action::ReportNoDescriptors(channel) => self.outbox.push(Notice::WorkerLimit { channel }),
             Action::Close(channel, reason) => self.shut(channel, Some(reason), now),
             Action::CheckRead(channel) => {
-                let open = self.state.channels.get(channel);
-                if open.is_some_and(|open| open.io.writer.is_all_read(&self.sys)) {
-                    self.state.apply(Event::AllRead(channel), now, &mut self.actions);
+                let Some(open) = self.state.channels.get(channel) else {
+                    return;
+                };
+                let event = if open.io.writer.is_all_read(&self.sys) {
                     self.advance_again = true;
-                }
+                    Event::AllRead(channel)
+                } else {
+                    Event::NotAllRead(channel, open.io.writer.ends_with_handoff())
+                };
+                self.state.apply(event, now, &mut self.actions);
             }
             Action::ReportDrained => self.outbox.push(Notice::Drained),
         }

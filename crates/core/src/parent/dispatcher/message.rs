@@ -56,6 +56,8 @@ pub enum Event<C> {
     Recalled(ChannelId, ConnectionId),
     /// A worker has read everything that was sent to it.
     AllRead(ChannelId),
+    /// A worker has not read everything that was sent to it. The flag tells whether the last frame was a handoff.
+    NotAllRead(ChannelId, bool),
     /// A worker gets no more connections.
     Retired(ChannelId),
     /// Nothing can be sent or received on a channel any more.
@@ -119,7 +121,8 @@ pub enum Action<C> {
     ReportNoDescriptors(ChannelId),
     /// Close the channel, which is [`Lifecycle::Closing`](super::rules::channel::Lifecycle::Closing) already.
     Close(ChannelId, CloseReason),
-    /// Find out whether the worker has read everything that was sent; if so, answer with [`Event::AllRead`].
+    /// Find out whether the worker has read everything that was sent, and answer with [`Event::AllRead`] or
+    /// [`Event::NotAllRead`].
     CheckRead(ChannelId),
     /// Report that the drain is complete.
     ReportDrained,

@@ -280,6 +280,29 @@ fn the_channel_of_a_worker_that_is_blocked_for_long_stays_open() {
 }
 
 #[test]
+fn a_worker_that_acks_without_reading_gets_64_connections_and_then_loses_its_channel() {
+    let mut simulation = workers(&[1_000_000]);
+    simulation.stop_reading(1);
+    (0..2 * WINDOW).for_each(|_| simulation.accept(80));
+    while let Some(&id) = simulation.in_flight(1).first() {
+        simulation.ack(1, id);
+    }
+    assert_eq!(simulation.handoffs(1), WINDOW as u64);
+    assert!(simulation.is_closing(1));
+}
+
+#[test]
+fn a_worker_that_reads_gets_any_number_of_connections() {
+    let mut simulation = workers(&[1_000_000]);
+    for _ in 0..10 * WINDOW {
+        simulation.accept(80);
+        let id = simulation.in_flight(1)[0];
+        simulation.ack(1, id);
+    }
+    assert_eq!(simulation.handoffs(1), 10 * WINDOW as u64);
+}
+
+#[test]
 fn a_worker_that_has_read_recalled_connections_has_its_whole_window_after_the_next_ack() {
     let mut simulation = workers(&[1_000, 0]);
     simulation.recall = Recall::TakesBack;

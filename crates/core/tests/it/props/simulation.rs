@@ -109,7 +109,7 @@ enum Life {
     Closing,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Worker {
     life: Life,
     is_blocked: bool,
@@ -121,6 +121,24 @@ struct Worker {
     recalls: u32,
     /// Whether recalled descriptors lie unread in the socket.
     has_unread: bool,
+    /// Whether the worker reads its socket before it acks.
+    reads: bool,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            life: Life::Joining,
+            is_blocked: false,
+            is_spotted: false,
+            credit: BTreeMap::new(),
+            leases: 0,
+            handoffs: 0,
+            recalls: 0,
+            has_unread: false,
+            reads: true,
+        }
+    }
 }
 
 impl Worker {
@@ -259,14 +277,18 @@ impl Simulation {
         self.worker(channel).leases += 1;
         self.move_to(id, Where::Taken(channel));
         self.sends_held_until = None;
-        let mut actions = self.apply(channel, WorkerEvent::Acked(id));
-        let Some(Action::Release(of, connection, waited)) = actions.pop() else {
+        let mut actions = self.apply(channel, WorkerEvent::Acked(id)).into_iter();
+        let Some(Action::Release(of, connection, waited)) = actions.next() else {
             panic!("an ack releases nothing");
         };
         assert_eq!((of, connection.id), (channel, id));
         assert_eq!(waited, sent_at - connection.since);
-        assert!(!connection.is_queued && actions.is_empty());
+        assert!(!connection.is_queued);
         drop(connection);
+        for action in actions {
+            assert!(matches!(action, Action::CheckRead(of) if of == channel), "{action:?}");
+            self.look(channel);
+        }
         self.perform();
     }
 
@@ -279,6 +301,10 @@ impl Simulation {
         }
         self.move_to(id, Where::Queue);
         for action in self.apply(channel, WorkerEvent::Refused(Refusal { id, reason })) {
+            if matches!(action, Action::CheckRead(of) if of == channel) {
+                self.look(channel);
+                continue;
+            }
             let is_report = matches!(action, Action::ReportNoDescriptors(of) if of == channel);
             assert!(is_report && reason == RefusalReason::NoDescriptor, "{action:?}");
         }
@@ -461,12 +487,35 @@ impl Simulation {
         for action in self.apply(channel, event) {
             assert!(matches!(action, Action::CheckRead(of) if of == channel), "{action:?}");
             assert!(self.workers[&channel].has_unread);
-            if self.recall != Recall::TakesBackUnread {
-                self.worker(channel).has_unread = false;
-                self.state.apply(Event::AllRead(channel), self.now, &mut Vec::new());
-            }
+            self.look(channel);
         }
         self.perform();
+    }
+
+    /// Answers whether a worker has read everything that was sent to it.
+    fn look(&mut self, channel: ChannelId) {
+        let unread = if !self.workers[&channel].reads {
+            Some(true)
+        } else if self.recall == Recall::TakesBackUnread && self.workers[&channel].has_unread {
+            Some(false)
+        } else {
+            None
+        };
+        let mut actions = Vec::new();
+        if let Some(ends_with_handoff) = unread {
+            let event = Event::NotAllRead(channel, ends_with_handoff);
+            self.state.apply(event, self.now, &mut actions);
+        } else {
+            self.worker(channel).has_unread = false;
+            self.state.apply(Event::AllRead(channel), self.now, &mut actions);
+        }
+        actions.into_iter().for_each(|action| self.perform_one(action));
+    }
+
+    /// Lets a worker ack connections without reading them from now on.
+    pub fn stop_reading(&mut self, channel: ChannelId) {
+        let worker = self.worker(channel);
+        (worker.reads, worker.is_spotted) = (false, true);
     }
 
     fn apply(&mut self, channel: ChannelId, event: WorkerEvent<Conn>) -> Vec<Action<Conn>> {
@@ -481,11 +530,12 @@ impl Simulation {
         loop {
             let mut actions = Vec::new();
             self.state.advance(self.now, &mut actions);
-            let (mut recalled, mut sent) = (Vec::new(), Vec::new());
+            let (mut recalled, mut sent, mut looks) = (Vec::new(), Vec::new(), Vec::new());
             for action in actions {
                 match action {
                     Action::HandOff(channel, ids) => sent.push((channel, ids)),
                     Action::Recall(channel, ids) => recalled.push((channel, ids)),
+                    Action::CheckRead(channel) => looks.push(channel),
                     action => self.perform_one(action),
                 }
             }
@@ -497,7 +547,8 @@ impl Simulation {
                 self.perform_handoff(*channel, ids);
             }
             self.assert_order(&sent);
-            if recalled.is_empty() && !self.fail_handoffs(sent) {
+            looks.iter().for_each(|&channel| self.look(channel));
+            if !self.fail_handoffs(sent) && recalled.is_empty() && looks.is_empty() {
                 break;
             }
         }
@@ -523,7 +574,8 @@ impl Simulation {
                 });
                 let worker = self.worker(channel);
                 let takes_nothing = worker.has_unread && worker.recalls >= MAX_IGNORED_ROUNDS;
-                assert!(is_unanswered || takes_nothing, "{channel} has time");
+                let acks_unread = !worker.reads;
+                assert!(is_unanswered || takes_nothing || acks_unread, "{channel} has time");
                 assert_ne!(worker.life, Life::Closing, "{channel} is closed twice");
                 worker.life = Life::Closing;
             }

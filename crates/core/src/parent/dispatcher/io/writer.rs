@@ -18,6 +18,8 @@ pub struct ChannelWriter {
     socket: Arc<ForeignFd>,
     on_full: OnFull,
     unsent: Vec<u8>,
+    /// Whether the last frame was sent by [`ChannelWriter::hand_off`].
+    ends_with_handoff: bool,
     room: Room,
     /// The seat of a worker that joined at a shared path.
     seat: Option<Seat>,
@@ -44,6 +46,7 @@ impl ChannelWriter {
             socket: Arc::new(socket.into()),
             on_full: Box::new(on_full),
             unsent: Vec::new(),
+            ends_with_handoff: false,
             room: Room::Some,
             seat: None,
         }
@@ -68,6 +71,12 @@ impl ChannelWriter {
         self.seat.as_ref()
     }
 
+    /// Returns whether the last frame was a handoff.
+    #[must_use]
+    pub fn ends_with_handoff(&self) -> bool {
+        self.ends_with_handoff
+    }
+
     /// Returns whether the worker has read everything that was sent.
     pub fn is_all_read<S: Sys>(&self, sys: &S) -> bool {
         self.unsent.is_empty() && sys.is_all_read(self.socket.as_fd())
@@ -79,6 +88,7 @@ impl ChannelWriter {
             return Err(Errno::EAGAIN);
         }
         let sent = self.send(sys, frame, descriptors)?;
+        self.ends_with_handoff = true;
         // The descriptors travel with the first byte, so the rest may follow without descriptors.
         self.unsent.extend_from_slice(&frame[sent..]);
         // The worker may ack from now on, so no error may look as if nothing had been sent.
@@ -88,6 +98,7 @@ impl ChannelWriter {
     /// Sends frames without descriptors, now or when the socket has room.
     pub fn send_buffered<S: Sys>(&mut self, sys: &S, frames: &[u8]) -> Result<(), Errno> {
         self.unsent.extend_from_slice(frames);
+        self.ends_with_handoff = false;
         self.flush(sys)?;
         if self.unsent.len() > MAX_UNREAD {
             Err(Errno::ENOBUFS)

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::ids::ConnectionId;
 use crate::parent::dispatcher::rules::credit::CreditBook;
+use crate::parent::dispatcher::rules::handoffs::Handoffs;
 use crate::parent::dispatcher::rules::unread::Unread;
 use crate::parent::notice::EndReason;
 use crate::parent::queue::Waiting;
@@ -34,8 +35,7 @@ pub struct Channel<C: Waiting, I> {
     pub(super) last_handoff_at: Option<Instant>,
     /// When the worker last ran out of descriptors.
     pub(super) exhausted_at: Option<Instant>,
-    /// The number of the next handoff.
-    next_number: u64,
+    pub(super) handoffs: Handoffs,
     /// The connections that the worker took last and has not handed back.
     taken: VecDeque<(ConnectionId, C::Metadata)>,
 }
@@ -155,7 +155,7 @@ impl<C: Waiting, I> Channel<C, I> {
             published: ChannelCounters::default(),
             last_handoff_at: None,
             exhausted_at: None,
-            next_number: 0,
+            handoffs: Handoffs::default(),
             taken: VecDeque::new(),
         }
     }
@@ -179,14 +179,14 @@ impl<C: Waiting, I> Channel<C, I> {
     /// Adds a connection in flight, which used a credit of `lane`.
     pub(super) fn hand_off(&mut self, connection: C, lane: u16, now: Instant) {
         self.last_handoff_at = Some(now);
+        let number = self.handoffs.add();
         self.in_flight.push_back(InFlight {
             connection,
             sent_at: now,
             lane,
             recalled_at: None,
-            number: self.next_number,
+            number,
         });
-        self.next_number += 1;
     }
 
     /// Begins the lease of a connection. Returns the parent's copy.
@@ -264,6 +264,7 @@ impl<C: Waiting, I> Channel<C, I> {
         self.lifecycle == Lifecycle::Open
             && !matches!(self.health, Health::Stalled { .. })
             && !self.is_window_unread()
+            && !self.is_at_unread_limit()
             && self.credit.serves(port)
     }
 

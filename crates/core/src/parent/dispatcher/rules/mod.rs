@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod credit;
 mod drain;
+mod handoffs;
 pub mod recall;
 pub mod requeue;
 pub mod select;
@@ -36,6 +37,8 @@ pub struct State<C: Waiting, I = ()> {
     drain: Drain,
     /// No handoff before this time, after ETOOMANYREFS.
     sends_held_until: Option<Instant>,
+    /// Whether a channel may be at the limit of unread handoffs.
+    has_unread_limit: bool,
     counts: Counts,
 }
 
@@ -50,6 +53,7 @@ impl<C: Waiting, I> State<C, I> {
             queue_timeout: config.queue_timeout(),
             drain: Drain::No,
             sends_held_until: None,
+            has_unread_limit: false,
             counts: Counts::default(),
         }
     }
@@ -69,6 +73,7 @@ impl<C: Waiting, I> State<C, I> {
             Event::Welcomed(id) => self.with(id, |channel| channel.lifecycle.welcome()),
             Event::Recalled(id, connection) => self.requeue_recalled(id, connection),
             Event::AllRead(id) => self.with(id, |channel| channel.mark_all_read(now)),
+            Event::NotAllRead(id, ends_with_handoff) => self.mark_unread(id, ends_with_handoff, now, actions),
             Event::Retired(id) => {
                 self.retire(id);
             }
@@ -98,7 +103,7 @@ impl<C: Waiting, I> State<C, I> {
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.grant(credit, now)?;
                 }
-                self.check_read(id, actions);
+                self.check_recalled(id, actions);
             }
             WorkerEvent::Cancel(credit) => self.with(id, |channel| {
                 actions.push(Action::Cancelled(id, channel.credit.cancel(credit)));
@@ -111,12 +116,16 @@ impl<C: Waiting, I> State<C, I> {
                 self.sends_held_until = None;
                 let waited = sent.sent_at.saturating_duration_since(sent.connection.since());
                 actions.push(Action::Release(id, sent.connection, waited));
+                self.check_answered(id, actions);
             }
-            WorkerEvent::Refused(refusal) => self.refuse(id, refusal, now, actions)?,
+            WorkerEvent::Refused(refusal) => {
+                self.refuse(id, refusal, now, actions)?;
+                self.check_answered(id, actions);
+            }
             WorkerEvent::HandedBack(connection) => self.hand_back(id, *connection, now)?,
             WorkerEvent::Alive => {
                 self.with(id, |channel| channel.mark_alive(now));
-                self.check_read(id, actions);
+                self.check_recalled(id, actions);
             }
             WorkerEvent::Ended(ended) => {
                 if let Some(channel) = self.channels.get_mut(id) {
@@ -143,6 +152,7 @@ impl<C: Waiting, I> State<C, I> {
     pub fn advance(&mut self, now: Instant, actions: &mut Vec<Action<C>>) {
         self.shed_expired(now, actions);
         self.close_unanswered(now, actions);
+        self.check_limited(now, actions);
         if self.recall_expired(now, actions) | self.recall_overdue(now, actions) {
             return;
         }
@@ -167,6 +177,7 @@ impl<C: Waiting, I> State<C, I> {
             };
             let connection_id = connection.id();
             channel.hand_off(connection, paid_by, now);
+            let is_at_limit = channel.is_at_unread_limit();
             let batch = actions.iter_mut().find_map(|action| match action {
                 Action::HandOff(to, ids) if *to == id => Some(ids),
                 _ => None,
@@ -174,6 +185,10 @@ impl<C: Waiting, I> State<C, I> {
             match batch {
                 Some(ids) => ids.push(connection_id),
                 None => actions.push(Action::HandOff(id, vec![connection_id])),
+            }
+            if is_at_limit {
+                // After the handoff: the worker may have read everything before it.
+                self.limit_unread(id, actions);
             }
         }
     }

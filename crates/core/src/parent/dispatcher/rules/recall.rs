@@ -71,13 +71,6 @@ impl<C: Waiting, I> State<C, I> {
         }
         any
     }
-
-    /// Asks the driver whether a worker whose event loop turns has read the connections that were recalled from it.
-    pub(super) fn check_read(&self, id: ChannelId, actions: &mut Vec<Action<C>>) {
-        if self.channels.get(id).is_some_and(|channel| !channel.unread.is_empty()) {
-            actions.push(Action::CheckRead(id));
-        }
-    }
 }
 
 impl<C: Waiting, I> Channel<C, I> {
@@ -121,7 +114,7 @@ impl<C: Waiting, I> Channel<C, I> {
 
     /// Records that the worker has read everything that was sent.
     pub(super) fn mark_all_read(&mut self, now: Instant) {
-        self.unread.clear();
+        self.clear_unread();
         self.mark_alive(now);
     }
 }

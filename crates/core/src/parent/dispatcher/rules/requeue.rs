@@ -80,6 +80,7 @@ impl<C: Waiting, I> State<C, I> {
             .into_iter()
             .filter_map(|id| channel.remove_in_flight(id).ok())
             .collect();
+        channel.forget_handoffs(unsent.len());
         for sent in unsent {
             channel.credit.restore(sent.lane);
             self.queue.put(sent.connection);

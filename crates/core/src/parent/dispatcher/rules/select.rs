@@ -153,6 +153,9 @@ impl<C: Waiting, I> Channel<C, I> {
         if !matches!(self.lifecycle, Lifecycle::Open) || !has_room || !self.credit.covers(port) {
             return None;
         }
+        if self.is_at_unread_limit() {
+            return None;
+        }
         if self.is_window_unread() && !self.may_probe(self.unread.probe_at(), now) {
             return None;
         }

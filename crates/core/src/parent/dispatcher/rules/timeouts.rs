@@ -61,6 +61,8 @@ impl<C: Waiting, I> State<C, I> {
             let of_channel = [recall, channel.answer_due(), expiry].into_iter().flatten();
             due = due.into_iter().chain(of_channel).chain(again).min();
         }
+        let checks = self.channels.values().filter_map(Channel::check_at);
+        due = due.into_iter().chain(checks.filter(|_| self.awaits_reading())).min();
         if needs_worker {
             let recovery = self.channels.values().filter_map(|channel| channel.next_recovery(now));
             due = due.into_iter().chain(recovery).min();
