@@ -46,6 +46,7 @@ const KINDS: [Kind; 6] = [
             "exists(",
         ],
         allowed: &[
+            ("core/parent/metrics/process.rs", "files of proc(5)"),
             ("core/sys/unix_socket/", "socket files, see the callers below"),
             (
                 "core/sys/file_type.rs",
@@ -68,6 +69,7 @@ const KINDS: [Kind; 6] = [
             "drop(path)",
         ],
         allowed: &[
+            ("core/admin/mod.rs", "on the thread of the owner, which names the path"),
             ("core/sys/unix_socket/", "the definitions"),
             ("core/parent/listener.rs", "in `Listener::open`"),
             ("core/parent/share/mod.rs", "in `Opened::open`"),
@@ -115,6 +117,7 @@ const KINDS: [Kind; 6] = [
             "close_within(",
         ],
         allowed: &[
+            ("core/admin/mod.rs", "on the thread of the owner"),
             ("core/sys/closer.rs", "the closing threads, and the callers below"),
             (
                 "core/sys/unix_socket/bind.rs",
@@ -167,7 +170,10 @@ const KINDS: [Kind; 6] = [
             ("core/worker/", "of channels, which are Unix sockets"),
             ("core/sys/udp.rs", "of new sockets"),
             ("core/parent/listener.rs", "of listeners"),
-            ("core/parent/connection.rs", "TODO"),
+            (
+                "core/parent/connection.rs",
+                "of a socket that a worker hands back: that worker can still hold the lock",
+            ),
             ("core/descriptors/kind.rs", "macOS"),
         ],
     },

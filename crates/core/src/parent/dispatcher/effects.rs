@@ -71,7 +71,7 @@ impl<S: Sys> Dispatcher<S> {
                     return;
                 };
                 let event = if open.io.writer.is_all_read(&self.sys) {
-                    self.advance_again = true;
+                    self.advance_again |= open.is_held_unread();
                     Event::AllRead(channel)
                 } else {
                     Event::NotAllRead(channel, open.io.writer.ends_with_handoff())

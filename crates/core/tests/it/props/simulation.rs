@@ -109,6 +109,7 @@ enum Life {
     Closing,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 #[derive(Debug)]
 struct Worker {
     life: Life,
@@ -509,7 +510,9 @@ impl Simulation {
             self.worker(channel).has_unread = false;
             self.state.apply(Event::AllRead(channel), self.now, &mut actions);
         }
-        actions.into_iter().for_each(|action| self.perform_one(action));
+        for action in actions {
+            self.perform_one(action);
+        }
     }
 
     /// Lets a worker ack connections without reading them from now on.
@@ -547,7 +550,9 @@ impl Simulation {
                 self.perform_handoff(*channel, ids);
             }
             self.assert_order(&sent);
-            looks.iter().for_each(|&channel| self.look(channel));
+            for &channel in &looks {
+                self.look(channel);
+            }
             if !self.fail_handoffs(sent) && recalled.is_empty() && looks.is_empty() {
                 break;
             }

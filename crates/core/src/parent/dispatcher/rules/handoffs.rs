@@ -65,16 +65,6 @@ impl Handoffs {
 }
 
 impl<C: Waiting, I> State<C, I> {
-    /// Asks the driver after an answer to a handoff whether the worker has read, if there are many unread handoffs.
-    pub(super) fn check_answered(&mut self, id: ChannelId, actions: &mut Vec<Action<C>>) {
-        if let Some(channel) = self.channels.get_mut(id)
-            && channel.handoffs.asked_at.is_none()
-            && channel.unread_handoffs() >= CHECK_FROM
-        {
-            channel.ask_for_look(id, actions);
-        }
-    }
-
     /// Asks the driver whether a worker has read that gets nothing more otherwise.
     pub(super) fn limit_unread(&mut self, id: ChannelId, actions: &mut Vec<Action<C>>) {
         self.has_unread_limit = true;
@@ -138,6 +128,21 @@ impl<C: Waiting, I> State<C, I> {
 }
 
 impl<C: Waiting, I> Channel<C, I> {
+    /// Asks the driver after an answer to a handoff whether the worker has read, if there are many unread handoffs.
+    pub(super) fn check_answered(&mut self, id: ChannelId, actions: &mut Vec<Action<C>>) {
+        if self.handoffs.sent - self.handoffs.read >= CHECK_FROM
+            && self.handoffs.asked_at.is_none()
+            && self.unread_handoffs() >= CHECK_FROM
+        {
+            self.ask_for_look(id, actions);
+        }
+    }
+
+    /// Returns whether the worker gets more when it has read.
+    pub(in crate::parent::dispatcher) fn is_held_unread(&self) -> bool {
+        self.is_at_unread_limit() || !self.unread.is_empty()
+    }
+
     /// Returns whether the worker gets nothing until it has read.
     pub(super) fn is_at_unread_limit(&self) -> bool {
         self.unread_handoffs() >= MAX_UNREAD_HANDOFFS

@@ -116,11 +116,13 @@ impl<C: Waiting, I> State<C, I> {
                 self.sends_held_until = None;
                 let waited = sent.sent_at.saturating_duration_since(sent.connection.since());
                 actions.push(Action::Release(id, sent.connection, waited));
-                self.check_answered(id, actions);
+                channel.check_answered(id, actions);
             }
             WorkerEvent::Refused(refusal) => {
                 self.refuse(id, refusal, now, actions)?;
-                self.check_answered(id, actions);
+                if let Some(channel) = self.channels.get_mut(id) {
+                    channel.check_answered(id, actions);
+                }
             }
             WorkerEvent::HandedBack(connection) => self.hand_back(id, *connection, now)?,
             WorkerEvent::Alive => {
