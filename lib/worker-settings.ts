@@ -41,8 +41,6 @@ export interface WorkerSettings {
   ignoreSignals: boolean
   /** A copy of the parent's standard error, which the worker restores once it has connected; 0 means none. */
   keptStderr: number
-  /** The TLS ticket keys that all workers of its server share, 48 bytes in base64; empty is none. */
-  ticketKeys: string
   /** The addresses at which the server listened when the worker was started. The channel brings later ones. */
   listeners: readonly ListenAddress[]
 }
@@ -63,7 +61,6 @@ export const DEFAULT_SETTINGS: WorkerSettings = {
   beat: 0,
   ignoreSignals: false,
   keptStderr: 0,
-  ticketKeys: '',
   listeners: [],
 }
 
@@ -91,7 +88,6 @@ export function readSettings(text: string | undefined): WorkerSettings {
     beat: field(given, 'beat', DEFAULT_SETTINGS.beat),
     ignoreSignals: field(given, 'ignoreSignals', DEFAULT_SETTINGS.ignoreSignals),
     keptStderr: field(given, 'keptStderr', DEFAULT_SETTINGS.keptStderr),
-    ticketKeys: field(given, 'ticketKeys', DEFAULT_SETTINGS.ticketKeys),
     listeners: readListeners(Reflect.get(given, 'listeners')),
   }
 }

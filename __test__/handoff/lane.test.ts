@@ -14,6 +14,7 @@ const { exchangeTable, ReceivedConnection } = library('client/connection/receive
 class FakeChannel implements LaneChannel {
   readonly listeners = []
   readonly awaitsListeners = false
+  readonly ticketKeys = undefined
   readonly phase = { phase: 'open' as const }
   supply = 0
   ended = 0

@@ -1,8 +1,9 @@
 // What an app under server.run() sees of its own process, and what its own children see.
 
-import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'ava'
+import { linuxTest } from '../helpers/conditional-test.js'
 import { fetchOnce } from '../helpers/http.js'
 import { runApp, startApp } from '../helpers/run-app.js'
 import { writeApp } from '../helpers/write-app.js'
@@ -33,6 +34,14 @@ test('a program without a file extension runs, with nothing to read and its mess
   const { reports, port } = await runApp(t, app, { workers: 1 })
   t.is((await reports.next('input'))['input'], '')
   t.is((await fetchOnce(port)).body, 'program')
+})
+
+linuxTest('no process that the app starts can find the TLS ticket keys in its environment', async (t) => {
+  const app = writeApp(t, "require('node:http').createServer().listen(0)")
+  const { pool } = await runApp(t, app, { workers: 1 })
+  const variables = readFileSync(`/proc/${pool.workers[0]?.pid}/environ`, 'utf8')
+  t.regex(variables, /SOCKETSERVER_SETTINGS=/)
+  t.notRegex(variables, /ticket/i)
 })
 
 test('symbolic links are resolved: what the app requires has its real path', async (t) => {

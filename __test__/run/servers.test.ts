@@ -13,6 +13,7 @@ import { fetchOnce } from '../helpers/http.js'
 import { runApp } from '../helpers/run-app.js'
 import { portOf } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
+import { TlsSession } from '../helpers/tls-session.js'
 import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 import { writeApp } from '../helpers/write-app.js'
@@ -208,24 +209,11 @@ test('a TLS session that one worker began is resumed by the other, also after a 
     `require('node:tls').createServer(${TLS}, (socket) => socket.end(String(process.pid))).listen(0)`,
   )
   const { pool, port } = await runApp(t, app, { server: { policy: 'round-robin' } })
-  const workers = new Set<string>()
-  let session: Buffer | undefined
-  const visit = async (): Promise<boolean> => {
-    const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, session })
-    let isReused = false
-    socket.on('secureConnect', () => {
-      isReused = socket.isSessionReused()
-    })
-    socket.on('session', (next: Buffer) => {
-      session = next
-    })
-    workers.add(await within(text(socket), 'an answer over TLS'))
-    return isReused
-  }
-  t.false(await visit())
+  const client = new TlsSession()
+  t.false(await client.visit(port))
   // A connection that a busy worker has not taken after 5 ms goes to the other one, so the turns are not strict.
-  for (let i = 0; i < 200 && workers.size < 2; i++) t.true(await visit())
+  for (let i = 0; i < 200 && client.answers.size < 2; i++) t.true(await client.visit(port))
   await pool.reload()
-  for (let i = 0; i < 200 && workers.size < 4; i++) t.true(await visit())
-  t.is(workers.size, 4)
+  for (let i = 0; i < 200 && client.answers.size < 4; i++) t.true(await client.visit(port))
+  t.is(client.answers.size, 4)
 })

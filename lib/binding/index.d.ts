@@ -77,6 +77,11 @@ export declare class NativeReceiver {
   /** Returns the addresses of the server's listeners that are known; null if the server's version of the protocol sends none. */
   listeners(): Array<ListenerAddress> | null
   /**
+   * Returns the 48 bytes with which all workers encrypt TLS session tickets; null if the server shares none. They arrive before the
+   * first connection.
+   */
+  ticketKeys(): Buffer | null
+  /**
    * Returns a function that counts a lease as ended; its argument is the milliseconds that the lease has lasted. The function
    * returns true if the parent waits for the next `exchange` to learn of it. A method would borrow the object on each call, which cost 3 % of the server's CPU time
    * with 64 concurrent clients.
@@ -389,6 +394,8 @@ export interface NativeServerSettings {
   startedAt: string
   /** The same in milliseconds since 1970. */
   startedAtMs: number
+  /** The 48 bytes with which the workers encrypt TLS session tickets. */
+  ticketKeys: Buffer
 }
 
 /** A path at which programs join as workers, and the programs that may. */

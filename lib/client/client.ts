@@ -158,7 +158,7 @@ export class Client extends EventEmitter<ClientEvents> {
   /** @internal Gives the connections to the server that `start` returns. */
   serveWith(start: (hooks: ServeHooks) => ServedServer): void {
     this.#delivery.served = start({
-      ticketKeys: this.#link.settings.ticketKeys,
+      ticketKeys: () => this.#sessions.latest?.lane.ticketKeys,
       ready: () => this.#delivery.update(),
       stopped: () => this.#servedStopped(),
       ref: () => void this.ref(),

@@ -47,6 +47,7 @@ import { parseShareOptions, type ShareOptions } from './share/share-options.js'
 import { Shares } from './share/shares.js'
 import { closeOnSignals } from './signals.js'
 import type { DrainResult, ServerStats } from './stats.js'
+import { newTicketKeys } from './ticket-keys.js'
 import { spawnWorker } from './worker/child-process.js'
 import { startThread } from './worker/thread-runtime.js'
 import type { ProcessHandle, ThreadHandle, WorkerHandle } from './worker/worker-handle.js'
@@ -91,7 +92,8 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#closeTimeout = closeTimeout
     const now = new Date()
     const about = { runtime: process.version, startedAt: now.toISOString(), startedAtMs: now.getTime() }
-    this.#native = openServer({ ...settings, ...about, steps: debug.enabled }, () => this.#readNotices())
+    const ticketKeys = newTicketKeys()
+    this.#native = openServer({ ...settings, ...about, steps: debug.enabled, ticketKeys }, () => this.#readNotices())
     this.#facts = new Facts(this.#native)
     const name = `${performance.now()}-${nextServer++}`
     this.#appMetrics = new AppMetrics(this.#native, name, (error) => report(this, error))

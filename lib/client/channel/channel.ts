@@ -73,6 +73,11 @@ export class Channel {
     return this.#receiver !== undefined
   }
 
+  /** The TLS ticket keys that all workers of the server share. They arrive before the first connection. */
+  get ticketKeys(): Buffer | undefined {
+    return this.#receiver?.ticketKeys() ?? undefined
+  }
+
   /** Whether the parent has ended the channel or died. */
   get isOver(): boolean {
     return (this.#receiver?.phase().phase ?? 'joining') === 'ended'

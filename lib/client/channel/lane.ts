@@ -22,6 +22,8 @@ export interface LaneChannel {
   readonly listeners: readonly ListenAddress[]
   /** Whether the address of a listener that is not known may still arrive. */
   readonly awaitsListeners: boolean
+  /** The TLS ticket keys that all workers of the server share, once the server has sent them. */
+  readonly ticketKeys: Buffer | undefined
   add(lane: Lane): void
   /** Takes up to `capacity` connections, and lets the parent send up to `window` more. */
   exchange(lane: Lane, capacity: number, window: number): ReceivedConnection[]
@@ -65,6 +67,11 @@ export class Lane {
     const { port } = this
     const found = listeners.find((listener) => port === 0 || ('port' in listener && listener.port === port))
     return found ?? (awaitsListeners ? undefined : { address: '::', family: 'IPv6', port })
+  }
+
+  /** The TLS ticket keys that all workers of the server share; undefined if it shares none, or has not sent them yet. */
+  get ticketKeys(): Buffer | undefined {
+    return this.#channel.ticketKeys
   }
 
   get leases(): number {

@@ -7,7 +7,7 @@ import { LISTENING, type StreamHandle, tcpConstructor, unsupportedRuntime } from
 import { uncaught } from '../lifecycle/uncaught.js'
 import { ServedDrain } from './served-drain.js'
 import type { ServedServer, ServeHooks } from './served-server.js'
-import { shareTicketKeys } from './ticket-keys.js'
+import { SharedTicketKeys } from './ticket-keys.js'
 
 /**
  * A server that listens on a fake handle: a TCP handle that was never opened and whose `listen` does nothing. For each connection
@@ -22,6 +22,7 @@ export class HandleServer implements ServedServer {
   readonly #hooks: ServeHooks
   readonly #drain: ServedDrain
   readonly #listener: StreamHandle
+  readonly #ticketKeys: SharedTicketKeys
   #state: 'waiting' | 'starting' | 'listening' | 'closed' = 'waiting'
   #isOpening = false
   /** Whether Node makes the server listen. Then only the application closes the server. */
@@ -41,7 +42,7 @@ export class HandleServer implements ServedServer {
     this.#hooks = hooks
     this.#listener = this.#fakeListener(new Handle(LISTENING))
     this.#drain = new ServedDrain(server, () => this.#close())
-    shareTicketKeys(server, hooks.ticketKeys)
+    this.#ticketKeys = SharedTicketKeys.of(server)
     if (address === undefined) Reflect.set(server, '_handle', this.#listener)
     else this.#awaitNode(address)
     this.#watchConnections()
@@ -69,6 +70,7 @@ export class HandleServer implements ServedServer {
   receive(connection: ReceivedConnection): Socket | undefined {
     const handle = openHandle(connection)
     this.#learnPort(connection.localPort)
+    this.#ticketKeys.set(this.#hooks.ticketKeys)
     this.#receiving = connection
     const hasThrown = uncaught(() => this.#onConnection(handle))
     const socket = this.#socket

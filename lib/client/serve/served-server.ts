@@ -32,8 +32,8 @@ export interface ServedServer {
 
 /** The keys and functions of a client that a served server uses. */
 export interface ServeHooks {
-  /** The TLS ticket keys that the workers share; see `WorkerSettings`. */
-  ticketKeys: string
+  /** Returns the TLS ticket keys that the workers share, if any. They are known when the first connection arrives. */
+  ticketKeys: () => Buffer | undefined
   /** Called when the server listens. */
   ready: () => void
   /** Called when the server closes. */

@@ -49,8 +49,6 @@ export class Supervisor {
   readonly #workers = new Map<number, SupervisedWorker>()
   /** Exited workers by channel. The native thread may still report the end of such a channel. */
   readonly #exitedWorkers = new Map<number, SupervisedWorker>()
-  // Not from `node:crypto`: that import loads OpenSSL's bindings, 6 MB, in every worker that loads this package.
-  readonly #ticketKeys = Buffer.from(crypto.getRandomValues(new Uint8Array(TICKET_KEYS))).toString('base64')
   readonly #counts = { restarts: 0, reloads: 0, stalls: 0, cut: 0 }
   #isReferenced = true
   #isStopped = false
@@ -206,7 +204,6 @@ export class Supervisor {
       beat: beatOf(pool.stallTimeout),
       ignoreSignals: this.#setup.ignoreSignals,
       keptStderr: 0,
-      ticketKeys: this.#ticketKeys,
       listeners: this.#setup.addresses(),
     }
     const { channel, runtime } = startRuntime(settings, (error) => report(this.#events, error), failedToStart)
@@ -271,9 +268,6 @@ function replacementReason(error: Error, failed: SupervisedWorker | undefined): 
   if (failed?.uptime === undefined) return 'start'
   return error instanceof SocketServerError && error.signal !== undefined ? 'signal' : 'exit'
 }
-
-/** The bytes that `tls.Server.setTicketKeys()` takes. */
-const TICKET_KEYS = 48
 
 /** Milliseconds; by then the channel of an exited worker has ended. */
 const EXITED_TIME = 5000

@@ -61,6 +61,7 @@ fn to_worker(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
         ToWorker::Returned(returned) => again.returned(returned.collect::<Result<Vec<_>, _>>()?),
         ToWorker::Listening(address) => again.listening(address),
         ToWorker::Proxied(id, proxied) => again.proxied(id, &proxied),
+        ToWorker::TicketKeys(keys) => again.ticket_keys(keys),
     }
     Ok(Some(((again, size), size)))
 }

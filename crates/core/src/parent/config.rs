@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::error::ConfigError;
+use crate::protocol::ticket_keys::TicketKeys;
 
 /// What the metrics of a server show about its owner.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,6 +43,7 @@ pub struct Config {
     policy: PolicyName,
     reports_steps: bool,
     about: About,
+    ticket_keys: Option<TicketKeys>,
 }
 
 impl Config {
@@ -62,6 +64,7 @@ impl Config {
             policy,
             reports_steps: false,
             about: About::default(),
+            ticket_keys: None,
         })
     }
 
@@ -89,6 +92,19 @@ impl Config {
     #[must_use]
     pub fn reports_steps(&self) -> bool {
         self.reports_steps
+    }
+
+    /// Sends these keys to every worker that the parent has started, so that all resume each other's TLS sessions.
+    #[must_use]
+    pub fn sharing_ticket_keys(mut self, keys: TicketKeys) -> Self {
+        self.ticket_keys = Some(keys);
+        self
+    }
+
+    /// Returns the keys of TLS session tickets that the workers share.
+    #[must_use]
+    pub fn ticket_keys(&self) -> Option<TicketKeys> {
+        self.ticket_keys
     }
 
     /// Returns how many accepted connections may wait.

@@ -8,6 +8,7 @@ use super::listener_record::ListenerAddress;
 use super::proxied_record::Proxied;
 use super::record::Record;
 use super::records::{CloseReason, Credit, Hello, Refusal, Returned, Welcome};
+use super::ticket_keys::TicketKeys;
 use crate::ids::ConnectionId;
 
 /// Appends frames to a buffer, so that one system call sends several frames.
@@ -137,6 +138,11 @@ impl Encoder {
         // Each byte is a record. At most MAX_FRAME bytes, so the length fits.
         let count = self.bytes.len() - start - HEADER;
         self.finish(start, u16::try_from(count).unwrap_or(u16::MAX));
+    }
+
+    /// Appends `TICKET_KEYS`; see [`super::frame::ToWorker::TicketKeys`].
+    pub fn ticket_keys(&mut self, keys: TicketKeys) {
+        self.frames(kind::TICKET_KEYS, [keys]);
     }
 
     /// Appends one frame per [`MAX_RECORDS`] records. A kind without records gets one empty frame.

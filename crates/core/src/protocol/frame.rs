@@ -11,6 +11,7 @@ use super::listener_record::ListenerAddress;
 use super::proxied_record::{FIXED, MAX_TLVS, Proxied};
 use super::record::{Record, Records};
 use super::records::{CloseReason, Credit, Hello, Refusal, Returned, Welcome};
+use super::ticket_keys::TicketKeys;
 use crate::ids::ConnectionId;
 
 /// The size of a frame's header in bytes.
@@ -70,6 +71,8 @@ pub enum ToWorker<'a> {
     Listening(ListenerAddress),
     /// Tells what a proxy told about the client of a connection, whose CONNECTION follows. Since version [`PROXIED_SINCE`].
     Proxied(ConnectionId, Proxied),
+    /// Sends the keys of TLS session tickets, right after WELCOME. Since version [`TICKET_KEYS_SINCE`].
+    TicketKeys(TicketKeys),
 }
 
 /// A complete frame at the start of a stream, whose records are not decoded yet.
@@ -215,6 +218,7 @@ impl<'a> ToWorker<'a> {
             kind::RETURNED => Some(Shape::many::<Returned>()),
             kind::LISTENING => Some(Shape::one::<ListenerAddress>()),
             kind::PROXIED => Some(Shape::bytes(FIXED, FIXED + MAX_TLVS)),
+            kind::TICKET_KEYS => Some(Shape::one::<TicketKeys>()),
             _ => None,
         })?;
         let Some(raw) = raw else { return Ok(None) };
@@ -231,6 +235,7 @@ impl<'a> ToWorker<'a> {
                 let (id, proxied) = Proxied::decode(raw.records)?;
                 Self::Proxied(id, proxied)
             }
+            kind::TICKET_KEYS => Self::TicketKeys(raw.one()?),
             _ => Self::Close(raw.one()?),
         };
         Ok(Some((frame, raw.size)))

@@ -20,3 +20,4 @@ pub(crate) const CLOSE: u8 = 0x87;
 pub(crate) const RETURNED: u8 = 0x88;
 pub(crate) const LISTENING: u8 = 0x89;
 pub(crate) const PROXIED: u8 = 0x8a;
+pub(crate) const TICKET_KEYS: u8 = 0x8b;

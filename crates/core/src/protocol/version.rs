@@ -10,6 +10,8 @@ pub const RETURNS_SINCE: u16 = 2;
 pub const LISTENING_SINCE: u16 = 3;
 /// The first version with PROXIED: the parent sends what a proxy told about a client.
 pub const PROXIED_SINCE: u16 = 4;
+/// The first version with `TICKET_KEYS`: the parent sends the keys of TLS session tickets.
+pub const TICKET_KEYS_SINCE: u16 = 4;
 
 /// Returns the newest version that this code and a peer with versions `oldest` to `newest` support; `None` if there is none.
 #[must_use]

@@ -13,7 +13,7 @@ use crate::protocol::limits::{MAX_LISTENERS, WINDOW};
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::record::Records;
 use crate::protocol::records::{Refusal, RefusalReason, Welcome};
-use crate::protocol::version::{LISTENING_SINCE, PROXIED_SINCE, VERSION, common_version};
+use crate::protocol::version::{LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION, common_version};
 
 impl ReceiverState {
     /// Applies every complete frame. Returns true if connections wait or the phase has changed.
@@ -84,6 +84,10 @@ impl ReceiverState {
                 self.proxied.push((id, Box::new(proxied)));
                 return Ok(false);
             }
+            ToWorker::TicketKeys(_) if self.version < TICKET_KEYS_SINCE => {
+                return Err(FrameError::Kind(kind::TICKET_KEYS).into());
+            }
+            ToWorker::TicketKeys(keys) => self.ticket_keys = Some(keys),
         }
         Ok(true)
     }

@@ -40,6 +40,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::Hello;
+use crate::protocol::ticket_keys::TicketKeys;
 use crate::protocol::version::{LISTENING_SINCE, OLDEST_VERSION, VERSION};
 use crate::sys::prepare;
 use crate::sys::scheduling::SAMPLE_TIMEOUT;
@@ -200,6 +201,11 @@ impl<S: Sys> Receiver<S> {
         let state = self.shared.lock();
         let sends = state.version == 0 || state.version >= LISTENING_SINCE;
         sends.then(|| state.listeners.clone())
+    }
+
+    /// Returns the keys of TLS session tickets; `None` before the first connection may be, and if the parent shares none.
+    pub fn ticket_keys(&self) -> Option<TicketKeys> {
+        self.shared.lock().ticket_keys
     }
 
     /// Returns the number of the server's listeners that are known.

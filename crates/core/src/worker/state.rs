@@ -13,6 +13,7 @@ use crate::protocol::limits::{MAX_CREDIT, MAX_LANES};
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::proxied_record::Proxied;
 use crate::protocol::records::{CloseReason, Refusal};
+use crate::protocol::ticket_keys::TicketKeys;
 use crate::sys::scheduling::AcceptRate;
 
 /// The lifecycle of a receiver. A receiver only moves down this list.
@@ -62,6 +63,8 @@ pub(super) struct ReceiverState {
     pub(super) listeners: Vec<ListenerAddress>,
     /// What proxies told about the clients of connections that have not arrived yet.
     pub(super) proxied: Vec<(ConnectionId, Box<Proxied>)>,
+    /// The keys of TLS session tickets, if the parent has sent them.
+    pub(super) ticket_keys: Option<TicketKeys>,
     pub(super) lanes: Vec<Lane>,
     pub(super) scoreboard: Option<Scoreboard>,
     /// Refusals to send.
@@ -102,6 +105,7 @@ impl ReceiverState {
             version: 0,
             listeners: Vec::new(),
             proxied: Vec::new(),
+            ticket_keys: None,
             lanes: Vec::new(),
             scoreboard: None,
             refusals: Vec::new(),

@@ -30,3 +30,4 @@ mod routing;
 mod scoreboard;
 mod share;
 mod stream;
+mod ticket_keys;

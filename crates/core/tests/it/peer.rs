@@ -12,6 +12,7 @@ use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::ToWorker;
 use socketserver_core::protocol::proxied_record::Proxied;
 use socketserver_core::protocol::records::{CloseReason, Credit, Hello, Returned};
+use socketserver_core::protocol::ticket_keys::TicketKeys;
 use socketserver_core::protocol::version::VERSION;
 use socketserver_core::sys::{ForeignFd, Os, ancillary};
 
@@ -26,6 +27,8 @@ pub struct Peer {
     pub listeners: Vec<ListenerAddress>,
     /// What the parent has told about clients behind proxies.
     pub proxied: Vec<(ConnectionId, Proxied)>,
+    /// The keys of TLS session tickets that the parent has sent.
+    pub ticket_keys: Option<TicketKeys>,
     reader: Reader,
 }
 
@@ -53,6 +56,7 @@ impl Peer {
             page: None,
             listeners: Vec::new(),
             proxied: Vec::new(),
+            ticket_keys: None,
             reader: Reader::new(),
         }
     }
@@ -106,6 +110,10 @@ impl Peer {
                     }
                     ToWorker::Proxied(id, proxied) => {
                         self.proxied.push((id, proxied));
+                        continue;
+                    }
+                    ToWorker::TicketKeys(keys) => {
+                        self.ticket_keys = Some(keys);
                         continue;
                     }
                     ToWorker::Welcome(welcome) => {

@@ -12,12 +12,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Float64ArraySlice, Function, JsObjectValue, Object};
+use napi::bindgen_prelude::{Buffer, Float64ArraySlice, Function, JsObjectValue, Object};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::error::{SystemError as CoreError, system_error};
 use socketserver_core::ids::ConnectionId;
 use socketserver_core::protocol::proxied_record::Proxied;
+use socketserver_core::protocol::ticket_keys::TicketKeys;
 use socketserver_core::sys::unix_socket;
 use socketserver_core::worker::HandBackError;
 use socketserver_core::worker::lane::Taken;
@@ -185,6 +186,13 @@ impl NativeReceiver {
     pub fn listeners(&self) -> Option<Vec<ListenerAddress>> {
         let listeners = self.receiver.listeners()?;
         Some(listeners.iter().map(ListenerAddress::from).collect())
+    }
+
+    /// Returns the 48 bytes with which all workers encrypt TLS session tickets; null if the server shares none. They arrive before the
+    /// first connection.
+    #[napi]
+    pub fn ticket_keys(&self) -> Option<Buffer> {
+        self.receiver.ticket_keys().map(|TicketKeys(keys)| keys.to_vec().into())
     }
 
     /// Returns a function that counts a lease as ended; its argument is the milliseconds that the lease has lasted. The function

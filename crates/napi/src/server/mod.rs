@@ -20,6 +20,7 @@ use socketserver_core::ids::ChannelId;
 use socketserver_core::parent::config::About;
 use socketserver_core::parent::routing::spec::RoutingSpec;
 use socketserver_core::parent::share::Allow;
+use socketserver_core::protocol::ticket_keys::TicketKeys;
 use socketserver_core::{Admin, Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
 use self::notice::Notice;
@@ -57,10 +58,13 @@ impl NativeServer {
                 return Err(invalid(format!("unknown policy {other:?}")));
             }
         };
+        let keys = settings.ticket_keys.as_ref().try_into().map(TicketKeys);
+        let keys = keys.map_err(|_| invalid("ticket keys have 48 bytes".to_owned()))?;
         let timeout = Duration::from_millis(settings.queue_timeout_ms.into());
         let config = Config::new(settings.max_queue, Some(timeout), policy)
             .map_err(|error| invalid(error.to_string()))?
             .reporting_steps(settings.steps)
+            .sharing_ticket_keys(keys)
             .describing(About {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 runtime: settings.runtime,

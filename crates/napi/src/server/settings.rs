@@ -1,5 +1,6 @@
 //! The settings of a server and of a shared path. TypeScript has checked them.
 
+use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 /// The settings of a server.
@@ -20,6 +21,8 @@ pub struct NativeServerSettings {
     pub started_at: String,
     /// The same in milliseconds since 1970.
     pub started_at_ms: f64,
+    /// The 48 bytes with which the workers encrypt TLS session tickets.
+    pub ticket_keys: Buffer,
 }
 
 /// A path at which programs join as workers, and the programs that may.

@@ -24,6 +24,7 @@ use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::CloseReason;
+use crate::protocol::ticket_keys::TicketKeys;
 use crate::protocol::version::VERSION;
 use crate::stats::Stats;
 use crate::sys::Sys;
@@ -39,6 +40,8 @@ pub struct Dispatcher<S> {
     reports_steps: bool,
     /// The addresses of the listeners, which are sent to workers.
     listeners: Vec<ListenerAddress>,
+    /// The keys of TLS session tickets that started workers share.
+    ticket_keys: Option<TicketKeys>,
     inbox: mpsc::Receiver<Message>,
     alarm: Alarm,
     accept_rate: AcceptRate,
@@ -81,6 +84,7 @@ impl<S: Sys> Dispatcher<S> {
             state: State::new(config),
             reports_steps: config.reports_steps(),
             listeners: Vec::new(),
+            ticket_keys: config.ticket_keys(),
             inbox,
             alarm,
             accept_rate: AcceptRate::default(),

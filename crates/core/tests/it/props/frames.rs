@@ -14,6 +14,7 @@ use socketserver_core::protocol::proxied_record::Proxied;
 use socketserver_core::protocol::records::{
     CloseReason, Credit, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
+use socketserver_core::protocol::ticket_keys::TicketKeys;
 
 /// A frame of either direction that owns its records.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,7 @@ enum Frame {
     Returned(Vec<Returned>),
     Listening(ListenerAddress),
     Proxied(u64, Proxied),
+    TicketKeys(TicketKeys),
 }
 
 impl Frame {
@@ -61,6 +63,7 @@ impl Frame {
             Self::Returned(returned) => frames.returned(returned),
             Self::Listening(address) => frames.listening(address),
             Self::Proxied(id, proxied) => frames.proxied(id, &proxied),
+            Self::TicketKeys(keys) => frames.ticket_keys(keys),
         }
     }
 
@@ -95,6 +98,7 @@ impl Frame {
             ToWorker::Returned(returned) => Self::Returned(returned.collect::<Result<_, _>>().ok()?),
             ToWorker::Listening(address) => Self::Listening(address),
             ToWorker::Proxied(id, proxied) => Self::Proxied(id, proxied),
+            ToWorker::TicketKeys(keys) => Self::TicketKeys(keys),
         };
         Some((frame, size))
     }
@@ -219,6 +223,8 @@ fn frame() -> impl Strategy<Value = Frame> {
         many(returned()).prop_map(Frame::Returned),
         listener().prop_map(Frame::Listening),
         (any::<u64>(), proxied()).prop_map(|(id, proxied)| Frame::Proxied(id, proxied)),
+        any::<[u8; 32]>()
+            .prop_map(|bytes| Frame::TicketKeys(TicketKeys([bytes, bytes].concat()[..48].try_into().unwrap()))),
     ]
 }
 

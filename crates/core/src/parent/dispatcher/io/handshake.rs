@@ -16,7 +16,7 @@ use crate::parent::notice::{EndReason, Notice};
 use crate::protocol::limits::MAX_LISTENERS;
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Hello, Welcome};
-use crate::protocol::version::{LISTENING_SINCE, PROXIED_SINCE, VERSION};
+use crate::protocol::version::{LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION};
 use crate::sys::Sys;
 
 /// The maximum number of LISTENING frames in the message of WELCOME. On macOS a message with a descriptor must fit the
@@ -46,6 +46,9 @@ impl<S: Sys> Dispatcher<S> {
         };
         joining.io.has_listening = has_listening;
         joining.io.has_proxied = version >= PROXIED_SINCE;
+        // A worker that joined may be another user's: with the keys it could read the recorded sessions of other workers.
+        let shares_keys = version >= TICKET_KEYS_SINCE && !joining.io.writer.is_of_joined();
+        let ticket_keys = self.ticket_keys.filter(|_| shares_keys);
         let mut page = hello.scoreboard.then(Scoreboard::create).and_then(Result::ok);
         let mut send = |memory: Option<&OwnedFd>| {
             self.frames.clear();
@@ -54,6 +57,9 @@ impl<S: Sys> Dispatcher<S> {
                 channel,
                 scoreboard: memory.is_some(),
             });
+            if let Some(keys) = ticket_keys {
+                self.frames.ticket_keys(keys);
+            }
             for address in with_welcome {
                 self.frames.listening(address.clone());
             }
