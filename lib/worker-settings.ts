@@ -43,6 +43,15 @@ export interface WorkerSettings {
   keptStderr: number
   /** The addresses at which the server listened when the worker was started. The channel brings later ones. */
   listeners: readonly ListenAddress[]
+  /** The listeners that the server has adopted by `listen({ fd })`. */
+  adopted: readonly AdoptedListener[]
+}
+
+/** A listener that a server has adopted. */
+export interface AdoptedListener {
+  /** The number of the descriptor in the server's process. */
+  fd: number
+  address: ListenAddress
 }
 
 /** The settings of a worker that no server started, and of one whose parent is of another version. */
@@ -62,6 +71,7 @@ export const DEFAULT_SETTINGS: WorkerSettings = {
   ignoreSignals: false,
   keptStderr: 0,
   listeners: [],
+  adopted: [],
 }
 
 /** Returns the environment of a worker with these settings and with its channel at descriptor `fd`. */
@@ -88,7 +98,8 @@ export function readSettings(text: string | undefined): WorkerSettings {
     beat: field(given, 'beat', DEFAULT_SETTINGS.beat),
     ignoreSignals: field(given, 'ignoreSignals', DEFAULT_SETTINGS.ignoreSignals),
     keptStderr: field(given, 'keptStderr', DEFAULT_SETTINGS.keptStderr),
-    listeners: readListeners(Reflect.get(given, 'listeners')),
+    listeners: readList(Reflect.get(given, 'listeners'), isListenAddress),
+    adopted: readList(Reflect.get(given, 'adopted'), isAdopted),
   }
 }
 
@@ -96,8 +107,13 @@ function readReadyWhen(given: unknown): ReadyWhen | '' {
   return READY_WHEN.find((known) => known === given) ?? ''
 }
 
-function readListeners(given: unknown): ListenAddress[] {
-  return Array.isArray(given) ? given.filter(isListenAddress) : []
+function readList<T>(given: unknown, isItem: (item: unknown) => item is T): T[] {
+  return Array.isArray(given) ? given.filter(isItem) : []
+}
+
+function isAdopted(value: unknown): value is AdoptedListener {
+  if (typeof value !== 'object' || value === null) return false
+  return typeof Reflect.get(value, 'fd') === 'number' && isListenAddress(Reflect.get(value, 'address'))
 }
 
 function isListenAddress(value: unknown): value is ListenAddress {

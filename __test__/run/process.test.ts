@@ -8,6 +8,9 @@ import { fetchOnce } from '../helpers/http.js'
 import { runApp, startApp } from '../helpers/run-app.js'
 import { writeApp } from '../helpers/write-app.js'
 
+/** Node strips types by itself since 22.18. */
+const strippingTest = 'typescript' in process.features && process.features.typescript !== false ? test : test.skip
+
 test('an ES module sees itself as a worker of cluster, and listens at once', async (t) => {
   const app = writeApp(
     t,
@@ -36,6 +39,18 @@ test('a program without a file extension runs, with nothing to read and its mess
   t.is((await fetchOnce(port)).body, 'program')
 })
 
+linuxTest('process.title is what it is in a process of its own, and the app can set it', async (t) => {
+  const app = writeApp(
+    t,
+    `process.send({ event: 'title', title: process.title })
+     process.title = 'an app'
+     require('node:http').createServer().listen(0)`,
+  )
+  const { pool, reports } = await runApp(t, app, { workers: 1 })
+  t.is((await reports.next('title'))['title'], process.title)
+  t.regex(readFileSync(`/proc/${pool.workers[0]?.pid}/cmdline`, 'utf8'), /^an app\0/)
+})
+
 linuxTest('no process that the app starts can find the TLS ticket keys in its environment', async (t) => {
   const app = writeApp(t, "require('node:http').createServer().listen(0)")
   const { pool } = await runApp(t, app, { workers: 1 })
@@ -43,6 +58,24 @@ linuxTest('no process that the app starts can find the TLS ticket keys in its en
   t.regex(variables, /SOCKETSERVER_SETTINGS=/)
   t.notRegex(variables, /ticket/i)
 })
+
+for (const [extension, source] of [
+  ['cts', "const { createServer } = require('node:http')"],
+  ['mts', "import { createServer } from 'node:http'"],
+] as const) {
+  strippingTest(`TypeScript runs by Node's type stripping (.${extension})`, async (t) => {
+    const app = writeApp(
+      t,
+      `${source}
+       interface Answer { text: string }
+       const answer: Answer = { text: 'typed' }
+       createServer((_, response) => void response.end(answer.text)).listen(0)`,
+      `app.${extension}`,
+    )
+    const { port } = await runApp(t, app, { workers: 1 })
+    t.is((await fetchOnce(port)).body, 'typed')
+  })
+}
 
 test('symbolic links are resolved: what the app requires has its real path', async (t) => {
   const app = writeApp(

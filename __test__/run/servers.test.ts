@@ -11,7 +11,7 @@ import test from 'ava'
 import { certificate } from '../helpers/certificate.js'
 import { fetchOnce } from '../helpers/http.js'
 import { runApp } from '../helpers/run-app.js'
-import { portOf } from '../helpers/served.js'
+import { portOf, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { TlsSession } from '../helpers/tls-session.js'
 import { until } from '../helpers/until.js'
@@ -158,6 +158,38 @@ test('a probe for a free port leaves no listener, and the app can listen there a
   t.true(isSame)
   t.deepEqual(server.addresses().map(portOf), [Number(port)])
   t.is((await fetchOnce(Number(port))).body, 'served')
+})
+
+test('a probe for a free port takes no connection that waits for the app', async (t) => {
+  const app = writeApp(
+    t,
+    `const { createServer } = require('node:net')
+     const probe = (left) => {
+       if (left === 0) return require('node:http').createServer((_, response) => response.end('served')).listen(process.env.PORT)
+       const server = createServer((socket) => socket.end('HTTP/1.1 500 Probed\\r\\nContent-Length: 0\\r\\n\\r\\n'))
+       server.listen(process.env.PORT, () => server.close(() => probe(left - 1)))
+     }
+     probe(20)`,
+  )
+  const server = startServer(t)
+  const { port } = await server.listen(0, '127.0.0.1')
+  const waiting = Array.from({ length: 10 }, () => fetchOnce(port))
+  await until(() => server.stats().queued === 10)
+  const pool = server.run(app, { workers: 1, port, execArgv: [] })
+  await pool.ready
+  for (const answer of waiting) t.like(await answer, { status: 200, body: 'served' })
+})
+
+test('an app all of whose listeners are its own is ready when it listens', async (t) => {
+  const app = writeApp(
+    t,
+    `const server = require('node:http').createServer((_, response) => response.end('own'))
+     server.listen({ port: 0, exclusive: true }, () => process.send({ event: 'own', port: server.address().port }))`,
+  )
+  const { server, reports } = await runApp(t, app, { workers: 1 })
+  const { port } = await reports.next('own')
+  t.is((await fetchOnce(Number(port))).body, 'own')
+  t.is(server.addresses().length, 0)
 })
 
 test('exclusive listeners are each worker’s own', async (t) => {

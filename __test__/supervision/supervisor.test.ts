@@ -25,6 +25,7 @@ function supervisorOfOneWorker(): Setup {
     appMetrics: { addProcess: () => {}, addThread: () => {}, remove: () => {} },
     name: 'server',
     addresses: () => [],
+    adopted: () => [],
     ignoreSignals: false,
   })
   let exit = (): void => {}

@@ -3,17 +3,16 @@
 
 import cluster from 'node:cluster'
 import { syncBuiltinESMExports } from 'node:module'
+import { clusterWorker } from './cluster-worker.js'
 import type { Listeners } from './listeners.js'
 
 /** Makes this process or thread a worker to `node:cluster`, with its listeners from the parent. */
 export function replaceCluster(id: number, listeners: Listeners): void {
-  const Worker: new () => object = Reflect.get(cluster, 'Worker')
-  const worker = Object.assign(new Worker(), { id, state: 'online', process })
   Object.assign(cluster, {
     isPrimary: false,
     isMaster: false,
     isWorker: true,
-    worker,
+    worker: clusterWorker(id, listeners.closeAll),
     workers: undefined,
     fork: refuse,
     setupPrimary: refuse,

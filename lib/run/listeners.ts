@@ -33,6 +33,7 @@ export class Listeners {
   readonly #worker: RunWorker
   /** The ordinals in use by key, of listeners whose port the system chooses. */
   readonly #ordinals = new Map<string, Set<number>>()
+  readonly #servers = new Set<Server | DatagramSocket>()
 
   constructor(native: NativeListenChannel, worker: RunWorker) {
     this.#native = native
@@ -45,16 +46,42 @@ export class Listeners {
    * for it.
    */
   readonly getServer = (server: unknown, query: ServerQuery, callback: ServerCallback): void => {
-    const { fd, port } = query
+    const adopted = typeof query.fd === 'number' ? this.#worker.adopted(query.fd) : undefined
     if (server instanceof DatagramSocket) this.#bind(server, query, callback)
-    else if (!(server instanceof Server) || typeof fd === 'number') callback(0, null)
-    else if (port === -1) this.#listenOnPath(server, query, callback)
+    else if (!(server instanceof Server)) callback(0, null)
+    else if (adopted !== undefined) this.#listenAt(adopted, server, query, callback)
+    else if (typeof query.fd === 'number') callback(0, null)
+    else if (query.port === -1) this.#listenOnPath(server, query, callback)
     else this.#listenOnPort(server, query, callback)
+  }
+
+  /** Returns whether the parent listens for a server. */
+  readonly isShared = (server: Server): boolean => this.#servers.has(server)
+
+  /** Closes every server, and calls `closed` when the last has closed. */
+  readonly closeAll = (closed: () => void): void => {
+    let open = this.#servers.size + 1
+    const one = (): void => {
+      open -= 1
+      if (open === 0) closed()
+    }
+    for (const server of this.#servers) server.close(one)
+    one()
+  }
+
+  /** Listens at the address of a descriptor that the parent has adopted: the same number is another descriptor here. */
+  #listenAt(adopted: ListenAddress, server: Server, query: ServerQuery, callback: ServerCallback): void {
+    if ('path' in adopted) this.#listenOnPath(server, { ...query, address: adopted.path }, callback)
+    else this.#listenOnPort(server, { ...query, address: adopted.address, port: adopted.port }, callback)
   }
 
   #listenOnPath(server: Server, query: ServerQuery, callback: ServerCallback): void {
     const { address, readableAll = false, writableAll = false, backlog } = query
     const name = address ?? ''
+    if (Buffer.byteLength(name) > MAX_PATH) {
+      callback(0, failing(-constants.errno.ENAMETOOLONG, undefined))
+      return
+    }
     const path = name.startsWith('\0') ? name : resolve(name)
     const answer = this.#native.listenPath(path, readableAll, writableAll, backlogOf(backlog))
     const { listener, lane } = answer
@@ -100,10 +127,14 @@ export class Listeners {
     }
     const handle = datagramHandle(socket, fd, () => {
       release()
+      this.#servers.delete(socket)
       if (!this.#worker.isRetired) this.#native.close(listener)
     })
     if (typeof handle === 'number') callback(handle, null)
-    else callback(0, handle)
+    else {
+      this.#servers.add(socket)
+      callback(0, handle)
+    }
   }
 
   #serve(server: Server, { listener, lane, address, release }: Opened, callback: ServerCallback): void {
@@ -116,8 +147,10 @@ export class Listeners {
       if (!isOpen) return
       isOpen = false
       release()
+      this.#servers.delete(server)
       if (!this.#worker.isRetired) this.#native.close(listener)
     }
+    this.#servers.add(server)
     this.#worker.serve(lane, (hooks) => {
       const ready = (): void => {
         begin()
@@ -196,6 +229,12 @@ function failing(errno: number, port: number | undefined): StreamHandle {
 function backlogOf(backlog: number | undefined): number {
   return backlog === undefined || backlog <= 0 ? DEFAULT_BACKLOG : backlog
 }
+
+/**
+ * The most bytes of a path: `sun_path` less a null byte. It applies to the name that the app gives; the parent can bind to a longer
+ * absolute path. libuv cuts a longer name off instead, and listens elsewhere.
+ */
+const MAX_PATH = process.platform === 'darwin' ? 103 : 107
 
 /** What Node passes to listen(2) by default. */
 const DEFAULT_BACKLOG = 511

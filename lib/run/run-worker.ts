@@ -1,4 +1,5 @@
 import { isMainThread, parentPort } from 'node:worker_threads'
+import type { ListenAddress } from '../address.js'
 import type { Channel } from '../client/channel/channel.js'
 import { Client } from '../client/client.js'
 import { parentOf } from '../client/connect.js'
@@ -21,6 +22,11 @@ export class RunWorker {
   get isRetired(): boolean {
     const { phase } = this.#channel.phase
     return phase === 'retired' || phase === 'ended' || this.#base.isClosing
+  }
+
+  /** Returns the address of the parent's listener that was adopted as descriptor `fd` of the parent. */
+  adopted(fd: number): ListenAddress | undefined {
+    return this.#channel.settings.adopted.find((adopted) => adopted.fd === fd)?.address
   }
 
   /** Begins to wait for what makes this worker ready. */

@@ -6,6 +6,7 @@ import { listenChannel } from '../native.js'
 import { readSettings, SETTINGS_VARIABLE } from '../worker-settings.js'
 import { replaceCluster } from './cluster.js'
 import { Listeners } from './listeners.js'
+import { watchOwnListeners } from './own-listeners.js'
 import { RunWorker } from './run-worker.js'
 
 /** Has the app that runs next listen through the parent, if `server.run()` started this worker. */
@@ -14,6 +15,8 @@ export function start(): void {
   if (settings.listenChannel === 0 || (!isMainThread && !settings.isThread)) return
   const native = listenChannel(settings.listenChannel, { borrowed: settings.isThread })
   const worker = new RunWorker(parentChannel())
-  replaceCluster(settings.id, new Listeners(native, worker))
+  const listeners = new Listeners(native, worker)
+  replaceCluster(settings.id, listeners)
+  watchOwnListeners(listeners.isShared, () => worker.listens())
   worker.start()
 }

@@ -12,6 +12,7 @@ import { report } from '../report-error.js'
 import { summary } from '../summary.js'
 import { oneOf } from '../validate.js'
 import { forbidForkLoop } from '../worker-identity.js'
+import type { AdoptedListener } from '../worker-settings.js'
 import { Drain } from './drain.js'
 import type { ServerEvents } from './events.js'
 import { listenOn } from './listen/listen.js'
@@ -70,6 +71,7 @@ export class Server extends EventEmitter<ServerEvents> {
   readonly #closeTimeout: number
   readonly #keepAlive = new KeepAlive()
   readonly #addresses: ListenAddress[] = []
+  readonly #adopted: AdoptedListener[] = []
   /** The number of apps that this server has run. */
   #apps = 0
   #hasWorkers = false
@@ -105,6 +107,7 @@ export class Server extends EventEmitter<ServerEvents> {
       appMetrics: this.#appMetrics,
       name,
       addresses: () => this.addresses(),
+      adopted: () => [...this.#adopted],
       ignoreSignals: signals,
     })
     this.#shares = new Shares(this, this.#native, this.#supervisor)
@@ -133,6 +136,7 @@ export class Server extends EventEmitter<ServerEvents> {
     const target = parseListenTarget(first, host, rest)
     const address = await listenOn(() => this.#open('listen()'), target)
     this.#addresses.push(address)
+    if (target.kind === 'fd' && target.descriptor === undefined) this.#adopted.push({ fd: target.fd, address })
     this.#setupWarnings.update()
     this.#keepAlive.hold()
     target.signal?.addEventListener('abort', () => void this.close(), { once: true })

@@ -5,7 +5,7 @@ import type { ListenAddress } from '../../address.js'
 import { debug, diagnostics } from '../../diagnostics.js'
 import { SocketServerError } from '../../errors.js'
 import { report } from '../../report-error.js'
-import type { WorkerSettings } from '../../worker-settings.js'
+import type { AdoptedListener, WorkerSettings } from '../../worker-settings.js'
 import type { ServerEvents } from '../events.js'
 import type { AppMetrics } from '../observe/app-metrics.js'
 import type { Facts, PoolFacts, ReplacementReason } from '../observe/facts.js'
@@ -37,6 +37,8 @@ export interface SupervisorSetup {
   name: string
   /** Returns the addresses of the listeners. */
   addresses: () => ListenAddress[]
+  /** Returns the listeners that were adopted. */
+  adopted: () => AdoptedListener[]
   /** Whether workers leave SIGINT and SIGTERM to this process. */
   ignoreSignals: boolean
 }
@@ -205,6 +207,7 @@ export class Supervisor {
       ignoreSignals: this.#setup.ignoreSignals,
       keptStderr: 0,
       listeners: this.#setup.addresses(),
+      adopted: this.#setup.adopted(),
     }
     const { channel, runtime } = startRuntime(settings, (error) => report(this.#events, error), failedToStart)
     this.#nextWorker += 1

@@ -413,14 +413,10 @@ async fn open(request: ListenRequest, taken: &HashSet<u16>) -> Result<Opened, Er
             readable_all,
             writable_all,
         } => {
-            let spec = ListenSpec::Unix {
-                path: PathBuf::from(OsStr::from_bytes(&name)),
-                backlog,
-                readable_all,
-                writable_all,
-            };
+            let path = PathBuf::from(OsStr::from_bytes(&name));
+            let open = move || Listener::open_path(path, backlog, readable_all, writable_all);
             // The file system may sleep, and this thread must not.
-            let opened = task::spawn_blocking(|| Listener::open(spec)).await;
+            let opened = task::spawn_blocking(open).await;
             opened.map_err(|_| Errno::EINTR)?
         }
     }

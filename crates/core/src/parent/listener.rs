@@ -19,7 +19,7 @@ use crate::error::{SystemError, system_error};
 use crate::parent::config::ListenSpec;
 use crate::parent::routing::spec::RoutingSpec;
 pub use crate::protocol::listener_record::ListenerAddress;
-use crate::sys::unix_socket::{OwnPath, add_permissions, address as socket_address};
+use crate::sys::unix_socket::{OwnPath, add_permissions, address as socket_address, bind_long};
 use crate::sys::{ForeignFd, clamp_backlog, internet_address, stream_socket};
 
 /// A listening socket. Dropping it stops listening and removes the socket file that it created, if any.
@@ -78,10 +78,16 @@ impl Listener {
                 backlog,
                 readable_all,
                 writable_all,
-            } => unix(path, backlog, readable_all, writable_all),
+            } => socket_address(path.as_os_str().as_bytes())
+                .and_then(|_| unix(path, backlog, readable_all, writable_all)),
             ListenSpec::Inherited(fd) => inherited(fd),
         }
         .map_err(SystemError::of("listen"))
+    }
+
+    /// Listens on a path for a worker, whose name for the path may be relative and short enough where the absolute path is not.
+    pub fn open_path(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> Result<Self, SystemError> {
+        unix(path, backlog, readable_all, writable_all).map_err(SystemError::of("listen"))
     }
 
     /// Returns the address.
@@ -200,9 +206,11 @@ fn tcp(ip: IpAddr, port: u16, backlog: i32, ipv6_only: bool) -> Result<Listener,
 fn unix(path: PathBuf, backlog: i32, readable_all: bool, writable_all: bool) -> Result<Listener, Errno> {
     let name = path.as_os_str().as_bytes();
     let is_abstract = name.first() == Some(&0);
-    let address = socket_address(name)?;
     let fd = stream_socket(AddressFamily::Unix)?;
-    socket::bind(fd.as_raw_fd(), &address)?;
+    match socket_address(name) {
+        Err(Errno::ENAMETOOLONG) if !is_abstract => bind_long(&fd, &path)?,
+        address => socket::bind(fd.as_raw_fd(), &address?)?,
+    }
     // An abstract name has no file and disappears with its socket.
     let own = if is_abstract { None } else { OwnPath::new(&path) };
     let mut added = Mode::empty();

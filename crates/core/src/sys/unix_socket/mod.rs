@@ -1,6 +1,7 @@
 //! AF_UNIX stream sockets by name: a path, or on Linux an abstract name, which starts with NUL (unix(7)).
 
 mod bind;
+mod long_path;
 mod own_path;
 mod permissions;
 mod private_directory;
@@ -15,6 +16,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{self, AddressFamily, UnixAddr};
 
 pub(crate) use self::bind::listen;
+pub(crate) use self::long_path::bind_long;
 pub(crate) use self::own_path::OwnPath;
 pub(crate) use self::permissions::add_permissions;
 use crate::error::SystemError;
