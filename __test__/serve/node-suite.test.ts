@@ -29,3 +29,12 @@ test('a folder without tests is an error', (t) => {
   t.regex(output, /There are none of Node's tests in /)
   t.is(status, 1)
 })
+
+test('with --cluster, the workers that a test forks are workers of server.run()', (t) => {
+  const { status, output } = nodeSuite(join(ROOT, '__test__', 'node-suite', 'cluster'), '--cluster')
+  t.regex(
+    output,
+    /^1 tests start workers: 1 pass both ways, 0 fail also without server\.run\(\)\n0 fail only through server\.run\(\)\n$/m,
+  )
+  t.is(status, 0)
+})

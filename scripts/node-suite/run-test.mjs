@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url'
 
 const PRELOAD = fileURLToPath(new URL('serve-instead.cjs', import.meta.url))
 
+const CLUSTER_PRIMARY = fileURLToPath(new URL('cluster-primary.cjs', import.meta.url))
+
 const LATE = fileURLToPath(new URL('reset-late.cjs', import.meta.url))
 
 /** The hosts of the parent's listeners. No test uses the last listener: its client keeps the channel open. */
@@ -67,6 +69,18 @@ export async function runServed(file, { timeout, env }) {
     server.destroy()
     await server.close()
   }
+}
+
+/**
+ * Runs a test that calls `cluster.fork()` with workers that `server.run()` starts.
+ *
+ * @param {string} file
+ * @param {{ timeout: number, env: NodeJS.ProcessEnv }} options
+ * @returns {Promise<Outcome>}
+ */
+export async function runAsCluster(file, { timeout, env }) {
+  const execArgv = [...flagsOf(file), '--require', CLUSTER_PRIMARY]
+  return await outcomeOf(fork(file, [], { ...processOptions(file), execArgv, env }), timeout)
 }
 
 /**
@@ -144,6 +158,15 @@ async function outcomeOf(child, timeout) {
  */
 export function listens(file) {
   return /\.listen\(/.test(readFileSync(file, 'utf8'))
+}
+
+/**
+ * Returns whether a test starts workers of `cluster`.
+ *
+ * @param {string} file
+ */
+export function usesCluster(file) {
+  return /\bcluster\.fork\(/.test(readFileSync(file, 'utf8'))
 }
 
 /**
