@@ -180,7 +180,7 @@ test('a refused peer gets the reason, is counted and emits refused', async (t) =
   // An unsupported version is reported once.
   t.is(errors.length, 1)
   t.like(errors[0], { code: 'ERR_SOCKETSERVER_PROTOCOL', address: path })
-  t.regex(errors[0]?.message ?? '', /versions 8 to 9, this side speaks 1 to 3$/)
+  t.regex(errors[0]?.message ?? '', /versions 8 to 9, this side speaks 1 to 4$/)
 })
 
 rootTest('a process of another user is refused unless it is allowed, even if it can open the path', async (t) => {
