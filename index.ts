@@ -18,7 +18,7 @@ export type {
   PathListenOptions,
   PortListenOptions,
 } from './lib/server/listen/listen-target.js'
-export type { ProxyProtocolOptions, RoutingOptions } from './lib/server/listen/routing-options.js'
+export type { ProxyProtocolOptions, RoutingOptions, StickyOptions } from './lib/server/listen/routing-options.js'
 export type { AdminOptions, AgentOptions } from './lib/server/observe/admin-options.js'
 export type { Meter } from './lib/server/observe/instrument.js'
 export type { ForkOptions } from './lib/server/pool/fork-options.js'
@@ -47,4 +47,4 @@ export type {
   WorkerHandle,
   WorkerState,
 } from './lib/server/worker/worker-handle.js'
-export { isWorker, type WorkerIdentity, worker } from './lib/worker-identity.js'
+export { isWorker, sessionId, type WorkerIdentity, worker } from './lib/worker-identity.js'

@@ -36,9 +36,16 @@ export function openServer(settings: Binding.NativeServerSettings, wake: () => v
   return withSystemError(() => new binding.NativeServer(settings, wake))
 }
 
-/** Opens a channel to a new worker; see `NativeServer.openChannel`. */
-export function openChannel(server: Binding.NativeServer): Binding.ChannelEnd {
-  return withSystemError(() => server.openChannel())
+/** Opens a channel to a new worker at a slot of the server; see `NativeServer.openChannel`. */
+export function openChannel(server: Binding.NativeServer, slot: number): Binding.ChannelEnd {
+  const end = withSystemError(() => server.openChannel())
+  server.assignSlot(end.channel, slot)
+  return end
+}
+
+/** Returns a session id that names a slot. The key has 16 bytes, `random` 13. */
+export function nativeSessionId(key: Uint8Array, slot: number, random: Uint8Array): string {
+  return binding.NativeServer.sessionId(key, slot, random)
 }
 
 /** Opens a listen channel; see `NativeServer.openListenChannel`. */

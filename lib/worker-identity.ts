@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import { CHANNEL_VARIABLE } from './channel-variable.js'
 import { SocketServerError } from './errors.js'
+import { nativeSessionId } from './native.js'
 import { readSettings, SETTINGS_VARIABLE } from './worker-settings.js'
 
 /** Identifies a worker that a server started. */
@@ -29,6 +30,22 @@ export const worker: WorkerIdentity | undefined =
 
 /** Whether a server started this process or thread. True before and after `connect()`. */
 export const isWorker: boolean = worker !== undefined
+
+/**
+ * Returns a new session id that names this worker's slot, so that a listener with `sticky: { query }`, `{ cookie }` or `{ header }`
+ * brings the session back to the slot. With socket.io: `io.engine.generateId = sessionId`. In a process or thread that no server
+ * started, the id is random and names no slot.
+ */
+export function sessionId(): string {
+  const random = crypto.getRandomValues(new Uint8Array(13))
+  sessionKey ??=
+    settings === undefined || settings.sessionKey === ''
+      ? crypto.getRandomValues(new Uint8Array(16))
+      : Buffer.from(settings.sessionKey, 'base64')
+  return nativeSessionId(sessionKey, settings?.routedSlot ?? 0, random)
+}
+
+let sessionKey: Uint8Array | undefined
 
 /** Records that this worker has called `connect()`. From now on it may start any file. */
 export function markConnected(): void {

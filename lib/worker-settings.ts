@@ -19,6 +19,10 @@ export interface WorkerSettings {
   server: string
   /** The worker's slot within its pool. */
   slot: number
+  /** The worker's slot within its server: 65536 times the number of the pool, plus the slot. Session ids name it. */
+  routedSlot: number
+  /** The key of session ids, 16 bytes in base64; empty is none. */
+  sessionKey: string
   /** The worker's generation within its pool. */
   generation: number
   /** The absolute path of the file that the worker runs. */
@@ -59,6 +63,8 @@ export const DEFAULT_SETTINGS: WorkerSettings = {
   id: 0,
   server: '',
   slot: 0,
+  routedSlot: 0,
+  sessionKey: '',
   generation: 0,
   entry: '',
   isThread: false,
@@ -87,6 +93,8 @@ export function readSettings(text: string | undefined): WorkerSettings {
     id: field(given, 'id', DEFAULT_SETTINGS.id),
     server: field(given, 'server', DEFAULT_SETTINGS.server),
     slot: field(given, 'slot', DEFAULT_SETTINGS.slot),
+    routedSlot: field(given, 'routedSlot', DEFAULT_SETTINGS.routedSlot),
+    sessionKey: field(given, 'sessionKey', DEFAULT_SETTINGS.sessionKey),
     generation: field(given, 'generation', DEFAULT_SETTINGS.generation),
     entry: field(given, 'entry', DEFAULT_SETTINGS.entry),
     isThread: field(given, 'isThread', DEFAULT_SETTINGS.isThread),

@@ -167,6 +167,10 @@ export declare class NativeServer {
   openListenChannel(app: number, channel: number): number
   /** Closes the listeners of an app whose workers have all gone. Their ports and paths can be used again when this returns. */
   closeApp(app: number): void
+  /** Assigns the worker of a channel to a slot, for connections that belong to one. Call this before the worker starts. */
+  assignSlot(channel: number, slot: number): void
+  /** Returns a session id that names a slot; `random` has 13 bytes. */
+  static sessionId(key: Uint8Array, slot: number, random: Uint8Array): string
   /** Sends a worker no more connections, and asks the worker to finish its leases and leave. */
   retire(channel: number): void
   /** Ends a channel at once. */
@@ -376,6 +380,8 @@ export interface NativeProxy {
 export interface NativeRouting {
   /** The proxies that name the client. */
   proxy?: NativeProxy
+  /** How connections are assigned to workers. */
+  sticky?: NativeSticky
 }
 
 /** The settings of a server. */
@@ -444,6 +450,20 @@ export interface NativeStats {
   acceptErrors: Record<string, number>
   /** Connections of listeners that route, by result. */
   routed: Record<string, number>
+}
+
+/** How connections are assigned to workers. */
+export interface NativeSticky {
+  /** What decides. */
+  by: 'address' | 'sni' | 'cookie' | 'header' | 'query'
+  /** The name of the cookie, the header or the parameter; else empty. */
+  name: string
+  /** The key of the hashes and of the session ids, 16 bytes. */
+  key: Uint8Array
+  /** Milliseconds from accept in which a client must send what decides. */
+  timeoutMs: number
+  /** Milliseconds from accept for which a connection waits for the slot that its session id names. */
+  waitMs: number
 }
 
 /** An event of the server. The fields that are set depend on `kind`. */

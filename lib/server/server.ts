@@ -134,7 +134,7 @@ export class Server extends EventEmitter<ServerEvents> {
   listen(pathOrOptions: string | ListenOptions, host?: string): Promise<ListenAddress>
   async listen(first: number | string | ListenOptions, host?: string, ...rest: unknown[]): Promise<ListenAddress> {
     const target = parseListenTarget(first, host, rest)
-    const address = await listenOn(() => this.#open('listen()'), target)
+    const address = await listenOn(() => this.#open('listen()'), target, this.#supervisor.sessionKey)
     this.#addresses.push(address)
     if (target.kind === 'fd' && target.descriptor === undefined) this.#adopted.push({ fd: target.fd, address })
     this.#setupWarnings.update()

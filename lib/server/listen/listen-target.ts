@@ -1,8 +1,7 @@
 import { Descriptor } from '../../descriptors/descriptor.js'
 import { invalidType, invalidValue } from '../../errors.js'
-import type { NativeRouting } from '../../native.js'
 import { boolean, integer, isPortNumber, optionsObject, port, signal, socketName, string } from '../../validate.js'
-import { parseRouting, ROUTING_OPTIONS, type RoutingOptions } from './routing-options.js'
+import { parseRouting, ROUTING_OPTIONS, type RoutingOptions, type RoutingSettings } from './routing-options.js'
 
 /** Options of every kind of listener. */
 export interface AnyListenOptions extends RoutingOptions {
@@ -50,7 +49,7 @@ export interface FdListenOptions extends RoutingOptions {
 export type ListenOptions = PortListenOptions | PathListenOptions | FdListenOptions
 
 /** The validated arguments of `listen()`, with the defaults. */
-export type ListenTarget = { signal: AbortSignal | undefined; routing: NativeRouting | undefined } & (
+export type ListenTarget = { signal: AbortSignal | undefined; routing: RoutingSettings | undefined } & (
   | { kind: 'port'; port: number; host: string | undefined; backlog: number; ipv6Only: boolean }
   | { kind: 'path'; path: string; backlog: number; readableAll: boolean; writableAll: boolean }
   | { kind: 'fd'; fd: number; descriptor: Descriptor | undefined }

@@ -4,31 +4,42 @@ import { isIP } from 'node:net'
 import { constants } from 'node:os'
 import { fromNative, type ListenAddress } from '../../address.js'
 import { AbortError, hasCode, SocketServerError, systemError } from '../../errors.js'
-import type { ListenOutcome, NativeServer } from '../../native.js'
+import type { ListenOutcome, NativeRouting, NativeServer } from '../../native.js'
 import type { ListenTarget } from './listen-target.js'
 
-/** Opens a listener. Rejects as `net` does: with the system's code, the address, and `listen` as the system call. */
-export async function listenOn(native: () => NativeServer, target: ListenTarget): Promise<ListenAddress> {
+/** Opens a listener. `key` is that of session ids. Rejects as `net` does: with the system's code, the address, and `listen` as the system call. */
+export async function listenOn(
+  native: () => NativeServer,
+  target: ListenTarget,
+  key: Uint8Array,
+): Promise<ListenAddress> {
   if (target.signal?.aborted) throw new AbortError(target.signal.reason)
+  const routing = routingOf(target, key)
   switch (target.kind) {
     case 'port': {
       const host = await resolveHost(target.host, target.signal)
-      const outcome = native().listenTcp(host, target.port, target.backlog, target.ipv6Only, target.routing)
+      const outcome = native().listenTcp(host, target.port, target.backlog, target.ipv6Only, routing)
       // Without a host `net` reports the address that it tried last.
       return opened(outcome, { address: host === '' ? '::' : host, port: target.port })
     }
     case 'path': {
-      const { path, backlog, readableAll, writableAll, routing } = target
+      const { path, backlog, readableAll, writableAll } = target
       return opened(native().listenPath(path, backlog, readableAll, writableAll, routing), { address: path, port: -1 })
     }
     case 'fd': {
       checkOpen(target.fd)
-      const address = opened(native().listenFd(target.fd, target.routing), {})
+      const address = opened(native().listenFd(target.fd, routing), {})
       // The server listens on a copy, and the binding has closed the number.
       target.descriptor?.release()
       return address
     }
   }
+}
+
+function routingOf({ routing }: ListenTarget, key: Uint8Array): NativeRouting | undefined {
+  if (routing === undefined) return undefined
+  const { proxy, sticky } = routing
+  return { ...(proxy && { proxy }), ...(sticky && { sticky: { ...sticky, key } }) }
 }
 
 function opened({ address, error }: ListenOutcome, requested: { address?: string; port?: number }): ListenAddress {

@@ -1,12 +1,31 @@
 import { isIP } from 'node:net'
 import { invalidType, invalidValue } from '../../errors.js'
 import type { NativeRouting } from '../../native.js'
-import { milliseconds, oneOf, optionsObject, strings } from '../../validate.js'
+import { milliseconds, oneOf, optionsObject, string, strings } from '../../validate.js'
 
 /** Options of `listen()` that decide what is learnt of a client before its connection enters the queue. */
 export interface RoutingOptions {
   /** The proxies that name the client by the PROXY protocol, version 1 or 2. */
   proxyProtocol?: ProxyProtocolOptions | undefined
+  /**
+   * What decides which worker slot gets a connection: the client's `address`, the host name of TLS (`sni`), or a cookie, a header
+   * or a parameter of the URL in the first HTTP request. A slot keeps its clients across restarts and reloads.
+   */
+  sticky?: 'address' | 'sni' | StickyOptions | undefined
+}
+
+/** A value of the first HTTP request that decides which worker slot gets a connection. Exactly one name is given. */
+export interface StickyOptions {
+  /** The name of a cookie. */
+  cookie?: string | undefined
+  /** The name of a header. */
+  header?: string | undefined
+  /** The name of a parameter of the URL's query. */
+  query?: string | undefined
+  /** Milliseconds from accept in which the client must send the value. Then any worker gets the connection. Default 300. */
+  timeout?: number | undefined
+  /** Milliseconds from accept that a connection waits for the slot of a `sessionId()`. Then any worker gets it. Default 3000. */
+  wait?: number | undefined
 }
 
 /** The proxies that name the client by the PROXY protocol. */
@@ -22,16 +41,51 @@ export interface ProxyProtocolOptions {
   others?: 'direct' | 'refuse' | undefined
 }
 
-export const ROUTING_OPTIONS = ['proxyProtocol']
+export const ROUTING_OPTIONS = ['proxyProtocol', 'sticky']
+
+/** Routing options without the server's key. */
+export interface RoutingSettings {
+  proxy?: NonNullable<NativeRouting['proxy']>
+  sticky?: Omit<NonNullable<NativeRouting['sticky']>, 'key'>
+}
 
 /** Validates the routing options. Returns undefined if nothing is to be learnt. `field` returns the name of an option. */
 export function parseRouting(
-  options: { proxyProtocol?: unknown },
+  { proxyProtocol, sticky }: { proxyProtocol?: unknown; sticky?: unknown },
   field: (key: string) => string,
-): NativeRouting | undefined {
-  if (options.proxyProtocol === undefined) return undefined
-  return { proxy: parseProxyProtocol(field('proxyProtocol'), options.proxyProtocol) }
+): RoutingSettings | undefined {
+  if (proxyProtocol === undefined && sticky === undefined) return undefined
+  return {
+    ...(proxyProtocol !== undefined && { proxy: parseProxyProtocol(field('proxyProtocol'), proxyProtocol) }),
+    ...(sticky !== undefined && { sticky: parseSticky(field('sticky'), sticky) }),
+  }
 }
+
+function parseSticky(name: string, value: unknown): NonNullable<RoutingSettings['sticky']> {
+  const defaults = { name: '', timeoutMs: 300, waitMs: 3000 }
+  if (value === 'address' || value === 'sni') return { by: value, ...defaults }
+  if (typeof value === 'string') {
+    throw invalidValue(name, value, "must be 'address', 'sni', or an object with cookie, header or query")
+  }
+  const options: Partial<Record<(typeof PLACES)[number] | 'timeout' | 'wait', unknown>> = optionsObject(name, value, [
+    ...PLACES,
+    'timeout',
+    'wait',
+  ])
+  const [by, ...others] = PLACES.filter((place) => options[place] !== undefined)
+  if (by === undefined || others.length > 0) throw invalidValue(name, value, 'must have one of: cookie, header, query')
+  const given = string(`${name}.${by}`, options[by])
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(given))
+    throw invalidValue(`${name}.${by}`, given, 'must be a token of HTTP')
+  return {
+    by,
+    name: given,
+    timeoutMs: milliseconds(`${name}.timeout`, options.timeout, defaults.timeoutMs),
+    waitMs: milliseconds(`${name}.wait`, options.wait, defaults.waitMs),
+  }
+}
+
+const PLACES = ['cookie', 'header', 'query'] as const
 
 function parseProxyProtocol(name: string, value: unknown): NonNullable<NativeRouting['proxy']> {
   const options: { from?: unknown; timeout?: unknown; others?: unknown } = optionsObject(name, value, [

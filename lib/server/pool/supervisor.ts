@@ -51,6 +51,9 @@ export class Supervisor {
   readonly #workers = new Map<number, SupervisedWorker>()
   /** Exited workers by channel. The native thread may still report the end of such a channel. */
   readonly #exitedWorkers = new Map<number, SupervisedWorker>()
+  /** The key of session ids and of the hashes of sticky listeners. */
+  readonly sessionKey = crypto.getRandomValues(new Uint8Array(16))
+  #nextPool = 0
   readonly #counts = { restarts: 0, reloads: 0, stalls: 0, cut: 0 }
   #isReferenced = true
   #isStopped = false
@@ -75,11 +78,13 @@ export class Supervisor {
     closed: () => void = () => {},
   ): WorkerPool {
     const facts = this.#setup.facts.addPool(entry)
+    const firstSlot = this.#nextPool * SLOTS_OF_POOL
+    this.#nextPool += 1
     const pool = new WorkerPool({
       entry,
       workers,
       settings,
-      spawn: (...start) => this.#start(entry, settings, facts, startRuntime, start),
+      spawn: (...start) => this.#start(entry, settings, { facts, firstSlot }, startRuntime, start),
       report: (error) => report(this.#events, error),
       restarting: (generation, { delay, failures }, error, failed) => {
         this.#counts.restarts += 1
@@ -183,7 +188,7 @@ export class Supervisor {
   #start(
     entry: string,
     pool: PoolSettings,
-    facts: PoolFacts,
+    { facts, firstSlot }: { facts: PoolFacts; firstSlot: number },
     startRuntime: StartRuntime,
     [slot, generation, restarts, failedToStart]: Parameters<PoolSetup['spawn']>,
   ): SupervisedWorker {
@@ -195,6 +200,8 @@ export class Supervisor {
       id,
       server: this.#setup.name,
       slot,
+      routedSlot: firstSlot + slot,
+      sessionKey: Buffer.from(this.sessionKey).toString('base64'),
       generation,
       entry,
       isThread: false,
@@ -271,6 +278,9 @@ function replacementReason(error: Error, failed: SupervisedWorker | undefined): 
   if (failed?.uptime === undefined) return 'start'
   return error instanceof SocketServerError && error.signal !== undefined ? 'signal' : 'exit'
 }
+
+/** The most slots of a pool, for the numbers of slots within a server. */
+const SLOTS_OF_POOL = 65_536
 
 /** Milliseconds; by then the channel of an exited worker has ended. */
 const EXITED_TIME = 5000

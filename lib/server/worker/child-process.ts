@@ -29,7 +29,7 @@ export function spawnWorker(
   const isObserved = (failedToStart || plan.observeStderr) && isInherited(givenStdio[2])
   const stdio = isObserved ? givenStdio.with(2, 'pipe') : givenStdio
   const inspectPort = new InspectPortLease(settings.slot)
-  const end = openChannel(native)
+  const end = openChannel(native, settings.routedSlot)
   try {
     const descriptors = [end.fd]
     const keptStderr = isObserved ? stdio.length + descriptors.push(STDERR) - 1 : 0

@@ -59,7 +59,7 @@ export function startThread(
   { entry, env, options, app }: ThreadPlan,
   settings: WorkerSettings,
 ): { channel: number; runtime: WorkerRuntime } {
-  const end = openChannel(native)
+  const end = openChannel(native, settings.routedSlot)
   try {
     const listenChannel = app === undefined ? 0 : openListenChannel(native, app, end.channel)
     const environment = workerEnvironment(env, end.fd, { ...settings, listenChannel })

@@ -4,7 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use socketserver_core::parent::routing::client_hello::{MAX_HELLO, ServerName, server_name};
 use socketserver_core::parent::routing::proxy_header::{self, MAX_HEADER, Parsed};
+use socketserver_core::parent::routing::request_head::{Found, Place};
 
 fuzz_target!(|bytes: &[u8]| {
     match proxy_header::parse(bytes) {
@@ -23,5 +25,19 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Ok(Parsed::Incomplete { needed }) => assert!(bytes.len() < needed && needed <= MAX_HEADER),
         Err(_) => {}
+    }
+    match server_name(&mut bytes.to_vec()) {
+        ServerName::Incomplete { needed } => assert!(bytes.len() < needed && needed <= MAX_HELLO),
+        ServerName::Name(name) => assert!(!name.is_empty()),
+        ServerName::Absent | ServerName::NotTls | ServerName::TooLong => {}
+    }
+    for place in [
+        Place::Cookie("sid".into()),
+        Place::Header("sid".into()),
+        Place::Query("sid".into()),
+    ] {
+        if let Found::Value(value) = place.find(bytes) {
+            assert!(!value.is_empty() && value.len() < bytes.len());
+        }
     }
 });

@@ -12,6 +12,7 @@ use nix::sys::socket::{SockType, SockaddrStorage, UnixAddr, getpeername, getsock
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
+use crate::parent::routing::affinity::Affinity;
 use crate::protocol::connection_record::{ConnectionHead, Family};
 use crate::protocol::proxied_record::Proxied;
 use crate::sys::linger::reset_at_close;
@@ -44,6 +45,7 @@ struct History {
     identity: Option<u64>,
     /// What a proxy told about the client.
     proxied: Option<Arc<Proxied>>,
+    affinity: Option<Affinity>,
 }
 
 /// The parent's record of a connection that a worker has taken, in case the worker hands the connection back.
@@ -207,6 +209,11 @@ impl Connection {
         self.history.as_ref()?.proxied.as_deref()
     }
 
+    /// Sets which worker the connection belongs to.
+    pub fn set_affinity(&mut self, affinity: Affinity) {
+        self.history.get_or_insert_default().affinity = Some(affinity);
+    }
+
     /// Sets the permit to wait in the queue.
     pub fn enter_queue(&mut self, permit: Permit) {
         self.permit = Some(permit);
@@ -321,6 +328,10 @@ impl Waiting for Connection {
 
     fn hand_back(&self) -> Option<HandBack> {
         self.history.as_ref()?.hand_back
+    }
+
+    fn affinity(&self) -> Option<Affinity> {
+        self.history.as_ref()?.affinity
     }
 
     fn handed_back(&mut self, by: ChannelId, at: Instant) {

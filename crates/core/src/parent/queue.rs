@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::backoff::Backoff;
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
+use crate::parent::routing::affinity::Affinity;
 
 /// Issues permits to wait in the queue.
 #[derive(Debug, Clone)]
@@ -72,6 +73,10 @@ pub trait Waiting {
     fn metadata(&self) -> Self::Metadata;
     /// Returns the last time that a worker handed the connection back.
     fn hand_back(&self) -> Option<HandBack>;
+    /// Returns which worker the connection belongs to, if it is routed.
+    fn affinity(&self) -> Option<Affinity> {
+        None
+    }
     /// Records that a worker handed the connection back.
     fn handed_back(&mut self, by: ChannelId, at: Instant);
 }
@@ -126,6 +131,8 @@ pub struct FifoKey {
     pub hand_back: Option<ChannelId>,
     /// The pause before the next handoff.
     pub pause: Duration,
+    /// The slot that the connections wait for: others must not wait behind them.
+    pub slot: Option<u32>,
 }
 
 impl FifoKey {
@@ -136,6 +143,10 @@ impl FifoKey {
             pause: connection
                 .hand_back()
                 .map_or(Duration::ZERO, |hand_back| hand_back.pause()),
+            slot: match connection.affinity() {
+                Some(Affinity::Slot(slot, _)) => Some(slot),
+                Some(Affinity::Hash(_)) | None => None,
+            },
         }
     }
 }
@@ -194,12 +205,21 @@ impl<C: Waiting> Queue<C> {
         fifos.filter_map(|fifo| fifo.waiting.front())
     }
 
+    /// Returns when the heads of the FIFOs stop waiting for their slots.
+    pub fn slot_deadlines(&self) -> impl Iterator<Item = Instant> {
+        let fifos = self.fifos.iter().filter(|fifo| fifo.key.slot.is_some());
+        fifos.filter_map(|fifo| match fifo.waiting.front()?.affinity() {
+            Some(Affinity::Slot(_, until)) => Some(until),
+            Some(Affinity::Hash(_)) | None => None,
+        })
+    }
+
     /// Takes the head of a FIFO and releases its permit.
     pub fn take(&mut self, key: FifoKey) -> Option<C> {
         let index = self.fifos.iter().position(|fifo| fifo.key == key)?;
         let mut connection = self.fifos[index].waiting.pop_front()?;
         // Such FIFOs would otherwise accumulate: one for each worker that ever existed, and more.
-        if key.hand_back.is_some() && self.fifos[index].waiting.is_empty() {
+        if (key.hand_back.is_some() || key.slot.is_some()) && self.fifos[index].waiting.is_empty() {
             self.fifos.swap_remove(index);
         }
         self.length -= 1;

@@ -210,6 +210,11 @@ impl Server {
         Ok((channel, workers))
     }
 
+    /// Assigns the worker of a channel to a slot, for connections that belong to one. Call this before the worker starts.
+    pub fn assign_slot(&self, channel: ChannelId, slot: u32) {
+        self.command(Command::Forward(Message::Assign(channel, slot)));
+    }
+
     /// Opens a listen channel for the worker of a channel, beside which it is inherited. See
     /// [`crate::worker::listen_channel::ListenChannel`].
     pub fn open_listen_channel(&self, app: AppId, channel: ChannelId) -> Result<OwnedFd, SystemError> {

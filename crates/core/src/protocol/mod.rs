@@ -11,6 +11,7 @@ pub mod listener_record;
 pub mod proxied_record;
 pub mod record;
 pub mod records;
+pub mod session_id;
 pub mod ticket_keys;
 pub mod version;
 

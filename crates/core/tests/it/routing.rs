@@ -7,15 +7,17 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
+use socketserver_core::parent::routing::request_head::Place;
 use socketserver_core::parent::routing::sources::Sources;
-use socketserver_core::parent::routing::spec::{Others, ProxySpec, RoutingSpec};
+use socketserver_core::parent::routing::spec::{Others, ProxySpec, RoutingSpec, StickyBy, StickySpec};
 use socketserver_core::protocol::records::Credit;
+use socketserver_core::protocol::session_id::session_id;
 use socketserver_core::worker::lane::Taken;
 use socketserver_core::{ListenSpec, ListenerAddress};
 
 use crate::peer::{ParentFrame, hello};
 use crate::wait::{BOUND, until, until_true};
-use crate::world::{World, answer, answer_to, client, queue_of, still_waits, tcp};
+use crate::world::{Worker, World, answer, answer_to, client, is_of, queue_of, still_waits, tcp};
 
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.1 198.51.100.7 51234 443\r\n";
 
@@ -363,4 +365,148 @@ fn a_connection_that_is_handed_back_keeps_its_client() {
     let taken = second.one();
     assert_eq!(taken.head.remote, Some("192.0.2.1:51234".parse().unwrap()));
     assert_eq!(taken.proxied.unwrap().local, "198.51.100.7:443".parse().unwrap());
+}
+
+fn sticky(by: StickyBy) -> RoutingSpec {
+    RoutingSpec {
+        sticky: Some(StickySpec {
+            by,
+            key: KEY,
+            timeout: BOUND,
+            wait: BOUND,
+        }),
+        ..RoutingSpec::default()
+    }
+}
+
+const KEY: [u8; 16] = [7; 16];
+
+/// Starts workers of the slots 0 to n-1 with credit for all connections.
+fn workers(world: &World, count: u32) -> Vec<Worker> {
+    (0..count)
+        .map(|slot| {
+            let worker = world.worker();
+            world.server.assign_slot(worker.channel, slot);
+            worker.grant_and_block(1000);
+            worker
+        })
+        .collect()
+}
+
+/// Waits until `count` connections have arrived, and returns how many each worker has.
+fn shares(workers: &[Worker], count: usize) -> Vec<usize> {
+    let mut taken: Vec<Vec<Taken>> = workers.iter().map(|_| Vec::new()).collect();
+    until_true("all are taken", || {
+        for (worker, taken) in workers.iter().zip(&mut taken) {
+            taken.extend(worker.receiver.exchange(0, 1000, 1000, 0));
+        }
+        taken.iter().map(Vec::len).sum::<usize>() == count
+    });
+    taken.iter().map(Vec::len).collect()
+}
+
+#[test]
+fn the_clients_of_an_address_get_the_slot_of_its_hash_up_to_the_load_limit() {
+    let world = World::new();
+    let mut spec = sticky(StickyBy::Address);
+    spec.proxy = from_loopback().proxy;
+    let address = listen(&world, spec);
+    let workers = workers(&world, 4);
+    // Each address twice, and in turn: both go to the same slot.
+    let mut clients = Vec::new();
+    let mut by_client: std::collections::HashMap<_, Vec<usize>> = std::collections::HashMap::new();
+    for round in 0..2 {
+        for host in 0..8 {
+            let mut client = client(address);
+            let line = format!("PROXY TCP4 192.0.2.{host} 198.51.100.7 {round} 443\r\n");
+            client.write_all(line.as_bytes()).unwrap();
+            clients.push(client);
+            let (slot, taken) = until("it is taken", || {
+                let taken = workers.iter().map(|worker| worker.receiver.exchange(0, 1000, 1000, 0));
+                let mut taken = taken
+                    .enumerate()
+                    .filter_map(|(slot, mut taken)| Some((slot, taken.pop()?)));
+                taken.next()
+            });
+            by_client.entry(taken.head.remote.unwrap().ip()).or_default().push(slot);
+            drop(taken);
+            // The lease ends, so that the load never decides.
+            assert!(workers[slot].receiver.exchange(0, 1000, 1000, 1).is_empty());
+            world.stats("the lease has ended", |stats| stats.leases == 0);
+        }
+    }
+    assert_eq!(by_client.len(), 8);
+    assert!(by_client.values().all(|slots| slots[0] == slots[1]), "{by_client:?}");
+    assert!(
+        by_client
+            .values()
+            .any(|slots| slots[0] != by_client.values().next().unwrap()[0])
+    );
+
+    // Of one address alone, none has more than 1.25 times the mean.
+    let world = World::new();
+    let address = listen(&world, sticky(StickyBy::Address));
+    let workers = self::workers(&world, 4);
+    let clients = crate::world::clients(address, 40);
+    let shares = shares(&workers, 40);
+    assert!(shares.iter().all(|&share| share <= 13), "{shares:?}");
+    drop(clients);
+}
+
+#[test]
+fn a_session_id_brings_its_client_to_its_slot_and_does_not_hold_up_others() {
+    let world = World::new();
+    let address = listen(&world, sticky(StickyBy::Request(Place::Query("sid".into()))));
+    let id = session_id(&KEY, 1, &[9; 13]);
+    let request = |id: &str| format!("GET /socket.io/?EIO=4&sid={id} HTTP/1.1\r\n\r\n").into_bytes();
+    let first = world.worker();
+    world.server.assign_slot(first.channel, 0);
+    let mut waiting = client(address);
+    waiting.write_all(&request(&id)).unwrap();
+    world.await_queued(1);
+    // The worker of slot 0 gets the next client, and not this one.
+    let mut other = client(address);
+    other.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let taken = first.one();
+    assert!(is_of(&taken, &other));
+    first.grant_and_block(1);
+    let second = world.worker();
+    world.server.assign_slot(second.channel, 1);
+    let taken = second.one();
+    assert!(is_of(&taken, &waiting));
+    assert_eq!(unread(&taken), request(&id));
+    await_routed(&world, "sticky", 1);
+    await_routed(&world, "no-key", 1);
+}
+
+#[test]
+fn a_session_whose_slot_is_gone_goes_to_any_worker_after_its_time() {
+    let world = World::new();
+    let mut spec = sticky(StickyBy::Request(Place::Cookie("id".into())));
+    spec.sticky.as_mut().unwrap().wait = Duration::from_millis(50);
+    let address = listen(&world, spec);
+    let worker = world.worker();
+    world.server.assign_slot(worker.channel, 0);
+    let mut client = client(address);
+    let id = session_id(&KEY, 5, &[9; 13]);
+    client
+        .write_all(format!("GET / HTTP/1.1\r\nCookie: id={id}\r\n\r\n").as_bytes())
+        .unwrap();
+    assert!(worker.one().head.waited >= 50_000);
+}
+
+#[test]
+fn a_client_that_does_not_tell_goes_to_any_worker() {
+    let world = World::new();
+    let mut spec = sticky(StickyBy::ServerName);
+    spec.sticky.as_mut().unwrap().timeout = Duration::from_millis(50);
+    let address = listen(&world, spec);
+    let worker = world.worker();
+    let silent = client(address);
+    assert!(is_of(&worker.one(), &silent));
+    let mut other = client(address);
+    other.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert!(is_of(&worker.one(), &other));
+    await_routed(&world, "no-key-silent", 1);
+    await_routed(&world, "not-tls", 1);
 }

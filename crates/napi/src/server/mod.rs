@@ -14,12 +14,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use napi::bindgen_prelude::Uint8Array;
 use napi::{Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::ids::ChannelId;
 use socketserver_core::parent::config::About;
 use socketserver_core::parent::routing::spec::RoutingSpec;
 use socketserver_core::parent::share::Allow;
+use socketserver_core::protocol::session_id;
 use socketserver_core::protocol::ticket_keys::TicketKeys;
 use socketserver_core::{Admin, Config, ListenSpec, PolicyName, Server, ShareSpec, SystemError as CoreError};
 
@@ -200,6 +202,21 @@ impl NativeServer {
     #[napi]
     pub fn close_app(&self, app: u32) {
         self.server.close_app(app);
+    }
+
+    /// Assigns the worker of a channel to a slot, for connections that belong to one. Call this before the worker starts.
+    #[napi]
+    pub fn assign_slot(&self, channel: u32, slot: u32) {
+        self.server.assign_slot(channel, slot);
+    }
+
+    /// Returns a session id that names a slot; `random` has 13 bytes.
+    #[napi]
+    pub fn session_id(key: Uint8Array, slot: u32, random: Uint8Array) -> Result<String> {
+        let random: [u8; session_id::RANDOM] = random[..]
+            .try_into()
+            .map_err(|_| Error::new(Status::InvalidArg, "the random bytes are not 13".to_owned()))?;
+        Ok(session_id::session_id(&routing::key_of(&key)?, slot, &random))
     }
 
     /// Sends a worker no more connections, and asks the worker to finish its leases and leave.

@@ -2,16 +2,36 @@
 
 use std::time::Duration;
 
+use napi::bindgen_prelude::Uint8Array;
 use napi::{Error, Result, Status};
 use napi_derive::napi;
+use socketserver_core::parent::routing::request_head::Place;
 use socketserver_core::parent::routing::sources::Sources;
-use socketserver_core::parent::routing::spec::{Others, ProxySpec, RoutingSpec};
+use socketserver_core::parent::routing::spec::{Others, ProxySpec, RoutingSpec, StickyBy, StickySpec};
 
 /// How the connections of a listener are routed.
 #[napi(object)]
 pub struct NativeRouting {
     /// The proxies that name the client.
     pub proxy: Option<NativeProxy>,
+    /// How connections are assigned to workers.
+    pub sticky: Option<NativeSticky>,
+}
+
+/// How connections are assigned to workers.
+#[napi(object)]
+pub struct NativeSticky {
+    /// What decides.
+    #[napi(ts_type = "'address' | 'sni' | 'cookie' | 'header' | 'query'")]
+    pub by: String,
+    /// The name of the cookie, the header or the parameter; else empty.
+    pub name: String,
+    /// The key of the hashes and of the session ids, 16 bytes.
+    pub key: Uint8Array,
+    /// Milliseconds from accept in which a client must send what decides.
+    pub timeout_ms: u32,
+    /// Milliseconds from accept for which a connection waits for the slot that its session id names.
+    pub wait_ms: u32,
 }
 
 /// The proxies that name the client by the PROXY protocol.
@@ -31,9 +51,38 @@ impl TryFrom<NativeRouting> for RoutingSpec {
     fn try_from(routing: NativeRouting) -> Result<Self> {
         Ok(Self {
             proxy: routing.proxy.map(ProxySpec::try_from).transpose()?,
+            sticky: routing.sticky.map(StickySpec::try_from).transpose()?,
             ..Self::default()
         })
     }
+}
+
+impl TryFrom<NativeSticky> for StickySpec {
+    type Error = Error;
+
+    fn try_from(sticky: NativeSticky) -> Result<Self> {
+        let name = sticky.name.into_boxed_str();
+        let by = match sticky.by.as_str() {
+            "address" => StickyBy::Address,
+            "sni" => StickyBy::ServerName,
+            "cookie" => StickyBy::Request(Place::Cookie(name)),
+            "header" => StickyBy::Request(Place::Header(name)),
+            "query" => StickyBy::Request(Place::Query(name)),
+            other => return Err(Error::new(Status::InvalidArg, format!("{other:?} decides nothing"))),
+        };
+        Ok(Self {
+            by,
+            key: key_of(&sticky.key)?,
+            timeout: Duration::from_millis(sticky.timeout_ms.into()),
+            wait: Duration::from_millis(sticky.wait_ms.into()),
+        })
+    }
+}
+
+/// Returns a key of 16 bytes.
+pub fn key_of(bytes: &[u8]) -> Result<[u8; 16]> {
+    let key = bytes.try_into();
+    key.map_err(|_| Error::new(Status::InvalidArg, "the key does not have 16 bytes".to_owned()))
 }
 
 impl TryFrom<NativeProxy> for ProxySpec {

@@ -39,6 +39,8 @@ pub enum Message {
     Writable(ChannelId),
     /// The owner retires a worker.
     Retire(ChannelId),
+    /// The owner assigns the worker of a channel to a slot.
+    Assign(ChannelId, u32),
     /// The owner closes a channel at once.
     Dismiss(ChannelId),
     /// The owner ends the server at once. Nothing is accepted any more.

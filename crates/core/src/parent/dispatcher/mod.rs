@@ -213,6 +213,7 @@ impl<S: Sys> Dispatcher<S> {
                 self.state.apply(Event::Retired(channel), now, &mut self.actions);
                 self.send_frames(channel, Encoder::retire);
             }
+            Message::Assign(channel, slot) => self.state.assign(channel, slot),
             Message::Destroy => {
                 self.ends_by = Some(now + LAST_FRAMES);
                 for channel in self.state.channels.ids() {

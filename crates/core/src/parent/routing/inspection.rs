@@ -2,12 +2,18 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
 
 use crate::parent::connection::Connection;
+use crate::parent::queue::Waiting;
+use crate::parent::routing::affinity::{self, Affinity};
+use crate::parent::routing::client_hello::{MAX_HELLO, ServerName, server_name};
 use crate::parent::routing::proxy_header::{self, Header, HeaderError, MAX_HEADER, MIN_HEADER, Parsed, Version};
-use crate::parent::routing::spec::{Others, RoutingSpec};
+use crate::parent::routing::request_head::Found;
+use crate::parent::routing::spec::{Others, RoutingSpec, StickyBy};
 use crate::protocol::proxied_record::Proxied;
 use crate::sys::peek::{peek, set_low_water, take};
 
@@ -15,19 +21,26 @@ use crate::sys::peek::{peek, set_low_water, take};
 /// up, because the length of a binary header is known after 16 bytes.
 pub const MAX_PEEKS: u8 = 4;
 
-/// The bytes that one look can show.
-pub const SCRATCH: usize = MAX_HEADER;
+/// The bytes that one look can show: a header and what follows.
+pub const SCRATCH: usize = MAX_HEADER + MAX_HELLO;
 
 /// The inspection of one connection.
 #[derive(Debug)]
 pub struct Inspection {
+    spec: Arc<RoutingSpec>,
+    accepted_at: Instant,
+    /// The peer of the socket.
+    peer: Option<SocketAddr>,
     awaits_header: bool,
     peeks: u8,
     /// Whether nothing has arrived yet.
     is_silent: bool,
     has_low_water: bool,
+    /// The result of the header, once there is one.
+    header: Option<&'static str>,
     /// What the header has told.
     proxied: Option<Proxied>,
+    affinity: Option<Affinity>,
 }
 
 /// The result of one step.
@@ -51,18 +64,21 @@ pub enum Verdict {
 }
 
 impl Inspection {
-    /// Begins the inspection of a connection with this peer, or returns the verdict if nothing is awaited.
-    pub fn begin(spec: &RoutingSpec, peer: Option<SocketAddr>) -> Result<Self, Verdict> {
-        match &spec.proxy {
-            Some(proxy) if proxy.from.contain(peer) => Ok(Self {
-                awaits_header: true,
-                peeks: 0,
-                is_silent: true,
-                has_low_water: false,
-                proxied: None,
-            }),
-            Some(proxy) if proxy.others == Others::Refuse => Err(Verdict::Reset("refused")),
-            _ => Err(Verdict::Queue("direct")),
+    /// Begins the inspection of a connection.
+    #[must_use]
+    pub fn new(spec: Arc<RoutingSpec>, connection: &Connection) -> Self {
+        let peer = connection.peer();
+        Self {
+            awaits_header: spec.proxy.as_ref().is_some_and(|proxy| proxy.from.contain(peer)),
+            spec,
+            accepted_at: connection.since(),
+            peer,
+            peeks: 0,
+            is_silent: true,
+            has_low_water: false,
+            header: None,
+            proxied: None,
+            affinity: None,
         }
     }
 
@@ -72,45 +88,139 @@ impl Inspection {
         self.is_silent
     }
 
-    /// Looks at the unread bytes of the connection. `peer` is its peer, and `is_last` tells that no more bytes follow.
-    pub fn step(
-        &mut self,
-        connection: BorrowedFd<'_>,
-        peer: Option<SocketAddr>,
-        is_last: bool,
-        scratch: &mut [u8],
-    ) -> Step {
+    /// Returns when the awaited bytes must be there.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        let timeout = if self.awaits_header {
+            self.spec.proxy.as_ref().map(|proxy| proxy.timeout)
+        } else {
+            self.spec.sticky.as_ref().map(|sticky| sticky.timeout)
+        };
+        self.accepted_at + timeout.unwrap_or_default()
+    }
+
+    /// Begins with what is known without a look.
+    pub fn start(&mut self, connection: BorrowedFd<'_>, scratch: &mut [u8]) -> Step {
+        if !self.awaits_header {
+            if self
+                .spec
+                .proxy
+                .as_ref()
+                .is_some_and(|proxy| proxy.others == Others::Refuse)
+            {
+                return Step::Done(Verdict::Reset("refused"));
+            }
+            self.header = self.spec.proxy.as_ref().map(|_| "direct");
+            if !self.awaits_content() {
+                return Step::Done(self.stick_by_address());
+            }
+        }
+        self.step(connection, false, scratch)
+    }
+
+    /// Looks at the unread bytes of the connection. `is_last` tells that no more bytes follow.
+    pub fn step(&mut self, connection: BorrowedFd<'_>, is_last: bool, scratch: &mut [u8]) -> Step {
         self.peeks += 1;
         let length = match peek(connection, scratch) {
             Ok(length @ 1..) => length,
-            Err(Errno::EAGAIN | Errno::EINTR) => return self.wait(connection, MIN_HEADER),
-            Ok(0) | Err(_) => return Step::Done(Verdict::Close("closed")),
+            Err(Errno::EAGAIN | Errno::EINTR) => {
+                let needed = if self.awaits_header { MIN_HEADER } else { 1 };
+                return self.wait(connection, needed);
+            }
+            // A worker sees the end of a connection whose header is not awaited.
+            Ok(0) | Err(_) => return Step::Done(self.give_up(GiveUp::Closed)),
         };
         self.is_silent = false;
-        let header = match proxy_header::parse(&scratch[..length]) {
-            Ok(Parsed::Complete(header)) => header,
-            Ok(Parsed::Incomplete { .. }) if is_last => return Step::Done(Verdict::Close("closed")),
-            Ok(Parsed::Incomplete { needed }) => return self.wait(connection, needed),
-            Err(error) => return Step::Done(Verdict::Reset(name(error))),
-        };
-        self.proxied = proxied(&header, peer);
-        let length = header.length;
-        // Takes the header off the connection, and no byte more.
-        if take(connection, &mut scratch[..length]).is_err() {
-            return Step::Done(Verdict::Close("closed"));
+        let mut rest = 0;
+        if self.awaits_header {
+            let header = match proxy_header::parse(&scratch[..length]) {
+                Ok(Parsed::Complete(header)) => header,
+                Ok(Parsed::Incomplete { .. }) if is_last => return Step::Done(self.give_up(GiveUp::Closed)),
+                Ok(Parsed::Incomplete { needed }) => return self.wait(connection, needed),
+                Err(error) => return Step::Done(Verdict::Reset(name(error))),
+            };
+            self.proxied = proxied(&header, self.peer);
+            rest = header.length;
+            // Takes the header off the connection, and no byte more.
+            if take(connection, &mut scratch[..rest]).is_err() {
+                return Step::Done(self.give_up(GiveUp::Closed));
+            }
+            self.awaits_header = false;
+            self.header = Some(if self.proxied.is_some() { "proxied" } else { "local" });
         }
-        Step::Done(Verdict::Queue(if self.proxied.is_some() { "proxied" } else { "local" }))
+        if !self.awaits_content() {
+            return Step::Done(self.stick_by_address());
+        }
+        match self.stick_by_content(&mut scratch[rest..length]) {
+            Ok(verdict) => Step::Done(verdict),
+            Err(_) if is_last => Step::Done(self.give_up(GiveUp::Closed)),
+            Err(needed) => self.wait(connection, needed),
+        }
     }
 
-    /// Returns the verdict if the time is up or another connection needs the room.
+    fn awaits_content(&self) -> bool {
+        let sticky = self.spec.sticky.as_ref();
+        sticky.is_some_and(|sticky| sticky.by != StickyBy::Address)
+    }
+
+    /// Determines the affinity by the client's address, if that is wanted.
+    fn stick_by_address(&mut self) -> Verdict {
+        if let Some(sticky) = &self.spec.sticky {
+            let client = self.proxied.as_ref().map(|proxied| proxied.client).or(self.peer);
+            self.affinity = client.map(|client| Affinity::Hash(affinity::of_address(&sticky.key, client)));
+            return Verdict::Queue(if client.is_some() { "sticky" } else { "no-key" });
+        }
+        Verdict::Queue(self.header.take().unwrap_or("direct"))
+    }
+
+    /// Determines the affinity by the first bytes of the client. An error is the number of bytes that are needed.
+    fn stick_by_content(&mut self, bytes: &mut [u8]) -> Result<Verdict, usize> {
+        let Some(sticky) = &self.spec.sticky else {
+            return Ok(Verdict::Queue("no-key"));
+        };
+        let more = bytes.len() + 1;
+        let found = match &sticky.by {
+            StickyBy::Address => Err("no-key"),
+            StickyBy::ServerName => match server_name(bytes) {
+                ServerName::Name(host) => Ok(Affinity::Hash(affinity::of_host(&sticky.key, host))),
+                ServerName::Absent => Err("no-key"),
+                ServerName::NotTls => Err("not-tls"),
+                ServerName::TooLong => Err("too-long"),
+                ServerName::Incomplete { needed } => return Err(needed),
+            },
+            StickyBy::Request(place) => match place.find(bytes) {
+                Found::Value(value) => Ok(affinity::of_value(&sticky.key, value, self.accepted_at + sticky.wait)),
+                Found::Absent => Err("no-key"),
+                Found::NotHttp => Err("not-http"),
+                Found::TooLong => Err("too-long"),
+                Found::Incomplete => return Err(more),
+            },
+        };
+        self.affinity = found.ok();
+        Ok(Verdict::Queue(found.err().unwrap_or("sticky")))
+    }
+
+    /// Returns the verdict if the time is up or another connection needs the room: without its header a connection is reset, but
+    /// one that only lacks an affinity goes to any worker.
     #[must_use]
-    pub fn give_up(&self, reason: &'static str) -> Verdict {
-        debug_assert!(self.awaits_header, "nothing else is awaited");
-        Verdict::Reset(reason)
+    pub fn give_up(&self, reason: GiveUp) -> Verdict {
+        match (self.awaits_header, reason) {
+            (true, GiveUp::Closed) => Verdict::Close("closed"),
+            (true, GiveUp::Silent) => Verdict::Reset("silent"),
+            (true, GiveUp::Evicted) => Verdict::Reset("evicted"),
+            (true, GiveUp::Fragmented) => Verdict::Reset("fragmented"),
+            (true, GiveUp::Unwatched) => Verdict::Reset("unwatched"),
+            (false, GiveUp::Closed) => Verdict::Queue("no-key-closed"),
+            (false, GiveUp::Silent) => Verdict::Queue("no-key-silent"),
+            (false, GiveUp::Evicted) => Verdict::Queue("no-key-evicted"),
+            (false, GiveUp::Fragmented) => Verdict::Queue("no-key-fragmented"),
+            (false, GiveUp::Unwatched) => Verdict::Queue("no-key-unwatched"),
+        }
     }
 
-    /// Adds what was learnt to the connection, and restores what a worker expects of its socket.
-    pub fn finish(self, connection: &mut Connection) {
+    /// Adds what was learnt to the connection, and restores what a worker expects of its socket. Returns the result of the header
+    /// that is still to be counted.
+    pub fn finish(self, connection: &mut Connection) -> Option<&'static str> {
         if self.has_low_water {
             // Has succeeded before with another number.
             let _ = set_low_water(connection.as_fd(), 1);
@@ -118,16 +228,35 @@ impl Inspection {
         if let Some(proxied) = self.proxied {
             connection.set_proxied(proxied);
         }
+        if let Some(affinity) = self.affinity {
+            connection.set_affinity(affinity);
+        }
+        self.header
     }
 
     fn wait(&mut self, connection: BorrowedFd<'_>, needed: usize) -> Step {
         if self.peeks >= MAX_PEEKS {
-            return Step::Done(self.give_up("fragmented"));
+            return Step::Done(self.give_up(GiveUp::Fragmented));
         }
         // A failure only costs looks.
         self.has_low_water |= set_low_water(connection, needed).is_ok();
         Step::Wait
     }
+}
+
+/// Why the inspection of a connection ends before everything is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUp {
+    /// The client has gone, or sends no more.
+    Closed,
+    /// The time is up.
+    Silent,
+    /// Another connection needs the room.
+    Evicted,
+    /// The bytes came in too many parts.
+    Fragmented,
+    /// The system is out of epoll watches.
+    Unwatched,
 }
 
 /// Returns what a header tells about a client, if anything.

@@ -4,15 +4,18 @@
 //! connection whose bytes have not arrived is pending: it holds no permit of the queue, its number and its time are limited, and it
 //! is registered with epoll only while it waits.
 
+pub mod affinity;
+pub mod client_hello;
 pub mod inspection;
 pub mod pending;
 pub mod proxy_header;
+pub mod rendezvous;
+pub mod request_head;
 pub mod sources;
 pub mod spec;
 
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
@@ -21,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::parent::connection::Connection;
 use crate::parent::dispatcher::message::{Event, Message};
 use crate::parent::queue::{Permits, Waiting};
-use crate::parent::routing::inspection::{Inspection, SCRATCH, Step, Verdict};
+use crate::parent::routing::inspection::{GiveUp, Inspection, SCRATCH, Step, Verdict};
 use crate::parent::routing::pending::PendingList;
 use crate::parent::routing::spec::RoutingSpec;
 use crate::stats::Stats;
@@ -69,26 +72,20 @@ impl Router {
             resume_panic(ended);
         }
         let shared = &self.shared;
-        let peer = connection.peer();
-        let verdict = match Inspection::begin(&shared.spec, peer) {
-            Err(verdict) => verdict,
-            Ok(mut inspection) => match shared.step(&mut inspection, connection.as_fd(), peer, false) {
-                Step::Done(verdict) => {
-                    inspection.finish(&mut connection);
-                    verdict
-                }
-                Step::Wait => {
-                    // A silent client must not occupy the queue.
-                    connection.leave_queue();
-                    let (id, limit) = (connection.id(), shared.spec.max_pending);
-                    let evicted = shared.pending.add(id, inspection.is_silent(), limit);
-                    self.tasks
-                        .spawn(Arc::clone(shared).wait(Pending(Some(connection)), inspection, evicted));
-                    return;
-                }
-            },
+        let mut inspection = Inspection::new(Arc::clone(&shared.spec), &connection);
+        let verdict = match inspection.start(connection.as_fd(), &mut shared.scratch()) {
+            Step::Done(verdict) => verdict,
+            Step::Wait => {
+                // A silent client must not occupy the queue.
+                connection.leave_queue();
+                let (id, limit) = (connection.id(), shared.spec.max_pending);
+                let evicted = shared.pending.add(id, inspection.is_silent(), limit);
+                let waits = Arc::clone(shared).wait(Pending(Some(connection)), inspection, evicted);
+                self.tasks.spawn(waits);
+                return;
+            }
         };
-        if shared.count(verdict) {
+        if shared.finish(inspection, &mut connection, verdict) {
             capacity.send(Message::Event(Event::Accepted(connection)));
         } else {
             end(connection, verdict);
@@ -104,19 +101,15 @@ impl Router {
 }
 
 impl Shared {
-    fn step(
-        &self,
-        inspection: &mut Inspection,
-        connection: BorrowedFd<'_>,
-        peer: Option<SocketAddr>,
-        is_last: bool,
-    ) -> Step {
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        inspection.step(connection, peer, is_last, &mut scratch)
+    fn scratch(&self) -> MutexGuard<'_, Box<[u8]>> {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a verdict. Returns whether the connection goes to the queue.
-    fn count(&self, verdict: Verdict) -> bool {
+    /// Ends an inspection and counts its results. Returns whether the connection goes to the queue.
+    fn finish(&self, inspection: Inspection, connection: &mut Connection, verdict: Verdict) -> bool {
+        if let Some(header) = inspection.finish(connection) {
+            self.stats.routed(header);
+        }
         let (Verdict::Queue(name) | Verdict::Close(name) | Verdict::Reset(name)) = verdict;
         self.stats.routed(name);
         matches!(verdict, Verdict::Queue(_))
@@ -128,8 +121,7 @@ impl Shared {
         let verdict = self.verdict(connection, &mut inspection, &evicted).await;
         self.pending.remove(connection.id());
         let Some(mut connection) = pending.0.take() else { return };
-        inspection.finish(&mut connection);
-        if !self.count(verdict) {
+        if !self.finish(inspection, &mut connection, verdict) {
             return end(connection, verdict);
         }
         // Both fail only if the server has ended.
@@ -141,23 +133,22 @@ impl Shared {
     }
 
     async fn verdict(&self, connection: &Connection, inspection: &mut Inspection, evicted: &Notify) -> Verdict {
-        let deadline = Instant::from_std(connection.since() + self.spec.timeout());
         let Ok(mut arrivals) = Arrivals::of(connection.as_fd()) else {
             // Out of epoll watches.
-            return inspection.give_up("unwatched");
+            return inspection.give_up(GiveUp::Unwatched);
         };
         loop {
             let arrived = tokio::select! {
                 biased;
-                () = evicted.notified() => return inspection.give_up("evicted"),
-                arrived = timeout_at(deadline, arrivals.next()) => arrived,
+                () = evicted.notified() => return inspection.give_up(GiveUp::Evicted),
+                arrived = timeout_at(Instant::from_std(inspection.deadline()), arrivals.next()) => arrived,
             };
             let Ok(arrived) = arrived else {
-                return inspection.give_up("silent");
+                return inspection.give_up(GiveUp::Silent);
             };
             // An error means that the runtime has ended.
             let is_last = arrived.unwrap_or(true);
-            match self.step(inspection, connection.as_fd(), connection.peer(), is_last) {
+            match inspection.step(connection.as_fd(), is_last, &mut self.scratch()) {
                 Step::Done(verdict) => return verdict,
                 Step::Wait if inspection.is_silent() => {}
                 Step::Wait => self.pending.has_spoken(connection.id()),

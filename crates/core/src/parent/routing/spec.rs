@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use crate::parent::routing::request_head::Place;
 use crate::parent::routing::sources::Sources;
+use crate::protocol::session_id::Key;
 
 /// The routing settings of a listener.
 #[derive(Debug, Clone)]
 pub struct RoutingSpec {
     /// The proxies that name the client.
     pub proxy: Option<ProxySpec>,
+    /// How connections are assigned to workers.
+    pub sticky: Option<StickySpec>,
     /// The maximum number of connections that are pending at a time.
     pub max_pending: usize,
 }
@@ -24,6 +28,30 @@ pub struct ProxySpec {
     pub timeout: Duration,
 }
 
+/// How connections are assigned to workers.
+#[derive(Debug, Clone)]
+pub struct StickySpec {
+    /// What decides.
+    pub by: StickyBy,
+    /// The key of the hashes and of the session ids.
+    pub key: Key,
+    /// The time from accept in which a client must send what decides.
+    pub timeout: Duration,
+    /// The time from accept for which a connection waits for the slot that its session id names.
+    pub wait: Duration,
+}
+
+/// What decides which worker gets a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StickyBy {
+    /// The client's address.
+    Address,
+    /// The server name in the ClientHello of TLS.
+    ServerName,
+    /// A value in the first HTTP request.
+    Request(Place),
+}
+
 /// What happens to connections that do not come from a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
@@ -36,18 +64,11 @@ pub enum Others {
 /// The default of [`RoutingSpec::max_pending`].
 pub const MAX_PENDING: usize = 1024;
 
-impl RoutingSpec {
-    /// Returns the time from accept after which nothing is awaited any more.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.proxy.as_ref().map_or(Duration::ZERO, |proxy| proxy.timeout)
-    }
-}
-
 impl Default for RoutingSpec {
     fn default() -> Self {
         Self {
             proxy: None,
+            sticky: None,
             max_pending: MAX_PENDING,
         }
     }

@@ -20,6 +20,8 @@ use crate::stats::ChannelCounters;
 pub struct Channel<C: Waiting, I> {
     pub(in crate::parent::dispatcher) io: I,
     pub(in crate::parent::dispatcher) lifecycle: Lifecycle,
+    /// The slot of the worker, for connections that belong to one.
+    pub(super) slot: Option<u32>,
     pub(super) health: Health,
     /// The worker has stalled recently. Until this time other workers are preferred.
     pub(super) suspect_until: Option<Instant>,
@@ -145,6 +147,7 @@ impl<C: Waiting, I> Channel<C, I> {
         Self {
             io,
             lifecycle: Lifecycle::Joining { retire: false },
+            slot: None,
             health: Health::Ready,
             suspect_until: None,
             credit: CreditBook::default(),

@@ -63,6 +63,11 @@ impl<C: Waiting, I> State<C, I> {
         self.channels.insert(id, Channel::new(io));
     }
 
+    /// Assigns the worker of a channel to a slot.
+    pub fn assign(&mut self, id: ChannelId, slot: u32) {
+        self.with(id, |channel| channel.slot = Some(slot));
+    }
+
     /// Handles an event.
     pub fn apply(&mut self, event: Event<C>, now: Instant, actions: &mut Vec<Action<C>>) {
         match event {

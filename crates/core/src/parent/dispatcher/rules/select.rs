@@ -7,6 +7,8 @@ use crate::parent::config::PolicyName;
 use crate::parent::dispatcher::rules::State;
 use crate::parent::dispatcher::rules::channel::{Channel, Health, Lifecycle};
 use crate::parent::queue::{FifoKey, Waiting};
+use crate::parent::routing::affinity::Affinity;
+use crate::parent::routing::rendezvous::weight;
 
 /// The caches of a worker are warm for this long after its last connection. With one client that connects anew every 0.1 ms,
 /// the warm worker answers in 0.9 of the time of another worker, with 0.87 of the processor time.
@@ -19,6 +21,9 @@ const SUSPECT_LOAD: u32 = 2;
 /// How long a connection is withheld from the worker that handed it back while another worker serves its port. Without this
 /// pause, a worker that hands back because all workers are busy would get the connection again as fast as it can.
 pub const WITHHELD_FOR: Duration = Duration::from_millis(100);
+
+/// A worker may have this many connections because of their hash, however few the others have: a browser opens six at once.
+const LEAST_LIMIT: u64 = 8;
 
 /// The score of a channel for a connection; the lowest score wins. The score is one number, because the dispatcher compares all
 /// channels for each connection. From the highest bits to the lowest: the group, the load, the age of the caches, the turn.
@@ -91,10 +96,17 @@ impl<C: Waiting, I> State<C, I> {
     }
 
     fn best_channel(&self, connection: &C, now: Instant) -> Option<ChannelId> {
+        let preference = match connection.affinity() {
+            Some(Affinity::Hash(hash)) => Some((hash, self.load_limit(connection.lane()))),
+            Some(Affinity::Slot(..)) | None => None,
+        };
         let mut best: Option<(Score, ChannelId)> = None;
         for (id, channel) in self.channels.iter() {
             if let Some(group) = self.group(connection, id, channel, now) {
-                let score = self.policy.score(group, id, channel, now);
+                let score = match preference {
+                    Some((hash, limit)) => channel.score_for(hash, limit, group, id),
+                    None => self.policy.score(group, id, channel, now),
+                };
                 if best.is_none_or(|(best, _)| score < best) {
                     best = Some((score, id));
                 }
@@ -103,9 +115,26 @@ impl<C: Waiting, I> State<C, I> {
         best.map(|(_, id)| id)
     }
 
+    /// Returns the load above which a worker gets no more connections because of their hash: 1.25 times the mean of the workers
+    /// that serve a port, with the next connection.
+    fn load_limit(&self, port: u16) -> u32 {
+        let serving = self.channels.values().filter(|channel| channel.serves(port));
+        let (total, count) = serving.fold((1, 0), |(total, count), channel| {
+            (total + u64::from(channel.load()), count + 1_u64)
+        });
+        let limit = (5 * total).div_ceil(4 * count.max(1)).max(LEAST_LIMIT);
+        u32::try_from(limit).unwrap_or(u32::MAX)
+    }
+
     /// Returns the group of a channel for a connection; `None` if the channel cannot be given the connection now.
     fn group(&self, connection: &C, id: ChannelId, channel: &Channel<C, I>, now: Instant) -> Option<Group> {
         let group = channel.group(connection.lane(), now)?;
+        if let Some(Affinity::Slot(slot, until)) = connection.affinity()
+            && now < until
+            && channel.slot != Some(slot)
+        {
+            return None;
+        }
         if group == Group::LastResort && self.another_serves(id, connection.lane()) {
             return None;
         }
@@ -166,6 +195,15 @@ impl<C: Waiting, I> Channel<C, I> {
             Health::Stalled { probe_at, .. } if self.may_probe(Some(probe_at), now) => Some(Group::Probe),
             Health::Stalled { .. } => Some(Group::LastResort),
         }
+    }
+
+    /// Returns the score of the channel for a connection with a hash. The load counts only above `limit`.
+    fn score_for(&self, hash: u64, limit: u32, group: Group, id: ChannelId) -> Score {
+        // The highest weight is the lowest score. A worker that joined has no slot and comes last.
+        let weight = self.slot.map_or(0, |slot| weight(hash, slot) >> 33);
+        let preference = u32::try_from(weight).map_or(0, |weight| (u32::MAX >> 1) - weight);
+        let is_above = u32::from(self.load() >= limit);
+        Score::new(group, is_above << 31 | preference, COLD, false, id)
     }
 
     /// Returns the leases held and to come.

@@ -86,7 +86,9 @@ impl<C: Waiting, I> State<C, I> {
             let is_withheld = channel.can_be_given(connection.lane(), now) && !self.may_be_given_again(connection, now);
             is_withheld.then_some(hand_back.at + WITHHELD_FOR)
         });
-        shed.into_iter().chain(self.sends_held_until).chain(handed_back).min()
+        let due = shed.into_iter().chain(self.sends_held_until).chain(handed_back);
+        let slots = self.queue.slot_deadlines().filter(|&until| until > now);
+        due.chain(slots).min()
     }
 }
 
