@@ -24,7 +24,7 @@ let commands: Map<Language, Command> = new Map()
 
 test.before(async (t) => {
   // Compiling everything while other tests run takes minutes.
-  t.timeout(300_000)
+  t.timeout(600_000)
   commands = await buildWorkers()
 })
 
