@@ -2,6 +2,12 @@
 
 /** @type {Readonly<Record<string, string>>} */
 export const EXCEPTIONS = {
+  'test-child-process-fork-net-server.js':
+    'sends its listening socket to another process, but a served server has no listening socket in its process',
+  'test-child-process-recv-handle.js':
+    'sends its listening socket to another process, but a served server has no listening socket in its process',
+  'test-child-process-send-returns-boolean.js':
+    'sends its listening socket to another process, but a served server has no listening socket in its process',
   'test-http2-client-promisify-connect-error.js':
     'expects ECONNREFUSED after its server has closed, but the parent still listens and resets the connection',
   'test-net-listen-handle-in-cluster-1.js':
