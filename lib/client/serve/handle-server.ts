@@ -160,6 +160,7 @@ export class HandleServer implements ServedServer {
   /** Returns a handle on which a server can listen without a port. */
   #fakeListener(handle: StreamHandle): StreamHandle {
     const close = handle.close.bind(handle)
+    let isReferenced = true
     return Object.assign(handle, {
       listen: () => {
         // Any other call comes from an earlier `listen(port, host)` of the application, after its host lookup.
@@ -175,8 +176,15 @@ export class HandleServer implements ServedServer {
         this.#hooks.stopped()
         close(callback)
       },
-      ref: this.#hooks.ref,
-      unref: this.#hooks.unref,
+      hasRef: () => isReferenced && this.#state !== 'closed',
+      ref: () => {
+        isReferenced = true
+        this.#hooks.ref()
+      },
+      unref: () => {
+        isReferenced = false
+        this.#hooks.unref()
+      },
     })
   }
 
