@@ -4,7 +4,7 @@ import { hasCode } from '../errors.js'
 import { resolveEntry } from '../server/pool/resolve-entry.js'
 import { CommandError } from './command-error.js'
 
-/** Throws unless `node app` would find a program in `cwd`. The error says what to type instead. */
+/** Throws unless `node app` would find a program in `cwd`. The error message contains the correct command. */
 export function requireApp(app: string, cwd: string): void {
   if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw new CommandError(`the folder to run in does not exist: ${cwd}`)

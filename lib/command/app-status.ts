@@ -5,7 +5,7 @@ import type { WorkerHandle } from '../server/worker/worker-handle.js'
 import type { Status, WorkerStatus } from './control/control-protocol.js'
 import type { EventLoops } from './event-loops.js'
 
-/** Returns the state of a running app. Sends nothing to workers, so that a stuck worker cannot delay the result. */
+/** Returns the state of a running app. Sends nothing to workers, so a worker with a blocked event loop cannot delay the result. */
 export async function appStatus(
   name: string,
   startedAt: Date,

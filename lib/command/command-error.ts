@@ -1,15 +1,15 @@
 /** The exit codes of the command; docs/command.md lists them. */
 export const EXIT = {
   done: 0,
-  /** The app could not be started, an order failed, or closing cut connections. */
+  /** The app could not be started, a command failed, or the server cut connections when it closed. */
   failed: 1,
-  /** The arguments or the config file have a mistake. */
+  /** The arguments or the config file contain a mistake. */
   usage: 2,
   /** No app of that name is running. */
   notRunning: 3,
 } as const
 
-/** A failure that the command reports by its message, without a stack, before it exits with `exitCode`. */
+/** The command prints the message of this error without a stack, and exits with `exitCode`. */
 export class CommandError extends Error {
   readonly exitCode: number
 

@@ -3,21 +3,22 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
 
 /**
- * Measures how busy the event loops of workers are. Asks the system and not the workers, so an idle worker is not woken and a stuck
- * one cannot delay the result.
+ * Measures how busy the event loops of workers are. Asks the system and not the workers, so the measurement neither wakes an idle
+ * worker nor waits for a blocked event loop.
  */
 export class EventLoops {
   #latest: Sample = { at: Number.NEGATIVE_INFINITY, busy: new Map() }
 
   /**
-   * Returns the share of time, 0 to 1, in which each event loop was busy, by the id of the worker. The time is that since the
-   * previous call, from `SHORTEST` to `LONGEST`: after a longer pause, or with a new worker, this call takes two samples.
+   * Returns the share of time, 0 to 1, in which each event loop was busy, by the id of the worker. The period begins at the
+   * previous call and lasts from `MIN_PERIOD` to `MAX_PERIOD`. After a longer pause, or with a new worker, this call takes two
+   * samples.
    */
   async utilizations(workers: readonly WorkerHandle[]): Promise<Map<number, number>> {
     const isComplete = workers.every(({ id }) => this.#latest.busy.has(id))
-    if (!isComplete || performance.now() - this.#latest.at > LONGEST) this.#latest = await sample(workers)
+    if (!isComplete || performance.now() - this.#latest.at > MAX_PERIOD) this.#latest = await sample(workers)
     const before = this.#latest
-    const missing = before.at + SHORTEST - performance.now()
+    const missing = before.at + MIN_PERIOD - performance.now()
     if (missing > 0) await delay(missing)
     const now = await sample(workers)
     this.#latest = now
@@ -30,7 +31,7 @@ export class EventLoops {
   }
 }
 
-/** How long event loops have been busy so far, in milliseconds by the id of the worker. */
+/** The total busy time of event loops, in milliseconds by the id of the worker. */
 interface Sample {
   at: number
   busy: Map<number, number>
@@ -48,9 +49,9 @@ async function busyTime({ pid, thread }: WorkerHandle): Promise<number | undefin
 }
 
 /**
- * Returns the milliseconds in which the main thread of a process ran, or was ready to run and waited for a CPU; undefined if the
- * process has exited, and on systems without Linux's proc(5). Node's own measurement, which only the process itself can read, differs by the time in
- * which a callback waits for a disk.
+ * Returns the milliseconds in which the main thread of a process ran, or was ready to run and waited for a CPU. Returns undefined
+ * if the process has exited, and on systems without Linux's proc(5). Only the process itself can read Node's own measurement, which
+ * also includes the time in which a callback waits for a disk.
  */
 async function mainThreadTime(pid: number): Promise<number | undefined> {
   try {
@@ -61,6 +62,6 @@ async function mainThreadTime(pid: number): Promise<number | undefined> {
   }
 }
 
-/** Milliseconds. */
-const SHORTEST = 200
-const LONGEST = 5000
+/** The length of a measurement, in milliseconds. */
+const MIN_PERIOD = 200
+const MAX_PERIOD = 5000

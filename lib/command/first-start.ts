@@ -4,9 +4,9 @@ import type { Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
 
 /**
- * Resolves to true when every worker of a new pool is ready, also after a repeated start, and to false when the server has closed
- * before. Rejects if the app cannot be started: a worker fails before any worker has been ready. Another failure, or any with
- * `keepTrying`, is reported, and the pool starts the worker again.
+ * Resolves to true when every worker of a new pool is ready, even if a worker had to be started again. Resolves to false if the
+ * server closes first. Rejects if a worker fails before any worker has been ready. Other failures, and every failure with
+ * `keepTrying`, are reported, and the pool starts the worker again.
  */
 export function firstStart(
   server: Server,
@@ -21,7 +21,7 @@ export function firstStart(
       if (pool.workers.filter(({ state }) => state === 'ready').length >= pool.size) resolve(true)
     })
     const failed = (error: unknown): void => {
-      // The server closes: a signal, or `stop`.
+      // A signal or `stop` has closed the server.
       if (hasCode(error, 'ERR_SOCKETSERVER_CLOSED')) return
       if (isAnyReady || keepTrying) report(error)
       else reject(error)

@@ -54,7 +54,7 @@ function version(): string {
 
 const isParent = process.argv[2] === 'run'
 for (const stream of [process.stdout, process.stderr]) {
-  // EPIPE: `socketserver logs | head` is not an error, and a parent continues without a reader of its messages.
+  // EPIPE: `socketserver logs | head` is not an error. The parent of an app continues when nobody reads its messages.
   stream.on('error', (error) => {
     if (!hasCode(error, 'EPIPE') && !hasCode(error, 'EIO')) throw error
     if (!isParent) process.exit()

@@ -1,4 +1,4 @@
-// The commands that talk to a running app: status, reload, scale and stop.
+// The commands that control a running app: status, reload, scale and stop.
 
 import { CommandError, EXIT, usageError } from './command-error.js'
 import type { ControlClient } from './control/control-client.js'
@@ -9,7 +9,7 @@ import type { OptionSpec } from './settings/options.js'
 import { parseFlags } from './settings/parse-flags.js'
 import { appsTable, statusTable } from './status-table.js'
 
-/** `socketserver status`: a table, or JSON. */
+/** `socketserver status`: prints a table, or JSON. */
 export async function status(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseFlags(args, { json: { takes: 'flag' }, ...APP_OPTIONS })
   const [name] = only(positionals, 1, 'status [name]')
@@ -35,7 +35,7 @@ export async function reload(args: readonly string[]): Promise<void> {
 
 /** `socketserver scale`: returns when the new workers are ready, or the surplus workers have exited. */
 export async function scale(args: readonly string[]): Promise<void> {
-  // parseArgs would read -1 as an option.
+  // Without this, parseArgs would treat -1 as an option.
   const index = args.findIndex((arg) => /^[+-]?\d+$/.test(arg))
   const [target] = args.slice(index)
   if (index === -1 || target === undefined)
@@ -61,8 +61,8 @@ export async function appOf(args: readonly string[], command: string, typed = co
   return await findApp(name, values.get('control')?.[0], typed)
 }
 
-export function only(positionals: readonly string[], most: number, usage: string): readonly string[] {
-  if (positionals.length <= most) return positionals
+export function only(positionals: readonly string[], max: number, usage: string): readonly string[] {
+  if (positionals.length <= max) return positionals
   throw usageError(`one name is enough: socketserver ${usage}`)
 }
 

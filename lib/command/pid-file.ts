@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { CommandError, EXIT, reasonOf } from './command-error.js'
 
-/** Writes this process's id to a file, atomically. Returns a function that removes the file if it still has this id. */
+/** Writes this process's id to a file, atomically. Returns a function that removes the file if it still contains this id. */
 export function writePidFile(path: string): () => void {
   const temporary = `${path}.${process.pid}`
   try {

@@ -1,10 +1,10 @@
-// Messages of the parent of a running app, on standard error. Standard output belongs to the app.
+// The parent of a running app writes its messages to standard error, because standard output belongs to the app.
 
 import { SocketServerError } from '../errors.js'
 import { reasonOf } from './command-error.js'
 
-/** Prints a sentence. */
-export function say(sentence: string): void {
+/** Prints a message with the name of the command before it. */
+export function printMessage(sentence: string): void {
   process.stderr.write(`socketserver: ${sentence}\n`)
 }
 
@@ -14,18 +14,18 @@ export function plural(count: number, noun: string): string {
 }
 
 /**
- * Returns why a worker could not be started: its slot, how it ended, and the last lines of its standard error. `slotOf` returns
+ * Describes why a worker could not be started: the slot, the exit, and the last lines of standard error. `slotOf` returns
  * the slot of a worker by its process id or thread id.
  */
 export function failureText(error: unknown, slotOf: (id: number) => number | undefined): string {
   if (!(error instanceof SocketServerError)) return reasonOf(error)
-  // A crash loop has its last failure as the cause; recycling has the failure of the replacement.
+  // The cause of a crash loop is its last failure. The cause of a failed recycling is the failure of the new worker.
   if (error.cause instanceof SocketServerError) return failureText(error.cause, slotOf)
   const id = error.pid ?? error.threadId
   if (!error.code.startsWith('ERR_SOCKETSERVER_') || id === undefined) return error.message
   const slot = slotOf(id)
   const worker = slot === undefined ? 'a worker' : `the worker in slot ${slot}`
-  // A thread that has thrown wrote nothing.
+  // A thread that has thrown writes nothing to standard error, so the message contains the stack of its error.
   const last = error.stderr ?? (error.cause instanceof Error ? error.cause.stack : undefined)
   const lines = last === undefined ? [] : ['its last lines:', ...last.split('\n').map((line) => `  | ${line}`)]
   return [`${worker} ${endOf(error)}`, ...hints(error), ...lines].join('\n')
@@ -43,7 +43,7 @@ function endOf({ code, exitCode, signal, message, stderr }: SocketServerError): 
 }
 
 function hints({ stderr = '' }: SocketServerError): string[] {
-  // The message of the error, or, where the stack is longer than the last lines, its properties.
+  // The pattern matches the message of the error. If the last lines do not reach the message, it matches the properties.
   const [, port] = /EADDRINUSE.*?:(\d+)\s/.exec(`${stderr} `) ?? /'EADDRINUSE'[^}]*\bport: (\d+)/.exec(stderr) ?? []
   return port === undefined ? [] : [`port ${port} is in use by another program`]
 }

@@ -1,4 +1,4 @@
-// `socketserver run`: the parent of an app, in the foreground.
+// `socketserver run`: runs the parent of an app in the foreground.
 
 import type { ServerResponse } from 'node:http'
 import { relative } from 'node:path'
@@ -19,7 +19,7 @@ import { EventLoops } from './event-loops.js'
 import { firstStart } from './first-start.js'
 import { colourVariables, WorkerOutput } from './log/worker-output.js'
 import { writePidFile } from './pid-file.js'
-import { failureText, plural, say } from './report.js'
+import { failureText, plural, printMessage } from './report.js'
 import { environmentOf } from './settings/environment.js'
 import { type RunSettings, readRunSettings } from './settings/run-settings.js'
 import { startPool } from './start-pool.js'
@@ -27,9 +27,9 @@ import { ControllingTerminal } from './terminal.js'
 import { FolderWatcher } from './watch/folder-watcher.js'
 import { WorkerSlots } from './worker-slots.js'
 
-/** Runs an app until it is stopped; throws if it cannot be started. */
+/** Runs an app until the app is stopped. Throws if the app cannot be started. */
 export async function run(args: readonly string[]): Promise<void> {
-  const settings = await readRunSettings(args, say)
+  const settings = await readRunSettings(args, printMessage)
   requireApp(settings.app, settings.cwd)
   await new RunningApp(settings).start()
 }
@@ -74,17 +74,17 @@ class RunningApp {
       this.#pool = startPool(this.#server, this.#settings, this.#env, this.#output !== undefined)
       this.#onSignals(this.#pool)
       cleanUp.push(this.#watch())
-      const report = (error: unknown): void => say(this.#reason(error))
+      const report = (error: unknown): void => printMessage(this.#reason(error))
       if (!(await firstStart(this.#server, this.#pool, keepTrying, report))) return
     } catch (error) {
       this.#server.destroy()
       throw new CommandError(`${this.#settings.app} could not be started: ${this.#reason(error)}`, EXIT.failed, error)
     }
     const where = this.#server.addresses().map(addressText).join(', ') || 'nowhere'
-    say(`${name} (pid ${process.pid}) has ${plural(this.#pool.size, 'worker')} and listens on ${where}`)
+    printMessage(`${name} (pid ${process.pid}) has ${plural(this.#pool.size, 'worker')} and listens on ${where}`)
   }
 
-  /** Listens as `--bind` says. What is listened on first is the PORT of the app, unless `--port` says otherwise. */
+  /** Listens on the addresses of `--bind`. The first address becomes the PORT of the app, unless `--port` is given. */
   async #bind(targets: readonly ListenOptions[]): Promise<void> {
     const addresses = []
     for (const target of targets) addresses.push(await this.#server.listen(target))
@@ -97,7 +97,7 @@ class RunningApp {
   async #openAdmin(options: AdminOptions | undefined): Promise<void> {
     if (options === undefined) return
     const address = addressText(await this.#server.admin(options))
-    say(
+    printMessage(
       options.path === undefined
         ? `page, metrics and probes: http://${address}/`
         : `page, metrics and probes: ${address}`,
@@ -139,7 +139,7 @@ class RunningApp {
       replace(this.#env, this.#environment())
       await pool.reload()
     } catch (error) {
-      // The old workers continue, and their successors have the same environment.
+      // The old workers continue, and restarted workers get the same environment.
       replace(this.#env, before)
       throw new CommandError(`the reload failed, and the workers go on as they are: ${this.#reason(error)}`)
     }
@@ -156,14 +156,14 @@ class RunningApp {
     try {
       await pool.resize(size)
     } catch (error) {
-      // The pool would retry the new slots for ever.
+      // Otherwise the pool would retry the new slots without end.
       if (pool.size > before) await pool.resize(before)
       throw new CommandError(`the number of workers stays ${before}: ${this.#reason(error)}`)
     }
     return changed(pool)
   }
 
-  /** Closes the server as SIGTERM does. Calls `answer` when everything has ended. */
+  /** Closes the server in the same way as SIGTERM. Calls `answer` when the server has closed. */
   #stop(answer: (stopped: Stopped) => void): void {
     const before = this.#server.stats().cut
     this.#server.once('close', () => answer({ cut: this.#server.stats().cut - before }))
@@ -187,7 +187,7 @@ class RunningApp {
     this.#output.log.send(response, follow)
   }
 
-  /** Reloads when files change. Returns a function that stops watching. */
+  /** Reloads the app when files change. Returns a function that stops watching. */
   #watch(): () => void {
     const { watch: paths, ignoreWatch, cwd, pidFile, control } = this.#settings
     if (paths === undefined) return () => {}
@@ -196,33 +196,34 @@ class RunningApp {
       ignored: [...ignoreWatch, ...[pidFile, control].filter((path) => path !== undefined)],
       root: cwd,
       changed: (path) => {
-        say(`${relative(cwd, path)} has changed: reloads`)
+        printMessage(`${relative(cwd, path)} has changed: reloads`)
         this.#reload().then(
-          () => say('reloaded'),
-          (error) => say(reasonOf(error)),
+          () => printMessage('reloaded'),
+          (error) => printMessage(reasonOf(error)),
         )
       },
-      failed: (error) => say(`cannot watch: ${error.message}`),
+      failed: (error) => printMessage(`cannot watch: ${error.message}`),
     })
     return () => watcher.close()
   }
 
   #onSignals(pool: Pool<WorkerHandle>): void {
-    const order = (what: Promise<unknown>): void => void what.catch((error) => say(reasonOf(error)))
+    const reportFailure = (action: Promise<unknown>): void =>
+      void action.catch((error) => printMessage(reasonOf(error)))
     const terminal = new ControllingTerminal()
     process.on('SIGHUP', () => {
       if (terminal.isClosed()) process.kill(process.pid, 'SIGTERM')
-      else order(this.#reload().then(() => say('reloaded')))
+      else reportFailure(this.#reload().then(() => printMessage('reloaded')))
     })
-    process.on('SIGTTIN', () => order(this.#scale('+1').then(() => say(plural(pool.size, 'worker')))))
-    process.on('SIGTTOU', () => order(this.#scale('-1').then(() => say(plural(pool.size, 'worker')))))
+    process.on('SIGTTIN', () => reportFailure(this.#scale('+1').then(() => printMessage(plural(pool.size, 'worker')))))
+    process.on('SIGTTOU', () => reportFailure(this.#scale('-1').then(() => printMessage(plural(pool.size, 'worker')))))
     // The default action would end the process. The signal is reserved for upgrades of the parent.
     process.on('SIGUSR2', () => {})
   }
 
   #failed(error: Error): void {
-    // start() reports a failure of the first start, with its reason.
-    if (this.#isAnyReady || this.#settings.keepTrying) say(this.#reason(error))
+    // start() reports a failure of the first start with its reason.
+    if (this.#isAnyReady || this.#settings.keepTrying) printMessage(this.#reason(error))
   }
 
   #reason(error: unknown): string {

@@ -3,7 +3,7 @@ import type { Server } from '../server/server.js'
 import type { WorkerHandle } from '../server/worker/worker-handle.js'
 import type { RunSettings } from './settings/run-settings.js'
 
-/** Starts the workers of an app. Each start of a worker reads `env`, so a reload applies changes of the object. */
+/** Starts the workers of an app. Each start of a worker reads `env`, so a reload applies changes to the object. */
 export function startPool(
   server: Server,
   settings: RunSettings,
@@ -26,10 +26,10 @@ export function startPool(
     silent: isPiped,
   }
   if (threads) {
-    // Threads have the working directory of their process.
+    // Threads share the working directory of their process.
     process.chdir(cwd)
     return server.run(app, { ...common, threads })
   }
-  // With a pipe, the worker's standard error would no longer be a terminal. For a file or a journal there is no difference.
+  // Standard error becomes a pipe only if it is not a terminal, because workers detect whether they write to a terminal.
   return server.run(app, { ...common, cwd, maxMemory, observeStderr: !process.stderr.isTTY })
 }

@@ -63,7 +63,7 @@ function table(headings: readonly string[], rows: readonly string[][]): string[]
   )
 }
 
-/** Returns the time since then, in its two largest units: `3d 4h`, `12m 5s`, `7s`. */
+/** Returns the time since `since` in its two largest units: `3d 4h`, `12m 5s`, `7s`. */
 export function duration(since: string, now: Date): string {
   const seconds = Math.max(0, Math.floor((now.getTime() - Date.parse(since)) / 1000))
   const parts = [

@@ -1,11 +1,11 @@
 import { closeSync, openSync } from 'node:fs'
 
 /**
- * The terminal in which this command runs. A closed terminal sends SIGHUP, the signal that also asks for a reload, and only the state of
- * the terminal tells which of the two is meant.
+ * The terminal in which this command runs. SIGHUP means a reload or a closed terminal. The state of the terminal distinguishes the
+ * two cases.
  */
 export class ControllingTerminal {
-  /** Output that goes elsewhere, as with nohup(1), means that the command is to outlive the terminal. */
+  /** If the output does not go to the terminal, as with nohup(1), the command must continue after the terminal closes. */
   readonly #isUsed = (process.stdout.isTTY || process.stderr.isTTY) && canOpen()
 
   /** Returns whether the terminal has been closed since the start. */
@@ -14,7 +14,7 @@ export class ControllingTerminal {
   }
 }
 
-/** Returns whether this process has a controlling terminal; without one the error is ENXIO, tty(4). */
+/** Returns whether this process has a controlling terminal. Without a terminal, open(2) fails with ENXIO: tty(4). */
 function canOpen(): boolean {
   try {
     closeSync(openSync('/dev/tty', 'r'))

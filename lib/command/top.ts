@@ -45,7 +45,7 @@ function topScreen({ status, at }: Moment, previous: Moment | undefined): string
   const rate = (count: (status: Status) => number): string => {
     if (previous === undefined) return '-'
     const seconds = (at.getTime() - previous.at.getTime()) / 1000
-    // A clock that was set back has no rate.
+    // If the clock was set back, the rate is unknown.
     return seconds > 0 ? `${Math.round((count(status) - count(previous.status)) / seconds)}/s` : '-'
   }
   const rates = [
@@ -58,7 +58,7 @@ function topScreen({ status, at }: Moment, previous: Moment | undefined): string
   return `${statusTable(status, at)}\n${rates.join('   ')}\n\nq quits`
 }
 
-/** Returns the text cut to the size of the screen, with the sequences that clear the rest of the screen. */
+/** Truncates a text to the size of the screen, and appends the sequences that clear the rest of the screen. */
 function clipped(text: string, rows: number, columns: number): string {
   const lines = text.split('\n').slice(0, rows - 1)
   return lines.map((line) => `${line.slice(0, columns)}${CLEAR_LINE}\r\n`).join('') + CLEAR_BELOW
@@ -69,7 +69,7 @@ const PERIOD = 1000
 /** In raw mode the terminal sends this byte instead of SIGINT. */
 const CTRL_C = '\x03'
 
-/** Switches to the alternate screen without a cursor, and back. */
+/** Switches to the alternate screen without a cursor, and back to the main screen. */
 const ENTER = '\x1b[?1049h\x1b[?25l'
 const LEAVE = '\x1b[?25h\x1b[?1049l'
 const HOME = '\x1b[H'

@@ -8,14 +8,14 @@ export class WorkerSlots {
     server.on('start', ({ pid, threadId, slot }) => {
       const id = pid ?? threadId
       if (id === undefined || slot === undefined) return
-      // A map keeps the order of insertion. Deleting first makes this entry the newest, and the oldest is removed.
+      // A map keeps the order of insertion. The deletion makes this entry the newest, so the oldest entry is removed below.
       this.#slots.delete(id)
       this.#slots.set(id, slot)
-      if (this.#slots.size > MOST_REMEMBERED) this.#slots.delete(this.#slots.keys().next().value ?? 0)
+      if (this.#slots.size > MAX_SLOTS) this.#slots.delete(this.#slots.keys().next().value ?? 0)
     })
   }
 
   readonly slotOf = (id: number): number | undefined => this.#slots.get(id)
 }
 
-const MOST_REMEMBERED = 1024
+const MAX_SLOTS = 1024

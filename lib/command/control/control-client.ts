@@ -32,7 +32,7 @@ export class ControlClient {
   }
 
   async #send(method: string, target: string): Promise<IncomingMessage> {
-    // On a connection of its own, because `stop` waits until the parent closes it.
+    // Uses a separate connection, because `stop` waits until the parent closes the connection.
     const sent = request({ socketPath: this.path, method, path: target, agent: new Agent({ keepAlive: false }) })
     sent.end()
     try {
@@ -63,7 +63,7 @@ function connectError({ name, path }: ControlClient, error: unknown): CommandErr
   return new CommandError(`${name} does not answer at ${path}: ${reasonOf(error)}`, EXIT.failed, error)
 }
 
-/** Returns whether nothing listens: the file is missing, or a dead process has left it. */
+/** Returns whether no process listens: the file is missing, or belongs to a dead process. */
 function isGone(error: unknown): boolean {
   if (!(error instanceof Error && 'code' in error)) return false
   return error.code === 'ENOENT' || error.code === 'ECONNREFUSED' || error.code === 'ENOTSOCK'

@@ -32,7 +32,7 @@ export function controlPaths(): Map<string, string> {
   return paths
 }
 
-/** Throws for a path that does not fit the address of a Unix socket. */
+/** Throws if a path is too long for the address of a Unix socket. */
 export function requireShort(path: string): string {
   if (Buffer.byteLength(path) <= LONGEST_PATH) return path
   throw new CommandError(
@@ -41,8 +41,8 @@ export function requireShort(path: string): string {
 }
 
 /**
- * Returns the folders of control sockets, first the folder for new sockets. A service has no XDG_RUNTIME_DIR, but the terminal of
- * the same user may have one, so commands search both folders.
+ * Returns the folders of control sockets. The first folder is for new sockets. A service has no XDG_RUNTIME_DIR, but a terminal of
+ * the same user may have this variable, so commands search both folders.
  */
 function folders(): string[] {
   const runtime = process.env['XDG_RUNTIME_DIR'] ?? ''
@@ -51,7 +51,7 @@ function folders(): string[] {
   return isUsable ? [join(runtime, 'socketserver'), own] : [own]
 }
 
-/** Throws unless only this user can enter a folder. Other users could impersonate an app, or control one. */
+/** Throws unless only this user can enter a folder. Otherwise another user could impersonate or control an app. */
 function requirePrivate(folder: string): void {
   const stats = lstatSync(folder)
   const problem = problemOf(stats)

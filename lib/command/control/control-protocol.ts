@@ -39,9 +39,9 @@ export interface WorkerStatus {
   leases: number
   handled: number
   restarts: number
-  /** The share of time in which the event loop was busy, 0 to 1; null if unknown, as for a worker that has just started. */
+  /** The share of time in which the event loop was busy, 0 to 1. Null if unknown, as for a new worker. */
   eventLoopUtilization: number | null
-  /** Resident memory in bytes; null for a thread, and if unknown. */
+  /** Resident memory in bytes. Null for a thread, and if unknown. */
   memory: number | null
 }
 
@@ -51,7 +51,7 @@ export interface Changed {
   generation: number
 }
 
-/** `POST /stop`: sent when everything has ended. */
+/** `POST /stop`: sent when the server has closed. */
 export interface Stopped {
   /** Connections that were cut. */
   cut: number

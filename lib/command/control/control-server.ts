@@ -28,7 +28,7 @@ export class ControlServer {
     this.#handlers = handlers
   }
 
-  /** Removes the file if it is still this server's, and closes idle connections. */
+  /** Removes the socket file if it still belongs to this server, and closes idle connections. */
   close(): void {
     this.#unlink()
     this.#server.close()
@@ -64,11 +64,12 @@ export class ControlServer {
     }
   }
 
-  /** Removes the file of a dead parent. Another parent may have replaced it in the meantime. */
+  /** Removes the socket file of a dead parent, unless another parent has replaced the file in the meantime. */
   #removeStale(stale: SocketFile): void {
     const aside = `${this.path}.${process.pid}`
     try {
-      // Of several parents, rename(2) gives the file to one. Between lstat(2) and unlink(2) the file could be replaced.
+      // If several parents call rename(2), only one call succeeds. Between lstat(2) and unlink(2), another parent could replace the
+      // file.
       renameSync(this.path, aside)
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return
@@ -86,7 +87,7 @@ export class ControlServer {
   #listen(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject)
-      // bind(2) creates the file within this call, so that at no moment another user can connect.
+      // bind(2) creates the file during this call, so another user can never connect.
       const umask = process.umask(0o177)
       try {
         this.#server.listen(this.path, () => {
@@ -121,7 +122,7 @@ function socketFile(path: string): SocketFile | undefined {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })
 }
 
-/** Returns whether this is the same file. A file system may give the number of a removed file to the next. */
+/** Returns whether both are the same file. A file system may reuse the inode number of a removed file. */
 function isSame(one: SocketFile, other: SocketFile | undefined): boolean {
   return one.ino === other?.ino && one.mtimeNs === other.mtimeNs
 }

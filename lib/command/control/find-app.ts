@@ -9,7 +9,7 @@ export async function runningApps(): Promise<ControlClient[]> {
   return all.filter((_, index) => areRunning[index] === true).sort((a, b) => a.name.localeCompare(b.name))
 }
 
-/** Returns the app with a name or at a control socket; without either, the only running app. */
+/** Returns the app with the given name or control socket. Without both, returns the only running app. */
 export async function findApp(
   name: string | undefined,
   control: string | undefined,

@@ -14,7 +14,7 @@ export class LineSplitter extends Transform {
       this.push(rest.subarray(0, end + 1))
       rest = rest.subarray(end + 1)
     }
-    if (rest.length >= LONGEST_LINE) {
+    if (rest.length >= MAX_LINE_LENGTH) {
       this.#end(rest)
       rest = Buffer.alloc(0)
     }
@@ -34,5 +34,5 @@ export class LineSplitter extends Transform {
 
 const NEWLINE = 0x0a
 
-/** Bytes. A longer line is split, because a program that never writes a newline would fill the memory. */
-const LONGEST_LINE = 1024 * 1024
+/** In bytes. A longer line is split, because output without a newline would otherwise fill the memory. */
+const MAX_LINE_LENGTH = 1024 * 1024

@@ -9,7 +9,7 @@ export class LogBuffer {
   add(line: Buffer): void {
     this.#lines.push(line)
     this.#bytes += line.length
-    while (this.#lines.length > MOST_LINES || this.#bytes > MOST_BYTES) this.#bytes -= this.#lines.shift()?.length ?? 0
+    while (this.#lines.length > MAX_LINES || this.#bytes > MAX_BYTES) this.#bytes -= this.#lines.shift()?.length ?? 0
     for (const follower of this.#followers) follower.add(line)
   }
 
@@ -31,7 +31,7 @@ export class LogBuffer {
   }
 }
 
-/** A stream that follows the log. A slow stream misses lines, and a line says how many. */
+/** A stream that follows the log. A slow stream misses lines. A message in the stream then states the number of skipped lines. */
 class Follower {
   readonly stream: Writable
   #skipped = 0
@@ -51,5 +51,5 @@ class Follower {
   }
 }
 
-const MOST_LINES = 1000
-const MOST_BYTES = 2 ** 20
+const MAX_LINES = 1000
+const MAX_BYTES = 2 ** 20

@@ -3,7 +3,7 @@ import type { Server } from '../../server/server.js'
 import { LineSplitter } from './line-splitter.js'
 import { LogBuffer } from './log-buffer.js'
 
-/** Passes the output of workers through the parent, with the worker's slot before each line and no other change. */
+/** Passes the output of workers through the parent and writes the worker's slot before each line. */
 export class WorkerOutput {
   readonly log = new LogBuffer()
 
@@ -32,8 +32,8 @@ export class WorkerOutput {
 }
 
 /**
- * Returns variables that make workers write colours if their output goes through the parent to a terminal. Workers see a pipe and
- * would write no colours. chalk, Node's `styleText()` and many others obey FORCE_COLOR.
+ * Returns variables that make workers write colours if their output goes through the parent to a terminal. Without
+ * these variables, workers would write no colours to a pipe. chalk, Node's `styleText()` and other libraries read FORCE_COLOR.
  */
 export function colourVariables(env: NodeJS.ProcessEnv): Record<string, string> {
   const isChosen = env['FORCE_COLOR'] !== undefined || env['NO_COLOR'] !== undefined

@@ -12,11 +12,11 @@ export interface EcosystemChoice {
   only: string | undefined
   /** The name of the environment: its `env_NAME` is added to `env`. */
   env: string | undefined
-  /** Receives one sentence about the fields that have no effect. */
+  /** Called with one sentence about the fields that have no effect. */
   note: (sentence: string) => void
 }
 
-/** Converts one app of PM2's ecosystem file. One note names the fields without an equivalent. */
+/** Converts one app of PM2's ecosystem file. One message lists the fields without an equivalent. */
 export function readEcosystem(file: string, apps: unknown, { only, env, note }: EcosystemChoice): GivenSettings {
   const app = chooseApp(file, apps, only)
   const field = (name: string): string => `'${name}' in ${basename(file)}`
@@ -60,7 +60,7 @@ function chooseApp(file: string, apps: unknown, only: string | undefined): objec
   return chosen
 }
 
-/** Returns the app with the names that PM2's documentation has for the fields. */
+/** Returns the app with the field names of PM2's documentation instead of their aliases. */
 function withoutAliases(app: object): object {
   return Object.fromEntries(Object.entries(app).map(([key, value]) => [ALIASES[key] ?? key, value]))
 }
@@ -76,7 +76,7 @@ function object(app: object, key: string): object {
   throw usageError(`'${key}' must be an object, not ${shown(value)}`)
 }
 
-/** Refuses an interpreter other than Node, which PM2 would start in fork mode. */
+/** Throws for an interpreter other than Node. PM2 would start such an interpreter in fork mode. */
 function requireNode(interpreter: unknown, file: string): void {
   if (interpreter === undefined || interpreter === 'node' || interpreter === process.execPath) return
   if (/(^|\/)node$/.test(String(interpreter))) return
@@ -98,7 +98,7 @@ function restartOf(app: object, field: (name: string) => string): unknown {
   }
 }
 
-/** Returns milliseconds: PM2 takes a number of them, or a number with h, m or s. */
+/** Returns milliseconds from a number of milliseconds, or from a number with h, m or s, as PM2 does. */
 function duration(name: string, value: unknown): number | undefined {
   if (value === undefined) return undefined
   const [, digits, unit = ''] = /^(\d{1,9})([hms])$/.exec(String(value)) ?? []
@@ -117,7 +117,7 @@ function instances(value: unknown, name: string): unknown {
   if (value === 'max' || Number(value) === 0) return 'max'
   const number = Number(value)
   if (!Number.isInteger(number)) throw usageError(`${name} must be a whole number or max, not ${shown(value)}`)
-  // -1 means one fewer than there are CPUs.
+  // -1 means one worker fewer than the number of CPUs.
   return number < 0 ? Math.max(1, availableParallelism() + number) : number
 }
 
@@ -149,7 +149,7 @@ const FIELDS: Readonly<Record<string, Conversion>> = {
   env_file: ['envFile'],
 }
 
-/** The second names of fields, from PM2's lib/API/schema.json. */
+/** The aliases of fields, from PM2's lib/API/schema.json. */
 const ALIASES: Readonly<Record<string, string>> = {
   exec: 'script',
   exec_interpreter: 'interpreter',
@@ -160,7 +160,7 @@ const ALIASES: Readonly<Record<string, string>> = {
 /** Milliseconds. */
 const UNITS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000 }
 
-/** The fields that other code reads, or that need no equivalent. */
+/** The fields that other functions read, and the fields that need no equivalent. */
 const IGNORED = [
   'autorestart',
   'env',
@@ -175,5 +175,5 @@ const IGNORED = [
   'vizion',
 ]
 
-/** The default of `drainTimeout`. PM2's `kill_timeout` covers the open requests as well as the app's own handlers. */
+/** The default of `drainTimeout`. PM2's `kill_timeout` applies to open requests and to the app's own handlers. */
 const DEFAULT_DRAIN = 30_000

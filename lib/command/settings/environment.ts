@@ -3,9 +3,9 @@ import { parseEnv } from 'node:util'
 import { CommandError, EXIT, reasonOf, usageError } from '../command-error.js'
 import { shown } from './values.js'
 
-/** The sources of the workers' environment. Later sources win. */
+/** The sources of the workers' environment. Later sources take precedence. */
 export interface EnvironmentSources {
-  /** Files of `NAME=value` lines. As with `node --env-file`, the variables of this process win. */
+  /** Files of `NAME=value` lines. As with `node --env-file`, the variables of this process take precedence. */
   envFiles: readonly string[]
   /** The variables of the config file. */
   config: Readonly<Record<string, string>>

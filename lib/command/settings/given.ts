@@ -1,4 +1,4 @@
-// Settings before they are checked.
+// Settings before validation.
 
 /** A value with its name in its source: `--workers`, `WEB_CONCURRENCY`, or a key of a config file. */
 export interface Given {

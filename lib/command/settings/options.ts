@@ -42,7 +42,7 @@ export const RUN_OPTIONS = {
 
 export type RunOption = keyof typeof RUN_OPTIONS
 
-/** Returns the flag of an option: `readyTimeout` is `ready-timeout`. */
+/** Returns the flag of an option: `ready-timeout` for `readyTimeout`. */
 export function flagOf(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }

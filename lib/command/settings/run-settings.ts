@@ -37,20 +37,20 @@ export interface RunSettings {
   maxQueue: number | undefined
   queueTimeout: number | undefined
   policy: PolicyName | undefined
-  /** Where the page, the metrics and the probes are; undefined for nowhere. */
+  /** The address of the page, the metrics and the probes. Undefined if they are not served. */
   admin: AdminOptions | undefined
-  /** The absolute paths to watch; undefined to watch none. */
+  /** The absolute paths to watch. Undefined if no path is watched. */
   watch: string[] | undefined
   ignoreWatch: string[]
-  /** Whether each line of output has the worker's slot; undefined means in a terminal with several workers. */
+  /** Whether each line of output begins with the worker's slot. Undefined means only in a terminal with several workers. */
   logPrefix: boolean | undefined
   pidFile: string | undefined
   control: string | undefined
 }
 
 /**
- * Reads the settings of `socketserver run`: arguments win over the config file, and the config file over WEB_CONCURRENCY.
- * Throws a usage error for mistakes.
+ * Reads the settings of `socketserver run`. Arguments take precedence over the config file, and the config file over
+ * WEB_CONCURRENCY. Throws a usage error for mistakes.
  */
 export async function readRunSettings(args: readonly string[], note: (sentence: string) => void): Promise<RunSettings> {
   const { flags, first, rest } = parseRun(args)
@@ -71,7 +71,7 @@ export async function readRunSettings(args: readonly string[], note: (sentence: 
   return check(given)
 }
 
-/** Parses the arguments. Options may also follow a config file: nothing there belongs to an app, unless it follows `--`. */
+/** Parses the arguments. Options may also follow a config file. Arguments for the app of a config file follow `--`. */
 function parseRun(args: readonly string[]): { flags: Map<RunOption, string[]>; first?: string; rest: string[] } {
   const { values: flags, positionals } = parseFlags<RunOption>(args, RUN_OPTIONS, true)
   const [first, ...rest] = positionals
@@ -188,7 +188,7 @@ function defaultName(app: string, cwd: string): string {
   )
 }
 
-/** Options after the app belong to the app, as with `node`. An option of this command there is probably a mistake. */
+/** Warns of an option of this command after the app. As with `node`, such an option belongs to the app. */
 function warnOfLateOptions(app: string, rest: readonly string[], note: (sentence: string) => void): void {
   const flags = Object.keys(RUN_OPTIONS).map((key) => `--${flagOf(key)}`)
   const late = rest[0] === '--' ? undefined : rest.find((arg) => [...flags, '-w'].includes(arg.replace(/=.*/s, '')))

@@ -1,5 +1,5 @@
-// Converts and checks single settings. Each function takes the setting's name, for the error, and its value from the command line,
-// the environment or a config file.
+// Converts and checks single settings. Each function takes the name of the setting, for the error message, and the value from the
+// command line, the environment or a config file.
 
 import { availableParallelism } from 'node:os'
 import { usageError } from '../command-error.js'
@@ -8,9 +8,9 @@ import { usageError } from '../command-error.js'
 export function workersOf(name: string, value: unknown): number {
   if (value === 'max') return availableParallelism()
   const count = wholeNumber(value)
-  if (count !== undefined && count >= 1 && count <= MOST_WORKERS) return count
+  if (count !== undefined && count >= 1 && count <= MAX_WORKERS) return count
   throw usageError(
-    `${name} must be a whole number from 1 to ${MOST_WORKERS}, or max for one per CPU, not ${shown(value)}`,
+    `${name} must be a whole number from 1 to ${MAX_WORKERS}, or max for one per CPU, not ${shown(value)}`,
   )
 }
 
@@ -59,26 +59,26 @@ export function argumentsOf(name: string, value: unknown): string[] {
   throw usageError(`${name} must be a list of strings, not ${shown(value)}`)
 }
 
-/** Returns a boolean. The empty string, which a flag of the command line has, is true. */
+/** Returns a boolean. The empty string is true, because a flag of the command line has this value. */
 export function booleanOf(name: string, value: unknown): boolean {
   if (value === '') return true
   if (typeof value === 'boolean') return value
   throw usageError(`${name} must be true or false, not ${shown(value)}`)
 }
 
-/** Returns the name of an app, which is also the name of a file. */
+/** Returns the name of an app. The name is also used as a file name. */
 export function nameOf(name: string, value: unknown): string {
   if (typeof value === 'string' && APP_NAME.test(value)) return value
   throw usageError(`${name} must consist of up to 64 letters, digits, '.', '_' and '-', not ${shown(value)}`)
 }
 
-/** Returns a value as text for a message, at most 80 characters of it. */
+/** Returns at most 80 characters of a value as text for a message. */
 export function shown(value: unknown): string {
   const text = typeof value === 'string' ? `'${value}'` : (JSON.stringify(value) ?? String(value))
   return text.length > 80 ? `${text.slice(0, 80)}...` : text
 }
 
-/** Returns a whole number that is given as a number or in digits; undefined for anything else. */
+/** Converts a number or a string of digits to a whole number. Returns undefined for any other value. */
 function wholeNumber(value: unknown): number | undefined {
   if (typeof value === 'string' && !/^\d+$/.test(value)) return undefined
   if (typeof value !== 'string' && typeof value !== 'number') return undefined
@@ -88,8 +88,8 @@ function wholeNumber(value: unknown): number | undefined {
 
 const APP_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/
 
-/** The limit of pools. More are a mistake: the default of Linux's pid_max is 32768. */
-const MOST_WORKERS = 65_535
+/** The limit of a pool. A larger number is a mistake: the default of Linux's pid_max is 32768. */
+const MAX_WORKERS = 65_535
 
 /** Milliseconds. Node's timers with a longer delay fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1

@@ -4,10 +4,10 @@ import { basename, dirname, join, relative } from 'node:path'
 export interface WatchSetup {
   /** Files and folders, absolute. */
   paths: readonly string[]
-  /** Names and paths to leave out, the latter relative to `root`. */
+  /** Names, and paths relative to `root`, that are not watched. */
   ignored: readonly string[]
   root: string
-  /** Called once after one or more changes, when `QUIET_TIME` has passed without another change. */
+  /** Called once after one or more changes, when no further change has occurred for `QUIET_TIME`. */
   changed: (path: string) => void
   failed: (error: Error) => void
 }
@@ -26,7 +26,7 @@ export class FolderWatcher {
     this.#setup = setup
     for (const path of setup.paths) {
       if (statSync(path).isDirectory()) this.#watchFolder(path)
-      // Editors replace files, so watch the folder of the file.
+      // Editors replace files, so the watcher watches the folder of the file.
       else this.#watch(dirname(path), (name) => name === basename(path))
     }
   }
@@ -51,10 +51,10 @@ export class FolderWatcher {
     }
   }
 
-  #watch(folder: string, isMeant: (name: string) => boolean): void {
+  #watch(folder: string, isRelevant: (name: string) => boolean): void {
     try {
       const watcher = watch(folder, (_event, name) => {
-        if (name === null || !isMeant(name)) return
+        if (name === null || !isRelevant(name)) return
         this.#note(join(folder, name))
       })
       watcher.on('error', () => this.#forget(folder))
@@ -70,7 +70,7 @@ export class FolderWatcher {
     if (stats === undefined) this.#forget(path)
     else if (stats.isDirectory()) this.#watchFolder(path)
     this.#stopTimers()
-    // After a pause of this process, a timer that is due runs before the changes of the meantime are read, and an immediate after.
+    // After a pause of this process, a due timer runs before the watcher reads the missed changes. An immediate runs after them.
     this.#timer = setTimeout(() => {
       this.#immediate = setImmediate(() => this.#setup.changed(path))
     }, QUIET_TIME)
@@ -87,7 +87,7 @@ export class FolderWatcher {
     this.#watchers.delete(folder)
   }
 
-  /** Returns whether to ignore changes of a path: hidden files, packages, logs, and what the user has excluded. */
+  /** Returns whether to ignore changes of a path: hidden files, packages, logs, and paths that the user has excluded. */
   #isIgnored(path: string): boolean {
     const name = basename(path)
     if (name.startsWith('.') || IGNORED.test(name)) return true
@@ -106,8 +106,8 @@ function entriesOf(folder: string): Dirent[] {
   }
 }
 
-/** Installed packages; files that apps and editors write while they run. */
+/** Installed packages, and files that apps and editors write while they run. */
 const IGNORED = /^node_modules$|\.(log|pid|sock|swp|tmp)$|~$/
 
-/** Milliseconds without a change before a reload. A build or a checkout writes many files. */
+/** Milliseconds without a change before a reload, because a build or a checkout writes many files. */
 const QUIET_TIME = 200
