@@ -1,12 +1,12 @@
 import cluster from 'node:cluster'
 import type { EventEmitter } from 'node:events'
 
-/** Closes every server of the app, and calls back when all have closed. */
+/** Closes every server of the app, and calls `closed` when all servers have closed. */
 export type CloseServers = (closed: () => void) => void
 
-/** Returns the `cluster.worker` of an app. Its `disconnect()`, `destroy()` and `kill()` do what those of a fork of `cluster` do. */
+/** Returns the `cluster.worker` of an app. `disconnect()`, `destroy()` and `kill()` behave as in a worker of `cluster`. */
 export function clusterWorker(id: number, closeServers: CloseServers): EventEmitter {
-  // With no argument: with `process`, the constructor would add a listener for messages, which keeps the process alive.
+  // The constructor gets no `process`, for which it would add a listener for messages. Such a listener keeps the process alive.
   const Worker: new () => EventEmitter = Reflect.get(cluster, 'Worker')
   const worker = Object.assign(new Worker(), { id, process, state: 'online' })
   const disconnect = (): EventEmitter => {
@@ -28,7 +28,10 @@ export function clusterWorker(id: number, closeServers: CloseServers): EventEmit
   return Object.assign(worker, { disconnect, destroy })
 }
 
-/** Emits the events of the process on the worker once the app listens for them there: a listener keeps the process alive. */
+/**
+ * Forwards the events of the process to the worker. Adds a listener to the process only for an event that the app listens for,
+ * because a listener for messages keeps the process alive.
+ */
 function forwardEvents(worker: EventEmitter): void {
   const left = new Set<string | symbol>(['message', 'disconnect', 'error'])
   worker.on('newListener', (event: string | symbol) => {

@@ -1,12 +1,12 @@
-// What an app of `server.run()` sees of `node:cluster`: a worker. Node asks `cluster._getServer` for the handle of every server that
-// a worker makes listen (listenInCluster in lib/net.js, bindServerHandle in lib/dgram.js), and looks at `isPrimary` each time.
+// Makes `node:cluster` behave as in a cluster worker for an app of `server.run()`. For each server of a worker that listens, Node
+// reads `isPrimary` and calls `cluster._getServer` for a handle (listenInCluster in lib/net.js, bindServerHandle in lib/dgram.js).
 
 import cluster from 'node:cluster'
 import { syncBuiltinESMExports } from 'node:module'
 import { clusterWorker } from './cluster-worker.js'
 import type { Listeners } from './listeners.js'
 
-/** Makes this process or thread a worker to `node:cluster`, with its listeners from the parent. */
+/** Makes this process or thread a cluster worker that gets its listeners from the parent. */
 export function replaceCluster(id: number, listeners: Listeners): void {
   Object.assign(cluster, {
     isPrimary: false,
@@ -19,7 +19,7 @@ export function replaceCluster(id: number, listeners: Listeners): void {
     setupMaster: refuse,
     _getServer: listeners.getServer,
   })
-  // For `import { isPrimary } from 'node:cluster'`.
+  // Updates the bindings of `import { isPrimary } from 'node:cluster'`.
   syncBuiltinESMExports()
 }
 

@@ -1,17 +1,17 @@
-// Node's own UDP handles, which Node does not document: the little of them that is used here, behind guards.
+// Uses Node's internal UDP handles. Node does not document them, so each member is checked before its use.
 
 import { closeSync } from 'node:fs'
 
-/** A `UDP` handle, as a socket of `dgram` has it. */
+/** The used members of the `UDP` handle of a `dgram` socket. */
 interface DatagramHandle {
-  /** Adopts a descriptor; returns a negative system error number if that fails. */
+  /** Adopts a descriptor. Returns a negative system error number on failure. */
   open(fd: number): number | undefined
   close(callback?: () => void): void
 }
 
 /**
- * Returns a handle on descriptor `fd` of the kind that `socket` has, or a negative system error number. `closed` is called when it is
- * closed. The descriptor is the handle's, or closed.
+ * Returns a handle for descriptor `fd` with the constructor of the handle of `socket`, or a negative system error number. The handle
+ * calls `closed` when it is closed. On success, the handle owns the descriptor. On failure, this function closes the descriptor.
  */
 export function datagramHandle(socket: object, fd: number, closed: () => void): DatagramHandle | number {
   const made = newHandle(socket)
@@ -43,5 +43,5 @@ function isDatagramHandle(value: unknown): value is DatagramHandle {
   return ['open', 'close', 'bind', 'recvStart'].every((name) => typeof Reflect.get(value, name) === 'function')
 }
 
-/** Linux and macOS agree on little here; Node says the name of either. */
+/** The value differs between Linux and macOS. Node maps both values to the name `ENOTSUP`. */
 const ENOTSUP = process.platform === 'darwin' ? -45 : -95

@@ -9,13 +9,13 @@ import type { ListenAnswer, NativeListenChannel } from '../native.js'
 import { datagramHandle } from './datagram-handle.js'
 import type { RunWorker } from './run-worker.js'
 
-/** What Node asks a primary for, in `cluster._getServer`. */
+/** The arguments that Node passes to `cluster._getServer`. */
 export interface ServerQuery {
-  /** An IP address, a path, or null for every address. */
+  /** An IP address, a path, or null for all addresses. */
   address: string | null | undefined
   /** -1 for a path, null for a descriptor. */
   port: number | null | undefined
-  /** 4, 6 or, for a path, -1; of dgram `udp4` or `udp6`. */
+  /** 4, 6, or -1 for a path. For a `dgram` socket, `udp4` or `udp6`. */
   addressType: number | string | null | undefined
   fd: number | null | undefined
   flags?: number | undefined
@@ -24,14 +24,14 @@ export interface ServerQuery {
   writableAll?: boolean | undefined
 }
 
-/** Gets an error number, or the handle to listen on; null has Node make one by itself. */
+/** Receives an error number, or the handle to listen on. For null, Node creates a handle itself. */
 export type ServerCallback = (error: number, handle: object | null) => void
 
-/** The listeners of this worker, for which the parent listens. */
+/** The listeners that the parent has opened for this worker. */
 export class Listeners {
   readonly #native: NativeListenChannel
   readonly #worker: RunWorker
-  /** The ordinals in use by key, of listeners whose port the system chooses. */
+  /** The ordinals in use, by key, for listeners whose port the system chooses. */
   readonly #ordinals = new Map<string, Set<number>>()
   readonly #servers = new Set<Server | DatagramSocket>()
 
@@ -41,9 +41,9 @@ export class Listeners {
   }
 
   /**
-   * Stands for `cluster._getServer`. Calls back before it returns, so that a server listens when `listen()` has returned. What the
-   * parent cannot do is reported by the handle's `listen()`: a callback with an error would emit `error` before the app can listen
-   * for it.
+   * Replaces `cluster._getServer`. Calls `callback` before the return, so that a server listens when `listen()` returns. If the
+   * parent cannot listen, the handle's `listen()` returns the error. An error in `callback` would emit `error` before the app can
+   * listen for the event.
    */
   readonly getServer = (server: unknown, query: ServerQuery, callback: ServerCallback): void => {
     const adopted = typeof query.fd === 'number' ? this.#worker.adopted(query.fd) : undefined
@@ -55,10 +55,10 @@ export class Listeners {
     else this.#listenOnPort(server, query, callback)
   }
 
-  /** Returns whether the parent listens for a server. */
+  /** Returns whether the parent has opened the listener of a server. */
   readonly isShared = (server: Server): boolean => this.#servers.has(server)
 
-  /** Closes every server, and calls `closed` when the last has closed. */
+  /** Closes every server, and calls `closed` when the last server has closed. */
   readonly closeAll = (closed: () => void): void => {
     let open = this.#servers.size + 1
     const one = (): void => {
@@ -69,7 +69,7 @@ export class Listeners {
     one()
   }
 
-  /** Listens at the address of a descriptor that the parent has adopted: the same number is another descriptor here. */
+  /** Listens at the address of a descriptor that the parent has adopted. In this process, the number means another descriptor. */
   #listenAt(adopted: ListenAddress, server: Server, query: ServerQuery, callback: ServerCallback): void {
     if ('path' in adopted) this.#listenOnPath(server, { ...query, address: adopted.path }, callback)
     else this.#listenOnPort(server, { ...query, address: adopted.address, port: adopted.port }, callback)
@@ -107,7 +107,7 @@ export class Listeners {
     }
   }
 
-  /** Binds a UDP socket, which the workers share: the system gives each datagram to one of them. */
+  /** Binds a UDP socket that the workers share. The system gives each datagram to one worker. */
   #bind(
     socket: DatagramSocket,
     { address, addressType, flags = 0, ...query }: ServerQuery,
@@ -121,7 +121,7 @@ export class Listeners {
     const { listener, fd, error } = this.#native.bindUdp(host, port, isIpv6Only, reusesAddress, ordinal)
     if (listener === undefined || fd === undefined) {
       release()
-      // Unlike net, dgram asks when bind() has returned, so that the application hears of the error.
+      // Unlike net, dgram calls `_getServer` after bind() has returned, so the app receives the `error` event.
       callback(error?.errno ?? -1, null)
       return
     }
@@ -166,7 +166,7 @@ export class Listeners {
     })
   }
 
-  /** Returns the lowest number that no open listener of this key has, where the system chooses the port, and what frees it. */
+  /** Returns the lowest number that no open listener of this key has, and a function that frees the number. Port 0 only. */
   #ordinal(port: number, key: string): { ordinal: number; release: () => void } {
     if (port !== 0) return { ordinal: 0, release: () => {} }
     const used = this.#ordinals.get(key) ?? new Set()
@@ -183,13 +183,13 @@ interface Opened {
   listener: number
   lane: number
   address: ListenAddress
-  /** Frees its ordinal. */
+  /** Frees the ordinal of the listener. */
   release: () => void
 }
 
 /**
- * Has Node call the address of a server that listens on every address by its name, in errors and in what it keeps, as in a process
- * that is no worker of `cluster`. Node calls `_listen2` by this name on purpose, for code that wraps it.
+ * For a server that listens on all addresses, makes Node use the actual address in errors and in the server's properties, as outside
+ * of `cluster`. Node calls the method `_listen2` by this name so that other code can wrap the method.
  */
 function nameAddress(
   server: Server,
@@ -205,14 +205,14 @@ function nameAddress(
   Object.defineProperty(server, '_listen2', { value: named, configurable: true, writable: true })
 }
 
-/** Returns the error number that libuv makes of a failed bind(2) to a path: a missing folder is EACCES there. */
+/** Returns the error number that libuv returns for a failed bind(2) to a path: EACCES for a missing folder. */
 function pathError({ error }: ListenAnswer): number {
   return error?.code === 'ENOENT' ? -constants.errno.EACCES : (error?.errno ?? -1)
 }
 
 /**
- * Returns a handle whose `listen()` fails, of which Node makes the error of a process of its own. Node compares `getsockname()` with
- * the port before that (checkBindError in lib/net.js).
+ * Returns a handle whose `listen()` fails, so that Node creates the same error as in a single process. Before that, Node compares the
+ * result of `getsockname()` with the port (checkBindError in lib/net.js).
  */
 function failing(errno: number, port: number | undefined): StreamHandle {
   const Handle = tcpConstructor()
@@ -231,12 +231,12 @@ function backlogOf(backlog: number | undefined): number {
 }
 
 /**
- * The most bytes of a path: `sun_path` less a null byte. It applies to the name that the app gives; the parent can bind to a longer
- * absolute path. libuv cuts a longer name off instead, and listens elsewhere.
+ * The maximum length of a path in bytes: `sun_path` without a null byte. The limit applies to the name that the app passes, because
+ * the parent can bind to a longer absolute path. libuv truncates a longer name and listens at another path.
  */
 const MAX_PATH = process.platform === 'darwin' ? 103 : 107
 
-/** What Node passes to listen(2) by default. */
+/** The backlog that Node passes to listen(2) by default. */
 const DEFAULT_BACKLOG = 511
 
 /** libuv's flags of `uv_tcp_bind` and `uv_udp_bind`. */

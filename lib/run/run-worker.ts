@@ -5,10 +5,10 @@ import { Client } from '../client/client.js'
 import { parentOf } from '../client/connect.js'
 import type { ServedServer, ServeHooks } from '../client/serve/served-server.js'
 
-/** This worker as its parent knows it: the channel, and when it is ready. */
+/** The connection of this worker to its parent: the channel, and the report that the worker is ready. */
 export class RunWorker {
   readonly #channel: Channel
-  /** Holds the channel while the app does not listen, as it may do so later. */
+  /** Keeps the channel open while the app does not listen, because the app may listen later. */
   readonly #base: Client
   #isReady = false
 
@@ -18,32 +18,32 @@ export class RunWorker {
     this.#base.attach(channel)
   }
 
-  /** Whether the parent has told this worker to leave, or has gone: then what the worker closes is closed for itself only. */
+  /** Whether the parent has retired this worker or has exited. The worker then closes its servers without a message to the parent. */
   get isRetired(): boolean {
     const { phase } = this.#channel.phase
     return phase === 'retired' || phase === 'ended' || this.#base.isClosing
   }
 
-  /** Returns the address of the parent's listener that was adopted as descriptor `fd` of the parent. */
+  /** Returns the address of the listener that the parent has adopted as its descriptor `fd`. */
   adopted(fd: number): ListenAddress | undefined {
     return this.#channel.settings.adopted.find((adopted) => adopted.fd === fd)?.address
   }
 
-  /** Begins to wait for what makes this worker ready. */
+  /** Begins to wait for the condition that makes this worker ready. */
   start(): void {
     const { readyWhen } = this.#channel.settings
     if (readyWhen === 'start') this.#ready()
     if (readyWhen === 'message') this.#watchMessages()
   }
 
-  /** Has a server take the connections of a lane. `isListening` is called once it takes them. */
+  /** Serves the connections of a lane with the server that `start` returns. */
   serve(lane: number, start: (hooks: ServeHooks) => ServedServer): void {
     const client = new Client(parentOf(this.#channel), lane)
     client.attach(this.#channel)
     client.serveWith(start)
   }
 
-  /** Notes that a server of the app listens. */
+  /** Called when a server of the app listens. */
   listens(): void {
     if (this.#channel.settings.readyWhen === 'listen') this.#ready()
   }
@@ -54,7 +54,7 @@ export class RunWorker {
     this.#channel.open()
   }
 
-  /** Looks at the messages that the app sends to its parent. */
+  /** Watches the messages that the app sends to its parent. */
   #watchMessages(): void {
     const seen = (message: unknown): void => {
       if (message === 'ready') this.#ready()
@@ -64,7 +64,7 @@ export class RunWorker {
   }
 }
 
-/** Replaces a method by one that shows its first argument and then does the same. */
+/** Wraps a method, and calls `seen` with the first argument after each call. */
 function watchCalls(owner: object, name: string, seen: (argument: unknown) => void): void {
   const original: unknown = Reflect.get(owner, name)
   if (typeof original !== 'function') return

@@ -9,7 +9,7 @@ import { Listeners } from './listeners.js'
 import { watchOwnListeners } from './own-listeners.js'
 import { RunWorker } from './run-worker.js'
 
-/** Has the app that runs next listen through the parent, if `server.run()` started this worker. */
+/** Makes the app listen through the parent if `server.run()` started this worker. */
 export function start(): void {
   const settings = readSettings(process.env[SETTINGS_VARIABLE])
   if (settings.listenChannel === 0 || (!isMainThread && !settings.isThread)) return
