@@ -1,4 +1,4 @@
-// What `cluster.worker` does in an app under server.run().
+// Tests `cluster.worker` in an app under server.run().
 
 import { once } from 'node:events'
 import test from 'ava'
@@ -6,7 +6,7 @@ import { runApp } from '../helpers/run-app.js'
 import { within } from '../helpers/within.js'
 import { writeApp } from '../helpers/write-app.js'
 
-test('cluster.worker gets the messages of the parent and sends its own', async (t) => {
+test('cluster.worker receives and sends messages', async (t) => {
   const app = writeApp(
     t,
     `const { worker } = require('node:cluster')
@@ -24,7 +24,7 @@ for (const [call, closes] of [
   ['disconnect()', true],
   ['kill()', false],
 ] as const) {
-  test(`cluster.worker.${call} ends the worker${closes ? ' after its servers have closed' : ''}, and a successor starts`, async (t) => {
+  test(`cluster.worker.${call} ends the worker${closes ? ' after its servers have closed' : ''}, and a new worker starts`, async (t) => {
     const app = writeApp(
       t,
       `const { worker } = require('node:cluster')

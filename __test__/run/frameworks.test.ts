@@ -1,4 +1,4 @@
-// Apps of frameworks, unchanged: all workers answer, and a reload under load loses nothing.
+// Unmodified apps of frameworks: all workers answer, and a reload under load loses no request.
 
 import { join } from 'node:path'
 import test from 'ava'
@@ -10,11 +10,11 @@ import { until } from '../helpers/until.js'
 import { within } from '../helpers/within.js'
 import { writeApp } from '../helpers/write-app.js'
 
-/** Requires a package of this repository from an app that is elsewhere. */
+/** Returns code that requires a package of this repository in an app of another folder. */
 const from = (name: string): string =>
   JSON.stringify(require.resolve(name, { paths: [join(__dirname, '..', '..', '..')] }))
 
-/** Asks an app again and again while it is reloaded, until three workers have answered. Every request must succeed. */
+/** Sends requests to an app during a reload until three workers have answered. Every request must succeed. */
 async function requireAnswers(port: number, reload: () => Promise<unknown>): Promise<void> {
   const answers = new Set<string>()
   let isOver = false
@@ -27,7 +27,7 @@ async function requireAnswers(port: number, reload: () => Promise<unknown>): Pro
   })
   await Promise.race([until(() => answers.size > 0), Promise.all(load)])
   await reload()
-  // One of the two old workers, and both new ones.
+  // One of the two old workers, and both new workers.
   await Promise.race([until(() => answers.size >= 3), Promise.all(load)])
   isOver = true
   await Promise.all(load)
@@ -72,7 +72,7 @@ for (const [name, source] of Object.entries(APPS)) {
   })
 }
 
-test('ws: messages go to and fro, and the reload ends the WebSocket after what was sent', async (t) => {
+test('ws: messages are exchanged, and the reload closes the WebSocket after the sent messages', async (t) => {
   const app = writeApp(
     t,
     `const { WebSocketServer } = require(${from('ws')})

@@ -1,10 +1,10 @@
-// What an app that knows nothing of the package sees of its listeners: the same as in a process of its own.
+// An unmodified app listens with the same results as in a single process.
 
 import test from 'ava'
 import { fetchOnce } from '../helpers/http.js'
 import { runApp } from '../helpers/run-app.js'
 
-test('a server listens, at the address of the parent, on the line after listen(0)', async (t) => {
+test('listen(0) returns when the server listens at the address of the parent', async (t) => {
   const { server, reports, port } = await runApp(t, 'unaware-http')
   const addresses = [await reports.next('listened'), await reports.next('listened')]
   for (const { isListening, address } of addresses) {
@@ -15,7 +15,7 @@ test('a server listens, at the address of the parent, on the line after listen(0
   t.is(server.addresses().length, 1)
 })
 
-test('all workers answer at one port', async (t) => {
+test('all workers answer on one port', async (t) => {
   const { pool, port } = await runApp(t, 'unaware-http')
   const answers = new Set<string>()
   for (let i = 0; i < 200 && answers.size < 2; i++) answers.add((await fetchOnce(port)).body)

@@ -1,4 +1,4 @@
-// What an app under server.run() sees of its own process, and what its own children see.
+// The process of an app under server.run(), and the processes and threads that the app starts.
 
 import { mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -8,10 +8,10 @@ import { fetchOnce } from '../helpers/http.js'
 import { runApp, startApp } from '../helpers/run-app.js'
 import { writeApp } from '../helpers/write-app.js'
 
-/** Node strips types by itself since 22.18. */
+/** Node strips types by default since 22.18. */
 const strippingTest = 'typescript' in process.features && process.features.typescript !== false ? test : test.skip
 
-test('an ES module sees itself as a worker of cluster, and listens at once', async (t) => {
+test('an ES module is a worker of cluster, and listens at once', async (t) => {
   const app = writeApp(
     t,
     `import cluster, { isPrimary } from 'node:cluster'
@@ -25,7 +25,7 @@ test('an ES module sees itself as a worker of cluster, and listens at once', asy
   t.is((await fetchOnce(port)).body, 'module')
 })
 
-test('a program without a file extension runs, with nothing to read and its messages for the parent', async (t) => {
+test('a program without a file extension runs with empty standard input, and sends messages to the parent', async (t) => {
   const app = writeApp(
     t,
     `#!/usr/bin/env node
@@ -39,7 +39,7 @@ test('a program without a file extension runs, with nothing to read and its mess
   t.is((await fetchOnce(port)).body, 'program')
 })
 
-linuxTest('process.title is what it is in a process of its own, and the app can set it', async (t) => {
+linuxTest('process.title is the same as in a single process, and the app can set it', async (t) => {
   const app = writeApp(
     t,
     `process.send({ event: 'title', title: process.title })
@@ -77,7 +77,7 @@ for (const [extension, source] of [
   })
 }
 
-test('symbolic links are resolved: what the app requires has its real path', async (t) => {
+test('symbolic links are resolved: modules of the app have their real path', async (t) => {
   const app = writeApp(
     t,
     `process.send({ event: 'required', path: require('./link') })\nrequire('node:http').createServer().listen(0)`,
@@ -90,7 +90,7 @@ test('symbolic links are resolved: what the app requires has its real path', asy
   t.is((await reports.next('required'))['path'], join(realpathSync(folder), 'packages', 'library.js'))
 })
 
-test('threads and processes that the app starts listen by themselves', async (t) => {
+test('threads and processes that the app starts listen without the parent', async (t) => {
   const app = writeApp(
     t,
     `const cluster = require('node:cluster')

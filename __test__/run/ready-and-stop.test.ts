@@ -1,4 +1,4 @@
-// When a worker of an app counts as ready, and how it ends.
+// When a worker of an app becomes ready, and how the worker ends.
 
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +14,7 @@ for (const [ready, silent, missing] of [
   ['listen', 'setInterval(() => {}, 1000)', /it has not listened/],
   ['message', LISTEN, /it has not sent the message 'ready'/],
 ] as const) {
-  test(`a release that is not ready in time (${ready}) fails the reload, and the old one serves on`, async (t) => {
+  test(`a release that is not ready in time (${ready}) fails the reload, and the old release continues to serve`, async (t) => {
     const app = writeApp(t, `${LISTEN}process.send('ready')`)
     const { pool, port } = await runApp(t, app, { workers: 1, ready, readyTimeout: 10_000 })
     writeFileSync(app, silent)
@@ -40,17 +40,17 @@ test('a SIGTERM handler that exits at once cuts no response', async (t) => {
   t.is(server.stats().cut, 0)
 })
 
-test('the app’s own handler runs when the worker has drained, and a worker that ignores SIGTERM is killed', async (t) => {
+test('the app’s own SIGTERM handler runs after the drain, and a worker that ignores SIGTERM is killed', async (t) => {
   const app = writeApp(
     t,
-    `process.on('SIGTERM', () => process.send({ event: 'told' }))
+    `process.on('SIGTERM', () => process.send({ event: 'sigterm' }))
      ${LISTEN}setInterval(() => {}, 1000)`,
   )
   const { pool, reports } = await runApp(t, app, { workers: 1, killTimeout: 3000 })
   const [worker] = pool.workers
   const exited = new Promise((resolve) => worker?.process?.once('exit', (_code, signal) => resolve(signal)))
   await pool.close()
-  await reports.next('told')
+  await reports.next('sigterm')
   t.is(await within(exited, 'the exit of the worker'), 'SIGKILL')
 })
 
@@ -58,7 +58,7 @@ for (const [what, handler] of [
   ['with', "process.on('SIGTERM', () => process.exit(0))"],
   ['without', ''],
 ] as const) {
-  test(`an app ${what} a SIGTERM handler that has not listened yet is ended at once`, async (t) => {
+  test(`an app ${what} a SIGTERM handler ends at once if it has not listened yet`, async (t) => {
     const app = writeApp(t, `${handler}; setInterval(() => {}, 1000); process.send({ event: 'started' })`)
     const { pool, reports } = startApp(t, app, { workers: 1, killTimeout: 60_000 })
     pool.ready.catch(() => {})

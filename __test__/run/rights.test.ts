@@ -1,4 +1,4 @@
-// What an app may listen on is up to its parent's rights and descriptors.
+// An app listens with the permissions and the descriptors of its parent.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,7 +13,7 @@ import { run } from '../helpers/program.js'
 import { within } from '../helpers/within.js'
 import { writeApp } from '../helpers/write-app.js'
 
-/** Whether an ordinary user may not listen on port 1. */
+/** Whether only a privileged user may listen on port 1. */
 const isPrivileged = process.platform !== 'linux' || firstOrdinaryPort() > 1
 const privilegedTest = isPrivileged ? test : test.skip
 
@@ -21,7 +21,7 @@ function firstOrdinaryPort(): number {
   return Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8'))
 }
 
-privilegedTest('a privileged port fails with the error of a process of its own', async (t) => {
+privilegedTest('listen() on a privileged port fails with the same error as in a single process', async (t) => {
   const app = fixture('listen-on-privileged-port')
   const alone = fork(app, { execArgv: [], ...ordinaryUser() })
   t.teardown(() => alone.kill('SIGKILL'))

@@ -1,4 +1,4 @@
-// What listen() does in an app under server.run(), compared with the same app in a process of its own.
+// Compares listen() in an app under server.run() with the same app in a single process.
 
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -7,7 +7,7 @@ import { fixture } from '../helpers/fixture.js'
 import { startApp } from '../helpers/run-app.js'
 import { within } from '../helpers/within.js'
 
-test('listen() has the same results, errors and events as in a process of its own', async (t) => {
+test('listen() has the same results, errors and events as in a single process', async (t) => {
   const path = fixture('listen-outcomes')
   const alone = fork(path, { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   t.teardown(() => alone.kill('SIGKILL'))

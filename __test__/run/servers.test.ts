@@ -1,4 +1,4 @@
-// Each kind of server, unchanged, in two workers.
+// Unmodified servers of each kind in two workers.
 
 import { once } from 'node:events'
 import { statSync } from 'node:fs'
@@ -58,7 +58,7 @@ test('servers of net, http, https, tls and http2 listen at once, each on a port 
   )
   const { server, reports } = await runApp(t, app)
   const [first, second] = [await reports.next('ports'), await reports.next('ports')]
-  // A host is looked up first, also in a process of its own: then the address is known a moment later.
+  // Node looks up a host first, also in a single process, so the address is known later.
   const addresses = server.addresses().map(portOf)
   t.is(addresses.length, Object.keys(KINDS).length)
   t.is(first.pid === second.pid, false)
@@ -68,7 +68,7 @@ test('servers of net, http, https, tls and http2 listen at once, each on a port 
   }
 })
 
-test('the second listen(0) of a worker has a port of its own, the same in all workers, also after a reload', async (t) => {
+test('the second listen(0) of a worker gets a second port, the same in all workers, also after a reload', async (t) => {
   const app = writeApp(
     t,
     `const { createServer } = require('node:http')
@@ -85,7 +85,7 @@ test('the second listen(0) of a worker has a port of its own, the same in all wo
   t.is((await fetchOnce(ports[1])).body, 'second')
 })
 
-test('workers share a Unix socket, with the rights that the app asks for', async (t) => {
+test('workers share a Unix socket with the mode that the app asks for', async (t) => {
   const path = join(temporaryDirectory(t), 'app.sock')
   const app = writeApp(
     t,
@@ -104,7 +104,7 @@ test('workers share a Unix socket, with the rights that the app asks for', async
   t.is(statSync(path, { throwIfNoEntry: false }), undefined)
 })
 
-test('a listener that every worker has closed is closed, and one that a worker still has is open', async (t) => {
+test('a listener closes when every worker has closed it', async (t) => {
   const app = writeApp(
     t,
     `const { createServer } = require('node:http')
@@ -124,7 +124,7 @@ test('a listener that every worker has closed is closed, and one that a worker s
   await t.throwsAsync(fetchOnce(port), { code: 'ECONNREFUSED' })
 })
 
-test('a listener outlives all its workers, and connections wait for the next ones', async (t) => {
+test('a listener stays open when all workers have died, and connections wait for new workers', async (t) => {
   const app = writeApp(
     t,
     `require('node:http').createServer((_, response) => response.end(String(process.pid))).listen(0)`,
@@ -141,7 +141,7 @@ test('a listener outlives all its workers, and connections wait for the next one
   t.false(before.includes(body))
 })
 
-test('a probe for a free port leaves no listener, and the app can listen there at once', async (t) => {
+test('a probe for a free port leaves no listener, and the app can listen on the port at once', async (t) => {
   const app = writeApp(
     t,
     `const { createServer } = require('node:net')
@@ -180,7 +180,7 @@ test('a probe for a free port takes no connection that waits for the app', async
   for (const answer of waiting) t.like(await answer, { status: 200, body: 'served' })
 })
 
-test('an app all of whose listeners are its own is ready when it listens', async (t) => {
+test('an app with only exclusive listeners is ready when it listens', async (t) => {
   const app = writeApp(
     t,
     `const server = require('node:http').createServer((_, response) => response.end('own'))
@@ -192,7 +192,7 @@ test('an app all of whose listeners are its own is ready when it listens', async
   t.is(server.addresses().length, 0)
 })
 
-test('exclusive listeners are each worker’s own', async (t) => {
+test('each worker has a separate exclusive listener', async (t) => {
   const app = writeApp(
     t,
     `const server = require('node:http').createServer((_, response) => response.end(String(process.pid)))
@@ -235,7 +235,7 @@ test('workers share a UDP socket', async (t) => {
   t.is(await ask(), `hello ${pool.workers[1]?.pid}`)
 })
 
-test('a TLS session that one worker began is resumed by the other, also after a reload', async (t) => {
+test('each worker resumes TLS sessions of the other, also after a reload', async (t) => {
   const app = writeApp(
     t,
     `require('node:tls').createServer(${TLS}, (socket) => socket.end(String(process.pid))).listen(0)`,
@@ -243,7 +243,7 @@ test('a TLS session that one worker began is resumed by the other, also after a 
   const { pool, port } = await runApp(t, app, { server: { policy: 'round-robin' } })
   const client = new TlsSession()
   t.false(await client.visit(port))
-  // A connection that a busy worker has not taken after 5 ms goes to the other one, so the turns are not strict.
+  // The workers do not alternate strictly: a connection that a busy worker has not taken after 5 ms goes to the other worker.
   for (let i = 0; i < 200 && client.answers.size < 2; i++) t.true(await client.visit(port))
   await pool.reload()
   for (let i = 0; i < 200 && client.answers.size < 4; i++) t.true(await client.visit(port))
