@@ -5,7 +5,7 @@ import { fixture } from '../helpers/fixture.js'
 import { fetchOnce } from '../helpers/http.js'
 import { Terminal } from '../helpers/terminal.js'
 
-test('--admin serves the metrics of an app that does not know this package', async (t) => {
+test('--admin serves the metrics of an unmodified app', async (t) => {
   const app = new Terminal(t).start(['run', '--bind', '127.0.0.1:0', '--admin', '0', '-w', '2', fixture('hello-app')])
   const [, port] = await app.says(/page, metrics and probes: http:\/\/127\.0\.0\.1:(\d+)\/\n/)
   await app.port()

@@ -11,7 +11,7 @@ import { Terminal } from '../helpers/terminal.js'
 
 const { ControlServer } = library('command/control/control-server')
 
-/** What is typed, the exit code, and what it says. */
+/** The arguments, the exit code, and a pattern of the message. */
 const MISTAKES: readonly (readonly [typed: string, code: number, says: RegExp])[] = [
   ['run', 2, /which app\? Type: socketserver run app\.js/],
   ['run -w 0 app.js', 2, /--workers must be a whole number from 1 to 65535, or max .*, not '0'/],
@@ -62,7 +62,7 @@ test('the file of the command is executable, for npx in a clone', (t) => {
   t.notThrows(() => accessSync(join(__dirname, '..', '..', '..', 'dist', 'lib', 'command', 'main.js'), constants.X_OK))
 })
 
-test.serial('help fits on a screen, and asks for nothing', async (t) => {
+test.serial('help fits on a screen, and needs no app', async (t) => {
   const terminal = new Terminal(t)
   for (const typed of [['--help'], ['run', '--help'], ['help']]) {
     const { code, stdout } = await terminal.type(...typed)
@@ -73,7 +73,7 @@ test.serial('help fits on a screen, and asks for nothing', async (t) => {
   t.is((await terminal.type()).code, 2)
 })
 
-test.serial('a second run of the same app names the first', async (t) => {
+test.serial('a second run of the same app reports the first', async (t) => {
   const terminal = new Terminal(t)
   const run = ['run', '-w', '1', '--bind', '127.0.0.1:0', fixture('hello-app')]
   const app = terminal.start(run)
@@ -91,7 +91,7 @@ test.serial('a second run of the same app names the first', async (t) => {
 
 test.serial('of two parents that start at one time with one name, one runs', async (t) => {
   const terminal = new Terminal(t)
-  // Both have to replace a socket that a dead parent has left.
+  // Both processes must replace the socket of a dead parent.
   const left = terminal.start(['run', '-w', '1', '--bind', '127.0.0.1:0', fixture('hello-app')])
   await left.port()
   left.process.kill('SIGKILL')

@@ -63,7 +63,7 @@ test.serial('--drain-timeout ends a connection that does not finish', async (t) 
   await answer
 })
 
-test.serial('stop says how many connections did not finish, and both commands end with 1', async (t) => {
+test.serial('stop prints the number of connections that did not finish, and both commands exit with 1', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write('app.js', "require('node:http').createServer(() => {}).listen(process.env.PORT)")
   const app = terminal.start([...RUN, path])
@@ -76,7 +76,7 @@ test.serial('stop says how many connections did not finish, and both commands en
   await answer
 })
 
-test.serial('WEB_CONCURRENCY has to be a number of workers', async (t) => {
+test.serial('WEB_CONCURRENCY must be a number of workers', async (t) => {
   const { code, stderr } = await new Terminal(t).start(['run', 'app.js'], { WEB_CONCURRENCY: 'many' }).ended()
   t.is(code, 2)
   t.regex(stderr, /WEB_CONCURRENCY must be a whole number .* not 'many'/)

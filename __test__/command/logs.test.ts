@@ -7,7 +7,7 @@ import { until } from '../helpers/until.js'
 
 const STARTED = '{"level":"info","msg":"started","tty":false}'
 
-test.serial('workers write to the output of the parent themselves, every byte as it is', async (t) => {
+test.serial('workers write every byte unchanged to the output of the parent', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '1', '--bind', '127.0.0.1:0', fixture('talking-app')])
   await fetchOnce(await app.port())
@@ -17,7 +17,7 @@ test.serial('workers write to the output of the parent themselves, every byte as
   t.true(stderr.includes('no end of line'))
 })
 
-test.serial('with --log-prefix each line carries its slot', async (t) => {
+test.serial('with --log-prefix each line begins with the slot of its worker', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '2', '--log-prefix', '--bind', '127.0.0.1:0', fixture('talking-app')])
   await fetchOnce(await app.port())
@@ -44,7 +44,7 @@ test.serial('logs prints the last lines, and follows with -f until the app ends'
   t.is((await follower.ended()).code, 0)
 })
 
-test.serial('logs says where the output is if it does not go through the parent', async (t) => {
+test.serial('logs names the destination of output that does not go through the parent', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '1', '--bind', '127.0.0.1:0', fixture('talking-app')])
   await app.port()

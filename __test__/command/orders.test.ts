@@ -39,7 +39,7 @@ test.serial('status --json has the documented shape', async (t) => {
   t.is(status.stats.accepted, 0)
 })
 
-/** An app whose event loop is busy from the first request on, until a file exists, or for 40 s. */
+/** An app whose event loop is busy from the first request until a file exists, at most 40 s. */
 const BUSY_APP = `
   const { existsSync } = require('node:fs')
   require('node:http').createServer((_request, response) => {
@@ -53,7 +53,7 @@ for (const [what, run, options] of [
   ['processes', linuxSerial, []],
   ['threads', test.serial, ['--threads']],
 ] as const) {
-  run(`status has the event-loop utilisation of ${what}, also of one that is stuck`, async (t) => {
+  run(`status has the event-loop utilisation of ${what}, also while the event loop is blocked`, async (t) => {
     const terminal = new Terminal(t)
     const app = terminal.start([
       'run',
@@ -87,7 +87,7 @@ test.serial('status without --json is a table', async (t) => {
   t.regex(stdout, /\n +0 +ready +\d+ +1 .* MB\n +1 +ready +\d+ +1 .* MB\n\nqueue 0 /)
 })
 
-test.serial('the control socket is its user’s alone, and goes with the app', async (t) => {
+test.serial('only its user can open the control socket, and the socket is removed with the app', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '1')
   await app.port()
@@ -115,7 +115,7 @@ test.serial('reload returns when every worker is a new one', async (t) => {
   t.is(typeof (await hello(port)).pid, 'number')
 })
 
-test.serial('a reload that fails says the last words of the new worker, and the old ones go on', async (t) => {
+test.serial('a failed reload prints the last lines of the new worker, and the old workers continue', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write('app.js', `require(${JSON.stringify(fixture('hello-app'))})`)
   const app = terminal.start(['run', '-w', '2', '--bind', '127.0.0.1:0', path])
@@ -152,7 +152,7 @@ test.serial('scale takes a number of workers, more, or fewer', async (t) => {
   t.regex(refused.stderr, /at least 1 worker has to stay; there are 3/)
 })
 
-test.serial('a scale that fails leaves the workers as they were', async (t) => {
+test.serial('a failed scale does not change the workers', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write('app.js', `require(${JSON.stringify(fixture('hello-app'))})`)
   const app = terminal.start(['run', '-w', '1', '--bind', '127.0.0.1:0', path])
@@ -164,7 +164,7 @@ test.serial('a scale that fails leaves the workers as they were', async (t) => {
   t.is((await terminal.status()).workers.length, 1)
 })
 
-test.serial('stop returns when everything has ended', async (t) => {
+test.serial('stop returns when the app has ended', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '2')
   await app.port()
@@ -186,7 +186,7 @@ linuxSerial('commands answer while every worker is stuck', async (t) => {
   t.is((await terminal.status()).workers.length, 2)
 })
 
-test.serial('several apps are listed, and an order has to name one', async (t) => {
+test.serial('status lists several apps, and other commands need a name', async (t) => {
   const terminal = new Terminal(t)
   const first = startHello(terminal, '-w', '1', '--name', 'first')
   const second = startHello(terminal, '-w', '1', '--name', 'second')
@@ -220,7 +220,7 @@ test.serial('an app whose parent was killed is not running, and its name is free
   await until(() => !workers.some(({ pid }) => isRunning(pid ?? 0)))
 })
 
-test.serial('a request that is no order is refused', async (t) => {
+test.serial('the control socket refuses an unknown request', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '1')
   await app.port()

@@ -29,7 +29,7 @@ test.serial('an app runs on several workers, with its arguments, folder, Node op
   t.is((await app.ended()).code, 0)
 })
 
-test.serial('the app listens on the first --bind, which is its PORT, and the name is that of its file', async (t) => {
+test.serial('the first --bind is the PORT of the app, and the default name is the file name', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '2', ...BIND, fixture('hello-app')])
   const port = await app.port()
@@ -67,7 +67,7 @@ test.serial('with --threads the app runs in threads of the parent', async (t) =>
   t.is((await app.ended()).code, 0)
 })
 
-test.serial('--ready message waits for the message, and --ready start for nothing', async (t) => {
+test.serial('--ready message waits for the message, and --ready start does not wait', async (t) => {
   const terminal = new Terminal(t)
   const late = terminal.write(
     'late.js',
@@ -93,7 +93,7 @@ test.serial('an app that never listens cannot be started', async (t) => {
   t.regex(stderr, /never\.js could not be started: .*listen/)
 })
 
-test.serial('an app that listens on a port which another program has cannot be started', async (t) => {
+test.serial('an app cannot be started if another program uses its port', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '1', '-p', '0', fixture('hello-app')])
   const port = await app.port()
@@ -125,7 +125,7 @@ test.serial('WEB_CONCURRENCY is the number of workers unless the command line ha
   t.is((await terminal.status('second')).workers.length, availableParallelism())
 })
 
-test.serial('a pid file appears and goes with the parent', async (t) => {
+test.serial('the pid file exists while the parent runs', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '1', ...BIND, '--pid-file', 'app.pid', fixture('hello-app')])
   await app.port()
@@ -136,20 +136,23 @@ test.serial('a pid file appears and goes with the parent', async (t) => {
   t.throws(() => readFileSync(path), { code: 'ENOENT' })
 })
 
-test.serial('an env file fills in what the environment does not have, and is read again at a reload', async (t) => {
-  const terminal = new Terminal(t)
-  terminal.write('.env', 'COLOUR=red\nHOME=/nowhere\n')
-  const app = terminal.start(['run', '-w', '1', ...BIND, '--env-file', '.env', fixture('hello-app')])
-  const port = await app.port()
-  const { env } = await hello(port)
-  t.is(env['COLOUR'], 'red')
-  t.is(env['HOME'], process.env['HOME'])
-  terminal.write('.env', 'COLOUR=blue\n')
-  t.is((await terminal.type('reload')).code, 0)
-  t.is((await hello(port)).env['COLOUR'], 'blue')
-})
+test.serial(
+  'an env file adds variables that the environment does not have, and is read again at a reload',
+  async (t) => {
+    const terminal = new Terminal(t)
+    terminal.write('.env', 'COLOUR=red\nHOME=/nowhere\n')
+    const app = terminal.start(['run', '-w', '1', ...BIND, '--env-file', '.env', fixture('hello-app')])
+    const port = await app.port()
+    const { env } = await hello(port)
+    t.is(env['COLOUR'], 'red')
+    t.is(env['HOME'], process.env['HOME'])
+    terminal.write('.env', 'COLOUR=blue\n')
+    t.is((await terminal.type('reload')).code, 0)
+    t.is((await hello(port)).env['COLOUR'], 'blue')
+  },
+)
 
-test.serial('a worker that is started after a failed reload has the environment of before', async (t) => {
+test.serial('a worker that is started after a failed reload has the previous environment', async (t) => {
   const terminal = new Terminal(t)
   const file = terminal.write('.env', 'COLOUR=red\n')
   const app = terminal.start(['run', '-w', '1', ...BIND, '--env-file', '.env', fixture('hello-app')])
@@ -166,7 +169,7 @@ test.serial('a worker that is started after a failed reload has the environment 
   t.is(env['PORT'], `${port}`)
 })
 
-test.serial('an app that fails at its first start ends the command, which says why in one block', async (t) => {
+test.serial('if an app fails at its first start, the command prints the reason in one block and exits', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write('broken.js', "console.error('no database'); process.exit(7)")
   const { code, stderr } = await terminal.type('run', '-w', '1', path)
@@ -219,7 +222,7 @@ test.serial('a worker that fails after another has been ready is started again',
   )
 })
 
-test.serial('--keep-trying goes on although the first start fails', async (t) => {
+test.serial('--keep-trying retries after the first start has failed', async (t) => {
   const terminal = new Terminal(t)
   const flag = join(terminal.folder, 'flag')
   const path = terminal.write(
@@ -233,7 +236,7 @@ test.serial('--keep-trying goes on although the first start fails', async (t) =>
   t.is(typeof (await hello(await app.port())).pid, 'number')
 })
 
-test.serial('an app that ends by itself is no server', async (t) => {
+test.serial('an app that exits by itself cannot be started', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write('script.js', 'console.log(1 + 1)')
   const { code, stderr } = await terminal.type('run', '-w', '1', path)
@@ -241,7 +244,7 @@ test.serial('an app that ends by itself is no server', async (t) => {
   t.regex(stderr, /script\.js could not be started: the worker in slot 0 exited with code 0 .* not a server\n$/)
 })
 
-test.serial('a port that another program has is named', async (t) => {
+test.serial('the message contains the port that another program uses', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '1', ...BIND, fixture('hello-app')])
   const port = await app.port()

@@ -47,7 +47,7 @@ for (const [file, text] of [
   })
 }
 
-test('the command line wins over the config file', async (t) => {
+test('the command line takes precedence over the config file', async (t) => {
   const { settings } = await settingsOf(t, 'socketserver.config.json', JSON.stringify(CONFIG), '-w', '5', '-p', '1')
   t.is(settings.workers, 5)
   t.is(settings.environment.options['PORT'], '1')
@@ -60,8 +60,8 @@ test('paths in a config file are relative to its folder, also the path of a Unix
   t.like(settings, { pidFile: join(folder, 'run', 'app.pid'), control: join(folder, 'run', 'app.ctl') })
 })
 
-// Not by the command: Node 20 itself ends with 9 for a missing --env-file, also behind the script.
-test('an env file that is missing is named', async (t) => {
+// This test does not start the command, because Node 20 itself exits with 9 for a missing --env-file, also after the script.
+test('the error message contains the path of a missing env file', async (t) => {
   const config = JSON.stringify({ app: 'a.js', envFile: 'nowhere' })
   await t.throwsAsync(settingsOf(t, 'socketserver.config.json', config), {
     message: /the env file .*nowhere cannot be read: ENOENT/,
@@ -81,7 +81,7 @@ for (const [config, message] of [
   })
 }
 
-test('PM2’s ecosystem file is understood, and what has no effect is named once', async (t) => {
+test('PM2’s ecosystem file is read, and one message lists the fields without effect', async (t) => {
   const { folder, settings, notes } = await settingsOf(
     t,
     'ecosystem.config.js',
@@ -127,7 +127,7 @@ test('instances 0 and max are one worker per CPU, and autorestart: false restart
   }
 })
 
-test('of several apps one has to be chosen', async (t) => {
+test('one of several apps must be chosen', async (t) => {
   const apps = JSON.stringify({
     apps: [
       { name: 'a', script: 'a.js' },
@@ -151,7 +151,7 @@ test('a missing environment of PM2, and another interpreter, are refused', async
   })
 })
 
-test('the second names of PM2’s fields, and its times with a unit, are understood', async (t) => {
+test('aliases of PM2’s fields, and times with a unit, are accepted', async (t) => {
   const app = {
     exec: 'a.js',
     exec_interpreter: 'node',

@@ -21,7 +21,7 @@ test.serial('SIGHUP reloads', async (t) => {
   t.not((await hello(port)).pid, before.pid)
 })
 
-test.serial('SIGTTIN and SIGTTOU start one worker more and one fewer, but not the last', async (t) => {
+test.serial('SIGTTIN adds a worker, and SIGTTOU removes a worker, except the last', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '1')
   await app.port()
@@ -55,7 +55,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
-test.serial('SIGTERM during the start ends the app, which then has never started', async (t) => {
+test.serial('SIGTERM during the start ends the app before it has started', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write('app.js', 'setInterval(() => {}, 1000)')
   const app = terminal.start(['run', '-w', '1', path])
@@ -64,7 +64,7 @@ test.serial('SIGTERM during the start ends the app, which then has never started
   t.deepEqual(await app.ended(), { code: 0, stdout: '', stderr: '' })
 })
 
-linuxSerial('workers have process groups of their own, so that Ctrl-C reaches the parent only', async (t) => {
+linuxSerial('each worker has a separate process group, so Ctrl-C reaches only the parent', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '2')
   await app.port()

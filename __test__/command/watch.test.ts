@@ -7,7 +7,7 @@ import { until } from '../helpers/until.js'
 
 const APP = `require(${JSON.stringify(fixture('hello-app'))})`
 
-test.serial('--watch reloads when a file changes, also in a new folder, and once for many', async (t) => {
+test.serial('--watch reloads when a file changes, also in a new folder, and once after many changes', async (t) => {
   const terminal = new Terminal(t)
   terminal.write('app/server.js', APP)
   const app = terminal.start(['run', '-w', '1', '--watch', '--cwd', 'app', '--bind', '127.0.0.1:0', 'server.js'])
@@ -23,7 +23,7 @@ test.serial('--watch reloads when a file changes, also in a new folder, and once
   t.not((await hello(port)).pid, second.pid)
 })
 
-test.serial('a file that does not start leaves the old workers as they are', async (t) => {
+test.serial('the old workers continue if the changed app does not start', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write('app/server.js', APP)
   const app = terminal.start(['run', '-w', '1', '--watch=app/server.js', '--bind', '127.0.0.1:0', path])
@@ -39,7 +39,7 @@ test.serial('a file that does not start leaves the old workers as they are', asy
   t.not((await hello(port)).pid, pid)
 })
 
-test.serial('packages, hidden files, logs and what lies elsewhere are not watched', async (t) => {
+test.serial('packages, hidden files, logs and other folders are not watched', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write('src/server.js', APP)
   terminal.write('src/node_modules/x/index.js', '')
@@ -49,7 +49,7 @@ test.serial('packages, hidden files, logs and what lies elsewhere are not watche
   const { pid } = await hello(port)
   for (const file of ['node_modules/x/index.js', '.cache/x', '.env', 'debug.log']) terminal.write(`src/${file}`, 'x')
   terminal.write('elsewhere.js', '')
-  // Longer than the quiet time, so that a change that counts would be reported before the next one.
+  // Longer than the quiet time, so that each relevant change would be reported before the next change.
   await delay(500)
   terminal.write('src/last.js', '')
   await app.says(/src\/last\.js has changed: reloads\nsocketserver: reloaded\n/)
