@@ -12,7 +12,7 @@ import {
 } from '../../metrics-messages.js'
 import { readSettings, SETTINGS_VARIABLE } from '../../worker-settings.js'
 
-/** What this package needs of a registry of prom-client. */
+/** The used members of a registry of prom-client. */
 export interface MetricsRegistry {
   /** Returns all metrics with their values. */
   getMetricsAsJSON(): Promise<object[]>
@@ -21,9 +21,9 @@ export interface MetricsRegistry {
 const registries = new Set<MetricsRegistry>()
 
 /**
- * Exposes the metrics of registries of prom-client at `/metrics` of the parent's `admin()`, merged with those of the other workers
- * by the `aggregator` of each metric. The parent needs prom-client where the entry of its workers finds it. Throws
- * ERR_SOCKETSERVER_NO_PARENT in a process or thread that no server started, and in a process without an IPC channel.
+ * Exposes the metrics of prom-client registries at `/metrics` of the parent's `admin()`. The parent merges the metrics of all workers
+ * by the `aggregator` of each metric, and loads prom-client from the path of the workers' entry. Throws ERR_SOCKETSERVER_NO_PARENT in
+ * a process or thread that no server started, and in a process without an IPC channel.
  */
 export function exposeMetrics(...given: MetricsRegistry[]): void {
   const isFirst = registries.size === 0
@@ -41,7 +41,7 @@ function listen(): void {
     if (send === undefined) throw noParent('the option stdio of fork() has no IPC channel')
     const messages: EventEmitter = process
     messages.on('internalMessage', (message: unknown) => {
-      // Fails if the parent has gone meanwhile.
+      // Sending fails if the parent has exited in the meantime.
       if (isMetricsRequest(message)) void answer(worker, message).then((reply) => send(reply, () => {}))
     })
     send(offer)
@@ -59,7 +59,7 @@ async function answer(worker: number, { id }: MetricsRequest): Promise<WorkerMes
   const reply = { cmd: METRICS_COMMAND, worker, id } as const
   try {
     const metrics = await Promise.all(Array.from(registries, (registry) => registry.getMetricsAsJSON()))
-    // Plain data: a metric may have functions, which cannot be posted to another thread.
+    // Copies the metrics as plain data, because functions in a metric cannot be posted to another thread.
     return { ...reply, metrics: JSON.parse(JSON.stringify(metrics.flat())) }
   } catch (error) {
     return { ...reply, error: error instanceof Error ? error.message : String(error) }

@@ -16,15 +16,15 @@ export interface AgentOptions {
 /** Options of `server.admin()`. */
 export interface AdminOptions extends AgentOptions {
   /**
-   * Names that a `Host` header may have, besides `localhost`, IP addresses and `host`. `'*'` allows every name, which lets any web
-   * page that an operator visits read the status by DNS rebinding. Default: none.
+   * Names that a `Host` header may have, besides `localhost`, IP addresses and `host`. `'*'` allows every name. Then any web
+   * page that an operator visits can read the status by DNS rebinding. Default: none.
    */
   hosts?: readonly string[] | undefined
   /** The number of ready workers that `/readyz` needs. Default 1. */
   minReady?: number | undefined
-  /** The share of `maxQueue`, above 0 to 1, from which on `/readyz` fails. Default 0.9. */
+  /** The share of `maxQueue`, above 0 and at most 1, at which `/readyz` fails. Default 0.9. */
   maxQueueShare?: number | undefined
-  /** Milliseconds without a turn of the parent's event loop after which `/livez` fails. Default 10000. */
+  /** `/livez` fails when the parent's event loop has been blocked for this many milliseconds. Default 10000. */
   livenessTimeout?: number | undefined
 }
 
@@ -43,7 +43,7 @@ export function parseAdminOptions(options: AdminOptions): AdminSettings {
   optionsObject('options', options, [...ADDRESS, 'hosts', 'minReady', 'maxQueueShare', 'livenessTimeout'])
   const { hosts, minReady = 1, maxQueueShare = 0.9, livenessTimeout } = options
   const { target, mode } = parseAddress(options)
-  // A browser cannot reach a Unix socket.
+  // A Unix socket allows every name, because a browser cannot reach a Unix socket.
   const named = 'host' in target ? [target.host] : ['*']
   return {
     target,

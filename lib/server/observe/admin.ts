@@ -4,7 +4,7 @@ import type { NativeServer } from '../../native.js'
 import { resolveHost } from '../listen/listen.js'
 import type { AdminSettings } from './admin-options.js'
 
-/** Opens an admin listener. Rejects as `net` does: with the system's code, the address, and `listen` as the system call. */
+/** Opens an admin listener. Rejects with the error properties of `net`: the code, the address, and `listen` as the system call. */
 export async function openAdmin(
   native: () => Pick<NativeServer, 'openAdmin'>,
   { target, mode, hosts, minReady, maxQueueShare, livenessTimeout }: AdminSettings,

@@ -13,10 +13,10 @@ import {
 } from '../../metrics-messages.js'
 import type { NativeServer } from '../../native.js'
 
-/** What merging needs of the native server. */
+/** The methods of the native server that the merge uses. */
 export type AppMetricsPort = Pick<NativeServer, 'offerAppMetrics' | 'answerAppMetrics'>
 
-/** The part of prom-client that merges. */
+/** The exports of prom-client that the merge uses. */
 interface Merger {
   AggregatorRegistry: { aggregate(metrics: MetricObject[][], contentType: string): MergedRegistry }
   Registry: { PROMETHEUS_CONTENT_TYPE: string; OPENMETRICS_CONTENT_TYPE: string }
@@ -44,13 +44,13 @@ export class AppMetrics {
   /** The entries of worker threads by the worker's id. */
   readonly #threads = new Map<number, string>()
   readonly #server: string
-  /** The counters and histograms of exited workers, as they were when last read. */
+  /** The last known counters and histograms of exited workers. */
   readonly #ended: MetricObject[][] = []
   #channel: BroadcastChannel | undefined
   #merger: Merger | undefined
   #hasFailed = false
 
-  /** `server` names the server among those of this process. */
+  /** `server` identifies the server within this process. */
   constructor(native: AppMetricsPort, server: string, report: (error: Error) => void) {
     this.#native = native
     this.#server = server
@@ -80,7 +80,7 @@ export class AppMetrics {
     this.#channel = channel
   }
 
-  /** Forgets a worker that has exited, and keeps its counters, so that no sum decreases. */
+  /** Removes a worker that has exited, and keeps its counters, so that no sum decreases. */
   remove(worker: number): void {
     this.#threads.delete(worker)
     const source = this.#sources.get(worker)
@@ -96,7 +96,7 @@ export class AppMetrics {
     this.#channel = undefined
   }
 
-  /** Answers a request of the native server: asks all workers, and leaves out those that do not answer within a second. */
+  /** Answers a request of the native server: asks all workers, and omits workers that do not answer within a second. */
   async answer(id: number, isOpenMetrics: boolean): Promise<void> {
     const counts = { ok: 0, late: 0, failed: 0 }
     const replies = this.#ask(id)
@@ -109,7 +109,7 @@ export class AppMetrics {
           return reply.metrics
         }
         counts[reply === undefined ? 'late' : 'failed'] += 1
-        // Without its counters the sums would decrease.
+        // The counters of a worker without an answer stay in the result. Otherwise the sums would decrease.
         return lasting(source.latest)
       }),
     )
@@ -151,7 +151,7 @@ export class AppMetrics {
       if (message.id !== undefined) source.waiting.get(message.id)?.(message)
       return
     }
-    // A thread is asked by the channel of all threads.
+    // A thread needs no function, because one channel sends the request to all threads.
     this.#sources.set(message.worker, { entry, request: request ?? (() => {}), latest: [], waiting: new Map() })
     this.#native.offerAppMetrics()
   }
@@ -163,7 +163,7 @@ export class AppMetrics {
     }
     const { AggregatorRegistry, Registry } = this.#merger
     const type = isOpenMetrics ? Registry.OPENMETRICS_CONTENT_TYPE : Registry.PROMETHEUS_CONTENT_TYPE
-    if (this.#ended.length > MOST_ENDED) {
+    if (this.#ended.length > MAX_ENDED) {
       const ended = this.#ended.splice(0)
       this.#ended.push(await AggregatorRegistry.aggregate(ended, type).getMetricsAsJSON())
     }
@@ -173,18 +173,18 @@ export class AppMetrics {
   }
 }
 
-/** Loads prom-client as the worker's entry does, so that it is the app's version. */
+/** Loads prom-client from the path of the worker's entry, so that the parent uses the app's version. */
 function loadMerger(entry: string): Merger {
   const loaded: Merger = createRequire(entry)('prom-client')
   return loaded
 }
 
-/** Returns the metrics that only increase. */
+/** Returns the metrics that never decrease. */
 function lasting(metrics: readonly MetricObject[]): MetricObject[] {
   return metrics.filter(({ type }) => type === 'counter' || type === 'histogram')
 }
 
-/** Replaces the mean of event-loop delays by their maximum: the mean of 16 workers hides the one that is stuck. */
+/** Replaces the mean of event-loop delays by their maximum: the mean of 16 workers hides one worker with a blocked event loop. */
 function withMaximum(metric: MetricObject): MetricObject {
   return metric.name.startsWith('nodejs_eventloop_lag') ? { ...metric, aggregator: 'max' } : metric
 }
@@ -195,8 +195,8 @@ function withFamilyName(metric: MetricObject, isOpenMetrics: boolean): MetricObj
   return { ...metric, name: metric.name.replace(/_total$/, '') }
 }
 
-/** The most exited workers whose metrics are kept apart. */
-const MOST_ENDED = 8
+/** The maximum number of exited workers whose metrics are kept separately. */
+const MAX_ENDED = 8
 
-/** Milliseconds that a worker has to answer. */
+/** The time in milliseconds for the answer of a worker. */
 const LIMIT = 1000

@@ -1,4 +1,4 @@
-// Reports facts that only JavaScript has to the native server at each change, so that metrics and probes never wait for JavaScript.
+// Reports facts that only JavaScript knows to the native server at each change. So metrics and probes never wait for JavaScript.
 
 import { basename } from 'node:path'
 import type { NativeServer } from '../../native.js'
@@ -11,7 +11,7 @@ export type FactsPort = Pick<
   'setPool' | 'poolWasReady' | 'assign' | 'setWorker' | 'removeWorker' | 'count' | 'addEvent'
 >
 
-/** Why a worker was replaced: how it exited, or which limit it had reached. */
+/** The reason for which a worker was replaced: the kind of its exit, or the limit that the worker had reached. */
 export type ReplacementReason =
   | 'exit'
   | 'signal'
@@ -27,7 +27,7 @@ export class Facts {
   readonly #native: FactsPort
   readonly #labels = new Set<string>()
   readonly #pools = new WeakMap<WorkerHandle, PoolFacts>()
-  /** Connections that were shed since the last event about them. */
+  /** Connections that were shed since the last event about shed connections. */
   #shed = 0
   #shedAt = Number.NEGATIVE_INFINITY
 
@@ -35,7 +35,7 @@ export class Facts {
     this.#native = native
   }
 
-  /** Adds a pool, labelled with the name of its entry. A further pool of that name gets a number. */
+  /** Adds a pool, labelled with the name of its entry. A second pool with the same name gets a number. */
   addPool(entry: string): PoolFacts {
     const name = basename(entry)
     let label = name
@@ -46,14 +46,14 @@ export class Facts {
     return this.#add(label)
   }
 
-  /** Adds a shared path, whose programs are one group. A path that is shared again continues. */
+  /** Adds a shared path, whose programs are one group. The group continues if the path is shared again. */
   addShare(path: string): PoolFacts {
     const label = path.replace(/^\0/, '@')
     this.#native.setPool(label, 0)
     return this.#add(label)
   }
 
-  /** Counts connections that ended because their worker did. */
+  /** Counts connections that were cut because their worker ended. */
   cut(worker: WorkerHandle, { reason, connections }: CutInfo): void {
     const pool = this.#pools.get(worker)
     if (pool === undefined) return
@@ -61,7 +61,7 @@ export class Facts {
     this.event('cut', `${nameOf(worker, pool.label)} took ${plural(connections)} with it: ${reason}`)
   }
 
-  /** Records that a connection was shed. Many of them are one event a second. */
+  /** Records that a connection was shed. Adds at most one event per second. */
   shed({ reason }: ShedInfo): void {
     this.#shed += 1
     const now = performance.now()
@@ -71,12 +71,12 @@ export class Facts {
     this.#shedAt = now
   }
 
-  /** Records an error by its code: messages may name addresses. */
+  /** Records only the code of an error, because a message may contain addresses. */
   failed(error: Error): void {
     this.event('error', 'code' in error && typeof error.code === 'string' ? error.code : error.name)
   }
 
-  /** Adds a recent event. `text` must have no addresses of clients, arguments or variables. */
+  /** Adds a recent event. `text` must not contain addresses of clients, arguments or variables. */
   event(kind: string, text: string): void {
     this.#native.addEvent(new Date().toISOString(), kind, text)
   }
@@ -112,12 +112,12 @@ export class PoolFacts {
     this.#native.setPool(this.label, size)
   }
 
-  /** Records that all first workers have become ready. */
+  /** Records that all workers of the first start have become ready. */
   wasReady(): void {
     this.#native.poolWasReady(this.label)
   }
 
-  /** Records a new worker, whose connections count in its slot from now on. */
+  /** Records a new worker. Its slot counts the connections of the worker from now on. */
   started(channel: number, worker: WorkerHandle): void {
     this.#register(worker, this)
     this.#native.assign(channel, this.label, worker.slot)

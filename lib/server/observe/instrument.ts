@@ -1,13 +1,13 @@
-// Registers the numbers of a server with OpenTelemetry. The interfaces are the part of @opentelemetry/api that is used, which stays an
-// optional dependency of the program.
+// Registers the counters of a server with OpenTelemetry. The interfaces declare the used members of @opentelemetry/api, which
+// remains an optional dependency.
 
 import type { ServerStats } from '../stats.js'
 
 /** A meter of OpenTelemetry. */
 export interface Meter {
-  /** Creates a counter that callbacks observe. */
+  /** Creates a counter whose values come from callbacks. */
   createObservableCounter(name: string, options: InstrumentOptions): object
-  /** Creates a counter that may decrease, which callbacks observe. */
+  /** Creates a counter that may decrease and whose values come from callbacks. */
   createObservableUpDownCounter(name: string, options: InstrumentOptions): object
   /** Adds a callback, which the meter calls when it exports. */
   // biome-ignore lint/suspicious/noExplicitAny: the type of an instrument is that of the API's version
