@@ -3,18 +3,18 @@ import { invalidType, invalidValue } from '../../errors.js'
 import type { NativeRouting } from '../../native.js'
 import { milliseconds, oneOf, optionsObject, string, strings } from '../../validate.js'
 
-/** Options of `listen()` that decide what is learnt of a client before its connection enters the queue. */
+/** Options of `listen()` that determine the address of a client, and the worker slot, before the connection enters the queue. */
 export interface RoutingOptions {
-  /** The proxies that name the client by the PROXY protocol, version 1 or 2. */
+  /** The proxies that send the client's address by the PROXY protocol, version 1 or 2. */
   proxyProtocol?: ProxyProtocolOptions | undefined
   /**
-   * What decides which worker slot gets a connection: the client's `address`, the host name of TLS (`sni`), or a cookie, a header
+   * Determines which worker slot gets a connection, by the client's `address`, the host name of TLS (`sni`), or a cookie, a header
    * or a parameter of the URL in the first HTTP request. A slot keeps its clients across restarts and reloads.
    */
   sticky?: 'address' | 'sni' | StickyOptions | undefined
 }
 
-/** A value of the first HTTP request that decides which worker slot gets a connection. Exactly one name is given. */
+/** A value of the first HTTP request that determines which worker slot gets a connection. Exactly one name is required. */
 export interface StickyOptions {
   /** The name of a cookie. */
   cookie?: string | undefined
@@ -22,22 +22,23 @@ export interface StickyOptions {
   header?: string | undefined
   /** The name of a parameter of the URL's query. */
   query?: string | undefined
-  /** Milliseconds from accept in which the client must send the value. Then any worker gets the connection. Default 300. */
+  /** Milliseconds from accept in which the client must send the value. Later, any worker gets the connection. Default 300. */
   timeout?: number | undefined
-  /** Milliseconds from accept that a connection waits for the slot of a `sessionId()`. Then any worker gets it. Default 3000. */
+  /** Milliseconds from accept for which a connection waits for the slot of a `sessionId()`. After this time, any worker gets the
+   * connection. Default 3000. */
   wait?: number | undefined
 }
 
-/** The proxies that name the client by the PROXY protocol. */
+/** The proxies that send the client's address by the PROXY protocol. */
 export interface ProxyProtocolOptions {
   /**
-   * Who must begin each connection with a header: addresses and networks in CIDR notation, such as `10.0.0.0/8`, and `unix` for all
-   * connections of a Unix socket. A process that can connect from there can name any client.
+   * The sources whose connections must begin with a header: addresses and networks in CIDR notation, such as `10.0.0.0/8`, and `unix`
+   * for all connections of a Unix socket. A process that can connect from such a source can claim any client address.
    */
   from: string | readonly string[]
-  /** Milliseconds from accept in which the header must be complete, at least 1. Then the connection is reset. Default 3000. */
+  /** Milliseconds from accept in which the header must be complete, at least 1. Later, the connection is reset. Default 3000. */
   timeout?: number | undefined
-  /** What happens to connections from elsewhere: they have no header, or they are reset. Default `direct`. */
+  /** The treatment of connections from other sources: they have no header, or they are reset. Default `direct`. */
   others?: 'direct' | 'refuse' | undefined
 }
 
@@ -49,7 +50,7 @@ export interface RoutingSettings {
   sticky?: Omit<NonNullable<NativeRouting['sticky']>, 'key'>
 }
 
-/** Validates the routing options. Returns undefined if nothing is to be learnt. `field` returns the name of an option. */
+/** Validates the routing options. Returns undefined without routing options. `field` returns the full name of an option. */
 export function parseRouting(
   { proxyProtocol, sticky }: { proxyProtocol?: unknown; sticky?: unknown },
   field: (key: string) => string,
