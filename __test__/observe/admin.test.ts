@@ -1,4 +1,4 @@
-// The responses and refusals of the admin listener.
+// The responses of the admin listener, and the requests that the listener refuses.
 
 import { existsSync, statSync } from 'node:fs'
 import { type AdminOptions, createServer, type Server } from '@socketserver/node'
@@ -27,7 +27,7 @@ test('each path has its content and its type', async (t) => {
   const caller = call(t, port).send('words')
   await caller.receives('words')
   const idle = async () => JSON.parse((await get(admin, '/status.json')).body)
-  // On a busy machine a worker that starts to take its first connection may count as stalled for a moment.
+  // On a busy machine, a worker may briefly count as stalled before it takes its first connection.
   await until(async () => [...(await idle()).pools[0].scoreboard].sort().join('') === 'W_')
   const status = await idle()
   t.like(status, { pid: process.pid, unready: null, policy: 'least-busy' })
@@ -59,7 +59,7 @@ test('each path has its content and its type', async (t) => {
   t.is((await get(admin, '/other')).status, 404)
 })
 
-test('no response has an argument, a variable or the address of a client', async (t) => {
+test('no response contains an argument, a variable or the address of a client', async (t) => {
   const { server, port } = await serve(t, 'echo', { args: ['secret-argument'], env: { SECRET: 'secret-variable' } })
   const admin = await adminOf(server)
   const caller = call(t, port).send('words')
@@ -71,13 +71,13 @@ test('no response has an argument, a variable or the address of a client', async
   }
 })
 
-test('the address is loopback by default, and another one is used if it is given', async (t) => {
+test('the address is loopback by default, and the option host replaces it', async (t) => {
   const server = startServer(t)
   t.like(await server.admin({ port: 0 }), { address: '127.0.0.1', family: 'IPv4' })
   t.like(await server.admin({ port: 0, host: 'localhost' }), { family: 'IPv4' })
 })
 
-test('a Unix socket is accessible to its user only, and its file is removed at the end', async (t) => {
+test('only its user can open a Unix socket, and the file is removed when the listener closes', async (t) => {
   const path = `${temporaryDirectory(t)}/admin.sock`
   const server = createServer()
   t.deepEqual(await server.admin({ path }), { path })
@@ -90,13 +90,13 @@ test('a Unix socket is accessible to its user only, and its file is removed at t
   t.false(existsSync(path))
 })
 
-test('a port in use is reported as listen() reports it', async (t) => {
+test('a port in use has the same error as with listen()', async (t) => {
   const server = startServer(t)
   const port = await adminOf(server)
   await t.throwsAsync(server.admin({ port }), { code: 'EADDRINUSE' })
 })
 
-test('invalid options are refused by name', async (t) => {
+test('the error for an invalid option contains its name', async (t) => {
   const server = startServer(t)
   const refused = async (options: object, code: string, message: RegExp) =>
     t.throwsAsync(async () => Reflect.apply(server.admin, server, [options]), { code, message })
@@ -174,7 +174,7 @@ test('readiness needs a listener, a ready worker and room in the queue', async (
   for (const caller of callers) caller.disconnect()
 })
 
-test('startup is complete once the first workers were ready, and remains so', async (t) => {
+test('startup is complete after the first workers have become ready, and remains complete', async (t) => {
   const server = startServer(t)
   const admin = await adminOf(server)
   t.is((await get(admin, '/startupz')).status, 503)
@@ -239,7 +239,7 @@ test('the status is sent each second as an event', async (t) => {
   t.is(JSON.parse(event.slice('data: '.length)).pid, process.pid)
 })
 
-test('a killed worker is in the recent events, with its slot and its signal', async (t) => {
+test('the recent events contain a killed worker with its slot and signal', async (t) => {
   const { server, pool } = await serve(t, 'echo')
   const admin = await adminOf(server)
   const [worker] = pool.workers

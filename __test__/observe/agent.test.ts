@@ -1,4 +1,4 @@
-// HAProxy's agent-check: one line a connection.
+// HAProxy's agent-check: one line per connection.
 
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
@@ -12,7 +12,7 @@ test('the agent reports up with the share of workers that take connections', asy
   t.is(await ask(agent), 'up ready 100%\n')
   const [first] = pool.workers
   await stop(t, first?.pid ?? 0)
-  // Connections that the stopped worker leaves untaken show that it is stalled.
+  // The stopped worker does not take connections, so the parent detects that the worker is stalled.
   await until(async () => {
     call(t, port).send('words')
     return (await ask(agent)) === 'up ready 50%\n'
@@ -46,7 +46,7 @@ test('the agent reports down after a second without a ready worker', async (t) =
   t.pass()
 })
 
-test('invalid options of the agent are refused by name', async (t) => {
+test('the error for an invalid option of the agent contains its name', async (t) => {
   const server = startServer(t)
   await t.throwsAsync(async () => Reflect.apply(server.agent, server, [{ port: 0, hosts: [] }]), {
     code: 'ERR_INVALID_ARG_VALUE',

@@ -1,4 +1,4 @@
-// The metrics of the app, which its workers count with prom-client, merged at /metrics.
+// The metrics of the app, which the workers count with prom-client and the parent merges at /metrics.
 
 import type { Server } from '@socketserver/node'
 import { exposeMetrics } from '@socketserver/node'
@@ -15,7 +15,7 @@ async function scrape(admin: number, accept = 'text/plain'): Promise<string> {
   return (await fetchOnce(admin, { path: '/metrics', headers: { accept } })).body
 }
 
-/** Returns the value of a sample; undefined without it. */
+/** Returns the value of a sample, or undefined if the sample is missing. */
 function sampleOf(text: string, sample: string): number | undefined {
   const line = text.split('\n').find((each) => each.startsWith(`${sample} `))
   return line === undefined ? undefined : Number(line.slice(sample.length))
@@ -46,7 +46,7 @@ for (const kind of ['processes', 'threads'] as const) {
   })
 }
 
-test('a worker that does not answer is left out and counted, and no counter decreases', async (t) => {
+test('a worker that does not answer is omitted and counted, and no counter decreases', async (t) => {
   const { env, unblock } = blocking(t)
   const { server, pool, port } = await serve(t, WORKER, { workers: 2, env })
   const admin = portOf(await server.admin({ port: 0 }))
@@ -78,13 +78,13 @@ test('the counters of a killed worker stay in the sums', async (t) => {
   t.is(sampleOf(text, 'app_open'), server.stats().leases)
 })
 
-test('without metrics of the app, /metrics has those of the parent process', async (t) => {
+test('without metrics of the app, /metrics has the metrics of the parent process', async (t) => {
   const { server } = await serve(t, 'echo')
   const text = await scrape(portOf(await server.admin({ port: 0 })))
   t.is(sampleOf(text, 'socketserver_scrape_workers{result="ok"}'), undefined)
   if (process.platform === 'linux') t.true((sampleOf(text, 'process_resident_memory_bytes') ?? 0) > 2 ** 20)
 })
 
-test('exposeMetrics() in a process that no server started is refused', (t) => {
+test('exposeMetrics() throws in a process that no server started', (t) => {
   t.throws(() => exposeMetrics({ getMetricsAsJSON: async () => [] }), { code: 'ERR_SOCKETSERVER_NO_PARENT' })
 })

@@ -1,4 +1,4 @@
-// signals: { drainDelay }: balancers need time to notice that a server leaves.
+// signals: { drainDelay }: load balancers need time to detect that a server drains.
 
 import type { PathAddress, TcpAddress } from '@socketserver/node'
 import test, { type ExecutionContext } from 'ava'

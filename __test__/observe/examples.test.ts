@@ -1,4 +1,4 @@
-// The files in examples/observe have the names of real metrics, paths and options.
+// The files in examples/observe contain only existing metrics, paths and options.
 
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -13,7 +13,7 @@ if (!hasPromtool) console.warn('promtool is not installed (Debian: prometheus): 
 const promtoolTest = hasPromtool ? test : test.skip
 
 for (const file of ['grafana-dashboard.json', 'alerts.yml']) {
-  test(`${file} names only metrics that a server has`, async (t) => {
+  test(`${file} contains only metrics of a server`, async (t) => {
     const text = readFileSync(join(EXAMPLES, file), 'utf8')
     const { server } = await serve(t, 'echo')
     const names = new Set(server.metrics().match(/^socketserver_\w+/gm))

@@ -1,4 +1,5 @@
-// A real HAProxy distributes connections to two servers by the configuration in examples/. One drains, and no request is lost.
+// A real HAProxy distributes connections to two servers with the configuration in examples/. One server drains, and no request is
+// lost.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { createServer } from 'node:net'
@@ -45,7 +46,7 @@ async function startHaproxy(t: ExecutionContext, first: Backend, second: Backend
   return port
 }
 
-/** Returns what a worker behind HAProxy answers; empty if it does not answer. */
+/** Returns the answer of a worker behind HAProxy, or an empty string without an answer. */
 async function answer(port: number): Promise<string> {
   return await ask(port, 'words').catch(() => '')
 }
@@ -59,29 +60,32 @@ async function freePort(): Promise<number> {
   return address.port
 }
 
-haproxyTest('HAProxy spreads over two servers, sends nothing new to one that drains, and loses nothing', async (t) => {
-  const [first, second] = await Promise.all([startBackend(t), startBackend(t)])
-  const pids = [first, second].map(({ parent }) => String(parent.process.pid))
-  const port = await startHaproxy(t, first, second)
-  const seen = new Set<string>()
-  await until(async () => seen.add(await answer(port)).size === 2)
-  t.deepEqual([...seen].sort(), [...pids].sort())
-  const answers: string[] = []
-  let isOver = false
-  const load = async (): Promise<void> => {
-    while (!isOver) {
-      answers.push(await answer(port))
-      await delay(2)
+haproxyTest(
+  'HAProxy uses two servers, sends no new connection to a draining server, and loses no request',
+  async (t) => {
+    const [first, second] = await Promise.all([startBackend(t), startBackend(t)])
+    const pids = [first, second].map(({ parent }) => String(parent.process.pid))
+    const port = await startHaproxy(t, first, second)
+    const seen = new Set<string>()
+    await until(async () => seen.add(await answer(port)).size === 2)
+    t.deepEqual([...seen].sort(), [...pids].sort())
+    const answers: string[] = []
+    let isOver = false
+    const load = async (): Promise<void> => {
+      while (!isOver) {
+        answers.push(await answer(port))
+        await delay(2)
+      }
     }
-  }
-  const loads = Array.from({ length: 4 }, load)
-  await until(() => answers.length > 50)
-  first.parent.process.kill('SIGTERM')
-  t.is(await first.parent.exit(), 0)
-  const atExit = answers.length
-  await until(() => answers.length > atExit + 100)
-  isOver = true
-  await Promise.all(loads)
-  t.is(answers.filter((pid) => !pids.includes(pid)).length, 0, `lost of ${answers.length}`)
-  t.true(answers.slice(atExit - 20).every((pid) => pid === pids[1]))
-})
+    const loads = Array.from({ length: 4 }, load)
+    await until(() => answers.length > 50)
+    first.parent.process.kill('SIGTERM')
+    t.is(await first.parent.exit(), 0)
+    const atExit = answers.length
+    await until(() => answers.length > atExit + 100)
+    isOver = true
+    await Promise.all(loads)
+    t.is(answers.filter((pid) => !pids.includes(pid)).length, 0, `lost of ${answers.length}`)
+    t.true(answers.slice(atExit - 20).every((pid) => pid === pids[1]))
+  },
+)

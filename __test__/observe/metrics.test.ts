@@ -1,4 +1,4 @@
-// The metrics of the engine, which come from the parent alone.
+// The metrics of the server, which the parent returns without asking the workers.
 
 import { spawnSync } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -10,7 +10,7 @@ import { forkFixture, listen, serve, startServer, startThreads } from '../helper
 import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
-/** Returns the values of the samples of one family by their labels; the family's name for a sample without labels. */
+/** Returns the values of the samples of one family by their labels. The key of a sample without labels is the family's name. */
 function values(text: string, name: string): Record<string, number> {
   const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
   return Object.fromEntries(
@@ -73,7 +73,7 @@ for (const kind of ['processes', 'threads'] as const) {
   })
 }
 
-test('the counters of a slot continue when its worker is killed, and the restart is counted by its reason', async (t) => {
+test('the counters of a slot continue when its worker is killed, and the restart is counted by reason', async (t) => {
   const { server, pool, port } = await serve(t, 'echo', { restart: { minDelay: 1 } })
   const handled = () => values(server.metrics(), 'socketserver_worker_handled_total')['{pool="echo.js",slot="0"}'] ?? -1
   const first = call(t, port).send('words')
@@ -91,7 +91,7 @@ test('the counters of a slot continue when its worker is killed, and the restart
   await disconnectAll(server, [second])
 })
 
-test('a reload is counted by its result', async (t) => {
+test('reloads are counted by result', async (t) => {
   const { server, pool } = await serve(t, 'echo')
   await pool.reload()
   t.is(values(server.metrics(), 'socketserver_reloads_total')['{pool="echo.js",result="done"}'], 1)
@@ -158,7 +158,7 @@ promtoolTest("Prometheus' own check accepts the metrics", async (t) => {
   t.is(String(stdout), '')
 })
 
-test('OpenMetrics ends with its mark and names counters without their suffix', async (t) => {
+test('OpenMetrics ends with # EOF and has counter families without the suffix', async (t) => {
   const { server } = await serve(t, 'echo')
   const text = server.metrics({ format: 'openmetrics' })
   t.true(text.endsWith('\n# EOF\n'))
@@ -167,7 +167,7 @@ test('OpenMetrics ends with its mark and names counters without their suffix', a
   t.true(text.includes('# TYPE socketserver info\n'))
 })
 
-test('no label is a process id, except in the information about a worker', async (t) => {
+test('only socketserver_worker_info has a process id as a label', async (t) => {
   const { server, pool } = await serve(t, 'echo')
   const [worker] = pool.workers
   const lines = server.metrics().split('\n')

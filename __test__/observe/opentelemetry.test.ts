@@ -1,4 +1,4 @@
-// OpenTelemetry: the numbers of a server by its API, and an identity for each worker.
+// OpenTelemetry: the counters of a server, and an identity for each worker.
 
 import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
 import test from 'ava'
@@ -10,7 +10,7 @@ class Reader extends MetricReader {
   async onShutdown(): Promise<void> {}
 }
 
-/** Returns the values that a reader sees now, by name and attributes. */
+/** Returns the current values of a reader, by name and attributes. */
 async function read(reader: Reader): Promise<Record<string, number>> {
   const { resourceMetrics } = await reader.collect()
   const metrics = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics)
@@ -24,7 +24,7 @@ async function read(reader: Reader): Promise<Record<string, number>> {
   )
 }
 
-test('instrument() registers the numbers of a server with a real meter, until it is undone', async (t) => {
+test('instrument() registers the counters of a server with a real meter, and returns a function that removes them', async (t) => {
   const { server, port } = await serve(t, 'echo')
   const reader = new Reader()
   const provider = new MeterProvider({ readers: [reader] })
@@ -45,7 +45,7 @@ test('instrument() registers the numbers of a server with a real meter, until it
   t.not((await read(reader))['socketserver.connections.accepted'], 2)
 })
 
-test('each worker has an instance id of its own, unless one is given', async (t) => {
+test('each worker has a unique instance id, unless the variable has one', async (t) => {
   const attributesOf = async (env: NodeJS.ProcessEnv): Promise<string[]> => {
     const server = startServer(t)
     const { pool, reports } = forkFixture(server, 'report-environment', { workers: 2, env: { ...process.env, ...env } })

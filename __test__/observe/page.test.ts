@@ -9,7 +9,7 @@ import { forkFixture, listen, portOf, serve, startServer } from '../helpers/serv
 import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
-/** Debian's package chromium. Playwright's own browser is a download. */
+/** The paths of an installed browser, because Playwright's own browser would need a download. */
 const BROWSERS = [
   process.env['CHROMIUM'] ?? '',
   '/usr/bin/chromium',
@@ -22,7 +22,7 @@ const browserTest = executablePath === undefined ? test.skip : test
 
 const AXE = require.resolve('axe-core/axe.min.js')
 
-/** The folder for pictures of the page; none are taken without it. */
+/** The folder for pictures of the page. Without this variable, the tests take no pictures. */
 const PICTURES = process.env['PICTURES']
 
 let browser: Browser | undefined
@@ -37,9 +37,9 @@ test.after.always(async () => {
 
 interface Opened {
   page: Page
-  /** Errors of the page and on its console, violations of its policy among them. */
+  /** Errors of the page and of its console, including violations of its content security policy. */
   errors: string[]
-  /** The hosts that were asked for something. */
+  /** The hosts of all requests of the page. */
   hosts: Set<string>
 }
 
@@ -74,7 +74,7 @@ async function picture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true })
 }
 
-browserTest('the page draws the workers, moves, and asks no other host', async (t) => {
+browserTest('the page shows the workers, updates, and sends no request to another host', async (t) => {
   const { server, port } = await serve(t, 'echo', { workers: 4 })
   const admin = portOf(await server.admin({ port: 0 }))
   const { page, errors, hosts } = await open(t, admin)
@@ -91,7 +91,7 @@ browserTest('the page draws the workers, moves, and asks no other host', async (
   t.deepEqual([...hosts], [`127.0.0.1:${admin}`])
 })
 
-browserTest('a killed worker is seen with its reason', async (t) => {
+browserTest('the page shows a killed worker with the reason', async (t) => {
   const { server, pool } = await serve(t, 'echo', { workers: 2 })
   const { page, errors } = await open(t, portOf(await server.admin({ port: 0 })))
   process.kill(pool.workers[1]?.pid ?? 0, 'SIGKILL')
@@ -99,7 +99,7 @@ browserTest('a killed worker is seen with its reason', async (t) => {
   t.deepEqual(errors, [])
 })
 
-browserTest('a full queue and the pause of accepting are seen', async (t) => {
+browserTest('the page shows a full queue and that accepting is paused', async (t) => {
   const server = startServer(t, { maxQueue: 2 })
   const port = await listen(server)
   const { page, errors } = await open(t, portOf(await server.admin({ port: 0 })))
@@ -110,7 +110,7 @@ browserTest('a full queue and the pause of accepting are seen', async (t) => {
   t.deepEqual(errors, [])
 })
 
-browserTest('a worker whose event loop is blocked is shown as stalled', async (t) => {
+browserTest('the page shows a worker with a blocked event loop as stalled', async (t) => {
   const { server, pool, port } = await serve(t, 'echo', { workers: 4 })
   const { page } = await open(t, portOf(await server.admin({ port: 0 })), { isDark: true })
   await stop(t, pool.workers[2]?.pid ?? 0)
@@ -136,25 +136,28 @@ browserTest('the table sorts by keyboard', async (t) => {
 })
 
 for (const isDark of [false, true]) {
-  browserTest(`axe finds no violation, ${isDark ? 'dark' : 'light'}, and nothing is cut off at 400 px`, async (t) => {
-    const { server, port, pool } = await serve(t, 'echo', { workers: 4, restart: { minDelay: 1 } })
-    const { page, errors } = await open(t, portOf(await server.admin({ port: 0 })), { width: 400, isDark })
-    await call(t, port).send('words').receives('words')
-    process.kill(pool.workers[0]?.pid ?? 0, 'SIGKILL')
-    await page.getByText(/was killed by SIGKILL/).waitFor()
-    await page.evaluate(readFileSync(AXE, 'utf8'))
-    const violations: unknown = await page.evaluate(
-      'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, ...nodes.map((node) => node.html)]))',
-    )
-    t.deepEqual(violations, [])
-    const width = await page.evaluate('document.documentElement.scrollWidth')
-    t.true(Number(width) <= 400, `${width} px`)
-    await picture(page, isDark ? 'narrow-dark' : 'narrow')
-    t.deepEqual(errors, [])
-  })
+  browserTest(
+    `axe finds no violation, ${isDark ? 'dark' : 'light'}, and no content is cut off at 400 px`,
+    async (t) => {
+      const { server, port, pool } = await serve(t, 'echo', { workers: 4, restart: { minDelay: 1 } })
+      const { page, errors } = await open(t, portOf(await server.admin({ port: 0 })), { width: 400, isDark })
+      await call(t, port).send('words').receives('words')
+      process.kill(pool.workers[0]?.pid ?? 0, 'SIGKILL')
+      await page.getByText(/was killed by SIGKILL/).waitFor()
+      await page.evaluate(readFileSync(AXE, 'utf8'))
+      const violations: unknown = await page.evaluate(
+        'axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, ...nodes.map((node) => node.html)]))',
+      )
+      t.deepEqual(violations, [])
+      const width = await page.evaluate('document.documentElement.scrollWidth')
+      t.true(Number(width) <= 400, `${width} px`)
+      await picture(page, isDark ? 'narrow-dark' : 'narrow')
+      t.deepEqual(errors, [])
+    },
+  )
 }
 
-browserTest('a parent that stops is seen', async (t) => {
+browserTest('the page shows that the parent has stopped', async (t) => {
   const server = startServer(t)
   await listen(server)
   forkFixture(server, 'echo')

@@ -1,4 +1,4 @@
-// A real HAProxy in front of a server: it speaks the PROXY protocol in both versions, and its health checks do not disturb.
+// A real HAProxy in front of a server uses both versions of the PROXY protocol. Its health checks cause no errors.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
@@ -51,7 +51,7 @@ for (const [options, version] of [
   ['send-proxy-v2 proxy-v2-options crc32c,unique-id', 2],
   ['send-proxy-v2-ssl-cn check inter 100ms', 2],
 ] as const) {
-  haproxyTest(`HAProxy with ${options} tells the client`, async (t) => {
+  haproxyTest(`HAProxy with ${options} sends the address of the client`, async (t) => {
     const server = startServer(t)
     const proxyProtocol = { from: '127.0.0.1' }
     const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', proxyProtocol }))

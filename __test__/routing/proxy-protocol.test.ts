@@ -1,4 +1,4 @@
-// Behind a proxy that speaks the PROXY protocol, an application sees its clients.
+// Behind a proxy with the PROXY protocol, an application gets the addresses of its clients.
 
 import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
@@ -97,7 +97,7 @@ test("express: the client's address is req.ip", async (t) => {
   t.deepEqual(await bodyOf(socket), { ip: '192.0.2.1' })
 })
 
-test('the TLVs of version 2 are told by name', async (t) => {
+test('the TLVs of version 2 are properties of connection.proxy', async (t) => {
   const { port } = await serveBehindProxy(t, 'http')
   const ssl = Buffer.concat([
     Buffer.from([7, 0, 0, 0, 0]),
@@ -154,7 +154,7 @@ test('a client of a Unix socket has the address of the header', async (t) => {
   t.like(await bodyOf(socket), { ...SEEN, via: {} })
 })
 
-test('a client from elsewhere is its own client or is reset', async (t) => {
+test('a connection from another source has its own address or is reset', async (t) => {
   const direct = await serveBehindProxy(t, 'http', { proxyProtocol: { from: ['192.0.2.0/24', '2001:db8::/32'] } })
   const socket = proxied(t, direct.port, Buffer.from(REQUEST))
   t.like(await bodyOf(socket), { remoteAddress: '127.0.0.1', localPort: direct.port })
@@ -163,7 +163,7 @@ test('a client from elsewhere is its own client or is reset', async (t) => {
   t.deepEqual(refusing.server.stats().routed, { refused: 1 })
 })
 
-test('a wrong and a missing header are reset and counted', async (t) => {
+test('connections with a wrong or missing header are reset and counted', async (t) => {
   const { server, port } = await serveBehindProxy(t, 'http', {
     proxyProtocol: { from: '127.0.0.1', timeout: 50 },
   })

@@ -1,4 +1,4 @@
-// A client comes back to the worker slot that knows it.
+// A client returns to the worker slot of its session.
 
 import { sessionId } from '@socketserver/node'
 import test from 'ava'
@@ -6,7 +6,7 @@ import { fetchOnce } from '../helpers/http.js'
 import { forkFixture, portOf, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
-test('each of 100 sessions comes back to the slot that has begun it', async (t) => {
+test('each of 100 sessions returns to the slot that has begun the session', async (t) => {
   const server = startServer(t)
   const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', sticky: { query: 'sid' } }))
   const { pool } = forkFixture(server, 'session-server', { workers: 4 })
@@ -25,7 +25,7 @@ test('each of 100 sessions comes back to the slot that has begun it', async (t) 
   t.deepEqual(server.stats().routed, { 'no-key': 100, sticky: 100 })
 })
 
-test('a session comes back to its slot after the worker of the slot was replaced', async (t) => {
+test('a session returns to its slot after the worker of the slot was replaced', async (t) => {
   const server = startServer(t)
   const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', sticky: { query: 'sid' } }))
   const { pool } = forkFixture(server, 'session-server', { workers: 3 })
