@@ -61,12 +61,12 @@ export class Listeners {
   /** Closes every server, and calls `closed` when the last server has closed. */
   readonly closeAll = (closed: () => void): void => {
     let open = this.#servers.size + 1
-    const one = (): void => {
+    const countClosed = (): void => {
       open -= 1
       if (open === 0) closed()
     }
-    for (const server of this.#servers) server.close(one)
-    one()
+    for (const server of this.#servers) server.close(countClosed)
+    countClosed()
   }
 
   /** Listens at the address of a descriptor that the parent has adopted. In this process, the number means another descriptor. */

@@ -24,8 +24,10 @@ export interface StickyOptions {
   query?: string | undefined
   /** Milliseconds from accept in which the client must send the value. Later, any worker gets the connection. Default 300. */
   timeout?: number | undefined
-  /** Milliseconds from accept for which a connection waits for the slot of a `sessionId()`. After this time, any worker gets the
-   * connection. Default 3000. */
+  /**
+   * Milliseconds from accept for which a connection waits for the slot of a `sessionId()`. Later, any worker gets the connection.
+   * Default 3000.
+   */
   wait?: number | undefined
 }
 
