@@ -12,7 +12,7 @@ import { Terminal } from '../helpers/terminal.js'
 const { ControlServer } = library('command/control/control-server')
 
 /** The arguments, the exit code, and a pattern of the message. */
-const MISTAKES: readonly (readonly [typed: string, code: number, says: RegExp])[] = [
+const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp])[] = [
   ['run', 2, /which app\? Type: socketserver run app\.js/],
   ['run -w 0 app.js', 2, /--workers must be a whole number from 1 to 65535, or max .*, not '0'/],
   ['run -w x app.js', 2, /--workers must be a whole number .* not 'x'/],
@@ -43,16 +43,16 @@ const MISTAKES: readonly (readonly [typed: string, code: number, says: RegExp])[
   ['stop', 3, /no app is running/],
 ]
 
-for (const [typed, code, says] of MISTAKES) {
-  test.serial(`'socketserver ${typed}' ends with ${code} and one sentence`, async (t) => {
+for (const [args, code, message] of MISTAKES) {
+  test.serial(`'socketserver ${args}' ends with ${code} and one sentence`, async (t) => {
     const terminal = new Terminal(t)
     terminal.write('app.js', 'process.exit(9)')
     terminal.write('folder/other.js', '')
     terminal.write('bad.config.json', '{')
     terminal.write('node_modules/next/package.json', '{ "bin": "bin/next" }')
-    const ended = await terminal.type(...typed.split(' '))
+    const ended = await terminal.type(...args.split(' '))
     t.is(ended.code, code)
-    t.regex(ended.stderr, says)
+    t.regex(ended.stderr, message)
     t.regex(ended.stderr, /^socketserver: [^\n]*\n$/)
     t.is(ended.stdout, '')
   })

@@ -53,7 +53,7 @@ test.serial('logs names the destination of output that does not go through the p
   t.regex(stderr, /the output of talking-app goes straight to its terminal or file\. Start it with --log-prefix/)
 })
 
-linuxSerial('in a terminal, one worker has it to itself, and several get their slots before each line', async (t) => {
+linuxSerial('in a terminal, the output has slots before each line if there are several workers', async (t) => {
   const terminal = new Terminal(t)
   const run = ['run', '--bind', '127.0.0.1:0', '--name']
   const one = terminal.startInTty([...run, 'one', '-w', '1', fixture('talking-app')])
@@ -68,7 +68,7 @@ linuxSerial('in a terminal, one worker has it to itself, and several get their s
   await until(() => three.stdout.includes('{"level":"info","msg":"started","tty":true}\r\n'))
 })
 
-linuxSerial('Ctrl-C in a terminal reaches the parent only, and ends everything in order', async (t) => {
+linuxSerial('Ctrl-C in a terminal reaches only the parent, which drains and exits with 0', async (t) => {
   const terminal = new Terminal(t)
   const path = terminal.write(
     'app.js',

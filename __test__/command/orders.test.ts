@@ -77,7 +77,7 @@ for (const [what, run, options] of [
   })
 }
 
-test.serial('status without --json is a table', async (t) => {
+test.serial('status without --json prints a table', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '2')
   await app.port()
@@ -98,7 +98,7 @@ test.serial('only its user can open the control socket, and the socket is remove
   t.deepEqual(readdirSync(terminal.controls), [])
 })
 
-test.serial('reload returns when every worker is a new one', async (t) => {
+test.serial('reload returns when it has replaced every worker', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '2')
   const port = await app.port()
@@ -177,7 +177,7 @@ test.serial('stop returns when the app has ended', async (t) => {
   t.deepEqual(readdirSync(terminal.controls), [])
 })
 
-linuxSerial('commands answer while every worker is stuck', async (t) => {
+linuxSerial('commands answer while the event loop of every worker is blocked', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '2')
   await app.port()

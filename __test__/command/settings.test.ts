@@ -118,7 +118,7 @@ test('PM2’s ecosystem file is read, and one message lists the fields without e
   ])
 })
 
-test('instances 0 and max are one worker per CPU, and autorestart: false restarts nothing', async (t) => {
+test('instances 0 and max are one worker per CPU, and autorestart: false disables restarts', async (t) => {
   for (const instances of [0, 'max', '0']) {
     const app = JSON.stringify({ apps: [{ script: 'a.js', instances, autorestart: false }] })
     const { settings } = await settingsOf(t, 'ecosystem.config.json', app)

@@ -34,7 +34,7 @@ test.serial('SIGTTIN adds a worker, and SIGTTOU removes a worker, except the las
   t.is((await terminal.status()).workers.length, 1)
 })
 
-test.serial('SIGUSR2 does nothing', async (t) => {
+test.serial('SIGUSR2 has no effect', async (t) => {
   const terminal = new Terminal(t)
   const app = startHello(terminal, '-w', '1')
   const port = await app.port()

@@ -5,7 +5,7 @@ import { fetchOnce } from '../helpers/http.js'
 import { Terminal } from '../helpers/terminal.js'
 import { until } from '../helpers/until.js'
 
-linuxSerial('top draws the workers again and again, until q is typed', async (t) => {
+linuxSerial('top redraws the workers until the user types q', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '2', '--bind', '127.0.0.1:0', fixture('hello-app')])
   const port = await app.port()
@@ -21,7 +21,7 @@ linuxSerial('top draws the workers again and again, until q is typed', async (t)
   t.true(stdout.includes('\x1b[?1049h') && stdout.includes('\x1b[?1049l'), 'the screen is restored')
 })
 
-linuxSerial('top ends when the app does', async (t) => {
+linuxSerial('top ends when the app ends', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '1', '--bind', '127.0.0.1:0', fixture('hello-app')])
   await app.port()

@@ -17,7 +17,7 @@ async function start(t: ExecutionContext, drainDelay: number): Promise<[Program,
   return [parent, started.port, portOf(started.admin), portOf(started.agent)]
 }
 
-linuxTest('after SIGTERM the server is unready at once and accepts for the drain delay', async (t) => {
+linuxTest('after SIGTERM /readyz fails at once, and the server accepts for the drain delay', async (t) => {
   const [parent, port, admin, agent] = await start(t, 60_000)
   const readiness = async () => (await fetchOnce(admin, { path: '/readyz' })).status
   t.is(await readiness(), 200)

@@ -23,10 +23,10 @@ function firstOrdinaryPort(): number {
 
 privilegedTest('listen() on a privileged port fails with the same error as in a single process', async (t) => {
   const app = fixture('listen-on-privileged-port')
-  const alone = fork(app, { execArgv: [], ...ordinaryUser() })
-  t.teardown(() => alone.kill('SIGKILL'))
+  const single = fork(app, { execArgv: [], ...ordinaryUser() })
+  t.teardown(() => single.kill('SIGKILL'))
   const parent = run(t, 'parent-of-app', { args: [app], ...ordinaryUser() })
-  const [expected] = await within(once(alone, 'message'), 'the error of the process')
+  const [expected] = await within(once(single, 'message'), 'the error of the process')
   t.is(expected.code, 'EACCES')
   t.deepEqual(await parent.json(), expected)
 })

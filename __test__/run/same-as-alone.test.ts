@@ -9,11 +9,11 @@ import { within } from '../helpers/within.js'
 
 test('listen() has the same results, errors and events as in a single process', async (t) => {
   const path = fixture('listen-outcomes')
-  const alone = fork(path, { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-  t.teardown(() => alone.kill('SIGKILL'))
+  const single = fork(path, { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  t.teardown(() => single.kill('SIGKILL'))
   const { reports } = startApp(t, 'listen-outcomes', { workers: 1, ready: 'start', restart: false })
   const [[expected], report] = await Promise.all([
-    within(once(alone, 'message'), 'the report of the process', 20_000),
+    within(once(single, 'message'), 'the report of the process', 20_000),
     reports.next('outcomes'),
   ])
   t.deepEqual(report['outcomes'], expected.outcomes)
