@@ -26,31 +26,16 @@ test('a server without options has the documented defaults', (t) => {
 })
 
 test('a listener without further options has the defaults of net', (t) => {
-  const port = {
-    kind: 'port',
-    port: 80,
-    host: undefined,
-    ipv6Only: false,
-    backlog: 511,
-    signal: undefined,
-    routing: undefined,
-  }
+  const none = { routing: undefined, signal: undefined }
+  const port = { kind: 'port', port: 80, host: undefined, ipv6Only: false, backlog: 511, ...none }
   t.deepEqual(parseListenTarget(80, undefined), port)
   t.deepEqual(parseListenTarget('80', undefined), port)
   t.deepEqual(parseListenTarget({ port: '80' }, undefined), port)
   t.deepEqual(parseListenTarget(80, '::1'), { ...port, host: '::1' })
-  const path = {
-    kind: 'path',
-    path: '/a',
-    readableAll: false,
-    writableAll: false,
-    backlog: 511,
-    signal: undefined,
-    routing: undefined,
-  }
+  const path = { kind: 'path', path: '/a', readableAll: false, writableAll: false, backlog: 511, ...none }
   t.deepEqual(parseListenTarget('/a', undefined), path)
   t.deepEqual(parseListenTarget({ path: '/a' }, undefined), path)
-  t.deepEqual(parseListenTarget({ fd: 3 }, undefined), { kind: 'fd', fd: 3, descriptor: undefined, signal: undefined })
+  t.deepEqual(parseListenTarget({ fd: 3 }, undefined), { kind: 'fd', fd: 3, descriptor: undefined, ...none })
 })
 
 test('a descriptor takes precedence over a port, and a port over a path, as in net', (t) => {
