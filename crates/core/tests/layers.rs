@@ -166,10 +166,19 @@ fn resolve(from: &Module, path: &[String], modules: &BTreeMap<Module, String>) -
 
 /// Returns the paths in the `use` declarations of a source, with their braces expanded.
 fn used_paths(source: &str) -> Vec<Vec<String>> {
-    let declarations = source.split("use ").skip(1).filter_map(|rest| rest.split(';').next());
-    declarations
-        .flat_map(|declaration| expand(&declaration.split_whitespace().collect::<String>()))
-        .collect()
+    // Only at the start of a line: a string or a comment may contain the word.
+    let is_declaration = |line: &str| line.starts_with("use ") || (line.starts_with("pub") && line.contains(" use "));
+    let mut lines = source.lines().map(str::trim);
+    let mut paths = Vec::new();
+    while let Some(line) = lines.by_ref().find(|line| is_declaration(line)) {
+        let mut declaration = line.split_once("use ").unwrap().1.to_owned();
+        while !declaration.ends_with(';') {
+            declaration.push_str(lines.next().expect("a declaration ends with a semicolon"));
+        }
+        declaration.retain(|character| !character.is_whitespace() && character != ';');
+        paths.extend(expand(&declaration));
+    }
+    paths
 }
 
 fn expand(tree: &str) -> Vec<Vec<String>> {

@@ -14,6 +14,7 @@ use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::error::FrameError;
 use socketserver_core::protocol::frame::{MAX_FRAME, ToWorker};
 use socketserver_core::protocol::limits::MAX_RECORDS;
+use socketserver_core::protocol::proxied_record::{MAX_TLVS, Proxied};
 use socketserver_core::protocol::records::Welcome;
 use socketserver_core::sys::ancillary;
 use socketserver_core::sys::ancillary::Received;
@@ -38,6 +39,21 @@ fn head(id: u64) -> ConnectionHead {
 fn connections(ids: impl IntoIterator<Item = u64>) -> Encoder {
     let mut frames = Encoder::new();
     frames.connection(ids.into_iter().map(head));
+    frames
+}
+
+/// A frame of the maximum size: PROXIED with the most TLVs.
+fn largest() -> Encoder {
+    let address = "192.0.2.1:80".parse().unwrap();
+    let proxied = Proxied {
+        version: 2,
+        client: address,
+        local: address,
+        via: Some(address),
+        tlvs: vec![0; MAX_TLVS].into(),
+    };
+    let mut frames = Encoder::new();
+    frames.proxied(1, &proxied);
     frames
 }
 
@@ -78,6 +94,7 @@ fn read_some(reader: &mut Reader, words: &mut Vec<String>) -> Result<(), Protoco
             }
             ToWorker::Welcome(_) => "welcome".into(),
             ToWorker::Drain => "drain".into(),
+            ToWorker::Proxied(..) => "proxied".into(),
             other => format!("{other:?}"),
         });
     }
@@ -135,14 +152,15 @@ fn a_message_without_descriptors_can_be_joined_to_one_with_descriptors() {
 fn the_largest_frames_follow_each_other() {
     let (left, right) = pair().unwrap();
     for batch in 0..10 {
-        let ids = batch * 64..batch * 64 + 64;
-        assert_eq!(connections(ids.clone()).bytes().len(), MAX_FRAME);
-        send(&left, &connections(ids), MAX_RECORDS);
+        send(&left, &connections(batch * 64..batch * 64 + 64), MAX_RECORDS);
+        assert_eq!(largest().bytes().len(), MAX_FRAME);
+        send(&left, &largest(), 0);
     }
     drop(left);
     let (words, end) = read_all(&Os, &right);
-    assert_eq!((words.len(), end), (10, Ok(())));
-    assert!(words.iter().all(|word| word.ends_with("with 64")));
+    assert_eq!((words.len(), end), (20, Ok(())));
+    assert!(words.iter().step_by(2).all(|word| word.ends_with("with 64")));
+    assert!(words.iter().skip(1).step_by(2).all(|word| word == "proxied"));
 }
 
 #[test]

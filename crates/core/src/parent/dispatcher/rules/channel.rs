@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::ids::ConnectionId;
 use crate::parent::dispatcher::rules::credit::CreditBook;
-use crate::parent::dispatcher::rules::handoffs::Handoffs;
+use crate::parent::dispatcher::rules::handoff_count::HandoffCount;
 use crate::parent::dispatcher::rules::unread::Unread;
 use crate::parent::notice::EndReason;
 use crate::parent::queue::Waiting;
@@ -37,7 +37,7 @@ pub struct Channel<C: Waiting, I> {
     pub(super) last_handoff_at: Option<Instant>,
     /// When the worker last ran out of descriptors.
     pub(super) exhausted_at: Option<Instant>,
-    pub(super) handoffs: Handoffs,
+    pub(super) handoffs: HandoffCount,
     /// The connections that the worker took last and has not handed back.
     taken: VecDeque<(ConnectionId, C::Metadata)>,
 }
@@ -158,7 +158,7 @@ impl<C: Waiting, I> Channel<C, I> {
             published: ChannelCounters::default(),
             last_handoff_at: None,
             exhausted_at: None,
-            handoffs: Handoffs::default(),
+            handoffs: HandoffCount::default(),
             taken: VecDeque::new(),
         }
     }

@@ -3,7 +3,7 @@
 //! A worker that acks connections without reading their descriptors keeps the descriptors in flight, which count against the
 //! limit of the worker's user (unix(7), `ETOOMANYREFS`). The driver can see whether a socket is empty, but not how much is unread.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::ids::ChannelId;
 use crate::parent::dispatcher::message::Action;
@@ -20,49 +20,6 @@ const CHECK_FROM: u64 = 32;
 
 /// A worker that has not been seen to read so many handoffs gets no more.
 pub const MAX_UNREAD_HANDOFFS: u64 = WINDOW as u64;
-
-/// How long after a look the parent looks again, if the worker gets nothing more and connections wait.
-const CHECK_AGAIN_AFTER: Duration = Duration::from_millis(10);
-
-/// Counts the handoffs of a channel.
-#[derive(Debug, Default)]
-pub(super) struct Handoffs {
-    sent: u64,
-    /// So many handoffs were sent before the socket was last seen empty.
-    read: u64,
-    /// The number of handoffs when the driver was asked for a look, if it has not answered.
-    asked_at: Option<u64>,
-    /// Earliest time to look again without an ack.
-    check_at: Option<Instant>,
-}
-
-impl Handoffs {
-    /// Adds a handoff and returns its number.
-    pub(super) fn add(&mut self) -> u64 {
-        self.sent += 1;
-        self.sent - 1
-    }
-
-    /// Removes the last handoffs, which were not sent.
-    fn remove(&mut self, count: usize) {
-        self.sent = self.sent.saturating_sub(count as u64).max(self.read);
-    }
-
-    fn ask(&mut self) {
-        self.asked_at = Some(self.sent);
-    }
-
-    fn mark_read(&mut self) {
-        // Handoffs that were decided since have not been sent.
-        self.read = self.asked_at.take().unwrap_or(self.read).min(self.sent);
-        self.check_at = None;
-    }
-
-    fn mark_unread(&mut self, now: Instant) {
-        self.asked_at = None;
-        self.check_at = Some(now + CHECK_AGAIN_AFTER);
-    }
-}
 
 impl<C: Waiting, I> State<C, I> {
     /// Asks the driver whether a worker has read that gets nothing more otherwise.

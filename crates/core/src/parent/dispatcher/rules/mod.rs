@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod credit;
 mod drain;
+mod handoff_count;
 mod handoffs;
 pub mod recall;
 pub mod requeue;
