@@ -27,11 +27,11 @@ struct Open {
     has_request: Arc<AtomicBool>,
 }
 
-/// The most connections at a time. A further one replaces the oldest whose request has not been read, so that silent clients
-/// keep no probe out.
+/// The maximum number of connections. A further connection replaces the oldest one whose request has not been read, so that silent
+/// clients do not block a probe.
 const MAX_CONNECTIONS: usize = 32;
 
-/// The most event streams at a time, which stay open for as long as a page does.
+/// The maximum number of event streams. A stream stays open for as long as its page.
 const MAX_STREAMS: usize = 16;
 
 /// The pause after a failed accept, for example without free descriptors.

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Returns whether a request with this Host header is allowed. An IP address is allowed, because no other site has it. A client
-/// without the header is no browser.
+/// without the header is not a browser.
 pub fn is_allowed(header: Option<&str>, names: &[String]) -> bool {
     let Some(header) = header else { return true };
     let name = name_of(header);

@@ -39,7 +39,7 @@ pub enum Unread {
 /// clients do no harm, because new clients replace them.
 pub const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
-/// The largest head in bytes.
+/// The maximum length of the head in bytes.
 const MAX_HEAD: usize = 8 * 1024;
 
 const MAX_HEADERS: usize = 64;
@@ -89,7 +89,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Request>, Unread> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut hosts = values(head.headers, "host");
     let host = hosts.next();
-    // Different readers would choose different ones (RFC 9112, section 3.2).
+    // Different parsers would choose different headers (RFC 9112, section 3.2).
     if hosts.next().is_some() {
         return Err(Unread::Invalid);
     }

@@ -20,8 +20,8 @@ pub const OK: &str = "200 OK";
 /// How long a peer may take to read a response.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long to read and discard what a peer still sends: closing with unread data resets the connection, and the peer might not
-/// get the response.
+/// How long to read and discard the bytes that a peer still sends. A close with unread data resets the connection, and the peer
+/// might not get the response.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Response {

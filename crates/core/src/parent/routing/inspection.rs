@@ -1,4 +1,4 @@
-//! What is known of one connection, and what is still awaited. Each step looks at the unread bytes once.
+//! The inspection of one connection: the known values, and the bytes that are still awaited. Each step reads the unread bytes once.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,7 +21,7 @@ use crate::sys::peek::{peek, set_low_water, take};
 /// up, because the length of a binary header is known after 16 bytes.
 pub const MAX_PEEKS: u8 = 4;
 
-/// The bytes that one look can show: a header and what follows.
+/// The maximum number of bytes of one look: a header and the bytes after it.
 pub const SCRATCH: usize = MAX_HEADER + MAX_HELLO;
 
 /// The inspection of one connection.
@@ -38,7 +38,7 @@ pub struct Inspection {
     has_low_water: bool,
     /// The result of the header, once there is one.
     header: Option<&'static str>,
-    /// What the header has told.
+    /// The values of the header.
     proxied: Option<Proxied>,
     affinity: Option<Affinity>,
 }
@@ -46,7 +46,7 @@ pub struct Inspection {
 /// The result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Everything is known.
+    /// All values are known.
     Done(Verdict),
     /// More bytes are awaited.
     Wait,
@@ -57,7 +57,7 @@ pub enum Step {
 pub enum Verdict {
     /// The connection goes to the queue.
     Queue(&'static str),
-    /// The client has gone: the connection is closed.
+    /// The client has closed the connection, so the parent closes it too.
     Close(&'static str),
     /// The connection is reset.
     Reset(&'static str),
@@ -88,7 +88,7 @@ impl Inspection {
         self.is_silent
     }
 
-    /// Returns when the awaited bytes must be there.
+    /// Returns the time by which the awaited bytes must arrive.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         let timeout = if self.awaits_header {
@@ -99,7 +99,7 @@ impl Inspection {
         self.accepted_at + timeout.unwrap_or_default()
     }
 
-    /// Begins with what is known without a look.
+    /// Begins with the values that are known without a look.
     pub fn start(&mut self, connection: BorrowedFd<'_>, scratch: &mut [u8]) -> Step {
         if !self.awaits_header {
             if self
@@ -118,7 +118,7 @@ impl Inspection {
         self.step(connection, false, scratch)
     }
 
-    /// Looks at the unread bytes of the connection. `is_last` tells that no more bytes follow.
+    /// Looks at the unread bytes of the connection. `is_last` means that no more bytes follow.
     pub fn step(&mut self, connection: BorrowedFd<'_>, is_last: bool, scratch: &mut [u8]) -> Step {
         self.peeks += 1;
         let length = match peek(connection, scratch) {
@@ -163,7 +163,7 @@ impl Inspection {
         sticky.is_some_and(|sticky| sticky.by != StickyBy::Address)
     }
 
-    /// Determines the affinity by the client's address, if that is wanted.
+    /// Determines the affinity by the client's address, if the listener is configured so.
     fn stick_by_address(&mut self) -> Verdict {
         if let Some(sticky) = &self.spec.sticky {
             let client = self.proxied.as_ref().map(|proxied| proxied.client).or(self.peer);
@@ -244,22 +244,22 @@ impl Inspection {
     }
 }
 
-/// Why the inspection of a connection ends before everything is known.
+/// Why the inspection of a connection ends before all values are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GiveUp {
-    /// The client has gone, or sends no more.
+    /// The client has closed the connection, or sends no more bytes.
     Closed,
     /// The time is up.
     Silent,
     /// Another connection needs the room.
     Evicted,
-    /// The bytes came in too many parts.
+    /// The bytes arrived in too many parts.
     Fragmented,
-    /// The system is out of epoll watches.
+    /// The system has no more epoll watches.
     Unwatched,
 }
 
-/// Returns what a header tells about a client, if anything.
+/// Returns the values of a header about the client, if the header has any.
 fn proxied(header: &Header<'_>, via: Option<SocketAddr>) -> Option<Proxied> {
     header.addresses.map(|addresses| Proxied {
         version: match header.version {

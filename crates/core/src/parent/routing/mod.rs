@@ -37,7 +37,7 @@ pub struct Router {
     tasks: JoinSet<()>,
 }
 
-/// What the tasks of the pending connections share.
+/// The shared state of the tasks of the pending connections.
 #[derive(Debug)]
 struct Shared {
     spec: Arc<RoutingSpec>,
@@ -134,7 +134,7 @@ impl Shared {
 
     async fn verdict(&self, connection: &Connection, inspection: &mut Inspection, evicted: &Notify) -> Verdict {
         let Ok(mut arrivals) = Arrivals::of(connection.as_fd()) else {
-            // Out of epoll watches.
+            // The system has no more epoll watches.
             return inspection.give_up(GiveUp::Unwatched);
         };
         loop {

@@ -1,4 +1,4 @@
-//! The connections that are awaited bytes of, in the order of their arrival. Their number is bounded.
+//! The connections whose bytes are awaited, in the order of their arrival. Their number is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,7 @@ impl PendingList {
         evicted
     }
 
-    /// Notes that a connection has sent something.
+    /// Records that a connection has sent bytes.
     pub fn has_spoken(&self, id: ConnectionId) {
         if let Some(entry) = self.lock().get_mut(&id) {
             entry.is_silent = false;

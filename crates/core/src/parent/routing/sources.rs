@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-/// The sources that are trusted to name the client.
+/// The sources that may send the client's address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
     networks: Vec<Network>,

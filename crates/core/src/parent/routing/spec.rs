@@ -9,7 +9,7 @@ use crate::protocol::session_id::Key;
 /// The routing settings of a listener.
 #[derive(Debug, Clone)]
 pub struct RoutingSpec {
-    /// The proxies that name the client.
+    /// The proxies that send the client's address.
     pub proxy: Option<ProxySpec>,
     /// How connections are assigned to workers.
     pub sticky: Option<StickySpec>,
@@ -17,12 +17,12 @@ pub struct RoutingSpec {
     pub max_pending: usize,
 }
 
-/// The proxies that name the client by the PROXY protocol.
+/// The proxies that send the client's address by the PROXY protocol.
 #[derive(Debug, Clone)]
 pub struct ProxySpec {
     /// The addresses of the proxies.
     pub from: Sources,
-    /// What happens to connections from other addresses.
+    /// The treatment of connections from other addresses.
     pub others: Others,
     /// The time from accept in which the header must be complete.
     pub timeout: Duration,
@@ -31,17 +31,17 @@ pub struct ProxySpec {
 /// How connections are assigned to workers.
 #[derive(Debug, Clone)]
 pub struct StickySpec {
-    /// What decides.
+    /// The value that determines the worker.
     pub by: StickyBy,
     /// The key of the hashes and of the session ids.
     pub key: Key,
-    /// The time from accept in which a client must send what decides.
+    /// The time from accept in which a client must send the value.
     pub timeout: Duration,
     /// The time from accept for which a connection waits for the slot that its session id names.
     pub wait: Duration,
 }
 
-/// What decides which worker gets a connection.
+/// The value that determines which worker gets a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StickyBy {
     /// The client's address.
@@ -52,7 +52,7 @@ pub enum StickyBy {
     Request(Place),
 }
 
-/// What happens to connections that do not come from a proxy.
+/// The treatment of connections that do not come from a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
     /// The peer is the client.

@@ -43,7 +43,7 @@ pub fn check(header: &[u8], tlvs: &[u8]) -> Result<(), HeaderError> {
     Ok(())
 }
 
-/// Returns the type and the value of the first TLV, and what follows.
+/// Returns the type and the value of the first TLV, and the bytes after it.
 fn first(tlvs: &[u8]) -> Result<(u8, &[u8], &[u8]), HeaderError> {
     let (&[kind, high, low], rest) = tlvs.split_first_chunk::<HEAD>().ok_or(HeaderError::Tlv)?;
     let length = usize::from(u16::from_be_bytes([high, low]));

@@ -38,7 +38,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, HeaderError> {
 fn addresses(line: &str) -> Result<Option<Addresses>, HeaderError> {
     let mut words = line.split(' ').skip(1);
     let parsed = match words.next() {
-        // Whatever follows has no meaning.
+        // The rest of the line has no meaning.
         Some("UNKNOWN") => return Ok(None),
         Some("TCP4") => ends::<Ipv4Addr>(&mut words),
         Some("TCP6") => ends::<Ipv6Addr>(&mut words),
