@@ -27,11 +27,20 @@ test('each path has its content and its type', async (t) => {
   const caller = call(t, port).send('words')
   await caller.receives('words')
   const idle = async () => JSON.parse((await get(admin, '/status.json')).body)
-  // On a busy machine, a worker may briefly count as stalled before it takes its first connection.
-  await until(async () => [...(await idle()).pools[0].scoreboard].sort().join('') === 'W_')
+  // On a busy machine, a worker may count as stalled before it takes its first connection, until it takes another one.
+  await until(async () => {
+    const scoreboard: string = (await idle()).pools[0].scoreboard
+    if (scoreboard.includes('!')) {
+      const probe = call(t, port).send('word')
+      await probe.receives('word')
+      probe.disconnect()
+    }
+    return [...scoreboard].sort().join('') === 'W_'
+  })
   const status = await idle()
   t.like(status, { pid: process.pid, unready: null, policy: 'least-busy' })
-  t.like(status.stats, { accepted: 1, handedOff: 1, leases: 1, queued: 0, queueLimit: 1024, paused: false })
+  t.like(status.stats, { leases: 1, queued: 0, queueLimit: 1024, paused: false })
+  t.true(status.stats.accepted >= 1 && status.stats.handedOff >= 1)
   t.deepEqual(
     status.workers.map(({ slot, state, generation }: { slot: number; state: string; generation: number }) => [
       slot,
