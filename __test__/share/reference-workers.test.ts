@@ -240,7 +240,8 @@ for (const language of OTHERS) {
       await server.share(path)
       const worker = start(t, language, path)
       t.is(await ask(port, 'first\n'), `${worker.name} first\n`)
-      await until(() => server.stats().leases === 0)
+      // The answer may arrive before the ack. Only after the end of the lease, the worker has closed its descriptor.
+      await until(() => server.stats().handedOff === 1 && server.stats().leases === 0)
       const limitTo = (count: number): void => {
         execFileSync('prlimit', ['--pid', String(worker.pid), `--nofile=${count}:4096`])
       }
