@@ -7,14 +7,6 @@ export function descriptors(pid = process.pid): number {
   return readdirSync(`/proc/${pid}/fd`).length
 }
 
-/** Returns the lowest unused descriptor of a process. */
-export function lowestFree(pid: number): number {
-  const open = new Set(readdirSync(`/proc/${pid}/fd`).map(Number))
-  let number = 0
-  while (open.has(number)) number += 1
-  return number
-}
-
 /** Returns the number of threads of a process. */
 export function threads(pid = process.pid): number {
   return readdirSync(`/proc/${pid}/task`).length
