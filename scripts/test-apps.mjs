@@ -9,6 +9,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { build, buildTypeScript } from './build.mjs'
 import { countTap, reportTotal } from './counts.mjs'
+import { repeatTap } from './repeats.mjs'
 import { installLocked, setup } from './setup.mjs'
 import { capture, Failed, main, root, run, step } from './steps.mjs'
 import { AVA } from './test.mjs'
@@ -26,11 +27,10 @@ await main(async () => {
     await (rust ? build() : buildTypeScript())
     await installLocked(APPS, 'Installing the frameworks of the apps')
     await buildNext()
-    counts.push(
-      await step('Running the apps', async () =>
-        countTap(await capture(process.execPath, [AVA, '--tap', ...forAva], { cwd: APPS, echo: true })),
-      ),
+    const ran = await step('Running the apps', async () =>
+      countTap(await capture(process.execPath, [AVA, '--tap', ...forAva], { cwd: APPS, echo: true })),
     )
+    counts.push(await repeatTap([process.execPath, AVA], ran, APPS))
   } catch (error) {
     if (!(error instanceof Failed)) throw error
     console.error(`\n${error.message}`)

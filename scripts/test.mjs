@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build, buildTypeScript, compile } from './build.mjs'
 import { countCargo, countTap, reportTotal } from './counts.mjs'
+import { repeatCargo, repeatTap } from './repeats.mjs'
 import { setup } from './setup.mjs'
 import { capture, Failed, main, root, run, step } from './steps.mjs'
 
@@ -34,7 +35,8 @@ async function testAll(rust) {
     await setup({ rust })
     if (rust) counts.push(await rustTests())
     await prepare(rust)
-    counts.push(await typescriptTests(process.execPath, []))
+    const typescript = await typescriptTests(process.execPath, [])
+    counts.push(await repeatTap([process.execPath, AVA], typescript, root))
   } catch (error) {
     if (!(error instanceof Failed)) throw error
     console.error(`\n${error.message}`)
@@ -69,7 +71,7 @@ export async function compileTests() {
 
 async function rustTests() {
   return await step('Running the Rust tests', async () =>
-    countCargo(await capture('cargo', ['test', '--workspace', '--no-fail-fast'], { echo: true })),
+    repeatCargo(countCargo(await capture('cargo', ['test', '--workspace', '--no-fail-fast'], { echo: true }))),
   )
 }
 
