@@ -195,6 +195,7 @@ test('every option of the command line is a setting', async (t) => {
     ],
     ...['--queue-timeout', '6', '--policy', 'round-robin', '--env-file', 'a', '--env-file', 'b', '--cwd', '/tmp'],
     ...['--node-arg', '--no-warnings', '--node-arg=--inspect=0', '--log-prefix', '--pid-file', 'p', '--name', 'n'],
+    ...['--sticky', 'header:x-user', '--proxy-protocol', '10.0.0.0/8,::1,unix'],
     ...['--control', 'c', '--watch', 'app.js', '--threads', '-w', 'x'],
   ]
   const settings = await readRunSettings(args, () => {})
@@ -216,6 +217,7 @@ test('every option of the command line is a setting', async (t) => {
     maxQueue: 5,
     queueTimeout: 6,
     policy: 'round-robin',
+    routing: { sticky: { header: 'x-user' }, proxyProtocol: { from: ['10.0.0.0/8', '::1', 'unix'] } },
     watch: ['/tmp'],
     logPrefix: true,
   })
@@ -228,6 +230,19 @@ test('every option of the command line is a setting', async (t) => {
     ['a', 'b'].map((name) => join(process.cwd(), name)),
   )
   t.deepEqual(settings.environment.options, { PORT: '0' })
+})
+
+test('the routing options of a config file are texts, lists or the objects of listen()', async (t) => {
+  const read = async (config: object) =>
+    (await settingsOf(t, 'socketserver.config.json', JSON.stringify({ app: 'a.js', ...config }))).settings.routing
+  t.deepEqual(await read({ sticky: 'sni', proxyProtocol: ['::1', 'unix'] }), {
+    sticky: 'sni',
+    proxyProtocol: { from: ['::1', 'unix'] },
+  })
+  const objects = { sticky: { query: 'sid', wait: 5 }, proxyProtocol: { from: 'unix', others: 'refuse' } }
+  t.deepEqual(await read(objects), objects)
+  await t.throwsAsync(read({ sticky: { cookie: 'a', query: 'b' } }), { message: /'sticky' in .* must have one of/ })
+  await t.throwsAsync(read({ proxyProtocol: { others: 'refuse' } }), { message: /'proxyProtocol' in .*from/ })
 })
 
 test('options may follow a config file, and arguments for its app follow --', async (t) => {

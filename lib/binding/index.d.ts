@@ -165,6 +165,8 @@ export declare class NativeServer {
    * end, as `openChannel` does.
    */
   openListenChannel(app: number, channel: number): number
+  /** Routes the connections of the listeners of an app. Call this before its workers start. */
+  routeApp(app: number, routing: NativeRouting): void
   /** Closes the listeners of an app whose workers have all gone. Their ports and paths can be used again when this returns. */
   closeApp(app: number): void
   /** Assigns the worker of a channel to a slot, for connections that belong to one. Call this before the worker starts. */

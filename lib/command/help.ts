@@ -14,6 +14,10 @@ Options of run:
       --ready <when>           a worker is ready when it listens: listen; has called
                                process.send('ready'): message; at once: start
       --policy <name>          least-busy, round-robin or first
+      --sticky <key>           the same worker again: address, sni, cookie:NAME,
+                               header:NAME or query:NAME
+      --proxy-protocol <from>  proxies that send the client's address: 10.0.0.0/8,::1
+                               or unix; separated by commas
       --max-queue <n>          connections that may wait     --queue-timeout <ms>
       --ready-timeout <ms>     --drain-timeout <ms>          --kill-timeout <ms>
       --admin <[host:]port>    page, metrics and probes by HTTP; or unix:/path

@@ -10,9 +10,10 @@ export function startPool(
   env: NodeJS.ProcessEnv,
   isPiped: boolean,
 ): Pool<WorkerHandle> {
-  const { app, args, cwd, workers, threads, nodeArgs, restart, maxConnections, maxMemory } = settings
+  const { app, args, cwd, workers, threads, nodeArgs, restart, maxConnections, maxMemory, routing } = settings
   const { ready, readyTimeout, drainTimeout, killTimeout } = settings
   const common = {
+    ...routing,
     args,
     env,
     workers,

@@ -15,7 +15,7 @@ import { forbidForkLoop } from '../worker-identity.js'
 import type { AdoptedListener } from '../worker-settings.js'
 import { Drain } from './drain.js'
 import type { ServerEvents } from './events.js'
-import { listenOn } from './listen/listen.js'
+import { listenOn, nativeRouting } from './listen/listen.js'
 import {
   type ListenOptions,
   type PathListenOptions,
@@ -196,7 +196,7 @@ export class Server extends EventEmitter<ServerEvents> {
 
   /**
    * Starts workers that run `entry`, an app that need not know this package. This server listens at each address at which the app
-   * listens, and hands the connections to the workers. Throws as `fork()` and, with the option `threads`, as `threads()` does.
+   * listens, and hands the connections to the workers. The options `sticky` and `proxyProtocol` apply to each of these listeners. Throws as `fork()` and, with the option `threads`, as `threads()` does.
    */
   run(entry: string | URL, options?: RunOptions & { threads?: false | undefined }): Pool<ProcessHandle>
   /** Starts threads that run `entry`. */
@@ -204,11 +204,12 @@ export class Server extends EventEmitter<ServerEvents> {
   /** Starts processes or threads that run `entry`. */
   run(entry: string | URL, options?: RunOptions): Pool<WorkerHandle>
   run(entry: string | URL, options: RunOptions = {}): Pool<WorkerHandle> {
-    const { plan, workers, settings, signal } = parseRunOptions(entry, options, this.#killTimeout)
+    const { plan, workers, settings, signal, routing } = parseRunOptions(entry, options, this.#killTimeout)
     const native = this.#open('run()')
     forbidForkLoop(plan.entry, 'run()')
     this.#apps += 1
     const app = this.#apps
+    if (routing !== undefined) native.routeApp(app, nativeRouting(routing, this.#supervisor.sessionKey))
     const start: StartRuntime = (worker, tell, isSuspect) =>
       plan.kind === 'threads'
         ? startThread(native, { ...plan, app }, { ...worker, isThread: true })

@@ -26,6 +26,8 @@ export const CONFIG_KEYS = [
   'maxQueue',
   'queueTimeout',
   'policy',
+  'sticky',
+  'proxyProtocol',
   'admin',
   'watch',
   'ignoreWatch',

@@ -26,6 +26,8 @@ export const RUN_OPTIONS = {
   maxQueue: { takes: 'value' },
   queueTimeout: { takes: 'value' },
   policy: { takes: 'value' },
+  sticky: { takes: 'value' },
+  proxyProtocol: { takes: 'value' },
   admin: { takes: 'value' },
   watch: { takes: 'optional' },
   envFile: { takes: 'values' },

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { basename, extname, resolve } from 'node:path'
 import type { ListenOptions } from '../../server/listen/listen-target.js'
+import type { RoutingOptions } from '../../server/listen/routing-options.js'
 import type { AdminOptions } from '../../server/observe/admin-options.js'
 import type { RestartOptions } from '../../server/pool/restart-policy.js'
 import type { PolicyName } from '../../server/server-options.js'
@@ -11,6 +12,7 @@ import { type EnvironmentSources, environmentOf, variablesOf } from './environme
 import type { ConfigKey, Given, GivenSettings } from './given.js'
 import { flagOf, RUN_OPTIONS, type RunOption } from './options.js'
 import { parseFlags } from './parse-flags.js'
+import { proxyProtocolOf, stickyOf } from './routing.js'
 import * as values from './values.js'
 
 /** The checked settings of `socketserver run`. */
@@ -37,6 +39,8 @@ export interface RunSettings {
   maxQueue: number | undefined
   queueTimeout: number | undefined
   policy: PolicyName | undefined
+  /** The routing of all listeners. */
+  routing: RoutingOptions
   /** The address of the page, the metrics and the probes. Undefined if they are not served. */
   admin: AdminOptions | undefined
   /** The absolute paths to watch. Undefined if no path is watched. */
@@ -137,6 +141,7 @@ function check(given: GivenSettings): RunSettings {
     maxQueue: read('maxQueue', (name, value) => values.integerOf(name, value, 1, 2 ** 32 - 1)),
     queueTimeout: read('queueTimeout', (name, value) => values.integerOf(name, value, 0, 2 ** 32 - 1)),
     policy: read('policy', (name, value) => values.oneOf(name, value, ['least-busy', 'round-robin', 'first'])),
+    routing: { sticky: read('sticky', stickyOf), proxyProtocol: read('proxyProtocol', proxyProtocolOf) },
     admin: read('admin', adminAddress),
     watch: read('watch', (name, value) => watchPaths(name, value, cwd)),
     ignoreWatch: (read('ignoreWatch', values.stringsOf) ?? []).map((path) => path.replace(/^\.\/|\/$/g, '')),

@@ -6,6 +6,7 @@ import { fromNative, type ListenAddress } from '../../address.js'
 import { AbortError, hasCode, SocketServerError, systemError } from '../../errors.js'
 import type { ListenOutcome, NativeRouting, NativeServer } from '../../native.js'
 import type { ListenTarget } from './listen-target.js'
+import type { RoutingSettings } from './routing-options.js'
 
 /** Opens a listener. `key` is that of session ids. Rejects as `net` does: with the system's code, the address, and `listen` as the system call. */
 export async function listenOn(
@@ -14,7 +15,7 @@ export async function listenOn(
   key: Uint8Array,
 ): Promise<ListenAddress> {
   if (target.signal?.aborted) throw new AbortError(target.signal.reason)
-  const routing = routingOf(target, key)
+  const routing = target.routing && nativeRouting(target.routing, key)
   switch (target.kind) {
     case 'port': {
       const host = await resolveHost(target.host, target.signal)
@@ -36,9 +37,8 @@ export async function listenOn(
   }
 }
 
-function routingOf({ routing }: ListenTarget, key: Uint8Array): NativeRouting | undefined {
-  if (routing === undefined) return undefined
-  const { proxy, sticky } = routing
+/** Adds the key of session ids to routing options. */
+export function nativeRouting({ proxy, sticky }: RoutingSettings, key: Uint8Array): NativeRouting {
   return { ...(proxy && { proxy }), ...(sticky && { sticky: { ...sticky, key } }) }
 }
 

@@ -2,12 +2,13 @@ import { join } from 'node:path'
 import { invalidType, invalidValue } from '../../errors.js'
 import { boolean, oneOf, port } from '../../validate.js'
 import { READY_WHEN, type ReadyWhen } from '../../worker-settings.js'
+import { parseRouting, type RoutingOptions, type RoutingSettings } from '../listen/routing-options.js'
 import { type ForkOptions, type ForkPlan, parseForkOptions } from './fork-options.js'
 import type { PoolSettings } from './pool-options.js'
 import type { ThreadPlan } from './thread-options.js'
 
 /** The options of `fork()`, for an app that does not know this package. */
-export interface RunOptions extends Omit<ForkOptions, 'ready'> {
+export interface RunOptions extends Omit<ForkOptions, 'ready'>, RoutingOptions {
   /**
    * When a worker counts as ready, before which it is given no connections: when it listens (`listen`), when it calls
    * `process.send('ready')` or, in a thread, posts `ready` to its parent (`message`), or at once (`start`). Default `listen`.
@@ -26,15 +27,22 @@ export function parseRunOptions(
   entry: string | URL,
   runOptions: RunOptions,
   killTimeout: number,
-): { plan: RunPlan; workers: number; settings: PoolSettings; signal: AbortSignal | undefined } {
+): {
+  plan: RunPlan
+  workers: number
+  settings: PoolSettings
+  signal: AbortSignal | undefined
+  routing: RoutingSettings | undefined
+} {
   if (typeof runOptions !== 'object' || runOptions === null) throw invalidType('options', 'of type object', runOptions)
-  const { ready, port: givenPort, threads, ...forkOptions } = runOptions
+  const { ready, port: givenPort, threads, proxyProtocol, sticky, ...forkOptions } = runOptions
+  const routing = parseRouting({ proxyProtocol, sticky }, (key) => `options.${key}`)
   const readyWhen = oneOf('options.ready', ready, READY_WHEN, 'listen')
   const isThreaded = boolean('options.threads', threads, false)
   if (isThreaded) refuseProcessOptions(forkOptions)
   const env = withPort(forkOptions.env ?? process.env, givenPort)
   const { plan, settings, ...rest } = parseForkOptions(entry, { detached: true, ...forkOptions, env }, killTimeout)
-  const common = { settings: { ...settings, isReadyManual: true, readyWhen }, ...rest }
+  const common = { settings: { ...settings, isReadyManual: true, readyWhen }, routing, ...rest }
   const execArgv = ['--require', PRELOAD, ...(plan.options.execArgv ?? process.execArgv)]
   if (isThreaded) {
     const isPiped = plan.options.silent === true

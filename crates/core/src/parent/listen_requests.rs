@@ -25,6 +25,7 @@ use crate::parent::config::ListenSpec;
 use crate::parent::listener::{Endpoint, Listener, ListenerAddress};
 use crate::parent::notice::Notice;
 use crate::parent::panics;
+use crate::parent::routing::spec::RoutingSpec;
 use crate::protocol::listen_request::{Answer, ListenRequest, MAX_MESSAGE, Message, Request, Target};
 use crate::sys::udp;
 use crate::sys::unix_socket::OwnPath;
@@ -42,6 +43,8 @@ pub struct ListenRequests<S> {
 #[derive(Debug, Default)]
 struct Registry {
     listeners: HashMap<ListenerId, Shared>,
+    /// The routing settings of the apps that have some.
+    routing: HashMap<AppId, RoutingSpec>,
     next: ListenerId,
     is_draining: bool,
 }
@@ -114,6 +117,11 @@ impl<S: Sys> ListenRequests<S> {
         lane
     }
 
+    /// Routes the connections of the listeners that an app asks for from now on.
+    pub async fn route_app(&self, app: AppId, routing: RoutingSpec) {
+        self.registry.lock().await.routing.insert(app, routing);
+    }
+
     /// Answers one worker until the worker closes its end or breaks the protocol.
     pub async fn serve(self, app: AppId, worker: ChannelId, socket: OwnedFd) {
         // Fails only if memory is short; then the worker's requests time out.
@@ -135,6 +143,7 @@ impl<S: Sys> ListenRequests<S> {
     /// Closes the listeners of an app whose workers have all gone.
     pub async fn close_app(self, app: AppId) {
         let mut registry = self.registry.lock().await;
+        registry.routing.remove(&app);
         let ids: Vec<_> = registry
             .listeners
             .iter()
@@ -233,7 +242,7 @@ impl<S: Sys> ListenRequests<S> {
             Some(id) => id,
             None => {
                 let lanes = registry.lanes();
-                let opened = open(request, &lanes).await?;
+                let opened = open(request, &lanes, registry.routing.get(&app)).await?;
                 // The server reports no UDP socket: the worker reads it, and the server accepts no connections on it.
                 if !matches!(opened.socket, Socket::Udp(_)) {
                     let address = opened.address.clone();
@@ -385,7 +394,7 @@ struct Opened {
     path: Option<OwnPath>,
 }
 
-async fn open(request: ListenRequest, taken: &HashSet<u16>) -> Result<Opened, Errno> {
+async fn open(request: ListenRequest, taken: &HashSet<u16>, routing: Option<&RoutingSpec>) -> Result<Opened, Errno> {
     let backlog = request.backlog;
     let mut listener = match request.target {
         Target::Udp {
@@ -424,6 +433,9 @@ async fn open(request: ListenRequest, taken: &HashSet<u16>) -> Result<Opened, Er
     let address = listener.address().clone();
     let lane = free_lane(address.port(), taken);
     let path = listener.take_path();
+    if let Some(routing) = routing {
+        listener = listener.with_routing(routing.clone());
+    }
     let (socket, endpoint) = listener.with_lane(lane).into_parts();
     Ok(Opened {
         lane,

@@ -71,6 +71,7 @@ enum Command {
     Open(ChannelId, OwnedFd),
     /// Answer the listen requests of a worker.
     AnswerListens(AppId, ChannelId, OwnedFd),
+    RouteApp(AppId, RoutingSpec),
     /// Close the listeners of an app.
     CloseApp(AppId, oneshot::Sender<()>),
     Share(ShareId, Opened),
@@ -221,6 +222,11 @@ impl Server {
         let (ours, workers) = channel::pair()?;
         self.command(Command::AnswerListens(app, channel, ours));
         Ok(workers)
+    }
+
+    /// Routes the connections of the listeners that the workers of an app ask for. Call this before the workers start.
+    pub fn route_app(&self, app: AppId, routing: RoutingSpec) {
+        self.command(Command::RouteApp(app, routing));
     }
 
     /// Closes the listeners of an app whose workers have all gone. When this returns, their ports and paths can be used again.
@@ -396,6 +402,10 @@ impl<S: Sys> ServerThread<S> {
                     tokio::spawn(watched(requests.clone().serve(app, channel, socket), failures.clone()));
                     true
                 }
+                Command::RouteApp(app, routing) => {
+                    requests.route_app(app, routing).await;
+                    true
+                }
                 Command::CloseApp(app, done) => {
                     let requests = requests.clone();
                     let close = async move {
@@ -419,13 +429,7 @@ impl<S: Sys> ServerThread<S> {
                     true
                 }
                 Command::Unshare(id, done) => {
-                    if let Some(share) = shares.remove(&id) {
-                        share.abort();
-                        // An error means that the task was cancelled. Then the socket is closed.
-                        let _ = share.await;
-                    }
-                    // Fails only if the caller no longer waits.
-                    let _ = done.send(());
+                    end_share(shares.remove(&id), done).await;
                     true
                 }
                 Command::Forward(message) => dispatcher.send(message).await.is_ok(),
@@ -452,6 +456,17 @@ impl<S: Sys> ServerThread<S> {
             }
         }
     }
+}
+
+/// Closes the socket of a shared path, and then reports it.
+async fn end_share(share: Option<task::JoinHandle<()>>, done: oneshot::Sender<()>) {
+    if let Some(share) = share {
+        share.abort();
+        // An error means that the task was cancelled. Then the socket is closed.
+        let _ = share.await;
+    }
+    // Fails only if the caller no longer waits.
+    let _ = done.send(());
 }
 
 /// Starts to accept on a listener. Reports an error if the runtime cannot watch the socket.

@@ -198,6 +198,13 @@ impl NativeServer {
         Ok(fd)
     }
 
+    /// Routes the connections of the listeners of an app. Call this before its workers start.
+    #[napi]
+    pub fn route_app(&self, app: u32, routing: NativeRouting) -> Result<()> {
+        self.server.route_app(app, RoutingSpec::try_from(routing)?);
+        Ok(())
+    }
+
     /// Closes the listeners of an app whose workers have all gone. Their ports and paths can be used again when this returns.
     #[napi]
     pub fn close_app(&self, app: u32) {
