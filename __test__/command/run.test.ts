@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs'
+import { existsSync, linkSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import test from 'ava'
@@ -125,15 +125,39 @@ test.serial('WEB_CONCURRENCY is the number of workers unless the command line ha
   t.is((await terminal.status('second')).workers.length, availableParallelism())
 })
 
-test.serial('the pid file exists while the parent runs', async (t) => {
+test.serial('the pid file replaces an older file by rename, and is removed at the exit', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write('app.pid', '4711\n')
+  // Another name of the older file: it changes if the parent writes into the file, and a reader could see a partial id.
+  const older = join(terminal.folder, 'older')
+  linkSync(path, older)
+  const app = terminal.start(['run', '-w', '1', ...BIND, '--pid-file', 'app.pid', fixture('hello-app')])
+  await app.port()
+  t.is(readFileSync(path, 'utf8'), `${app.pid}\n`)
+  t.is(readFileSync(older, 'utf8'), '4711\n')
+  app.process.kill('SIGTERM')
+  t.is((await app.ended()).code, 0)
+  t.deepEqual(
+    readdirSync(terminal.folder).filter((name) => name.startsWith('app.pid')),
+    [],
+  )
+})
+
+test.serial('the pid file is removed if the app cannot be started', async (t) => {
+  const terminal = new Terminal(t)
+  const path = terminal.write('broken.js', 'process.exit(7)')
+  t.is((await terminal.type('run', '-w', '1', '--pid-file', 'app.pid', path)).code, 1)
+  t.false(existsSync(join(terminal.folder, 'app.pid')))
+})
+
+test.serial('a pid file that another process has replaced stays', async (t) => {
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '1', ...BIND, '--pid-file', 'app.pid', fixture('hello-app')])
   await app.port()
-  const path = join(terminal.folder, 'app.pid')
-  t.is(readFileSync(path, 'utf8'), `${app.pid}\n`)
+  const path = terminal.write('app.pid', '4711\n')
   app.process.kill('SIGTERM')
-  await app.ended()
-  t.throws(() => readFileSync(path), { code: 'ENOENT' })
+  t.is((await app.ended()).code, 0)
+  t.is(readFileSync(path, 'utf8'), '4711\n')
 })
 
 test.serial(

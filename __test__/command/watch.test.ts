@@ -62,3 +62,54 @@ test.serial('a path to watch that is missing is a mistake', async (t) => {
   t.is(code, 2)
   t.regex(stderr, /--watch: there is no nowhere in /)
 })
+
+test.serial('without --keep-trying, a failed first start ends the command although files are watched', async (t) => {
+  const terminal = new Terminal(t)
+  terminal.write('app/server.js', 'this is no program')
+  const { code, stderr } = await terminal.type('run', '-w', '1', '--watch', '--cwd', 'app', 'server.js')
+  t.is(code, 1)
+  t.regex(stderr, /server\.js could not be started: the worker in slot 0 exited with code 1/)
+})
+
+test.serial('with --keep-trying, a change after a failed first start starts the app', async (t) => {
+  const terminal = new Terminal(t)
+  // After a failure, the pool itself starts the app again only after an hour.
+  terminal.write(
+    'app/socketserver.config.json',
+    JSON.stringify({ app: 'server.js', restart: { minDelay: 3_600_000, maxDelay: 3_600_000 } }),
+  )
+  terminal.write('app/server.js', 'this is no program')
+  const run = ['run', 'app/socketserver.config.json', '-w', '1', '--watch', '--keep-trying', '--bind', '127.0.0.1:0']
+  const app = terminal.start(run)
+  await app.says(/the worker in slot 0 exited with code 1/)
+  terminal.write('app/server.js', APP)
+  t.is(typeof (await hello(await app.port())).pid, 'number')
+  t.regex(app.stderr, /server\.js has changed: reloads\n/)
+})
+
+test.serial('a change during a reload starts the latest version, and nothing overlaps', async (t) => {
+  const terminal = new Terminal(t)
+  terminal.write('app/server.js', APP)
+  const app = terminal.start(['run', '-w', '1', '--watch', '--cwd', 'app', '--bind', '127.0.0.1:0', 'server.js', '1'])
+  const port = await app.port()
+  // The second version is not ready until a file outside of the watched folder exists.
+  terminal.write(
+    'app/server.js',
+    `const wait = () => require('node:fs').existsSync('../go') ? ${APP} : setTimeout(wait, 10)
+     console.error('second version')
+     process.argv.push('2')
+     wait()`,
+  )
+  await app.says(/second version\n/)
+  terminal.write('app/server.js', `process.argv.push('3'); ${APP}`)
+  await app.says(/(has changed: reloads(.|\n)*){2}/)
+  t.deepEqual((await hello(port)).args, ['1'])
+  terminal.write('go', '')
+  await app.says(/(: reloaded\n(.|\n)*){2}/)
+  t.deepEqual((await hello(port)).args, ['1', '3'])
+  const { workers } = await terminal.status()
+  t.deepEqual(
+    workers.map(({ state, generation }) => ({ state, generation })),
+    [{ state: 'ready', generation: 3 }],
+  )
+})
