@@ -97,16 +97,9 @@ test.serial('an app cannot be started if another program uses its port', async (
   const terminal = new Terminal(t)
   const app = terminal.start(['run', '-w', '1', '-p', '0', fixture('hello-app')])
   const port = await app.port()
-  const { code, stderr } = await terminal.type(
-    'run',
-    '--name',
-    'second',
-    '-w',
-    '1',
-    '-p',
-    `${port}`,
-    fixture('hello-app'),
-  )
+  const run = ['run', '--name', 'second', '-w', '1', '-p', `${port}`, fixture('hello-app')]
+  // With colours, Node writes codes between the words of an error.
+  const { code, stderr } = await terminal.start(run, { FORCE_COLOR: '1' }).ended()
   t.is(code, 1)
   t.regex(
     stderr,
@@ -185,7 +178,7 @@ test.serial('a worker that is started after a failed reload has the previous env
   rmSync(file)
   const { code, stderr } = await terminal.type('reload')
   t.is(code, 1)
-  t.regex(stderr, /the reload failed, and the workers go on as they are: the env file .*\.env cannot be read: ENOENT/)
+  t.regex(stderr, /the reload failed, and the old workers continue: the env file .*\.env cannot be read: ENOENT/)
   process.kill(pid, 'SIGKILL')
   await until(async () => (await terminal.status()).workers[0]?.restarts === 1)
   const { env } = await hello(port)
@@ -202,6 +195,18 @@ test.serial('if an app fails at its first start, the command prints the reason i
     stderr,
     /^no database\nsocketserver: .*broken\.js could not be started: the worker in slot 0 exited with code 7 before it was ready\nits last lines:\n {2}\| no database\n$/,
   )
+})
+
+test.serial("the last lines of a worker have no colours and no functions of Node's own", async (t) => {
+  const terminal = new Terminal(t)
+  terminal.write('throws.js', "throw new TypeError('no settings')")
+  const run = ['run', '-w', '1', 'throws.js']
+  const { stderr } = await terminal.start(run, { FORCE_COLOR: '1' }).ended()
+  const [written = '', quoted = ''] = stderr.split('its last lines:')
+  t.true(written.includes('\x1b[') && written.includes('node:internal'))
+  t.regex(quoted, /^\n( {2}\|.*\n)+$/)
+  t.regex(quoted, / {2}\| TypeError: no settings\n {2}\| {5}at Object\.<anonymous> \(.*throws\.js:1:7\)\n {2}\|\n/)
+  t.false(quoted.includes('\x1b') || quoted.includes('node:internal'))
 })
 
 for (const options of [[], ['--threads']]) {

@@ -31,7 +31,7 @@ test.serial('the old workers continue if the changed app does not start', async 
   const { pid } = await hello(port)
   terminal.write('app/server.js', 'this is no program')
   await app.says(
-    /the reload failed, and the workers go on as they are: the worker in slot 0 exited with code 1(.|\n)*SyntaxError/,
+    /the reload failed, and the old workers continue: the worker in slot 0 exited with code 1(.|\n)*SyntaxError/,
   )
   t.is((await hello(port)).pid, pid)
   terminal.write('app/server.js', APP)

@@ -1,5 +1,6 @@
 // The parent of a running app writes its messages to standard error, because standard output belongs to the app.
 
+import { stripVTControlCharacters } from 'node:util'
 import { SocketServerError } from '../errors.js'
 import { reasonOf } from './command-error.js'
 
@@ -27,8 +28,14 @@ export function failureText(error: unknown, slotOf: (id: number) => number | und
   const worker = slot === undefined ? 'a worker' : `the worker in slot ${slot}`
   // A thread that has thrown writes nothing to standard error, so the message contains the stack of its error.
   const last = error.stderr ?? (error.cause instanceof Error ? error.cause.stack : undefined)
-  const lines = last === undefined ? [] : ['its last lines:', ...last.split('\n').map((line) => `  | ${line}`)]
+  const lines = last === undefined ? [] : ['its last lines:', ...quoted(last)]
   return [`${worker} ${endOf(error)}`, ...hints(error), ...lines].join('\n')
+}
+
+/** Returns the lines of a worker's output without colours, which a log would contain as codes, and without the frames of Node itself. */
+function quoted(output: string): string[] {
+  const lines = stripVTControlCharacters(output).split('\n')
+  return lines.filter((line) => !NODE_FRAME.test(line)).map((line) => `  | ${line}`.trimEnd())
 }
 
 function endOf({ code, exitCode, signal, message, stderr }: SocketServerError): string {
@@ -42,8 +49,12 @@ function endOf({ code, exitCode, signal, message, stderr }: SocketServerError): 
     : sentence
 }
 
-function hints({ stderr = '' }: SocketServerError): string[] {
+function hints(error: SocketServerError): string[] {
+  const stderr = stripVTControlCharacters(error.stderr ?? '')
   // The pattern matches the message of the error. If the last lines do not reach the message, it matches the properties.
   const [, port] = /EADDRINUSE.*?:(\d+)\s/.exec(`${stderr} `) ?? /'EADDRINUSE'[^}]*\bport: (\d+)/.exec(stderr) ?? []
   return port === undefined ? [] : [`port ${port} is in use by another program`]
 }
+
+/** A line of a stack that names a function of Node itself. */
+const NODE_FRAME = /^\s+at (?:.* \()?node:internal\//

@@ -141,7 +141,7 @@ class RunningApp {
     } catch (error) {
       // The old workers continue, and restarted workers get the same environment.
       replace(this.#env, before)
-      throw new CommandError(`the reload failed, and the workers go on as they are: ${this.#reason(error)}`)
+      throw new CommandError(`the reload failed, and the old workers continue: ${this.#reason(error)}`)
     }
     return changed(pool)
   }
