@@ -13,7 +13,7 @@ export interface Answer {
 /** Sends one HTTP/1 request to a port of 127.0.0.1, on its own connection unless the options name an agent. */
 export async function fetchOnce(
   port: number,
-  { secure = false, body, ...options }: RequestOptions & { secure?: boolean; body?: string } = {},
+  { secure = false, body, ...options }: RequestOptions & { secure?: boolean; body?: string; servername?: string } = {},
 ): Promise<Answer> {
   const where = { host: '127.0.0.1', port, agent: false, rejectUnauthorized: false, ...options }
   const request = secure ? httpsRequest(where) : httpRequest(where)

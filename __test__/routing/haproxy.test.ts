@@ -2,9 +2,9 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { freePort } from '../helpers/free-port.js'
 import { fetchOnce } from '../helpers/http.js'
 import { forkFixture, portOf, startServer } from '../helpers/served.js'
 import { temporaryDirectory } from '../helpers/temporary-directory.js'
@@ -13,15 +13,6 @@ import { until } from '../helpers/until.js'
 const hasHaproxy = spawnSync('haproxy', ['-v']).status === 0
 if (!hasHaproxy) console.warn('HAProxy is not installed: tests with it are skipped.')
 const haproxyTest = hasHaproxy ? test : test.skip
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (typeof address !== 'object' || address === null) throw new Error('The server has no port')
-  return address.port
-}
 
 /** Starts HAProxy in front of a port. Returns its port. */
 async function startHaproxy(t: ExecutionContext, port: number, options: string): Promise<number> {
