@@ -143,7 +143,6 @@ const KINDS: [Kind; 6] = [
                 "core/parent/connection.rs",
                 "a connection that no untrusted worker has had",
             ),
-            ("core/parent/dispatcher/io/hand_back.rs", "becomes a `Connection`"),
             ("core/worker/lane.rs", "given to the caller"),
             ("core/worker/listen_channel.rs", "given to the caller"),
             ("napi/raw_fd.rs", "the caller owns the descriptor"),
@@ -171,8 +170,8 @@ const KINDS: [Kind; 6] = [
             ("core/sys/udp.rs", "of new sockets"),
             ("core/parent/listener.rs", "of listeners"),
             (
-                "core/parent/connection.rs",
-                "of a socket that a worker hands back: that worker can still hold the lock",
+                "core/parent/returned_socket.rs",
+                "of a socket that a worker hands back, on a thread of its own",
             ),
             ("core/descriptors/kind.rs", "macOS"),
         ],

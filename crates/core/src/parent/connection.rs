@@ -1,22 +1,20 @@
 //! An accepted connection, moved by value from the acceptor to a worker. Dropping it closes it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::sys::socket::{SockType, SockaddrStorage, UnixAddr, getpeername, getsockname, getsockopt, sockopt};
-
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
+use crate::parent::returned_socket::ReturnedSocket;
 use crate::parent::routing::affinity::Affinity;
 use crate::protocol::connection_record::{ConnectionHead, Family};
 use crate::protocol::proxied_record::Proxied;
 use crate::sys::linger::reset_at_close;
-use crate::sys::{ForeignFd, identity, internet_address};
+use crate::sys::{ForeignFd, identity};
 
 /// The parent's copy of an accepted socket. Dropping it closes the copy, on a thread of the closer.
 #[derive(Debug)]
@@ -63,42 +61,12 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Returns whether a descriptor refers to this connection. Compares the addresses and, if recorded, the inode. A
-    /// connection whose client has disconnected has no peer address (ENOTCONN).
+    /// Returns whether a descriptor refers to this connection. Compares the addresses and, if recorded, the inode.
     #[must_use]
-    pub fn fits(&self, fd: BorrowedFd<'_>) -> bool {
-        if getsockopt(&fd, sockopt::SockType) != Ok(SockType::Stream)
-            || getsockopt(&fd, sockopt::AcceptConn) != Ok(false)
-        {
-            return false;
-        }
-        (self.identity.is_none() || identity(fd) == self.identity) && self.has_addresses_of(fd)
+    pub fn fits(&self, socket: &ReturnedSocket) -> bool {
+        socket.has_addresses(self.peer, self.local_port)
+            && (self.identity.is_none() || identity(socket.as_fd()) == self.identity)
     }
-
-    fn has_addresses_of(&self, fd: BorrowedFd<'_>) -> bool {
-        let Some(remote) = self.peer else {
-            // An accepted Unix socket has the name of its listener. The end of a channel, which must not be sent, has none.
-            return getsockname::<UnixAddr>(fd.as_raw_fd()).is_ok_and(|name| is_named(&name));
-        };
-        let Ok(local) = getsockname::<SockaddrStorage>(fd.as_raw_fd()) else {
-            // On macOS a connection that was reset has neither address. No other client can be confused with it.
-            return cfg!(not(target_os = "linux"));
-        };
-        if internet_address(&local)
-            .is_none_or(|local| local.is_ipv4() != remote.is_ipv4() || local.port() != self.local_port)
-        {
-            return false;
-        }
-        match peer_of(fd) {
-            Ok(peer) => (peer.ip(), peer.port()) == (remote.ip(), remote.port()),
-            Err(errno) => errno == Errno::ENOTCONN,
-        }
-    }
-}
-
-fn peer_of(fd: BorrowedFd<'_>) -> Result<SocketAddr, Errno> {
-    let peer: SockaddrStorage = getpeername(fd.as_raw_fd())?;
-    internet_address(&peer).ok_or(Errno::EAFNOSUPPORT)
 }
 
 /// Returns the address to report for a client that has disconnected, if the connection is not proven to be the same.
@@ -116,16 +84,6 @@ fn foreign(fd: OwnedFd, remote: Option<SocketAddr>) -> ForeignFd {
         Some(_) => ForeignFd::connection(fd),
         None => fd.into(),
     }
-}
-
-#[cfg(target_os = "linux")]
-fn is_named(name: &UnixAddr) -> bool {
-    !name.is_unnamed()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_named(name: &UnixAddr) -> bool {
-    name.path().is_some_and(|path| !path.as_os_str().is_empty())
 }
 
 impl Connection {
@@ -162,16 +120,17 @@ impl Connection {
     /// Creates a connection that a worker has handed back. Its age continues to count from accept. It needs no permit: an
     /// accepted connection is never refused. The worker may still have a copy for a moment.
     #[must_use]
-    pub fn from_hand_back(past: Metadata, fd: OwnedFd) -> Self {
+    pub fn from_hand_back(past: Metadata, socket: ReturnedSocket) -> Self {
+        let connected_to = socket.peer();
         // The next worker relies on O_NONBLOCK, which the previous worker may have cleared. FIONBIO, because F_SETFL waits for
         // the socket's lock if that worker changes O_ASYNC at the same time.
-        let socket = UnixStream::from(fd);
+        let socket = UnixStream::from(socket.into_fd().into_owned());
         // FIONBIO cannot fail for a socket.
         let _ = socket.set_nonblocking(true);
         let fd = OwnedFd::from(socket);
         let peer = past.peer.map(|peer| match past.identity {
             Some(_) => peer,
-            None => peer_of(fd.as_fd()).unwrap_or(unspecified_address(peer)),
+            None => connected_to.unwrap_or(unspecified_address(peer)),
         });
         Self {
             id: past.id,

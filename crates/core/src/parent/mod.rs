@@ -10,6 +10,7 @@ pub mod acceptor;
 pub mod connection;
 pub mod fd_headroom;
 pub mod queue;
+pub mod returned_socket;
 pub mod routing;
 
 pub mod dispatcher;

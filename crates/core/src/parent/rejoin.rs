@@ -108,7 +108,8 @@ fn make_room(records: &mut HashMap<Offender, Record>, now: Instant) {
     }
 }
 
-/// One of the `max_workers` seats of a shared path, held by a joined worker. Dropped when the worker's channel ends.
+/// One of the `max_workers` seats of a shared path, held by a joined worker. Dropped when the worker's channel has
+/// ended, and no thread waits for the lock of a socket that the worker has handed back.
 #[derive(Debug)]
 pub struct Seat {
     _permit: OwnedSemaphorePermit,

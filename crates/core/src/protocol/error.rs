@@ -45,6 +45,12 @@ pub enum ProtocolError {
         /// The id in the frame.
         id: u64,
     },
+    /// The peer held the lock of the socket that it handed back, so that the socket could not be examined.
+    #[error("the socket returned for connection {id} stays locked")]
+    LockedSocket {
+        /// The id in the frame.
+        id: u64,
+    },
     /// The peer ended more leases than it held.
     #[error("{ended} leases ended, {leases} were held")]
     TooManyEnded {

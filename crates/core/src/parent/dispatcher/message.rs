@@ -9,10 +9,10 @@ use crate::ids::{ChannelId, ConnectionId};
 use crate::parent::connection::Connection;
 use crate::parent::dispatcher::io::writer::ChannelWriter;
 use crate::parent::notice::ShedReason;
+use crate::parent::returned_socket::ReturnedSocket;
 use crate::protocol::ProtocolError;
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Credit, Hello, Refusal};
-use crate::sys::ForeignFd;
 
 /// A message in the dispatcher's inbox.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub enum Message {
     /// A worker has written to its scoreboard.
     Nudge(ChannelId),
     /// A worker hands a connection back. The descriptor is missing if it did not arrive.
-    HandBack(ChannelId, ConnectionId, Option<ForeignFd>),
+    HandBack(ChannelId, ConnectionId, Option<Box<ReturnedSocket>>),
     /// The other frames of a worker, all from one read.
     Frames(ChannelId, Vec<WorkerEvent<Connection>>),
     /// The task that reads a channel has panicked.

@@ -182,7 +182,9 @@ impl<S: Sys> Dispatcher<S> {
                     }
                 }
             }
-            Message::HandBack(channel, id, fd) => self.take_handed_back(channel, id, fd, now),
+            Message::HandBack(channel, id, socket) => {
+                self.take_handed_back(channel, id, socket.map(|socket| *socket), now);
+            }
             // A panic of a task that reads a channel ends the dispatcher too.
             Message::Panicked(message) => std::panic::resume_unwind(Box::new(message)),
             Message::End(channel, Ok(())) => {

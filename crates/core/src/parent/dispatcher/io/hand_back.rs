@@ -1,7 +1,6 @@
 //! Hand-backs: a connection that a worker had taken returns to its old position in the queue, with the descriptor that the worker
 //! sent.
 
-use std::os::fd::AsFd;
 use std::time::Instant;
 
 use crate::ids::{ChannelId, ConnectionId};
@@ -10,22 +9,23 @@ use crate::parent::dispatcher::Dispatcher;
 use crate::parent::dispatcher::message::WorkerEvent;
 use crate::parent::dispatcher::rules::requeue::EXHAUSTED_PAUSE;
 use crate::parent::notice::{EndReason, Step};
+use crate::parent::returned_socket::ReturnedSocket;
 use crate::protocol::ProtocolError;
 use crate::protocol::records::{CloseReason, ReturnOutcome, Returned};
-use crate::sys::{ForeignFd, Sys};
+use crate::sys::Sys;
 
 impl<S: Sys> Dispatcher<S> {
-    /// Takes a connection that a worker hands back. `fd` is missing if this process is at its limit of open files. The worker
-    /// keeps its copy until the parent confirms the receipt: on macOS a copy that is closed too early is lost (unix(4)).
+    /// Takes a connection that a worker hands back. `socket` is missing if this process is at its limit of open files. The
+    /// worker keeps its copy until the parent confirms the receipt: on macOS a copy that is closed too early is lost (unix(4)).
     pub(in crate::parent::dispatcher) fn take_handed_back(
         &mut self,
         channel: ChannelId,
         id: ConnectionId,
-        fd: Option<ForeignFd>,
+        socket: Option<ReturnedSocket>,
         now: Instant,
     ) {
         self.mark_nudged(channel);
-        match self.identify_handed_back(channel, id, fd) {
+        match self.identify_handed_back(channel, id, socket) {
             Ok(Some(connection)) => {
                 let event = WorkerEvent::HandedBack(Box::new(connection));
                 if let Err(error) = self.state.apply_worker(channel, event, now, &mut self.actions) {
@@ -48,7 +48,7 @@ impl<S: Sys> Dispatcher<S> {
         &self,
         channel: ChannelId,
         id: ConnectionId,
-        fd: Option<ForeignFd>,
+        socket: Option<ReturnedSocket>,
     ) -> Result<Option<Connection>, ProtocolError> {
         let Some(open) = self.state.channels.get(channel) else {
             return Ok(None);
@@ -57,10 +57,8 @@ impl<S: Sys> Dispatcher<S> {
         let is_missed = open.io.missed.iter().any(|&(_, missed)| missed == id);
         let metadata = self.state.metadata(channel, id).filter(|_| !is_missed);
         let metadata = metadata.ok_or(ProtocolError::NotLeased { id })?;
-        match fd {
-            Some(fd) if metadata.fits(fd.as_fd()) => {
-                Ok(Some(Connection::from_hand_back(metadata.clone(), fd.into_owned())))
-            }
+        match socket {
+            Some(socket) if metadata.fits(&socket) => Ok(Some(Connection::from_hand_back(metadata.clone(), socket))),
             Some(_) => Err(ProtocolError::NotTheConnection { id }),
             None => Ok(None),
         }

@@ -1,6 +1,7 @@
 //! Opens channels: creates both ends, and announces each channel to the dispatcher before its first frame.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -71,8 +72,9 @@ pub async fn join<S: Sys>(
         // Out of descriptors. The worker sees the end of its channel, and may try again.
         return;
     };
-    let writer = ChannelWriter::new(writing, report_room(channel, dispatcher.downgrade())).seated(seat);
-    let reading = ChannelReader::after_hello(sys.clone(), channel, socket, dispatcher.clone(), reader, &hello);
+    let seat = Arc::new(seat);
+    let writer = ChannelWriter::new(writing, report_room(channel, dispatcher.downgrade())).seated(Arc::clone(&seat));
+    let reading = ChannelReader::after_hello(sys.clone(), channel, socket, dispatcher.clone(), reader, &hello, seat);
     let Ok(mut permits) = dispatcher.reserve_many(2).await else {
         return;
     };

@@ -1,6 +1,7 @@
 //! The parent's reading end of one channel: the frames of a worker become events of the dispatcher.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
@@ -8,11 +9,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::channel::reader::{Fill, Reader};
-use crate::ids::ChannelId;
+use crate::ids::{ChannelId, ConnectionId};
 use crate::parent::connection::Connection;
 use crate::parent::dispatcher::io::frame_budget::FrameBudget;
 use crate::parent::dispatcher::message::{Message, WorkerEvent};
 use crate::parent::panics;
+use crate::parent::rejoin::Seat;
+use crate::parent::returned_socket::ReturnedSocket;
 use crate::protocol::ProtocolError;
 use crate::protocol::error::FrameError;
 use crate::protocol::frame::ToParent;
@@ -37,6 +40,15 @@ pub struct ChannelReader<S> {
     frames: u32,
     /// The deadline for the rest of an unfinished frame.
     frame_due: Option<Instant>,
+    /// The seat of a worker that joined at a shared path.
+    seat: Option<Arc<Seat>>,
+}
+
+/// A part of what was read at once.
+enum Part {
+    Message(Message),
+    /// A connection that the worker hands back. The descriptor is missing if it did not arrive.
+    HandBack(ConnectionId, Option<ForeignFd>),
 }
 
 impl<S: Sys> ChannelReader<S> {
@@ -52,6 +64,7 @@ impl<S: Sys> ChannelReader<S> {
             budget: FrameBudget::default(),
             frames: 0,
             frame_due: None,
+            seat: None,
         }
     }
 
@@ -63,11 +76,13 @@ impl<S: Sys> ChannelReader<S> {
         dispatcher: mpsc::Sender<Message>,
         mut reader: Reader,
         hello: &Hello,
+        seat: Arc<Seat>,
     ) -> Self {
         reader.set_descriptor_limit(DESCRIPTORS_TO_PARENT);
         Self {
             reader,
             version: Some(hello.version().unwrap_or(0)),
+            seat: Some(seat),
             ..Self::new(sys, channel, socket, dispatcher)
         }
     }
@@ -121,15 +136,21 @@ impl<S: Sys> ChannelReader<S> {
 
     /// Sends the received frames to the dispatcher. Returns false if the dispatcher has ended.
     async fn pass_on(&mut self) -> Result<bool, ProtocolError> {
-        let mut messages = Vec::new();
-        let read = self.decode(&mut messages);
+        let mut parts = Vec::new();
+        let read = self.decode(&mut parts);
         if !self.reader.is_within_frame() {
             self.frame_due = None;
         } else if self.frame_due.is_none() {
             self.frame_due = Some(Instant::now() + FRAME_TIMEOUT);
         }
         // Frames before an error count: the worker may be reading a connection that it acked.
-        for message in messages {
+        for part in parts {
+            let message = match part {
+                Part::Message(message) => message,
+                Part::HandBack(id, fd) => {
+                    Message::HandBack(self.channel, id, self.examine(id, fd).await?.map(Box::new))
+                }
+            };
             if self.dispatcher.send(message).await.is_err() {
                 return Ok(false);
             }
@@ -137,7 +158,14 @@ impl<S: Sys> ChannelReader<S> {
         read.map(|()| true)
     }
 
-    fn decode(&mut self, messages: &mut Vec<Message>) -> Result<(), ProtocolError> {
+    /// Reads the addresses of a socket that the worker hands back.
+    async fn examine(&self, id: ConnectionId, fd: Option<ForeignFd>) -> Result<Option<ReturnedSocket>, ProtocolError> {
+        let Some(fd) = fd else { return Ok(None) };
+        let socket = ReturnedSocket::read(fd, self.seat.clone()).await;
+        socket.map_err(|_| ProtocolError::LockedSocket { id })
+    }
+
+    fn decode(&mut self, parts: &mut Vec<Part>) -> Result<(), ProtocolError> {
         let channel = self.channel;
         let mut events = Vec::new();
         let read = loop {
@@ -153,12 +181,12 @@ impl<S: Sys> ChannelReader<S> {
                 ToParent::Hello(_) if self.version.is_some() => break Err(ProtocolError::SecondHello),
                 ToParent::Hello(hello) => {
                     self.version = Some(hello.version().unwrap_or(0));
-                    messages.push(Message::Hello(channel, hello));
+                    parts.push(Part::Message(Message::Hello(channel, hello)));
                 }
                 _ if self.version.is_none() => break Err(ProtocolError::NoHello),
                 // Several NUDGE frames in one read have the same effect as one.
-                ToParent::Nudge if matches!(messages.last(), Some(Message::Nudge(_))) => {}
-                ToParent::Nudge => messages.push(Message::Nudge(channel)),
+                ToParent::Nudge if matches!(parts.last(), Some(Part::Message(Message::Nudge(_)))) => {}
+                ToParent::Nudge => parts.push(Part::Message(Message::Nudge(channel))),
                 ToParent::Return(_) if self.version < Some(RETURNS_SINCE) => {
                     break Err(FrameError::Kind(kind::RETURN).into());
                 }
@@ -168,8 +196,8 @@ impl<S: Sys> ChannelReader<S> {
                         Err(error) => break Err(error),
                     };
                     // The frames before it come first: these may include the ack of this connection.
-                    flush(&mut events, channel, messages);
-                    messages.push(Message::HandBack(channel, id, fd));
+                    flush(&mut events, channel, parts);
+                    parts.push(Part::HandBack(id, fd));
                 }
                 frame => {
                     if let Err(error) = add_events(&mut events, frame) {
@@ -178,7 +206,7 @@ impl<S: Sys> ChannelReader<S> {
                 }
             }
         };
-        flush(&mut events, channel, messages);
+        flush(&mut events, channel, parts);
         read?;
         if !self.reader.is_within_frame() && self.reader.has_unclaimed() {
             return Err(ProtocolError::SurplusDescriptors);
@@ -187,9 +215,9 @@ impl<S: Sys> ChannelReader<S> {
     }
 }
 
-fn flush(events: &mut Vec<WorkerEvent<Connection>>, channel: ChannelId, messages: &mut Vec<Message>) {
+fn flush(events: &mut Vec<WorkerEvent<Connection>>, channel: ChannelId, parts: &mut Vec<Part>) {
     if !events.is_empty() {
-        messages.push(Message::Frames(channel, std::mem::take(events)));
+        parts.push(Part::Message(Message::Frames(channel, std::mem::take(events))));
     }
 }
 

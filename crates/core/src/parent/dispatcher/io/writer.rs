@@ -22,7 +22,7 @@ pub struct ChannelWriter {
     ends_with_handoff: bool,
     room: Room,
     /// The seat of a worker that joined at a shared path.
-    seat: Option<Seat>,
+    seat: Option<Arc<Seat>>,
 }
 
 /// Called with the full socket.
@@ -54,7 +54,7 @@ impl ChannelWriter {
 
     /// Keeps a seat of the shared path until the channel ends.
     #[must_use]
-    pub fn seated(mut self, seat: Seat) -> Self {
+    pub fn seated(mut self, seat: Arc<Seat>) -> Self {
         self.seat = Some(seat);
         self
     }
@@ -68,7 +68,7 @@ impl ChannelWriter {
     /// Returns the seat of a worker that joined at a shared path.
     #[must_use]
     pub fn seat(&self) -> Option<&Seat> {
-        self.seat.as_ref()
+        self.seat.as_deref()
     }
 
     /// Returns whether the last frame was a handoff.
