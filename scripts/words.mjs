@@ -13,6 +13,7 @@ const RETIRED = new Map([
   ['books', 'receiver state'],
   ['condemn(s|ed|ing)?', 'time out'],
   ['doubt(s|ed|ful)?', 'suspect, probation'],
+  ['for ever', 'until the event that ends it, without a limit'],
   ['(give|gives|gave|given|giving) back', 'hand back'],
   ['givers?', 'hand-back origin'],
   ['goes by', 'name the condition'],
@@ -21,6 +22,7 @@ const RETIRED = new Map([
   ['house', 'project, server thread'],
   ['inlets?', 'reader'],
   ['intake', 'decode'],
+  ['knows? nothing of', 'does not use, has no access to'],
   ['liars?', 'name what the program does'],
   ['lobby|lobbies', 'pending peers'],
   ['memberships?', 'reconnecting channel'],
@@ -35,6 +37,7 @@ const RETIRED = new Map([
   ['take back', 'recall'],
   ['troubles?', 'error kind, failure'],
   ['what there is', 'name the thing'],
+  ['when told', 'on request, when its parent asks'],
   ['whoever', 'name the process or the caller'],
   ['wish(es|ed)?', 'request'],
 ])

@@ -30,7 +30,7 @@ async function reload() {
     ])
     if (!isListening) throw new Error(`worker ${next.id} exited before it listened`)
     old.disconnect()
-    // A client that keeps its connection busy would keep the worker for ever.
+    // A client that keeps its connection busy would keep the worker without a limit.
     const timer = setTimeout(() => old.process.kill('SIGKILL'), KILL_TIMEOUT)
     await once(old, 'exit')
     clearTimeout(timer)

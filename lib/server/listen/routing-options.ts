@@ -99,7 +99,7 @@ function parseProxyProtocol(name: string, value: unknown): NonNullable<NativeRou
   const others = oneOf(`${name}.others`, options.others, ['direct', 'refuse'], 'direct')
   const timeoutMs = milliseconds(`${name}.timeout`, options.timeout, 3000)
   if (timeoutMs === 0)
-    throw invalidValue(`${name}.timeout`, 0, 'must be at least 1: a silent client would wait for ever')
+    throw invalidValue(`${name}.timeout`, 0, 'must be at least 1: a silent client would wait without a limit')
   return { from: parseSources(`${name}.from`, options.from), timeoutMs, refusesOthers: others === 'refuse' }
 }
 
