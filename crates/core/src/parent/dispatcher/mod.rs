@@ -10,6 +10,7 @@ pub mod rules;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::mpsc;
 
 use crate::ids::ChannelId;
@@ -69,6 +70,12 @@ const TURN: usize = 64;
 /// Linux a channel ends at once, on macOS when the worker closes its end.
 const LAST_FRAMES: Duration = Duration::from_millis(100);
 
+/// Returns the soft limit of open files of this process.
+fn descriptor_limit() -> usize {
+    // getrlimit(2) cannot fail here.
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(usize::MAX, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX))
+}
+
 impl<S: Sys> Dispatcher<S> {
     /// Creates a dispatcher without channels and connections.
     pub fn new(
@@ -81,7 +88,7 @@ impl<S: Sys> Dispatcher<S> {
     ) -> Self {
         Self {
             sys,
-            state: State::new(config),
+            state: State::new(config, descriptor_limit()),
             reports_steps: config.reports_steps(),
             listeners: Vec::new(),
             ticket_keys: config.ticket_keys(),

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
 use nix::sys::time::TimeValLike;
 use socketserver_core::Notice;
+use socketserver_core::protocol::records::Credit;
 use socketserver_core::worker::Phase;
 
 use crate::child::{alone, lift_limit, limit_descriptors, open_descriptors};
@@ -89,6 +90,30 @@ fn a_worker_at_its_limit_refuses_is_reported_once_and_recovers() {
                 answer(taken, "in the end");
                 assert_eq!(answer_to(client), "in the end");
             }
+        },
+    );
+}
+
+#[test]
+fn workers_that_read_nothing_have_a_quarter_of_the_descriptor_limit_in_flight() {
+    alone(
+        "faults::limits::workers_that_read_nothing_have_a_quarter_of_the_descriptor_limit_in_flight",
+        || {
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, 256, hard).unwrap();
+            let world = World::new();
+            let address = world.listen();
+            let hoarders = [(); 2].map(|()| {
+                let peer = world.peer().join();
+                peer.send_frames(|frames| frames.credit([Credit { lane: 0, count: 1000 }]));
+                peer
+            });
+            let _clients = clients(address, 90);
+            // After 5 seconds the parent requeues what the hoarders have left unanswered.
+            world.stats("the other connections wait", |stats| {
+                (stats.accepted, stats.queued, stats.requeued) == (90, 90 - 256 / 4, 0)
+            });
+            drop(hoarders);
         },
     );
 }

@@ -180,7 +180,7 @@ pub struct Simulation {
 impl Simulation {
     pub fn new(policy: PolicyName, timeout: Option<Duration>) -> Self {
         Self {
-            state: State::new(&Config::new(1024, timeout, policy).unwrap()),
+            state: State::new(&Config::new(1024, timeout, policy).unwrap(), usize::MAX),
             now: Instant::now(),
             timeout,
             token: Arc::new(()),

@@ -30,6 +30,8 @@ pub struct Channel<C: Waiting, I> {
     /// The maximum number of connections in flight. The window falls to 1 when the worker is out of descriptors, because every
     /// further connection would be sent, refused and sent to another worker. The window grows again with each ack.
     pub(super) window: usize,
+    /// The maximum number of descriptors in flight, whatever the window.
+    pub(super) share: usize,
     pub(super) unread: Unread,
     pub(super) counters: ChannelCounters,
     /// The counters at the last call of [`State::changed_counters`](super::State::changed_counters).
@@ -153,6 +155,7 @@ impl<C: Waiting, I> Channel<C, I> {
             credit: CreditBook::default(),
             in_flight: VecDeque::new(),
             window: WINDOW,
+            share: WINDOW,
             unread: Unread::default(),
             counters: ChannelCounters::default(),
             published: ChannelCounters::default(),
@@ -274,6 +277,6 @@ impl<C: Waiting, I> Channel<C, I> {
     /// Returns whether the recalled connections that the worker has not read fill the window. Descriptors in flight count
     /// against a limit of the worker's user.
     pub(super) fn is_window_unread(&self) -> bool {
-        !self.unread.is_empty() && self.in_flight.len() + self.unread.len() >= self.window
+        !self.unread.is_empty() && self.in_flight.len() + self.unread.len() >= self.window.min(self.share)
     }
 }

@@ -12,14 +12,7 @@ use crate::parent::dispatcher::rules::channel::Channel;
 use crate::parent::notice::EndReason;
 use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
-use crate::protocol::limits::WINDOW;
 use crate::protocol::records::CloseReason;
-
-/// From so many handoffs on since the worker's socket was last seen empty, each ack is an occasion to look again.
-const CHECK_FROM: u64 = 32;
-
-/// A worker that has not been seen to read so many handoffs gets no more.
-pub const MAX_UNREAD_HANDOFFS: u64 = WINDOW as u64;
 
 impl<C: Waiting, I> State<C, I> {
     /// Asks the driver whether a worker has read that gets nothing more otherwise.
@@ -87,9 +80,11 @@ impl<C: Waiting, I> State<C, I> {
 impl<C: Waiting, I> Channel<C, I> {
     /// Asks the driver after an answer to a handoff whether the worker has read, if there are many unread handoffs.
     pub(super) fn check_answered(&mut self, id: ChannelId, actions: &mut Vec<Action<C>>) {
-        if self.handoffs.sent - self.handoffs.read >= CHECK_FROM
+        // From half of the limit on, each ack is an occasion to look.
+        let check_from = (self.share as u64).div_ceil(2);
+        if self.handoffs.sent - self.handoffs.read >= check_from
             && self.handoffs.asked_at.is_none()
-            && self.unread_handoffs() >= CHECK_FROM
+            && self.unread_handoffs() >= check_from
         {
             self.ask_for_look(id, actions);
         }
@@ -102,7 +97,7 @@ impl<C: Waiting, I> Channel<C, I> {
 
     /// Returns whether the worker gets nothing until it has read.
     pub(super) fn is_at_unread_limit(&self) -> bool {
-        self.unread_handoffs() >= MAX_UNREAD_HANDOFFS
+        self.unread_handoffs() >= self.share as u64
     }
 
     /// Returns when to look again without an ack, if the worker gets nothing until then.

@@ -26,6 +26,7 @@ use crate::parent::dispatcher::rules::drain::Drain;
 use crate::parent::dispatcher::rules::select::Policy;
 use crate::parent::queue::{Queue, Waiting};
 use crate::protocol::ProtocolError;
+use crate::protocol::limits::WINDOW;
 use crate::stats::{ChannelCounters, Counts};
 
 /// The state of a server. `C` is a connection, `I` the driver's part of a channel.
@@ -40,13 +41,15 @@ pub struct State<C: Waiting, I = ()> {
     sends_held_until: Option<Instant>,
     /// Whether a channel may be at the limit of unread handoffs.
     has_unread_limit: bool,
+    /// The soft RLIMIT_NOFILE of this process, which limits the descriptors in flight of its user (unix(7), ETOOMANYREFS).
+    descriptor_limit: usize,
     counts: Counts,
 }
 
 impl<C: Waiting, I> State<C, I> {
     /// Creates a server without listeners, channels and connections.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config, descriptor_limit: usize) -> Self {
         Self {
             queue: Queue::new(),
             channels: ChannelMap::new(),
@@ -55,6 +58,7 @@ impl<C: Waiting, I> State<C, I> {
             drain: Drain::No,
             sends_held_until: None,
             has_unread_limit: false,
+            descriptor_limit,
             counts: Counts::default(),
         }
     }
@@ -62,6 +66,16 @@ impl<C: Waiting, I> State<C, I> {
     /// Adds a channel whose worker has not sent HELLO.
     pub fn open(&mut self, id: ChannelId, io: I) {
         self.channels.insert(id, Channel::new(io));
+        self.share_descriptors();
+    }
+
+    /// Divides a quarter of the descriptors that may be in flight among the channels. The rest is for channels that were full
+    /// before others opened, and for other processes of the user.
+    pub(super) fn share_descriptors(&mut self) {
+        let share = self.descriptor_limit / 4 / self.channels.values().count().max(1);
+        for (_, channel) in self.channels.iter_mut() {
+            channel.share = share.clamp(1, WINDOW);
+        }
     }
 
     /// Assigns the worker of a channel to a slot.

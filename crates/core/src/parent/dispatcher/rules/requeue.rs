@@ -111,6 +111,7 @@ impl<C: Waiting, I> State<C, I> {
         for sent in in_flight {
             self.requeue(sent.connection, RequeueReason::WorkerLost);
         }
+        self.share_descriptors();
     }
 
     /// Returns a connection that no worker took to its old position in the queue.

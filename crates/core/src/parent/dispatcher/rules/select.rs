@@ -178,7 +178,7 @@ impl<C: Waiting, I> State<C, I> {
 impl<C: Waiting, I> Channel<C, I> {
     /// Returns the group of the channel for connections of `port`; `None` if the channel cannot be given one now.
     fn group(&self, port: u16, now: Instant) -> Option<Group> {
-        let has_room = self.in_flight.len() < self.window;
+        let has_room = self.in_flight.len() < self.window.min(self.share);
         if !matches!(self.lifecycle, Lifecycle::Open) || !has_room || !self.credit.covers(port) {
             return None;
         }
