@@ -3,6 +3,7 @@
 //! Until its HELLO the program is a pending peer. The number of pending peers and their time are limited. The dispatcher has no
 //! pending peers: a refused peer costs one descriptor until it has read the reason.
 
+mod allow;
 mod pending;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,11 +14,11 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Semaphore, mpsc};
 
+pub use self::allow::Allow;
 use self::pending::{PendingPeer, PendingPeers};
 use crate::error::{ConfigError, ListenError, SystemError};
 use crate::ids::ShareId;
@@ -30,7 +31,7 @@ use crate::stats::Stats;
 use crate::sys::prepare;
 use crate::sys::unix_socket;
 use crate::sys::unix_socket::OwnPath;
-use crate::sys::{Credentials, ForeignFd, Sys, watch};
+use crate::sys::{ForeignFd, Sys, watch};
 
 /// The maximum of `max_workers`: a process cannot have descriptors for more.
 pub const MAX_WORKERS: u32 = 65_535;
@@ -51,23 +52,6 @@ pub struct ShareSpec {
     pub max_workers: u32,
     /// The timeout for the HELLO of a peer; `None` means no limit.
     pub hello_timeout: Option<Duration>,
-}
-
-/// The users and groups that may join, in addition to the user of this process.
-#[derive(Debug, Clone, Default)]
-pub struct Allow {
-    /// The allowed user ids.
-    pub uids: Vec<u32>,
-    /// The group ids whose members are allowed.
-    pub gids: Vec<u32>,
-}
-
-impl Allow {
-    fn admits(&self, peer: &Credentials) -> bool {
-        // In a user namespace the overflow uid stands for all unmapped users, so it cannot be allowed.
-        let is_user_allowed = |uid| uid == geteuid().as_raw() || self.uids.contains(&uid);
-        peer.known_uid().is_some_and(is_user_allowed) || peer.known_gids().any(|gid| self.gids.contains(&gid))
-    }
 }
 
 /// A shared path that listens, but does not accept peers yet.
