@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
@@ -197,15 +197,14 @@ impl Connection {
     }
 
     /// Returns the record that is sent with the descriptor. `lane` is the lane whose credit the connection uses, `slot` its
-    /// slot on the scoreboard.
+    /// slot on the scoreboard, `waited` how long the connection has waited.
     #[must_use]
-    pub fn head(&self, lane: u16, slot: u8, now: Instant) -> ConnectionHead {
-        let waited = now.saturating_duration_since(self.accepted_at).as_micros();
+    pub fn head(&self, lane: u16, slot: u8, waited: Duration) -> ConnectionHead {
         // The family of a Unix socket tells the worker how to use the descriptor. PROXIED has the client's address.
         let remote = self.peer.and_then(|_| self.remote());
         ConnectionHead {
             id: self.id,
-            waited: u32::try_from(waited).unwrap_or(u32::MAX),
+            waited: u32::try_from(waited.as_micros()).unwrap_or(u32::MAX),
             lane,
             slot,
             reissued: self.reissued,

@@ -124,15 +124,23 @@ struct Fifo<C> {
 
 /// Names a FIFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FifoKey {
+struct FifoKey {
     /// The local port.
-    pub lane: u16,
+    lane: u16,
     /// The worker that handed the connections back; `None` for connections that no worker has handed back.
-    pub hand_back: Option<ChannelId>,
+    hand_back: Option<ChannelId>,
     /// The pause before the next handoff.
-    pub pause: Duration,
+    pause: Duration,
     /// The slot that the connections wait for: others must not wait behind them.
-    pub slot: Option<u32>,
+    slot: Option<u32>,
+}
+
+/// The head of a FIFO, valid until the queue changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    index: usize,
+    /// The local port of the connection.
+    pub lane: u16,
 }
 
 impl FifoKey {
@@ -184,19 +192,20 @@ impl<C: Waiting> Queue<C> {
 
     /// Calls `find` for the head of each FIFO. Of the FIFOs with a result, returns the one whose head has the lowest id, and the
     /// result.
-    pub fn find_first<T>(&self, mut find: impl FnMut(&C) -> Option<T>) -> Option<(FifoKey, T)> {
-        let mut first: Option<(ConnectionId, FifoKey, T)> = None;
-        for fifo in &self.fifos {
+    pub fn find_first<T>(&self, mut find: impl FnMut(&C) -> Option<T>) -> Option<(Head, T)> {
+        let mut first: Option<(ConnectionId, Head, T)> = None;
+        for (index, fifo) in self.fifos.iter().enumerate() {
             let Some(head) = fifo.waiting.front() else {
                 continue;
             };
             if first.as_ref().is_none_or(|(id, ..)| head.id() < *id)
                 && let Some(found) = find(head)
             {
-                first = Some((head.id(), fifo.key, found));
+                let lane = fifo.key.lane;
+                first = Some((head.id(), Head { index, lane }, found));
             }
         }
-        first.map(|(_, key, found)| (key, found))
+        first.map(|(_, head, found)| (head, found))
     }
 
     /// Returns the heads of the FIFOs of handed-back connections.
@@ -215,12 +224,12 @@ impl<C: Waiting> Queue<C> {
     }
 
     /// Takes the head of a FIFO and releases its permit.
-    pub fn take(&mut self, key: FifoKey) -> Option<C> {
-        let index = self.fifos.iter().position(|fifo| fifo.key == key)?;
-        let mut connection = self.fifos[index].waiting.pop_front()?;
+    pub fn take(&mut self, head: Head) -> Option<C> {
+        let fifo = self.fifos.get_mut(head.index)?;
+        let mut connection = fifo.waiting.pop_front()?;
         // Such FIFOs would otherwise accumulate: one for each worker that ever existed, and more.
-        if (key.hand_back.is_some() || key.slot.is_some()) && self.fifos[index].waiting.is_empty() {
-            self.fifos.swap_remove(index);
+        if (fifo.key.hand_back.is_some() || fifo.key.slot.is_some()) && fifo.waiting.is_empty() {
+            self.fifos.swap_remove(head.index);
         }
         self.length -= 1;
         connection.leave_queue();
@@ -229,11 +238,12 @@ impl<C: Waiting> Queue<C> {
 
     /// Takes a connection that has waited for `limit` or longer at `now`.
     pub fn take_expired(&mut self, limit: Duration, now: Instant) -> Option<C> {
-        let key = self.fifos.iter().find_map(|fifo| {
-            let head = fifo.waiting.front()?;
-            (now.saturating_duration_since(head.since()) >= limit).then_some(fifo.key)
+        let head = self.fifos.iter().enumerate().find_map(|(index, fifo)| {
+            let lane = fifo.key.lane;
+            let waited = now.saturating_duration_since(fifo.waiting.front()?.since());
+            (waited >= limit).then_some(Head { index, lane })
         })?;
-        self.take(key)
+        self.take(head)
     }
 
     /// Returns when the oldest waiting connection was accepted.

@@ -145,7 +145,7 @@ impl<S: Sys> Dispatcher<S> {
             if let Some(proxied) = connection.proxied().filter(|_| io.has_proxied) {
                 self.frames.proxied(connection.id(), proxied);
             }
-            heads.push(connection.head(sent.lane, slot, now));
+            heads.push(connection.head(sent.lane, slot, sent.waited));
             descriptors.push(connection.as_fd());
         }
         self.frames.connection(heads);

@@ -2,7 +2,7 @@
 //! worker holds.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ids::ConnectionId;
 use crate::parent::dispatcher::rules::credit::CreditBook;
@@ -72,6 +72,8 @@ pub struct InFlight<C> {
     pub connection: C,
     /// When the connection was sent.
     pub sent_at: Instant,
+    /// How long the connection had waited when it was sent.
+    pub waited: Duration,
     /// The lane whose credit was used.
     pub lane: u16,
     /// When the connection was recalled.
@@ -186,9 +188,11 @@ impl<C: Waiting, I> Channel<C, I> {
     pub(super) fn hand_off(&mut self, connection: C, lane: u16, now: Instant) {
         self.last_handoff_at = Some(now);
         let number = self.handoffs.add();
+        let waited = now.saturating_duration_since(connection.since());
         self.in_flight.push_back(InFlight {
             connection,
             sent_at: now,
+            waited,
             lane,
             recalled_at: None,
             number,

@@ -45,8 +45,8 @@ impl<C: Waiting, I> State<C, I> {
 
     /// Sheds all waiting connections, the oldest first.
     pub(super) fn shed_all(&mut self, actions: &mut Vec<Action<C>>) {
-        while let Some((fifo, ())) = self.queue.find_first(|_| Some(()))
-            && let Some(connection) = self.queue.take(fifo)
+        while let Some((head, ())) = self.queue.find_first(|_| Some(()))
+            && let Some(connection) = self.queue.take(head)
         {
             self.counts.destroyed += 1;
             actions.push(Action::Shed(connection, ShedReason::Destroyed));

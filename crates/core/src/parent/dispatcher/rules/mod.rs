@@ -134,8 +134,7 @@ impl<C: Waiting, I> State<C, I> {
                 };
                 let sent = channel.ack(connection, now)?;
                 self.sends_held_until = None;
-                let waited = sent.sent_at.saturating_duration_since(sent.connection.since());
-                actions.push(Action::Release(id, sent.connection, waited));
+                actions.push(Action::Release(id, sent.connection, sent.waited));
                 channel.check_answered(id, actions);
             }
             WorkerEvent::Refused(refusal) => {
@@ -187,20 +186,21 @@ impl<C: Waiting, I> State<C, I> {
             return;
         }
         self.sends_held_until = None;
-        while let Some((fifo, id)) = self.select(now) {
+        while let Some((head, id)) = self.select(now) {
             let Some(channel) = self.channels.get_mut(id) else {
                 return;
             };
-            let Some(paid_by) = channel.credit.spend(fifo.lane) else {
+            let Some(paid_by) = channel.credit.spend(head.lane) else {
                 return;
             };
-            let Some(connection) = self.queue.take(fifo) else {
+            let Some(connection) = self.queue.take(head) else {
                 return;
             };
             let connection_id = connection.id();
             channel.hand_off(connection, paid_by, now);
             let is_at_limit = channel.is_at_unread_limit();
-            let batch = actions.iter_mut().find_map(|action| match action {
+            // From the end: before the handoffs stand as many releases as connections were acked.
+            let batch = actions.iter_mut().rev().find_map(|action| match action {
                 Action::HandOff(to, ids) if *to == id => Some(ids),
                 _ => None,
             });

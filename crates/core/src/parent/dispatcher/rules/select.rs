@@ -6,7 +6,7 @@ use crate::ids::ChannelId;
 use crate::parent::config::PolicyName;
 use crate::parent::dispatcher::rules::State;
 use crate::parent::dispatcher::rules::channel::{Channel, Health, Lifecycle};
-use crate::parent::queue::{FifoKey, Waiting};
+use crate::parent::queue::{Head, Waiting};
 use crate::parent::routing::affinity::Affinity;
 use crate::parent::routing::rendezvous::weight;
 
@@ -89,10 +89,10 @@ impl Policy {
 
 impl<C: Waiting, I> State<C, I> {
     /// Returns the oldest connection that a channel can be given, and the channel that gets the connection.
-    pub(super) fn select(&mut self, now: Instant) -> Option<(FifoKey, ChannelId)> {
-        let (fifo, channel) = self.queue.find_first(|connection| self.best_channel(connection, now))?;
+    pub(super) fn select(&mut self, now: Instant) -> Option<(Head, ChannelId)> {
+        let (head, channel) = self.queue.find_first(|connection| self.best_channel(connection, now))?;
         self.policy.last = Some(channel);
-        Some((fifo, channel))
+        Some((head, channel))
     }
 
     fn best_channel(&self, connection: &C, now: Instant) -> Option<ChannelId> {
