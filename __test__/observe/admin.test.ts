@@ -3,7 +3,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { type AdminOptions, createServer, type Server } from '@socketserver/node'
 import test from 'ava'
-import { call } from '../helpers/caller.js'
+import { ask, call } from '../helpers/caller.js'
 import { linuxTest } from '../helpers/conditional-test.js'
 import { type Answer, fetchOnce, requestText } from '../helpers/http.js'
 import { run } from '../helpers/program.js'
@@ -27,16 +27,8 @@ test('each path has its content and its type', async (t) => {
   const caller = call(t, port).send('words')
   await caller.receives('words')
   const idle = async () => JSON.parse((await get(admin, '/status.json')).body)
-  // On a busy machine, a worker may count as stalled before it takes its first connection, until it takes another one.
-  await until(async () => {
-    const scoreboard: string = (await idle()).pools[0].scoreboard
-    if (scoreboard.includes('!')) {
-      const probe = call(t, port).send('word')
-      await probe.receives('word')
-      probe.disconnect()
-    }
-    return [...scoreboard].sort().join('') === 'W_'
-  })
+  // On a busy machine, a worker may count as stalled until its event loop turns.
+  await until(async () => [...(await idle()).pools[0].scoreboard].sort().join('') === 'W_')
   const status = await idle()
   t.like(status, { pid: process.pid, unready: null, policy: 'least-busy' })
   t.like(status.stats, { leases: 1, queued: 0, queueLimit: 1024, paused: false })
@@ -66,6 +58,27 @@ test('each path has its content and its type', async (t) => {
   t.regex(String(page.headers['content-security-policy']), /^default-src 'none'; script-src 'nonce-[0-9a-f]{32}'/)
   t.not((await get(admin, '/')).headers['content-security-policy'], page.headers['content-security-policy'])
   t.is((await get(admin, '/other')).status, 404)
+})
+
+test('a stalled worker recovers when its event loop turns again, without a further connection', async (t) => {
+  const { env, unblock } = blocking(t)
+  const { server, pool, reports, port } = await serve(t, 'block-on-command', { env: { ...process.env, ...env } })
+  const admin = await adminOf(server)
+  pool.workers[0]?.process.send('block')
+  await reports.next('blocked')
+  await forkFixture(server, 'answer-tokens').pool.ready
+  const scoreboard = async (): Promise<string> => {
+    const { pools } = JSON.parse((await get(admin, '/status.json')).body)
+    return pools.find(({ name }: { name: string }) => name === 'block-on-command.js').scoreboard
+  }
+  await until(async () => {
+    await ask(port)
+    return (await scoreboard()) === '!'
+  })
+  unblock()
+  await reports.next('unblocked')
+  await until(async () => (await scoreboard()) === '_')
+  t.pass()
 })
 
 test('no response contains an argument, a variable or the address of a client', async (t) => {

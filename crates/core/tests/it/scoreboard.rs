@@ -128,6 +128,27 @@ fn a_stalled_worker_receives_the_next_connection_when_its_event_loop_turns() {
 }
 
 #[test]
+fn a_stalled_worker_recovers_without_a_connection_when_its_event_loop_turns() {
+    let world = World::new();
+    let address = world.listen();
+    let mut blocked = world.peer().join_with_scoreboard();
+    let stats = world.server.channel_stats(blocked.channel).unwrap();
+    for grants in [1, 0] {
+        let client = client(address);
+        let _recalled = some(&mut blocked, 1);
+        let other = world.worker();
+        answer(other.one(), "by the other");
+        assert_eq!(answer_to(client), "by the other");
+        until_true("the worker is stalled", || stats.is_stalled());
+        // A worker without room for connections grants no credit.
+        page(&blocked).add(0, 0, grants);
+        until_true("the parent waits for the worker", || page(&blocked).is_wanted());
+        nudge(&blocked);
+        until_true("the worker has recovered", || !stats.is_stalled());
+    }
+}
+
+#[test]
 fn connections_refused_on_the_page_go_to_another_worker_in_order() {
     for claim in [Claim::Unwanted, Claim::NoDescriptor] {
         let world = World::new();

@@ -19,6 +19,7 @@ use crate::parent::connection::Connection;
 use crate::parent::dispatcher::io::channel_io::ChannelIo;
 use crate::parent::dispatcher::message::{Action, Event, Message, WorkerEvent};
 use crate::parent::dispatcher::rules::State;
+use crate::parent::dispatcher::rules::channel::Channel;
 use crate::parent::notice::{EndReason, Notice, Notices, Step};
 use crate::parent::queue::Waiting;
 use crate::protocol::ProtocolError;
@@ -183,6 +184,13 @@ impl<S: Sys> Dispatcher<S> {
             }
             Message::Frames(channel, events) => {
                 let has_scoreboard = self.mark_nudged(channel);
+                // A worker that has no room for connections grants no credit, but its event loop turns.
+                if self.state.channels.get(channel).is_some_and(Channel::is_stalled) {
+                    // Never fails for this event.
+                    let _ = self
+                        .state
+                        .apply_worker(channel, WorkerEvent::Alive, now, &mut self.actions);
+                }
                 for event in events {
                     if let Err(error) = self.handle_frame(channel, has_scoreboard, event, now) {
                         return self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now);

@@ -40,8 +40,9 @@ impl<S: Sys> Dispatcher<S> {
     }
 
     /// Asks workers to announce their changes by NUDGE while the dispatcher waits for changes. If connections are queued or
-    /// untaken, the dispatcher waits for the credit of any worker. Returns whether a worker was asked in this call: the
-    /// scoreboards must then be read once more.
+    /// untaken, the dispatcher waits for the credit of any worker. For a stalled worker the dispatcher waits until its event loop
+    /// turns, because the statistics show the worker as stalled until then. Returns whether a worker was asked in this call:
+    /// the scoreboards must then be read once more.
     pub(in crate::parent::dispatcher) fn request_nudges(&mut self, now: Instant) -> bool {
         let waits_for_any = self.state.queued() > 0
             || self.state.is_draining()
@@ -51,8 +52,9 @@ impl<S: Sys> Dispatcher<S> {
             });
         let mut asked = false;
         for (_, channel) in self.state.channels.iter_mut() {
+            let is_stalled = channel.is_stalled();
             if let Some(scoreboard) = &mut channel.io.scoreboard {
-                asked |= scoreboard.want(waits_for_any || channel.lifecycle.is_retired());
+                asked |= scoreboard.want(waits_for_any || is_stalled || channel.lifecycle.is_retired());
             }
         }
         asked

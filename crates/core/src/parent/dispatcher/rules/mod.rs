@@ -261,9 +261,8 @@ impl<C: Waiting, I> State<C, I> {
     /// Returns the channels whose counters have changed since the last call.
     pub(super) fn changed_counters(&mut self) -> impl Iterator<Item = (&I, ChannelCounters)> + '_ {
         self.channels.iter_mut().filter_map(|(_, channel)| {
-            let is_stalled = matches!(channel.health, Health::Stalled { .. });
             let counters = ChannelCounters {
-                is_stalled,
+                is_stalled: channel.is_stalled(),
                 ..channel.counters
             };
             if counters == channel.published {

@@ -100,6 +100,11 @@ impl<C: Waiting, I> Channel<C, I> {
         self.health = Health::Stalled { since, probe_at };
     }
 
+    /// Returns whether the worker left a connection untaken, and its event loop has not turned since.
+    pub(in crate::parent::dispatcher) fn is_stalled(&self) -> bool {
+        matches!(self.health, Health::Stalled { .. })
+    }
+
     /// Records that the event loop of the worker turns.
     pub(super) fn mark_alive(&mut self, now: Instant) {
         if self.unread.mark_active() {
