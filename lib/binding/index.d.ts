@@ -133,8 +133,11 @@ export declare class NativeServer {
   count(counter: 'restarts' | 'reloads' | 'stalls' | 'cut', pool: string, reason: string, by: number): void
   /** Adds a recent event. `text` has no addresses of clients, arguments or variables. */
   addEvent(at: string, kind: string, text: string): void
-  /** Makes the server unready for new clients, while it still accepts. */
-  setDraining(): void
+  /**
+   * Announces a drain: the server becomes unready for new clients, and workers end HTTP connections with the next response.
+   * The server still accepts.
+   */
+  announceDrain(): void
   /** Records that the app has metrics. A notice will ask for these metrics. */
   offerAppMetrics(): void
   /** Answers a notice that asks for the metrics of the app. */
@@ -546,7 +549,7 @@ export interface ReceiveOutcome {
 /** The phase of a receiver. */
 export interface ReceiverPhase {
   /** Moves down this list only. */
-  phase: 'joining' | 'open' | 'draining' | 'retired' | 'leaving' | 'ended'
+  phase: 'joining' | 'open' | 'draining-soon' | 'draining' | 'retired' | 'leaving' | 'ended'
   /** ended: the reason. */
   reason?: 'eof' | 'closed' | 'refused' | 'protocol' | 'left'
   /** ended: details of the reason. */

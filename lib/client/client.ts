@@ -41,6 +41,8 @@ export class Client extends EventEmitter<ClientEvents> {
   /** Whether the served server has closed and no other consumer takes connections: then this client closes within this turn. */
   #isStopping = false
   #hasDrained = false
+  /** Whether the server has announced a drain. */
+  #drainsSoon = false
   #settleClosed: () => void = () => {}
   readonly #closed = new Promise<void>((resolve) => {
     this.#settleClosed = resolve
@@ -68,8 +70,9 @@ export class Client extends EventEmitter<ClientEvents> {
 
   /** @internal Reports that the server at the shared path has sent WELCOME. */
   joined(info: JoinedInfo): void {
-    if (this.#hasDrained) this.#delivery.served?.resume()
+    if (this.#hasDrained || this.#drainsSoon) this.#delivery.served?.resume()
     this.#hasDrained = false
+    this.#drainsSoon = false
     this.emit('joined', info)
   }
 
@@ -164,6 +167,7 @@ export class Client extends EventEmitter<ClientEvents> {
       ref: () => void this.ref(),
       unref: () => void this.unref(),
     })
+    if (this.#drainsSoon) this.#delivery.served.announceDrain()
   }
 
   /**
@@ -212,6 +216,10 @@ export class Client extends EventEmitter<ClientEvents> {
 
   #phaseChanged(session: Session, { phase, reason }: ReceiverPhase): void {
     debug('the channel to the server is %s%s', phase, reason === undefined ? '' : `: ${reason}`)
+    if (phase === 'draining-soon') {
+      this.#drainsSoon = true
+      this.#delivery.served?.announceDrain()
+    }
     if (phase === 'draining') this.#drain({ reason: 'server', timeout: undefined })
     if (phase === 'retired') {
       this.#drain({ reason: 'retired', timeout: this.#drainTimeout })

@@ -112,8 +112,8 @@ export class Server extends EventEmitter<ServerEvents> {
     })
     this.#shares = new Shares(this, this.#native, this.#supervisor)
     if (signals) {
-      const unready = (): void => this.#native.setDraining()
-      closeOnSignals(this, { exitTimeout: killTimeout, drainDelay, unready })
+      const announceDrain = (): void => this.#native.announceDrain()
+      closeOnSignals(this, { exitTimeout: killTimeout, drainDelay, announceDrain })
     }
   }
 

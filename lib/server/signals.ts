@@ -19,15 +19,15 @@ interface SignalSetup {
   exitTimeout: number
   /** Milliseconds for which the server continues to accept after the signal. */
   drainDelay: number
-  /** Makes readiness fail. */
-  unready: () => void
+  /** Makes readiness fail, and makes HTTP responses the last on their connections. */
+  announceDrain: () => void
 }
 
 /**
  * Closes the server on SIGINT and SIGTERM. The first signal closes the server, after the drain delay; then the process exits with 0, or with 1 if
  * connections were cut. The second signal destroys the server and exits with 128 plus its number, as a shell reports signals.
  */
-export function closeOnSignals(server: SignalledServer, { exitTimeout, drainDelay, unready }: SignalSetup): void {
+export function closeOnSignals(server: SignalledServer, { exitTimeout, drainDelay, announceDrain }: SignalSetup): void {
   let isClosing = false
   const handle = (signal: NodeJS.Signals): void => {
     debug('%s: %s', signal, isClosing ? 'exits at once' : 'drains and closes')
@@ -36,7 +36,7 @@ export function closeOnSignals(server: SignalledServer, { exitTimeout, drainDela
       process.exit(128 + constants.signals[signal])
     }
     isClosing = true
-    unready()
+    announceDrain()
     const before = server.stats().cut
     const close = async (): Promise<void> => {
       if (drainDelay > 0) await delay(drainDelay)

@@ -107,7 +107,7 @@ class ReconnectingChannel implements ServerLink {
 
   #phaseChanged(channel: Channel, phase: ReceiverPhase): void {
     if (channel !== this.#channel) return
-    if (phase.phase === 'open' || phase.phase === 'draining') this.#joined()
+    if (phase.phase === 'open' || phase.phase === 'draining-soon' || phase.phase === 'draining') this.#joined()
     else if (phase.phase === 'retired') this.#lost(retiredError(this.#path))
     else if (phase.phase === 'ended') this.#ended(phase)
   }

@@ -88,6 +88,10 @@ export class HandleServer implements ServedServer {
     this.#drain.forget(socket)
   }
 
+  announceDrain(): void {
+    this.#drain.announce()
+  }
+
   drain(): void {
     this.#drain.begin()
   }

@@ -17,7 +17,7 @@ export class ServedDrain {
   /** The HTTP/1 connections, by the socket that `net` created. */
   readonly #sockets = new Map<Socket, TrackedSocket>()
   readonly #sessions = new Set<Http2Session>()
-  #state: 'serving' | 'draining' | 'finishing' | 'ended' = 'serving'
+  #state: 'serving' | 'announced' | 'draining' | 'finishing' | 'ended' = 'serving'
   readonly #closeServer: () => void
   #staysOpen = false
   #sweeper: NodeJS.Timeout | undefined
@@ -31,14 +31,20 @@ export class ServedDrain {
     if (canCloseIdle(server)) server.on(socketEvent(server), this.#trackSocket)
   }
 
+  /** Announces a drain: HTTP/1 responses are the last on their connections. Idle connections and HTTP/2 sessions stay open. */
+  announce(): void {
+    if (this.#state !== 'serving') return
+    this.#state = 'announced'
+    this.#closeAfterResponses()
+  }
+
   /** Begins the drain: connections end when they idle. */
   begin(): void {
-    if (this.#state !== 'serving') return
+    if (this.#state === 'serving') this.#closeAfterResponses()
+    else if (this.#state !== 'announced') return
     this.#state = 'draining'
     for (const session of this.#sessions) session.close()
     if (!canCloseIdle(this.#server)) return
-    for (const { socket } of this.#sockets.values()) closeAfterResponse(Reflect.get(socket, '_httpMessage'))
-    this.#server.prependListener('request', closeAfterRequest)
     // In the check phase, right after the event loop has read: a request that has arrived makes its connection busy, and only
     // one that arrives at this moment is lost.
     this.#sweeper = setInterval(() => setImmediate(() => this.#sweep()), IDLE_GRACE).unref()
@@ -46,7 +52,7 @@ export class ServedDrain {
 
   /** Ends the drain: remaining and new connections may idle. */
   resume(): void {
-    if (this.#state !== 'draining') return
+    if (this.#state !== 'draining' && this.#state !== 'announced') return
     this.#state = 'serving'
     clearInterval(this.#sweeper)
     this.#server.off('request', closeAfterRequest)
@@ -78,6 +84,12 @@ export class ServedDrain {
   /** Removes a socket that `net` created and whose connection is closed. */
   forget(socket: Socket): void {
     this.#sockets.delete(socket)
+  }
+
+  #closeAfterResponses(): void {
+    if (!canCloseIdle(this.#server)) return
+    for (const { socket } of this.#sockets.values()) closeAfterResponse(Reflect.get(socket, '_httpMessage'))
+    this.#server.prependListener('request', closeAfterRequest)
   }
 
   #sweep(): void {
@@ -123,7 +135,7 @@ export class ServedDrain {
   readonly #trackSession = (session: Http2Session): void => {
     this.#sessions.add(session)
     session.once('close', () => this.#sessions.delete(session))
-    if (this.#state !== 'serving') session.close()
+    if (this.#state !== 'serving' && this.#state !== 'announced') session.close()
   }
 }
 

@@ -20,6 +20,8 @@ export interface ServedServer {
   receive(connection: ReceivedConnection): Socket | undefined
   /** Records that the connection of a socket that `receive` returned is closed. */
   closed(socket: Socket): void
+  /** Makes HTTP/1 responses the last on their connections, because the server will drain. */
+  announceDrain(): void
   /** Ends idle connections and makes responses the last on their connections. The server still takes connections. */
   drain(): void
   /** Ends the drain: the worker has joined the next server, so connections may idle again. */

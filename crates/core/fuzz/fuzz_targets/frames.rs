@@ -56,6 +56,7 @@ fn to_worker(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
         ToWorker::Recall(ids) => again.recall(ids.collect::<Result<Vec<_>, _>>()?),
         ToWorker::Cancelled(credit) => again.cancelled(credit.collect::<Result<Vec<_>, _>>()?),
         ToWorker::Drain => again.drain(),
+        ToWorker::DrainSoon => again.drain_soon(),
         ToWorker::Retire => again.retire(),
         ToWorker::Close(reason) => again.close(reason),
         ToWorker::Returned(returned) => again.returned(returned.collect::<Result<Vec<_>, _>>()?),

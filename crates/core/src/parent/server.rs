@@ -248,6 +248,13 @@ impl Server {
         self.command(Command::Forward(Message::Dismiss(channel)));
     }
 
+    /// Announces a drain: the server becomes unready for new clients, and workers end HTTP connections with the next response.
+    /// The server still accepts.
+    pub fn announce_drain(&self) {
+        self.metrics.facts.set_unready("draining");
+        self.command(Command::Forward(Message::DrainSoon));
+    }
+
     /// Accepts the connections in the backlogs, stops listening, and lets workers serve the queue and finish their leases. Then
     /// reports [`Notice::Drained`]. A drain cannot be cancelled.
     pub fn drain(&self) {

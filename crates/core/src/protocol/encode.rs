@@ -111,6 +111,11 @@ impl Encoder {
         self.frames::<ConnectionId>(kind::DRAIN, []);
     }
 
+    /// Appends `DRAIN_SOON`; see [`super::frame::ToWorker::DrainSoon`].
+    pub fn drain_soon(&mut self) {
+        self.frames::<ConnectionId>(kind::DRAIN_SOON, []);
+    }
+
     /// See [`super::frame::ToWorker::Retire`].
     pub fn retire(&mut self) {
         self.frames::<ConnectionId>(kind::RETIRE, []);
@@ -147,7 +152,10 @@ impl Encoder {
 
     /// Appends one frame per [`MAX_RECORDS`] records. A kind without records gets one empty frame.
     fn frames<R: Record>(&mut self, kind: u8, records: impl IntoIterator<Item = R>) {
-        let bare = matches!(kind, kind::LEAVE | kind::NUDGE | kind::DRAIN | kind::RETIRE);
+        let bare = matches!(
+            kind,
+            kind::LEAVE | kind::NUDGE | kind::DRAIN | kind::RETIRE | kind::DRAIN_SOON
+        );
         let mut records = records.into_iter().peekable();
         if !bare && records.peek().is_none() {
             return;

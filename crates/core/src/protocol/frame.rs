@@ -73,6 +73,9 @@ pub enum ToWorker<'a> {
     Proxied(ConnectionId, Proxied),
     /// Sends the keys of TLS session tickets, right after WELCOME. Since version [`TICKET_KEYS_SINCE`].
     TicketKeys(TicketKeys),
+    /// Announces that the server will drain, and accepts until then: HTTP responses should be the last on their connections. Since
+    /// version [`DRAIN_SOON_SINCE`].
+    DrainSoon,
 }
 
 /// A complete frame at the start of a stream, whose records are not decoded yet.
@@ -213,7 +216,7 @@ impl<'a> ToWorker<'a> {
             kind::CONNECTION => Some(Shape::many::<ConnectionHead>()),
             kind::RECALL => Some(Shape::many::<ConnectionId>()),
             kind::CANCELLED => Some(Shape::many::<Credit>()),
-            kind::DRAIN | kind::RETIRE => Some(Shape::none()),
+            kind::DRAIN | kind::RETIRE | kind::DRAIN_SOON => Some(Shape::none()),
             kind::CLOSE => Some(Shape::one::<CloseReason>()),
             kind::RETURNED => Some(Shape::many::<Returned>()),
             kind::LISTENING => Some(Shape::one::<ListenerAddress>()),
@@ -228,6 +231,7 @@ impl<'a> ToWorker<'a> {
             kind::RECALL => Self::Recall(Records::new(raw.records)),
             kind::CANCELLED => Self::Cancelled(Records::new(raw.records)),
             kind::DRAIN => Self::Drain,
+            kind::DRAIN_SOON => Self::DrainSoon,
             kind::RETIRE => Self::Retire,
             kind::RETURNED => Self::Returned(Records::new(raw.records)),
             kind::LISTENING => Self::Listening(raw.one()?),

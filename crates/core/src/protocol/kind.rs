@@ -21,3 +21,4 @@ pub(crate) const RETURNED: u8 = 0x88;
 pub(crate) const LISTENING: u8 = 0x89;
 pub(crate) const PROXIED: u8 = 0x8a;
 pub(crate) const TICKET_KEYS: u8 = 0x8b;
+pub(crate) const DRAIN_SOON: u8 = 0x8c;

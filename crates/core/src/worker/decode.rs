@@ -13,7 +13,9 @@ use crate::protocol::limits::{MAX_LISTENERS, WINDOW};
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::record::Records;
 use crate::protocol::records::{Refusal, RefusalReason, Welcome};
-use crate::protocol::version::{LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION, common_version};
+use crate::protocol::version::{
+    DRAIN_SOON_SINCE, LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION, common_version,
+};
 
 impl ReceiverState {
     /// Applies every complete frame. Returns true if connections wait or the phase has changed.
@@ -56,8 +58,16 @@ impl ReceiverState {
                     Lane::of(&mut self.lanes, one.lane).cancelled(one.count)?;
                 }
             }
+            ToWorker::DrainSoon if self.version < DRAIN_SOON_SINCE => {
+                return Err(FrameError::Kind(kind::DRAIN_SOON).into());
+            }
+            ToWorker::DrainSoon => {
+                if self.phase == Phase::Open {
+                    self.phase = Phase::DrainingSoon;
+                }
+            }
             ToWorker::Drain => {
-                if matches!(self.phase, Phase::Joining | Phase::Open) {
+                if matches!(self.phase, Phase::Joining | Phase::Open | Phase::DrainingSoon) {
                     self.phase = Phase::Draining;
                 }
             }

@@ -23,6 +23,8 @@ pub enum Phase {
     Joining,
     /// The parent sends connections against credit.
     Open,
+    /// The server will drain, and accepts until then: HTTP responses should be the last on their connections.
+    DrainingSoon,
     /// The server is draining: connections still arrive; idle ones should be closed.
     Draining,
     /// The parent sends no more connections: finish the leases, then close.
@@ -315,7 +317,10 @@ impl ReceiverState {
     }
 
     fn may_ask(&self) -> bool {
-        matches!(self.phase, Phase::Joining | Phase::Open | Phase::Draining)
+        matches!(
+            self.phase,
+            Phase::Joining | Phase::Open | Phase::DrainingSoon | Phase::Draining
+        )
     }
 
     pub(super) fn is_attached(&self) -> bool {

@@ -11,8 +11,8 @@ use socketserver_core::channel::scoreboard::NO_SLOT;
 use socketserver_core::parent::notice::{EndReason, ShedReason};
 use socketserver_core::protocol::connection_record::{ConnectionHead, Family};
 use socketserver_core::protocol::encode::Encoder;
-use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
-use socketserver_core::protocol::version::VERSION;
+use socketserver_core::protocol::records::{CloseReason, Credit, Hello, Refusal, RefusalReason};
+use socketserver_core::protocol::version::{DRAIN_SOON_SINCE, VERSION};
 use socketserver_core::worker::{End, Phase};
 use socketserver_core::{ListenError, ListenSpec, ListenerAddress, Notice};
 
@@ -178,6 +178,34 @@ fn a_worker_may_join_while_the_server_drains() {
     worker.await_phase(|phase| *phase == Phase::Draining);
     worker.done(1);
     world.notice("drained", |notice| matches!(notice, Notice::Drained).then_some(()));
+}
+
+#[test]
+fn an_announced_drain_reaches_all_workers_while_the_server_accepts() {
+    let world = World::new();
+    let address = world.listen();
+    let early = world.worker();
+    // A worker of an earlier version does not know the frame.
+    let mut old = world.peer();
+    old.send_frames(|frames| {
+        frames.hello(Hello {
+            oldest: 1,
+            newest: DRAIN_SOON_SINCE - 1,
+            ..hello()
+        });
+    });
+    assert!(matches!(old.next_frame(), ParentFrame::Welcome(4)));
+    world.server.announce_drain();
+    early.await_phase(|phase| *phase == Phase::DrainingSoon);
+    let late = world.worker();
+    late.await_phase(|phase| *phase == Phase::DrainingSoon);
+    drop(late);
+    let client = client(address);
+    answer(early.one(), "still accepted");
+    assert_eq!(answer_to(client), "still accepted");
+    world.server.drain();
+    early.await_phase(|phase| *phase == Phase::Draining);
+    assert!(matches!(old.next_frame(), ParentFrame::Drain));
 }
 
 #[test]

@@ -20,7 +20,9 @@ use socketserver_core::protocol::record::Record;
 use socketserver_core::protocol::records::{
     CloseReason, Credit, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
-use socketserver_core::protocol::version::{LISTENING_SINCE, OLDEST_VERSION, PROXIED_SINCE, RETURNS_SINCE, VERSION};
+use socketserver_core::protocol::version::{
+    DRAIN_SOON_SINCE, LISTENING_SINCE, OLDEST_VERSION, PROXIED_SINCE, RETURNS_SINCE, VERSION,
+};
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 
@@ -114,7 +116,7 @@ fn beginning() -> Vec<Line> {
             "HELLO, one record of 16 bytes",
             &[
                 (4, "\"SSRV\""),
-                (4, "versions 1 to 4"),
+                (4, "versions 1 to 5"),
                 (4, "process 12345"),
                 (4, "no flags"),
             ],
@@ -123,7 +125,7 @@ fn beginning() -> Vec<Line> {
             'P',
             |frames| frames.welcome(welcome),
             "WELCOME",
-            &[(4, "\"SSRV\""), (4, "version 4, no flags"), (4, "channel 1")],
+            &[(4, "\"SSRV\""), (4, "version 5, no flags"), (4, "channel 1")],
         ),
         line(
             'P',
@@ -227,6 +229,7 @@ fn end() -> Vec<Line> {
             "CANCELLED: all was unused",
             CREDIT,
         ),
+        line('P', Encoder::drain_soon, "DRAIN_SOON", &[]),
         line('P', Encoder::drain, "DRAIN", &[]),
         line('P', Encoder::retire, "RETIRE", &[]),
         line('W', Encoder::leave, "LEAVE, if the worker ends the session", &[]),
@@ -284,7 +287,10 @@ fn the_session_is_the_output_of_the_code() {
 #[test]
 fn every_kind_and_size_is_in_the_tables() {
     let rows = session().into_iter().map(|Line { frame, title, .. }| {
-        let name = title.split(|letter: char| !letter.is_uppercase()).next().unwrap();
+        let name = title
+            .split(|letter: char| !letter.is_uppercase() && letter != '_')
+            .next()
+            .unwrap();
         let bytes = frame.bytes();
         let count = u16::from_le_bytes([bytes[6], bytes[7]]);
         (name, bytes[4], count, bytes.len() - 8)
@@ -327,7 +333,10 @@ fn the_limits_are_those_of_the_code() {
     assert!(DOCUMENT.contains(&format!(
         "# The protocol of a channel, versions {OLDEST_VERSION} to {VERSION}\n"
     )));
-    assert_eq!((RETURNS_SINCE, LISTENING_SINCE, PROXIED_SINCE), (2, 3, VERSION));
+    assert_eq!(
+        (RETURNS_SINCE, LISTENING_SINCE, PROXIED_SINCE, DRAIN_SOON_SINCE),
+        (2, 3, 4, VERSION)
+    );
     let proxied = format!("| 0x8a | PROXIED | {FIXED} to {} | 1 |", FIXED + MAX_TLVS);
     assert!(DOCUMENT.contains(&proxied), "{proxied}");
     assert!(DOCUMENT.contains("8 + 84 + 4096 = 4188"));

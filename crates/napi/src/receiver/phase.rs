@@ -9,7 +9,7 @@ use socketserver_core::worker::{End, Phase};
 #[napi(object)]
 pub struct ReceiverPhase {
     /// Moves down this list only.
-    #[napi(ts_type = "'joining' | 'open' | 'draining' | 'retired' | 'leaving' | 'ended'")]
+    #[napi(ts_type = "'joining' | 'open' | 'draining-soon' | 'draining' | 'retired' | 'leaving' | 'ended'")]
     pub phase: String,
     /// ended: the reason.
     #[napi(ts_type = "'eof' | 'closed' | 'refused' | 'protocol' | 'left'")]
@@ -26,6 +26,7 @@ impl From<Phase> for ReceiverPhase {
         let (phase, end) = match phase {
             Phase::Joining => ("joining", None),
             Phase::Open => ("open", None),
+            Phase::DrainingSoon => ("draining-soon", None),
             Phase::Draining => ("draining", None),
             Phase::Retired => ("retired", None),
             Phase::Leaving => ("leaving", None),

@@ -214,8 +214,8 @@ impl NativeServer {
 
     /// Makes the server unready for new clients, while it still accepts.
     #[napi]
-    pub fn set_draining(&self) {
-        self.server.metrics().facts.set_unready("draining");
+    pub fn announce_drain(&self) {
+        self.server.announce_drain();
     }
 
     /// Records that the app has metrics. A notice will ask for these metrics.

@@ -41,6 +41,8 @@ pub enum Message {
     Retire(ChannelId),
     /// The owner assigns the worker of a channel to a slot.
     Assign(ChannelId, u32),
+    /// The owner will drain the server soon.
+    DrainSoon,
     /// The owner closes a channel at once.
     Dismiss(ChannelId),
     /// The owner ends the server at once. Nothing is accepted any more.

@@ -44,6 +44,8 @@ pub struct Dispatcher<S> {
     listeners: Vec<ListenerAddress>,
     /// The keys of TLS session tickets that started workers share.
     ticket_keys: Option<TicketKeys>,
+    /// Whether the owner has announced a drain.
+    drains_soon: bool,
     inbox: mpsc::Receiver<Message>,
     alarm: Alarm,
     accept_rate: AcceptRate,
@@ -93,6 +95,7 @@ impl<S: Sys> Dispatcher<S> {
             reports_steps: config.reports_steps(),
             listeners: Vec::new(),
             ticket_keys: config.ticket_keys(),
+            drains_soon: false,
             inbox,
             alarm,
             accept_rate: AcceptRate::default(),
@@ -181,9 +184,6 @@ impl<S: Sys> Dispatcher<S> {
             Message::Hello(channel, hello) => self.welcome(channel, hello, now),
             Message::Nudge(channel) => {
                 self.mark_nudged(channel);
-            }
-            Message::Frames(channel, events) => {
-                let has_scoreboard = self.mark_nudged(channel);
                 // A worker that has no room for connections grants no credit, but its event loop turns.
                 if self.state.channels.get(channel).is_some_and(Channel::is_stalled) {
                     // Never fails for this event.
@@ -191,6 +191,9 @@ impl<S: Sys> Dispatcher<S> {
                         .state
                         .apply_worker(channel, WorkerEvent::Alive, now, &mut self.actions);
                 }
+            }
+            Message::Frames(channel, events) => {
+                let has_scoreboard = self.mark_nudged(channel);
                 for event in events {
                     if let Err(error) = self.handle_frame(channel, has_scoreboard, event, now) {
                         return self.end(channel, EndReason::Protocol(error), Some(CloseReason::Protocol), now);
@@ -230,6 +233,7 @@ impl<S: Sys> Dispatcher<S> {
                 self.state.apply(Event::Retired(channel), now, &mut self.actions);
                 self.send_frames(channel, Encoder::retire);
             }
+            Message::DrainSoon => self.announce_drain(),
             Message::Assign(channel, slot) => self.state.assign(channel, slot),
             Message::Destroy => {
                 self.ends_by = Some(now + LAST_FRAMES);

@@ -29,6 +29,8 @@ pub(in crate::parent::dispatcher) struct ChannelIo {
     pub(in crate::parent::dispatcher) has_listening: bool,
     /// Whether the worker speaks a version that has PROXIED. False until the worker is welcomed.
     pub(in crate::parent::dispatcher) has_proxied: bool,
+    /// Whether the worker speaks a version that has `DRAIN_SOON`. False until the worker is welcomed.
+    pub(in crate::parent::dispatcher) has_drain_soon: bool,
     reader: AbortHandle,
 }
 
@@ -45,6 +47,7 @@ impl ChannelIo {
             missed: Vec::new(),
             has_listening: false,
             has_proxied: false,
+            has_drain_soon: false,
             reader,
         }
     }

@@ -13,10 +13,11 @@ use crate::parent::dispatcher::io::scoreboard::ScoreboardView;
 use crate::parent::dispatcher::message::Event;
 use crate::parent::dispatcher::rules::channel::Lifecycle;
 use crate::parent::notice::{EndReason, Notice};
+use crate::protocol::encode::Encoder;
 use crate::protocol::limits::MAX_LISTENERS;
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Hello, Welcome};
-use crate::protocol::version::{LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION};
+use crate::protocol::version::{DRAIN_SOON_SINCE, LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION};
 use crate::sys::Sys;
 
 /// The maximum number of LISTENING frames in the message of WELCOME. On macOS a message with a descriptor must fit the
@@ -46,6 +47,8 @@ impl<S: Sys> Dispatcher<S> {
         };
         joining.io.has_listening = has_listening;
         joining.io.has_proxied = version >= PROXIED_SINCE;
+        joining.io.has_drain_soon = version >= DRAIN_SOON_SINCE;
+        let drains_soon = self.drains_soon && joining.io.has_drain_soon;
         // A worker that joined may be another user's: with the keys it could read the recorded sessions of other workers.
         let shares_keys = version >= TICKET_KEYS_SINCE && !joining.io.writer.is_of_joined();
         let ticket_keys = self.ticket_keys.filter(|_| shares_keys);
@@ -65,6 +68,8 @@ impl<S: Sys> Dispatcher<S> {
             }
             if draining {
                 self.frames.drain();
+            } else if drains_soon {
+                self.frames.drain_soon();
             }
             if retire {
                 self.frames.retire();
@@ -96,6 +101,17 @@ impl<S: Sys> Dispatcher<S> {
                     frames.listening(address);
                 }
             });
+        }
+    }
+
+    /// Sends `DRAIN_SOON` to all workers, and to those that join later.
+    pub(in crate::parent::dispatcher) fn announce_drain(&mut self) {
+        self.drains_soon = true;
+        for channel in self.state.channels.ids() {
+            let open = self.state.channels.get(channel);
+            if open.is_some_and(|open| open.io.has_drain_soon) {
+                self.send_frames(channel, Encoder::drain_soon);
+            }
         }
     }
 
