@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Server } from '@socketserver/node'
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { call } from '../helpers/caller.js'
 import { fixture } from '../helpers/fixture.js'
 import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
@@ -139,6 +139,26 @@ test('the busy time of a slot increases while its event loop is busy', async (t)
   t.pass()
 })
 
+test('the results of routing and the refusals of the PROXY protocol are counted from 0', async (t) => {
+  const server = await routing(t)
+  const text = server.metrics()
+  t.is(values(text, 'socketserver_routed_connections_total')['{result="refused"}'], 1)
+  t.is(values(text, 'socketserver_routed_connections_total')['{result="proxied"}'], 0)
+  t.deepEqual(server.stats().routed, { refused: 1 }, 'stats() has only results that occurred')
+  t.is(values(text, 'socketserver_proxy_refused_connections_total')['{reason="refused"}'], 1)
+  t.is(values(text, 'socketserver_proxy_refused_connections_total')['{reason="wrong-checksum"}'], 0)
+  t.deepEqual(values(startServer(t).metrics(), 'socketserver_routed_connections_total'), {})
+})
+
+/** Returns a server that expects the PROXY protocol and has refused one connection. */
+async function routing(t: ExecutionContext): Promise<Server> {
+  const server = startServer(t)
+  const proxyProtocol = { from: '192.0.2.1', others: 'refuse' } as const
+  const { port } = await server.listen({ port: 0, host: '127.0.0.1', proxyProtocol, sticky: 'address' })
+  await t.throwsAsync(call(t, port).answer(), { code: 'ECONNRESET' })
+  return server
+}
+
 test('an unknown format is refused', (t) => {
   const server = startServer(t)
   t.throws(() => Reflect.apply(server.metrics, server, [{ format: 'json' }]), { code: 'ERR_INVALID_ARG_VALUE' })
@@ -153,9 +173,11 @@ promtoolTest("Prometheus' own check accepts the metrics", async (t) => {
   const caller = call(t, port).send('words')
   await caller.receives('words')
   await disconnectAll(server, [caller])
-  const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: server.metrics() })
-  t.is(status, 0, `${stdout}${stderr}`)
-  t.is(String(stdout), '')
+  for (const input of [server.metrics(), (await routing(t)).metrics()]) {
+    const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input })
+    t.is(status, 0, `${stdout}${stderr}`)
+    t.is(String(stdout), '')
+  }
 })
 
 test('OpenMetrics ends with # EOF and has counter families without the suffix', async (t) => {

@@ -81,6 +81,7 @@ pub struct Stats {
     wait_buckets: Buckets,
     accept_errors: Mutex<BTreeMap<String, u64>>,
     routed: Mutex<BTreeMap<&'static str, u64>>,
+    proxy_refused: Mutex<BTreeMap<&'static str, u64>>,
     listeners: Listeners,
     channels: Mutex<Channels>,
 }
@@ -144,6 +145,8 @@ pub struct Snapshot {
     pub accept_errors: BTreeMap<String, u64>,
     /// Connections of listeners that route, by result.
     pub routed: BTreeMap<&'static str, u64>,
+    /// Those of them that were reset because of the PROXY protocol, by reason.
+    pub proxy_refused: BTreeMap<&'static str, u64>,
 }
 
 impl Stats {
@@ -180,11 +183,22 @@ impl Stats {
 
     /// Counts the result of routing a connection.
     pub fn routed(&self, result: &'static str) {
-        *self.lock_routed().entry(result).or_default() += 1;
+        *lock(&self.routed).entry(result).or_default() += 1;
     }
 
-    fn lock_routed(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
-        self.routed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts a connection that was reset because of the PROXY protocol.
+    pub fn proxy_refused(&self, reason: &'static str) {
+        *lock(&self.proxy_refused).entry(reason).or_default() += 1;
+    }
+
+    /// Lets counters start at 0: a monitoring system cannot see the first increase of a counter that did not exist before.
+    pub fn may_route(&self, results: &[&'static str], reasons: &[&'static str]) {
+        for (counters, names) in [(&self.routed, results), (&self.proxy_refused, reasons)] {
+            let mut counters = lock(counters);
+            for name in names {
+                counters.entry(name).or_default();
+            }
+        }
     }
 
     /// Counts a refused peer.
@@ -306,13 +320,19 @@ impl Stats {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
-            routed: self.lock_routed().clone(),
+            routed: lock(&self.routed).clone(),
+            proxy_refused: lock(&self.proxy_refused).clone(),
         }
     }
 
     fn channels(&self) -> MutexGuard<'_, Channels> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn lock<T>(counters: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic cannot break an invariant of counters.
+    counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

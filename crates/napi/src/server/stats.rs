@@ -91,6 +91,7 @@ impl NativeStats {
             routed: now
                 .routed
                 .into_iter()
+                .filter(|(_, times)| *times > 0)
                 .map(|(result, times)| (result.to_owned(), count(times)))
                 .collect(),
         }

@@ -182,6 +182,22 @@ impl Metrics {
             &[("reason", "destroyed")],
             snapshot.shed.saturating_sub(snapshot.timed_out),
         );
+        let routed = text.family(
+            Kind::Counter,
+            "socketserver_routed_connections",
+            "Results of the listeners with the options proxyProtocol or sticky.",
+        );
+        for (result, count) in &snapshot.routed {
+            routed.value(&[("result", result)], count);
+        }
+        let refused = text.family(
+            Kind::Counter,
+            "socketserver_proxy_refused_connections",
+            "Connections that were reset because of the PROXY protocol, by reason.",
+        );
+        for (reason, count) in &snapshot.proxy_refused {
+            refused.value(&[("reason", reason)], count);
+        }
         text.family(
             Kind::Histogram,
             "socketserver_queue_wait_seconds",

@@ -24,6 +24,41 @@ pub const MAX_PEEKS: u8 = 4;
 /// The maximum number of bytes of one look: a header and the bytes after it.
 pub const SCRATCH: usize = MAX_HEADER + MAX_HELLO;
 
+/// The results of a header with which a connection is not reset.
+pub const HEADER_RESULTS: &[&str] = &["proxied", "local", "direct", "closed"];
+
+/// Why a connection is reset.
+pub const REFUSALS: &[&str] = &[
+    "refused",
+    "silent",
+    "evicted",
+    "fragmented",
+    "unwatched",
+    "no-header",
+    "malformed-line",
+    "header-too-long",
+    "unknown-version",
+    "unknown-command",
+    "unknown-family",
+    "malformed-addresses",
+    "malformed-tlv",
+    "wrong-checksum",
+];
+
+/// The results of the search for a slot.
+pub const SLOT_RESULTS: &[&str] = &[
+    "sticky",
+    "no-key",
+    "not-http",
+    "not-tls",
+    "too-long",
+    "no-key-silent",
+    "no-key-closed",
+    "no-key-evicted",
+    "no-key-fragmented",
+    "no-key-unwatched",
+];
+
 /// The inspection of one connection.
 #[derive(Debug)]
 pub struct Inspection {

@@ -24,7 +24,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::parent::connection::Connection;
 use crate::parent::dispatcher::message::{Event, Message};
 use crate::parent::queue::{Permits, Waiting};
-use crate::parent::routing::inspection::{GiveUp, Inspection, SCRATCH, Step, Verdict};
+use crate::parent::routing::inspection::{
+    GiveUp, HEADER_RESULTS, Inspection, REFUSALS, SCRATCH, SLOT_RESULTS, Step, Verdict,
+};
 use crate::parent::routing::pending::PendingList;
 use crate::parent::routing::spec::RoutingSpec;
 use crate::stats::Stats;
@@ -53,6 +55,12 @@ impl Router {
     /// Creates a router without connections.
     #[must_use]
     pub fn new(spec: Arc<RoutingSpec>, permits: Permits, dispatcher: mpsc::Sender<Message>, stats: Arc<Stats>) -> Self {
+        if spec.proxy.is_some() {
+            stats.may_route(&[HEADER_RESULTS, REFUSALS].concat(), REFUSALS);
+        }
+        if spec.sticky.is_some() {
+            stats.may_route(SLOT_RESULTS, &[]);
+        }
         Self {
             shared: Arc::new(Shared {
                 spec,
@@ -112,6 +120,9 @@ impl Shared {
         }
         let (Verdict::Queue(name) | Verdict::Close(name) | Verdict::Reset(name)) = verdict;
         self.stats.routed(name);
+        if matches!(verdict, Verdict::Reset(_)) {
+            self.stats.proxy_refused(name);
+        }
         matches!(verdict, Verdict::Queue(_))
     }
 
