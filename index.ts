@@ -19,7 +19,7 @@ export type {
   PortListenOptions,
 } from './lib/server/listen/listen-target.js'
 export type { ProxyProtocolOptions, RoutingOptions, StickyOptions } from './lib/server/listen/routing-options.js'
-export type { AdminOptions, AgentOptions } from './lib/server/observe/admin-options.js'
+export type { AdminAddress, AdminOptions, AgentOptions } from './lib/server/observe/admin-options.js'
 export type { Meter } from './lib/server/observe/instrument.js'
 export type { ForkOptions } from './lib/server/pool/fork-options.js'
 export type { Pool } from './lib/server/pool/pool.js'

@@ -133,10 +133,7 @@ export declare class NativeServer {
   count(counter: 'restarts' | 'reloads' | 'stalls' | 'cut', pool: string, reason: string, by: number): void
   /** Adds a recent event. `text` has no addresses of clients, arguments or variables. */
   addEvent(at: string, kind: string, text: string): void
-  /**
-   * Announces a drain: the server becomes unready for new clients, and workers end HTTP connections with the next response.
-   * The server still accepts.
-   */
+  /** Makes the server unready for new clients, while it still accepts. */
   announceDrain(): void
   /** Records that the app has metrics. A notice will ask for these metrics. */
   offerAppMetrics(): void
@@ -351,6 +348,8 @@ export interface NativeAdminSettings {
   isAgent: boolean
   /** The allowed names in Host headers. */
   hosts: Array<string>
+  /** How many connections each worker takes at a time, for the agent-check; absent without a limit. */
+  concurrency?: number
   /** The number of ready workers that readiness needs. */
   minReady: number
   /** The share of the queue at which the server is not ready. */

@@ -1,8 +1,8 @@
 import { invalidType, invalidValue } from '../../errors.js'
 import { integer, milliseconds, optionsObject, port, socketName, string, strings } from '../../validate.js'
 
-/** Options of `server.agent()`. */
-export interface AgentOptions {
+/** The address of `server.admin()` or `server.agent()`. */
+export interface AdminAddress {
   /** The TCP port, 0 to 65535; 0 lets the system choose. */
   port?: number | undefined
   /** The address. Default `127.0.0.1`. */
@@ -13,8 +13,17 @@ export interface AgentOptions {
   mode?: number | undefined
 }
 
+/** Options of `server.agent()`. */
+export interface AgentOptions extends AdminAddress {
+  /**
+   * How many connections each worker takes at a time: the `concurrency` of the clients in the workers. The answer then has
+   * `maxconn:`, this number times the workers that take connections. Default: no limit.
+   */
+  concurrency?: number | undefined
+}
+
 /** Options of `server.admin()`. */
-export interface AdminOptions extends AgentOptions {
+export interface AdminOptions extends AdminAddress {
   /**
    * Names that a `Host` header may have, besides `localhost`, IP addresses and `host`. `'*'` allows every name. Then any web
    * page that an operator visits can read the status by DNS rebinding. Default: none.
@@ -36,6 +45,8 @@ export interface AdminSettings {
   minReady: number
   maxQueueShare: number
   livenessTimeout: number
+  /** The concurrency of each worker; undefined without a limit. */
+  concurrency: number | undefined
 }
 
 /** Validates the options of `server.admin()` and adds the defaults. */
@@ -52,16 +63,26 @@ export function parseAdminOptions(options: AdminOptions): AdminSettings {
     minReady: integer('options.minReady', minReady, 0, 2 ** 32 - 1),
     maxQueueShare: share('options.maxQueueShare', maxQueueShare),
     livenessTimeout: milliseconds('options.livenessTimeout', livenessTimeout, 10_000),
+    concurrency: undefined,
   }
 }
 
 /** Validates the options of `server.agent()` and adds the defaults. */
 export function parseAgentOptions(options: AgentOptions): AdminSettings {
-  optionsObject('options', options, ADDRESS)
-  return { ...parseAddress(options), hosts: [], minReady: 0, maxQueueShare: 1, livenessTimeout: 0 }
+  optionsObject('options', options, [...ADDRESS, 'concurrency'])
+  const { concurrency = Number.POSITIVE_INFINITY } = options
+  const isLimited = concurrency !== Number.POSITIVE_INFINITY
+  return {
+    ...parseAddress(options),
+    hosts: [],
+    minReady: 0,
+    maxQueueShare: 1,
+    livenessTimeout: 0,
+    concurrency: isLimited ? integer('options.concurrency', concurrency, 1, 2 ** 32 - 1) : undefined,
+  }
 }
 
-function parseAddress(options: AgentOptions): Pick<AdminSettings, 'target' | 'mode'> {
+function parseAddress(options: AdminAddress): Pick<AdminSettings, 'target' | 'mode'> {
   const mode = integer('options.mode', options.mode ?? 0o600, 0, 0o777)
   if (options.path !== undefined) {
     if (options.port !== undefined) throw invalidValue('options.path', options.path, 'cannot be used with a port')

@@ -7,7 +7,7 @@ import type { AdminSettings } from './admin-options.js'
 /** Opens an admin listener. Rejects with the error properties of `net`: the code, the address, and `listen` as the system call. */
 export async function openAdmin(
   native: () => Pick<NativeServer, 'openAdmin'>,
-  { target, mode, hosts, minReady, maxQueueShare, livenessTimeout }: AdminSettings,
+  { target, mode, hosts, minReady, maxQueueShare, livenessTimeout, concurrency }: AdminSettings,
   service: 'http' | 'agent',
 ): Promise<ListenAddress> {
   const where =
@@ -20,6 +20,7 @@ export async function openAdmin(
     minReady,
     maxQueue: maxQueueShare,
     livenessTimeoutMs: livenessTimeout,
+    ...(concurrency === undefined ? {} : { concurrency }),
   })
   if (address) return fromNative(address)
   const requested = 'path' in where ? { address: where.path, port: -1 } : { address: where.host, port: where.port }

@@ -10,8 +10,8 @@ use crate::admin::Shown;
 const WITHIN: Duration = Duration::from_secs(1);
 
 /// Sends the line and closes the connection.
-pub async fn answer(peer: &mut (impl AsyncWrite + Unpin), shown: &Shown) {
-    let line = format!("{}\n", shown.metrics.agent_answer());
+pub async fn answer(peer: &mut (impl AsyncWrite + Unpin), shown: &Shown, concurrency: Option<u32>) {
+    let line = format!("{}\n", shown.metrics.agent_answer(concurrency));
     let send = async {
         peer.write_all(line.as_bytes()).await?;
         peer.shutdown().await

@@ -90,7 +90,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, mut peer: impl AsyncRead + AsyncWrite + Unpin) {
         match &*self.service {
-            Service::Agent => agent::answer(&mut peer, &self.shown).await,
+            Service::Agent { concurrency } => agent::answer(&mut peer, &self.shown, *concurrency).await,
             Service::Http(settings) => self.serve_http(&mut peer, settings).await,
         }
     }

@@ -55,7 +55,10 @@ pub enum Service {
     /// The page, metrics and probes by HTTP.
     Http(HttpSettings),
     /// HAProxy's agent-check: one line for each connection.
-    Agent,
+    Agent {
+        /// How many connections each worker takes at a time; `None` without a limit.
+        concurrency: Option<u32>,
+    },
 }
 
 /// The settings of the HTTP service.

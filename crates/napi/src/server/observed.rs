@@ -52,6 +52,8 @@ pub struct NativeAdminSettings {
     pub is_agent: bool,
     /// The allowed names in Host headers.
     pub hosts: Vec<String>,
+    /// How many connections each worker takes at a time, for the agent-check; absent without a limit.
+    pub concurrency: Option<u32>,
     /// The number of ready workers that readiness needs.
     pub min_ready: u32,
     /// The share of the queue at which the server is not ready.
@@ -105,7 +107,9 @@ impl NativeServer {
             _ => return Err(Error::new(Status::InvalidArg, "neither a path nor a port".to_owned())),
         };
         let service = if settings.is_agent {
-            Service::Agent
+            Service::Agent {
+                concurrency: settings.concurrency,
+            }
         } else {
             Service::Http(HttpSettings {
                 hosts: settings.hosts,

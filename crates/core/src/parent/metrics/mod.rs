@@ -6,6 +6,7 @@ pub mod exposition;
 pub mod facts;
 pub mod process;
 pub mod readiness;
+pub mod smoothed;
 pub mod status;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub use self::exposition::Format;
 use self::exposition::{Exposition, Kind, Labels, seconds};
 use self::facts::{Counter, Facts, WorkerState};
 use self::process::Resources;
+use self::smoothed::Smoothed;
 use crate::parent::config::{About, Config, PolicyName};
 use crate::parent::queue::Permits;
 use crate::stats::histogram::{LEASE_BOUNDS, WAIT_BOUNDS};
@@ -36,6 +38,8 @@ pub struct Metrics {
     max_queue: usize,
     permits: Permits,
     began: Instant,
+    /// The share of the workers that take connections, in percent.
+    capacity: Smoothed,
 }
 
 /// The agent-check reports a server as down after this time without a ready worker. Shorter gaps are restarts.
@@ -53,6 +57,7 @@ impl Metrics {
             max_queue: config.max_queue(),
             permits,
             began: Instant::now(),
+            capacity: Smoothed::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whether the server should get new clients, for probes and balancers.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use super::Metrics;
 
@@ -82,33 +83,40 @@ impl Metrics {
     }
 
     /// Returns the answer to HAProxy's agent-check (configuration manual, `agent-check`), without the end of the line.
+    /// `concurrency` is how many connections each worker takes at a time, if this is limited.
     #[must_use]
-    pub fn agent_answer(&self) -> String {
+    pub fn agent_answer(&self, concurrency: Option<u32>) -> String {
         if self.facts.unready().is_some() {
             return "drain".to_owned();
         }
         if self.facts.none_ready_for() >= super::DOWN_AFTER {
             return "down#no ready worker".to_owned();
         }
-        format!("up ready {}%", self.idle_capacity())
+        let (able, expected) = self.capacity();
+        #[allow(clippy::cast_precision_loss, reason = "f64 is exact up to 2^53 workers")]
+        let share = able as f64 * 100.0 / expected.max(1) as f64;
+        // HAProxy shows a weight of 0 as DRAIN.
+        let percent = self.capacity.add(share.min(100.0), Instant::now()).round().max(1.0);
+        let mut answer = format!("up ready {percent}%");
+        if let Some(concurrency) = concurrency {
+            // HAProxy would read 0 as no limit.
+            let limit = u64::from(concurrency).saturating_mul(able).max(1);
+            // A String never fails.
+            let _ = write!(answer, " maxconn:{limit}");
+        }
+        answer
     }
 
-    /// Returns the share of the workers that take connections, 1 to 100.
-    fn idle_capacity(&self) -> u64 {
+    /// Returns how many workers take connections, and how many there should be.
+    fn capacity(&self) -> (u64, u64) {
         let workers = self.facts.workers();
         let able = workers.iter().filter(|(channel, worker)| {
             let stats = self.stats.channel(*channel);
             worker.state == super::WorkerState::Ready && !stats.is_some_and(|stats| stats.is_stalled())
         });
         let joined = workers.iter().filter(|(_, worker)| worker.slot.is_none()).count() as u64;
-        let expected: u64 = self
-            .facts
-            .pools()
-            .values()
-            .map(|pool| u64::from(pool.size))
-            .sum::<u64>()
-            + joined;
-        // HAProxy shows a weight of 0 as DRAIN.
-        (able.count() as u64 * 100 / expected.max(1)).clamp(1, 100)
+        let pools = self.facts.pools();
+        let expected = pools.values().map(|pool| u64::from(pool.size)).sum::<u64>() + joined;
+        (able.count() as u64, expected)
     }
 }
