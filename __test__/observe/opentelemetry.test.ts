@@ -3,7 +3,9 @@
 import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
 import test from 'ava'
 import { call } from '../helpers/caller.js'
-import { forkFixture, serve, startServer } from '../helpers/served.js'
+import { fixture } from '../helpers/fixture.js'
+import { Reports } from '../helpers/reports.js'
+import { serve, startServer } from '../helpers/served.js'
 
 class Reader extends MetricReader {
   async onForceFlush(): Promise<void> {}
@@ -45,20 +47,25 @@ test('instrument() registers the counters of a server with a real meter, and ret
   t.not((await read(reader))['socketserver.connections.accepted'], 2)
 })
 
-test('each worker has a unique instance id, unless the variable has one', async (t) => {
-  const attributesOf = async (env: NodeJS.ProcessEnv): Promise<string[]> => {
-    const server = startServer(t)
-    const { pool, reports } = forkFixture(server, 'report-environment', { workers: 2, env: { ...process.env, ...env } })
-    await pool.ready
-    const started = [await reports.next('started'), await reports.next('started')]
-    return started.map(({ env: seen }) => String(Object(seen)['OTEL_RESOURCE_ATTRIBUTES']))
-  }
-  const own = await attributesOf({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=shop' })
-  t.is(new Set(own).size, 2)
-  for (const each of own)
-    t.regex(each, /^service\.name=shop,service\.instance\.id=[0-9a-f-]{36},socketserver\.slot=[01]$/)
-  t.deepEqual(await attributesOf({ OTEL_RESOURCE_ATTRIBUTES: 'service.instance.id=given' }), [
-    'service.instance.id=given',
-    'service.instance.id=given',
-  ])
-})
+for (const kind of ['fork', 'threads'] as const) {
+  test(`each worker of ${kind}() has a unique instance id, unless the variable has one`, async (t) => {
+    const attributesOf = async (env: NodeJS.ProcessEnv): Promise<string[]> => {
+      const server = startServer(t)
+      const reports = new Reports()
+      server.on('start', (worker) => reports.listenTo(worker))
+      const options = { workers: 2, execArgv: [], env: { ...process.env, ...env } }
+      const pool = server[kind](fixture('report-environment'), options)
+      await pool.ready
+      const started = [await reports.next('started'), await reports.next('started')]
+      return started.map(({ env: seen }) => String(Object(seen)['OTEL_RESOURCE_ATTRIBUTES']))
+    }
+    const own = await attributesOf({ OTEL_RESOURCE_ATTRIBUTES: 'service.name=shop' })
+    t.is(new Set(own).size, 2)
+    for (const each of own)
+      t.regex(each, /^service\.name=shop,service\.instance\.id=[0-9a-f-]{36},socketserver\.slot=[01]$/)
+    t.deepEqual(await attributesOf({ OTEL_RESOURCE_ATTRIBUTES: 'service.instance.id=given' }), [
+      'service.instance.id=given',
+      'service.instance.id=given',
+    ])
+  })
+}

@@ -1,7 +1,7 @@
 // The identity of a worker for OpenTelemetry.
 
 /**
- * Returns `OTEL_RESOURCE_ATTRIBUTES` for a worker process. Adds a unique `service.instance.id`, unless the variable has one. Otherwise
+ * Returns `OTEL_RESOURCE_ATTRIBUTES` for a worker process or thread. Adds a unique `service.instance.id`, unless the variable has one. Otherwise
  * all workers would report the same identity, and a collector would mix their counters into one series.
  */
 export function resourceAttributes(given: string | undefined, slot: number): string {

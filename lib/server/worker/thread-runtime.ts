@@ -1,6 +1,7 @@
 import { Worker as Thread } from 'node:worker_threads'
 import { type NativeServer, openChannel, openListenChannel } from '../../native.js'
 import { type WorkerSettings, workerEnvironment } from '../../worker-settings.js'
+import { resourceAttributes } from '../observe/resource-attributes.js'
 import type { ThreadPlan } from '../pool/thread-options.js'
 import { StderrTail } from './stderr-tail.js'
 import type { WorkerExit, WorkerRuntime } from './worker-runtime.js'
@@ -62,7 +63,11 @@ export function startThread(
   const end = openChannel(native, settings.routedSlot)
   try {
     const listenChannel = app === undefined ? 0 : openListenChannel(native, app, end.channel)
-    const environment = workerEnvironment(env, end.fd, { ...settings, listenChannel })
+    const given = {
+      ...env,
+      OTEL_RESOURCE_ATTRIBUTES: resourceAttributes(env['OTEL_RESOURCE_ATTRIBUTES'], settings.slot),
+    }
+    const environment = workerEnvironment(given, end.fd, { ...settings, listenChannel })
     const thread = new Thread(entry, { ...options, env: environment })
     return { channel: end.channel, runtime: new ThreadRuntime(thread) }
   } catch (error) {
