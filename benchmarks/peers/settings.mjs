@@ -10,6 +10,7 @@
  * @property {'rr' | 'none'} [scheduling] cluster only
  * @property {boolean} [oneAtATime] whether a worker serves one connection at a time
  * @property {number} [stuck] milliseconds for which the first worker blocks its event loop, ten times per second
+ * @property {string} [admin] socketserver only: the path of the admin listener
  * @property {string} [records] folder for the recorded service times
  * @property {number} [seed] of the service times
  */
