@@ -16,10 +16,10 @@ const CRATE = join(root, 'crates', 'core')
 const TOOLS = join(root, 'target', 'tools')
 
 /**
- * Further options of a target. The server of `share` starts and ends threads at any time: what only a thread that starts or
- * ends still refers to looks like a leak.
+ * Further variables of a target. The threads of the server of `share` still run when the target exits, and LeakSanitizer reports
+ * what only a thread that starts or ends refers to.
  */
-const OPTIONS = new Map([['share', ['-detect_leaks=0']]])
+const VARIABLES = new Map([['share', { ASAN_OPTIONS: 'detect_leaks=0' }]])
 
 await main(async () => {
   const { values } = parseArgs({
@@ -42,19 +42,10 @@ await main(async () => {
   try {
     for (const target of values.target ?? targets()) {
       await step(`Fuzzing ${target} for ${values.seconds} s`, () =>
-        run(
-          'cargo',
-          [
-            '+nightly',
-            'fuzz',
-            'run',
-            target,
-            '--',
-            `-max_total_time=${values.seconds}`,
-            ...(OPTIONS.get(target) ?? []),
-          ],
-          options,
-        ),
+        run('cargo', ['+nightly', 'fuzz', 'run', target, '--', `-max_total_time=${values.seconds}`], {
+          ...options,
+          env: { ...options.env, ...VARIABLES.get(target) },
+        }),
       )
     }
   } finally {

@@ -12,6 +12,10 @@ export const EXCEPTIONS = {
     'counts the timers of the process in the turn of close(), but a client keeps its process by a timer until the parent has answered',
   'test-http2-client-promisify-connect-error.js':
     'expects ECONNREFUSED after its server has closed, but the parent still listens and resets the connection',
+  'test-listen-fd-cluster.js':
+    'gives its listening socket to another process, but a served server has no listening socket in its process',
+  'test-listen-fd-server.js':
+    'gives its listening socket to another process, but a served server has no listening socket in its process',
   'test-net-listen-handle-in-cluster-1.js':
     'sends its listening socket to another process, but a served server has no listening socket in its process',
   'test-net-listen-invalid-port.js':
