@@ -47,7 +47,7 @@ const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp]
   ['statsu', 2, /unknown command 'statsu'; did you mean 'status'\?/],
   ['status a b', 2, /one name is enough: socketserver status \[name\]/],
   ['scale', 2, /how many\? Type: socketserver scale 4, scale \+1 or scale -1/],
-  ['scale many', 2, /how many\?/],
+  ['scale many', 2, /how many\? 'many' is not a number of workers\. Type: socketserver scale 4/],
   ['stop', 3, /no app is running/],
 ]
 

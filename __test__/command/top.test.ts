@@ -2,6 +2,7 @@ import test from 'ava'
 import { linuxSerial } from '../helpers/conditional-test.js'
 import { fixture } from '../helpers/fixture.js'
 import { fetchOnce } from '../helpers/http.js'
+import { childrenOf } from '../helpers/processes.js'
 import { Terminal } from '../helpers/terminal.js'
 import { until } from '../helpers/until.js'
 
@@ -19,6 +20,19 @@ linuxSerial('top redraws the workers until the user types q', async (t) => {
   const { code, stdout } = await top.ended()
   t.is(code, 0)
   t.true(stdout.includes('\x1b[?1049h') && stdout.includes('\x1b[?1049l'), 'the screen is restored')
+})
+
+linuxSerial('top restores the terminal when it is terminated by a signal', async (t) => {
+  const terminal = new Terminal(t)
+  const app = terminal.start(['run', '-w', '1', '--bind', '127.0.0.1:0', fixture('hello-app')])
+  await app.port()
+  const top = terminal.startInTty(['top'])
+  await until(() => top.stdout.includes('ready'))
+  const [pid] = childrenOf(top.pid)
+  process.kill(pid ?? 0, 'SIGTERM')
+  const { code, stdout } = await top.ended()
+  t.is(code, 143)
+  t.true(stdout.trimEnd().endsWith('\x1b[?25h\x1b[?1049l'), JSON.stringify(stdout.slice(-80)))
 })
 
 linuxSerial('top ends when the app ends', async (t) => {

@@ -38,8 +38,11 @@ export async function scale(args: readonly string[]): Promise<void> {
   // Without this, parseArgs would treat -1 as an option.
   const index = args.findIndex((arg) => /^[+-]?\d+$/.test(arg))
   const [target] = args.slice(index)
-  if (index === -1 || target === undefined)
-    throw usageError('how many? Type: socketserver scale 4, scale +1 or scale -1')
+  if (index === -1 || target === undefined) {
+    const other = args.find((arg) => !arg.startsWith('--'))
+    const wrong = other === undefined ? '' : `'${other}' is not a number of workers. `
+    throw usageError(`how many? ${wrong}Type: socketserver scale 4, scale +1 or scale -1`)
+  }
   const app = await appOf(args.toSpliced(index, 1), 'scale', `scale ${target}`)
   const { workers } = await app.ask<Changed>('POST', `/scale?workers=${encodeURIComponent(target)}`)
   print(`${app.name}: ${plural(workers, 'worker')}`)

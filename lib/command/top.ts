@@ -1,5 +1,6 @@
 // `socketserver top`: shows the state of an app, once a second.
 
+import { constants } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { CommandError, usageError } from './command-error.js'
 import type { Status } from './control/control-protocol.js'
@@ -15,6 +16,12 @@ export async function top(args: readonly string[]): Promise<void> {
   stdin.setRawMode(true).on('data', (keys) => {
     if (['q', 'Q', CTRL_C].includes(String(keys))) quit.abort()
   })
+  for (const signal of END_SIGNALS) {
+    process.once(signal, () => {
+      process.exitCode = 128 + constants.signals[signal]
+      quit.abort()
+    })
+  }
   stdout.write(ENTER)
   try {
     let previous: Moment | undefined
@@ -65,6 +72,9 @@ function clipped(text: string, rows: number, columns: number): string {
 }
 
 const PERIOD = 1000
+
+/** Without a handler, these signals would leave the terminal in raw mode, on the alternate screen and without a cursor. */
+const END_SIGNALS = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
 
 /** In raw mode the terminal sends this byte instead of SIGINT. */
 const CTRL_C = '\x03'
