@@ -14,6 +14,7 @@ const { ControlServer } = library('command/control/control-server')
 /** The arguments, the exit code, and a pattern of the message. */
 const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp])[] = [
   ['run', 2, /which app\? Type: socketserver run app\.js/],
+  ['run -p app.js', 2, /which app\? --port has the value 'app\.js'\. Type: socketserver run app\.js/],
   ['run -w 0 app.js', 2, /--workers must be a whole number from 1 to 65535, or max .*, not '0'/],
   ['run -w x app.js', 2, /--workers must be a whole number .* not 'x'/],
   ['run -w', 2, /option -w needs a value/],

@@ -65,7 +65,7 @@ export async function readRunSettings(args: readonly string[], note: (sentence: 
   }
   const config = file === undefined ? {} : await readConfigFile(file, choice)
   if (file === undefined) {
-    if (first === undefined) throw usageError('which app? Type: socketserver run app.js')
+    if (first === undefined) throw usageError(`which app? ${mistakenApp(flags)}Type: socketserver run app.js`)
     warnOfLateOptions(first, rest, note)
   }
   const given: GivenSettings = { ...config, ...commandLine(flags) }
@@ -73,6 +73,15 @@ export async function readRunSettings(args: readonly string[], note: (sentence: 
   const appArgs = rest[0] === '--' ? rest.slice(1) : rest
   if (appArgs.length > 0 || given.args === undefined) given.args = { name: 'the arguments', value: appArgs }
   return check(given)
+}
+
+/** Returns a sentence about an option whose value looks like an app; an empty text if there is none. */
+function mistakenApp(flags: Map<RunOption, string[]>): string {
+  for (const [option, values] of flags) {
+    const file = values.find((value) => /\.[cm]?[jt]sx?$/.test(value))
+    if (file !== undefined) return `--${option} has the value '${file}'. `
+  }
+  return ''
 }
 
 /** Parses the arguments. Options may also follow a config file. Arguments for the app of a config file follow `--`. */
