@@ -163,7 +163,7 @@ test('a refused peer gets the reason, is counted and emits refused', async (t) =
   await server.share(`${path}-soon`, { helloTimeout: 50 })
   t.deepEqual(await peer(t, `${path}-soon`).closed(), { reason: 7, detail: 50 })
   await server.share(path, { maxWorkers: 1 })
-  for (const _ of [1, 2]) t.deepEqual(await peer(t, path).send(hello(8, 9)).closed(), { reason: 4, detail: 4 })
+  for (const _ of [1, 2]) t.deepEqual(await peer(t, path).send(hello(8, 9)).closed(), { reason: 4, detail: 5 })
   t.deepEqual(await peer(t, path).send(Buffer.from('GET / HTTP/1.1\r\n\r\n')).closed(), { reason: 3, detail: 0 })
   const member = peer(t, path).send(hello())
   await member.receives(0x81)
@@ -175,12 +175,12 @@ test('a refused peer gets the reason, is counted and emits refused', async (t) =
   )
   t.is(refused.shift()?.path, `${path}-soon`)
   for (const info of refused) t.like(info, { path, uid: process.getuid?.(), gid: process.getgid?.() })
-  t.is(refused[0]?.message, 'the peer speaks versions 8 to 9, this side speaks 1 to 4')
+  t.is(refused[0]?.message, 'the peer speaks versions 8 to 9, this side speaks 1 to 5')
   t.is(server.stats().refused, 5)
   // An unsupported version is reported once.
   t.is(errors.length, 1)
   t.like(errors[0], { code: 'ERR_SOCKETSERVER_PROTOCOL', address: path })
-  t.regex(errors[0]?.message ?? '', /versions 8 to 9, this side speaks 1 to 4$/)
+  t.regex(errors[0]?.message ?? '', /versions 8 to 9, this side speaks 1 to 5$/)
 })
 
 rootTest('a process of another user is refused unless it is allowed, even if it can open the path', async (t) => {

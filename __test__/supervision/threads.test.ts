@@ -34,7 +34,11 @@ test('a worker thread gets its workerData, arguments and environment', async (t)
   const port = await listen(server)
   const options = { workers: 1, workerData: 'data', argv: ['argument'], env: { OWN: 'environment' } }
   await server.threads(fixture('answer-thread-data'), options).ready
-  t.deepEqual(JSON.parse(await ask(port)), { data: 'data', argument: 'argument', own: ['OWN'] })
+  t.deepEqual(JSON.parse(await ask(port)), {
+    data: 'data',
+    argument: 'argument',
+    own: ['OTEL_RESOURCE_ATTRIBUTES', 'OWN'],
+  })
 })
 
 test('processes and threads serve one queue together', async (t) => {
