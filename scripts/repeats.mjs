@@ -11,6 +11,9 @@ import { capture } from './steps.mjs'
 /** More failures are the fault of a change, not of a loaded machine. */
 const MOST_REPEATED = 10
 
+/** What ava reports of a test file whose process has exited before its end. */
+const EXITED = /^(\S+\.test\.[cm]?js) exited with /
+
 const EXTENSIONS = ['js', 'mjs', 'cjs']
 
 /**
@@ -25,10 +28,8 @@ export async function repeatTap(command, counts, folder) {
     const test = fileAndTitle(title, folder)
     if (!test) return false
     const [node = '', ...args] = command
-    const repeated = await capture(node, [...args, '--tap', test.file, `--match=${test.title}`], {
-      cwd: folder,
-      echo: true,
-    })
+    const match = test.title === undefined ? [] : [`--match=${test.title}`]
+    const repeated = await capture(node, [...args, '--tap', test.file, ...match], { cwd: folder, echo: true })
     const { passed, failed } = countTap(repeated)
     return passed > 0 && failed === 0
   })
@@ -40,6 +41,8 @@ export async function repeatTap(command, counts, folder) {
  * @param {Counts} counts of the run
  */
 export async function repeatCargo(counts) {
+  // A test program that has crashed prints no report.
+  if (counts.failed !== counts.failures?.length) return counts
   return await repeat(counts, async (name) => {
     const { passed, failed } = countCargo(
       await capture('cargo', ['test', '--workspace', '--no-fail-fast', '--', '--exact', name], { echo: true }),
@@ -57,25 +60,33 @@ export async function repeatCargo(counts) {
  */
 export async function repeat(counts, passes) {
   const { failed, failures = [] } = counts
-  // Other failures, such as a crash, have no test that could be repeated.
-  if (failed === 0 || failed !== failures.length || failed > MOST_REPEATED) return counts
+  const titles = failures.map(titleOf)
+  // Without reports, such as after a failed build, there is no test that could be repeated.
+  if (failures.length === 0 || failed > MOST_REPEATED) return counts
   const still = []
   const unstable = []
-  for (const failure of failures) {
-    console.log(`==> Repeating the failed test: ${titleOf(failure)}`)
-    if (await passes(titleOf(failure))) unstable.push(failure)
+  for (const [index, title] of titles.entries()) {
+    const failure = failures[index] ?? title
+    console.log(`==> Repeating the failed test: ${title}`)
+    // An error outside a test ends its file, whose report follows.
+    const isOfNext = !title.includes(' › ') && EXITED.test(titles[index + 1] ?? '')
+    if (isOfNext || (await passes(title))) unstable.push(failure)
     else still.push(failure)
   }
   return { passed: counts.passed + unstable.length, failed: still.length, failures: still, unstable }
 }
 
 /**
- * Splits a title of ava's TAP output, `folder › file › title`, into the test file and the title.
+ * Splits a title of ava's TAP output, `folder › file › title`, into the test file and the title. Returns the file alone if the
+ * file has exited before its end.
  *
  * @param {string} name
  * @param {string} folder
+ * @returns {{ file: string, title?: string } | undefined}
  */
 export function fileAndTitle(name, folder) {
+  const exited = EXITED.exec(name)?.[1]
+  if (exited !== undefined && existsSync(join(folder, exited))) return { file: exited }
   const parts = name.split(' › ')
   for (let count = 1; count < parts.length; count += 1) {
     for (const extension of EXTENSIONS) {

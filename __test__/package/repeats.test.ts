@@ -39,9 +39,20 @@ test('a failed test is repeated alone, and reported as unstable if it passes the
      test('passes', (t) => t.pass())
     `,
   )
+  writeFileSync(
+    join(folder, 'third.test.mjs'),
+    `import { existsSync, writeFileSync } from 'node:fs'
+     import test from 'ava'
+     test('fails outside the test, once', async (t) => {
+       if (!existsSync('third')) setImmediate(() => { writeFileSync('third', ''); throw new Error('outside') })
+       await new Promise((resolve) => setTimeout(resolve, 300))
+       t.pass()
+     })
+    `,
+  )
   const output = execFileSync(process.execPath, ['--input-type=module', '--eval', REPEAT, folder], { encoding: 'utf8' })
   const lines = output.trimEnd().split('\n')
-  t.is(lines.at(-1), '3 passed, 1 failed')
+  t.is(lines.at(-1), '5 passed, 1 failed', output)
   t.true(lines.includes('unstable, passed when it was repeated: some › fails › once (a * b)'), output)
   t.true(lines.includes('failed: some › fails always'), output)
 })
