@@ -1,10 +1,6 @@
 // Counts the tests that passed and failed. The reasons are in docs/decisions/0001-scripts-and-benchmark-libraries.md.
 
-/**
- * `failures` has the report of each failed test, and `unstable` of each test that failed first and passed when it was repeated.
- *
- * @typedef {{ passed: number, failed: number, failures?: readonly string[], unstable?: readonly string[] }} Counts
- */
+/** @typedef {{ passed: number, failed: number, failures?: readonly string[] }} Counts `failures` has the report of each failed test. */
 
 /**
  * Counts the tests of `cargo test`, which prints one `test result:` line for each test program.
@@ -29,23 +25,13 @@ export function countTap({ output, code }) {
 }
 
 /**
- * Returns the title of a failed test from its report.
- *
- * @param {string} report
- */
-export function titleOf(report) {
-  return report.split('\n', 1)[0] ?? ''
-}
-
-/**
  * Prints the failed tests again, because their first reports may be thousands of lines above. Then prints the total as the
  * closing line of a command, and sets the exit code.
  *
  * @param {readonly Counts[]} counts
  */
 export function reportTotal(counts) {
-  const { passed, failed, failures, unstable } = total(counts)
-  for (const name of unstable) console.log(`unstable, passed when it was repeated: ${name}`)
+  const { passed, failed, failures } = total(counts)
   for (const name of failures) console.log(`failed: ${name}`)
   console.log(`${passed} passed, ${failed} failed`)
   if (failed > 0) process.exitCode = 1
@@ -64,12 +50,11 @@ function matchExitCode(counts, code) {
 
 /** @param {readonly Counts[]} counts */
 function total(counts) {
-  const sum = { passed: 0, failed: 0, failures: /** @type {string[]} */ ([]), unstable: /** @type {string[]} */ ([]) }
-  for (const { passed, failed, failures = [], unstable = [] } of counts) {
+  const sum = { passed: 0, failed: 0, failures: /** @type {string[]} */ ([]) }
+  for (const { passed, failed, failures = [] } of counts) {
     sum.passed += passed
     sum.failed += failed
     sum.failures.push(...failures)
-    sum.unstable.push(...unstable)
   }
   return sum
 }

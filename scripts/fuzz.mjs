@@ -15,12 +15,6 @@ import { capture, Failed, main, root, run, step } from './steps.mjs'
 const CRATE = join(root, 'crates', 'core')
 const TOOLS = join(root, 'target', 'tools')
 
-/**
- * Further variables of a target. The threads of the server of `share` still run when the target exits, and LeakSanitizer reports
- * what only a thread that starts or ends refers to.
- */
-const VARIABLES = new Map([['share', { ASAN_OPTIONS: 'detect_leaks=0' }]])
-
 await main(async () => {
   const { values } = parseArgs({
     options: { seconds: { type: 'string', default: '60' }, target: { type: 'string', multiple: true } },
@@ -42,10 +36,7 @@ await main(async () => {
   try {
     for (const target of values.target ?? targets()) {
       await step(`Fuzzing ${target} for ${values.seconds} s`, () =>
-        run('cargo', ['+nightly', 'fuzz', 'run', target, '--', `-max_total_time=${values.seconds}`], {
-          ...options,
-          env: { ...options.env, ...VARIABLES.get(target) },
-        }),
+        run('cargo', ['+nightly', 'fuzz', 'run', target, '--', `-max_total_time=${values.seconds}`], options),
       )
     }
   } finally {

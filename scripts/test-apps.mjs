@@ -9,7 +9,6 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { build, buildTypeScript } from './build.mjs'
 import { countTap, reportTotal } from './counts.mjs'
-import { repeatTap } from './repeats.mjs'
 import { installLocked, setup } from './setup.mjs'
 import { capture, Failed, main, root, run, step } from './steps.mjs'
 import { AVA } from './test.mjs'
@@ -27,10 +26,11 @@ await main(async () => {
     await (rust ? build() : buildTypeScript())
     await installLocked(APPS, 'Installing the frameworks of the apps')
     await buildNext()
-    const ran = await step('Running the apps', async () =>
-      countTap(await capture(process.execPath, [AVA, '--tap', ...forAva], { cwd: APPS, echo: true })),
+    counts.push(
+      await step('Running the apps', async () =>
+        countTap(await capture(process.execPath, [AVA, '--tap', ...forAva], { cwd: APPS, echo: true })),
+      ),
     )
-    counts.push(await repeatTap([process.execPath, AVA], ran, APPS))
   } catch (error) {
     if (!(error instanceof Failed)) throw error
     console.error(`\n${error.message}`)

@@ -11,7 +11,6 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build, buildTypeScript, compile } from './build.mjs'
 import { countCargo, countTap, reportTotal } from './counts.mjs'
-import { repeatCargo, repeatTap } from './repeats.mjs'
 import { setup } from './setup.mjs'
 import { capture, Failed, main, root, run, step } from './steps.mjs'
 
@@ -35,8 +34,7 @@ async function testAll(rust) {
     await setup({ rust })
     if (rust) counts.push(await rustTests())
     await prepare(rust)
-    const typescript = await typescriptTests(process.execPath, [])
-    counts.push(await repeatTap([process.execPath, AVA], typescript, root))
+    counts.push(await typescriptTests(process.execPath, []))
   } catch (error) {
     if (!(error instanceof Failed)) throw error
     console.error(`\n${error.message}`)
@@ -71,7 +69,7 @@ export async function compileTests() {
 
 async function rustTests() {
   return await step('Running the Rust tests', async () =>
-    repeatCargo(countCargo(await capture('cargo', ['test', '--workspace', '--no-fail-fast'], { echo: true }))),
+    countCargo(await capture('cargo', ['test', '--workspace', '--no-fail-fast'], { echo: true })),
   )
 }
 

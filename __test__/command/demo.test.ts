@@ -1,9 +1,8 @@
-import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import test from 'ava'
 import { fixture } from '../helpers/fixture.js'
+import { freePort } from '../helpers/free-port.js'
 import { fetchOnce } from '../helpers/http.js'
 import { isRunning } from '../helpers/processes.js'
 import { Running, Terminal } from '../helpers/terminal.js'
@@ -48,13 +47,3 @@ test.serial('the demo refuses a port that is none', async (t) => {
   t.is(code, 1)
   t.is(stderr, "\nThe port must be a whole number from 1 to 65535, not '80x'.\n")
 })
-
-/** Returns a port on which no program listens. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  await once(probe, 'close')
-  return port
-}

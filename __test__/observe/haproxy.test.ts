@@ -2,12 +2,12 @@
 // lost.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TcpAddress } from '@socketserver/node'
 import test, { type ExecutionContext } from 'ava'
 import { ask } from '../helpers/caller.js'
+import { freePort } from '../helpers/free-port.js'
 import { type Program, run } from '../helpers/program.js'
 import { until } from '../helpers/until.js'
 
@@ -49,15 +49,6 @@ async function startHaproxy(t: ExecutionContext, first: Backend, second: Backend
 /** Returns the answer of a worker behind HAProxy, or an empty string without an answer. */
 async function answer(port: number): Promise<string> {
   return await ask(port, 'words').catch(() => '')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('The server has no port')
-  return address.port
 }
 
 haproxyTest(

@@ -34,7 +34,11 @@ test('connect() throws in a process that cannot adopt any descriptor', async (t)
 })
 
 test("the client emits a clear error where Node's servers cannot listen on handles", async (t) => {
-  const { reports } = await serve(t, 'refuse-handles')
+  const server = startServer(t)
+  await listen(server)
+  // The worker may exit before it has connected: nothing keeps its process.
+  const { pool, reports } = forkFixture(server, 'refuse-handles', { restart: false })
+  pool.ready.catch(() => {})
   const { code, message } = await reports.next('error')
   t.is(code, 'ERR_SOCKETSERVER_UNSUPPORTED_RUNTIME')
   t.regex(

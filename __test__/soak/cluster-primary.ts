@@ -3,9 +3,9 @@
 
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { freePort } from '../helpers/free-port.js'
 import { readHoldings, workerName } from './held-connections.js'
 import type { Kill } from './verdict.js'
 
@@ -80,19 +80,9 @@ async function kill(): Promise<void> {
   }
 }
 
-/** Returns a free port: with port 0, later workers would listen on another port. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  if (address === null || typeof address === 'string') throw new Error('The server has no port')
-  return address.port
-}
-
 async function main(): Promise<void> {
   cluster.setupPrimary({ exec: join(__dirname, 'worker.js') })
+  // With port 0, later workers would listen on another port.
   port = await freePort()
   await Promise.all(Array.from({ length: size }, start))
   process.send?.(port)

@@ -3,11 +3,11 @@
 /** @type {Readonly<Record<string, string>>} */
 export const EXCEPTIONS = {
   'test-child-process-fork-net-server.js':
-    'sends its listening socket to another process, but a served server has no listening socket in its process',
+    'gives its listening socket to another process, but a served server has no listening socket in its process',
   'test-child-process-recv-handle.js':
-    'sends its listening socket to another process, but a served server has no listening socket in its process',
+    'gives its listening socket to another process, but a served server has no listening socket in its process',
   'test-child-process-send-returns-boolean.js':
-    'sends its listening socket to another process, but a served server has no listening socket in its process',
+    'gives its listening socket to another process, but a served server has no listening socket in its process',
   'test-handle-wrap-hasref.js':
     'counts the timers of the process in the turn of close(), but a client keeps its process by a timer until the parent has answered',
   'test-http2-client-promisify-connect-error.js':
@@ -17,7 +17,7 @@ export const EXCEPTIONS = {
   'test-listen-fd-server.js':
     'gives its listening socket to another process, but a served server has no listening socket in its process',
   'test-net-listen-handle-in-cluster-1.js':
-    'sends its listening socket to another process, but a served server has no listening socket in its process',
+    'gives its listening socket to another process, but a served server has no listening socket in its process',
   'test-net-listen-invalid-port.js':
     'compares the undocumented _connectionKey, which names the address that a process has bound itself',
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, recv};
+use socketserver_core::parent::dispatcher::rules::recall::RECALL_AFTER;
 use socketserver_core::parent::routing::request_head::Place;
 use socketserver_core::parent::routing::sources::Sources;
 use socketserver_core::parent::routing::spec::{Others, ProxySpec, RoutingSpec, StickyBy, StickySpec};
@@ -393,43 +394,67 @@ fn workers(world: &World, count: u32) -> Vec<Worker> {
         .collect()
 }
 
-/// Waits until `count` connections have arrived, and returns how many each worker has.
-fn shares(workers: &[Worker], count: usize) -> Vec<usize> {
-    let mut taken: Vec<Vec<Taken>> = workers.iter().map(|_| Vec::new()).collect();
-    until_true("all are taken", || {
-        for (worker, taken) in workers.iter().zip(&mut taken) {
-            taken.extend(worker.receiver.exchange(0, 1000, 1000, 0));
-        }
-        taken.iter().map(Vec::len).sum::<usize>() == count
+/// Waits until the server has seen the credit of every worker: on a listener without routing, clients that stay connected reach
+/// one worker after the other. Then the leases end.
+fn await_credit(world: &World, workers: &[Worker]) {
+    let address = world.listen();
+    let (mut clients, mut taken) = (
+        Vec::new(),
+        workers.iter().map(|_| Vec::new()).collect::<Vec<Vec<Taken>>>(),
+    );
+    until_true("every worker has taken a connection", || {
+        clients.push(client(address));
+        let before = taken.iter().map(Vec::len).sum::<usize>();
+        until_true("it is taken", || {
+            for (worker, taken) in workers.iter().zip(&mut taken) {
+                taken.extend(worker.receiver.exchange(0, 1000, 1000, 0));
+            }
+            taken.iter().map(Vec::len).sum::<usize>() > before
+        });
+        taken.iter().all(|taken| !taken.is_empty())
     });
-    taken.iter().map(Vec::len).collect()
+    for (worker, taken) in workers.iter().zip(&taken) {
+        worker
+            .receiver
+            .exchange(0, 1000, 1000, u32::try_from(taken.len()).unwrap());
+    }
+    world.stats("the leases have ended", |stats| stats.leases == 0);
 }
 
 /// The slots that each client was given.
 type SlotsByClient = std::collections::HashMap<std::net::IpAddr, Vec<usize>>;
 
-/// Returns the slots that got the two connections of each of eight clients, and how many connections were recalled.
-fn slots_by_client() -> (SlotsByClient, u64) {
+/// Waits until a worker has taken the only waiting connection. Returns the worker's slot and the connection; `None` if the worker
+/// was late, so that the connection may have gone to another slot.
+fn take_in_time(workers: &[Worker], since: Instant) -> Option<(usize, Taken)> {
+    let taken = until("it is taken", || {
+        let taken = workers.iter().map(|worker| worker.receiver.exchange(0, 1000, 1000, 0));
+        let mut taken = taken
+            .enumerate()
+            .filter_map(|(slot, mut taken)| Some((slot, taken.pop()?)));
+        taken.next()
+    });
+    (since.elapsed() < RECALL_AFTER).then_some(taken)
+}
+
+/// Returns the slots that got the two connections of each of eight clients; `None` if a worker was late.
+fn slots_by_client() -> Option<SlotsByClient> {
     let world = World::new();
     let mut spec = sticky(StickyBy::Address);
     spec.proxy = from_loopback().proxy;
     let address = listen(&world, spec);
     let workers = workers(&world, 4);
+    await_credit(&world, &workers);
     let mut clients = Vec::new();
     let mut by_client = SlotsByClient::new();
     for port in 0..2 {
         for host in 0..8 {
+            let began = Instant::now();
             let mut client = client(address);
             let line = format!("PROXY TCP4 192.0.2.{host} 198.51.100.7 {port} 443\r\n");
             client.write_all(line.as_bytes()).unwrap();
             clients.push(client);
-            let (slot, taken) = until("it is taken", || {
-                let taken = workers.iter().map(|worker| worker.receiver.exchange(0, 1000, 1000, 0));
-                let mut taken = taken
-                    .enumerate()
-                    .filter_map(|(slot, mut taken)| Some((slot, taken.pop()?)));
-                taken.next()
-            });
+            let (slot, taken) = take_in_time(&workers, began)?;
             by_client.entry(taken.head.remote.unwrap().ip()).or_default().push(slot);
             drop(taken);
             // The lease ends, so that the load never decides.
@@ -437,28 +462,36 @@ fn slots_by_client() -> (SlotsByClient, u64) {
             world.stats("the lease has ended", |stats| stats.leases == 0);
         }
     }
-    (by_client, world.server.stats().requeued)
+    Some(by_client)
+}
+
+/// Returns how many of 40 connections of one address each worker got, and holds; `None` if a worker was late.
+fn shares_of_one_address() -> Option<[usize; 4]> {
+    let world = World::new();
+    let address = listen(&world, sticky(StickyBy::Address));
+    let workers = workers(&world, 4);
+    await_credit(&world, &workers);
+    let (mut held, mut shares) = (Vec::new(), [0; 4]);
+    for count in 1..=40 {
+        let began = Instant::now();
+        let client = client(address);
+        let (slot, taken) = take_in_time(&workers, began)?;
+        held.push((client, taken));
+        shares[slot] += 1;
+        world.stats("the lease has begun", |stats| stats.leases == count);
+    }
+    Some(shares)
 }
 
 #[test]
 fn the_clients_of_an_address_get_the_slot_of_its_hash_up_to_the_load_limit() {
     // On a loaded machine a worker of the test may take a connection too late, which then goes to another one.
-    let by_client = until("no connection is recalled", || {
-        let (by_client, requeued) = slots_by_client();
-        (requeued == 0).then_some(by_client)
-    });
+    let by_client = until("no worker is late", slots_by_client);
     assert_eq!(by_client.len(), 8);
     assert!(by_client.values().all(|slots| slots[0] == slots[1]), "{by_client:?}");
 
     // Of one address alone, none has more than 1.25 times the mean.
-    let shares = until("no connection is recalled", || {
-        let world = World::new();
-        let address = listen(&world, sticky(StickyBy::Address));
-        let workers = workers(&world, 4);
-        let _clients = crate::world::clients(address, 40);
-        let shares = shares(&workers, 40);
-        (world.server.stats().requeued == 0).then_some(shares)
-    });
+    let shares = until("no worker is late", shares_of_one_address);
     assert!(shares.iter().all(|&share| share <= 13), "{shares:?}");
 }
 
