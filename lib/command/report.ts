@@ -32,7 +32,7 @@ export function failureText(error: unknown, slotOf: (id: number) => number | und
   return [`${worker} ${endOf(error)}`, ...hints(error), ...lines].join('\n')
 }
 
-/** Returns the lines of a worker's output without colours, which a log would contain as codes, and without the frames of Node itself. */
+/** Returns the lines of a worker's output, without colours and without the stack frames of Node itself. */
 function quoted(output: string): string[] {
   const lines = stripVTControlCharacters(output).split('\n')
   return lines.filter((line) => !NODE_FRAME.test(line)).map((line) => `  | ${line}`.trimEnd())
