@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
+import { setImmediate } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
 import { fixture } from './fixture.js'
 import { limitedNode } from './open-file-limit.js'
@@ -38,7 +39,7 @@ export class Program {
       ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
       ...rest,
     })
-    this.#exit = once(this.process, 'exit')
+    this.#exit = this.#exited()
     const { stdout, stderr } = this.process
     if (stdout !== null) createInterface({ input: stdout }).on('line', (line) => this.lines.push(line))
     stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -62,10 +63,20 @@ export class Program {
     return JSON.parse(await this.line())
   }
 
-  /** Waits for the exit and returns the exit code or the name of the signal. */
+  /** Waits for the exit and for all output before it. Returns the exit code or the name of the signal. */
   async exit(): Promise<unknown> {
     const [code, signal] = await within(this.#exit, `the exit of ${this.process.spawnargs.join(' ')}`, 60_000)
     return code ?? signal
+  }
+
+  /**
+   * Resolves when the process has exited and this process has read its output. `exit` can come before the last output; `close` waits
+   * for every worker that still has the pipe. Between two immediates libuv polls once, and reads what the pipe contains.
+   */
+  async #exited(): Promise<unknown[]> {
+    const exit = await once(this.process, 'exit')
+    for (const _turn of [1, 2]) await setImmediate()
+    return exit
   }
 }
 
