@@ -31,7 +31,7 @@ const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp]
   ['run --sticky cooky:sid app.js', 2, /--sticky must be .* not 'cooky:sid'; did you mean cookie:sid\?/],
   ['run --sticky query app.js', 2, /--sticky must be query:NAME, such as query:sid, not 'query'/],
   ['run --sticky cookie:a=b app.js', 2, /--sticky must be cookie:NAME, such as cookie:sid, not 'cookie:a=b'/],
-  ['run --sticky sni:a app.js', 2, /--sticky must be sni, without a name, not 'sni:a'/],
+  ['run --sticky sni:a app.js', 2, /--sticky must be sni or sni:strict, without a name, not 'sni:a'/],
   ['run --proxy-protocol 10.0.0.0/33 app.js', 2, /--proxy-protocol must be IP addresses, .* not '10\.0\.0\.0\/33'/],
   ['run --proxy-protocol ::1,unx app.js', 2, /--proxy-protocol must be .* not 'unx'; did you mean unix\?/],
   ['run --proxy-protocol 10.0.0.0/255.0.0.0 app.js', 2, /not '10\.0\.0\.0\/255.*; did you mean 10\.0\.0\.0\/8\?/],

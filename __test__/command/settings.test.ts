@@ -239,6 +239,7 @@ test('the routing options of a config file are texts, lists or the objects of li
     sticky: 'sni',
     proxyProtocol: { from: ['::1', 'unix'] },
   })
+  t.deepEqual((await read({ sticky: 'address:strict' }))?.sticky, { by: 'address', strict: true })
   const objects = { sticky: { query: 'sid', wait: 5 }, proxyProtocol: { from: 'unix', others: 'refuse' } }
   t.deepEqual(await read(objects), objects)
   await t.throwsAsync(read({ sticky: { cookie: 'a', query: 'b' } }), { message: /'sticky' in .* must have one of/ })

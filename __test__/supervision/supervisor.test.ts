@@ -17,7 +17,13 @@ interface Setup {
 
 /** Makes a supervisor of one worker whose native side sends no notices. */
 function supervisorOfOneWorker(): Setup {
-  const native = { retire: () => {}, endChannel: () => {}, closeWorkerEnd: () => {}, channelStats: () => null }
+  const native = {
+    retire: () => {},
+    endChannel: () => {},
+    closeWorkerEnd: () => {},
+    channelStats: () => null,
+    setSlots: () => {},
+  }
   const supervisor = new Supervisor({
     events: new EventEmitter(),
     native,

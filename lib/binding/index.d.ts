@@ -169,6 +169,8 @@ export declare class NativeServer {
   routeApp(app: number, routing: NativeRouting): void
   /** Closes the listeners of an app whose workers have all gone. Their ports and paths can be used again when this returns. */
   closeApp(app: number): void
+  /** Sets the number of slots of the pool whose first slot has this number; 0 removes the pool. */
+  setSlots(first: number, count: number): void
   /** Assigns the worker of a channel to a slot, for connections that belong to one. Call this before the worker starts. */
   assignSlot(channel: number, slot: number): void
   /** Returns a session id that names a slot; `random` has 13 bytes. */
@@ -466,7 +468,9 @@ export interface NativeSticky {
   key: Uint8Array
   /** Milliseconds from accept in which a client must send what decides. */
   timeoutMs: number
-  /** Milliseconds from accept for which a connection waits for the slot that its session id names. */
+  /** Whether a connection waits for the slot of its hash. */
+  strict: boolean
+  /** Milliseconds from accept for which a connection waits for its slot. */
   waitMs: number
 }
 

@@ -15,7 +15,7 @@ Options of run:
                                process.send('ready'): message; at once: start
       --policy <name>          least-busy, round-robin or first
       --sticky <key>           the same worker again: address, sni, cookie:NAME,
-                               header:NAME or query:NAME
+                               header:NAME or query:NAME; address:strict waits
       --proxy-protocol <from>  proxies that send the client's address: 10.0.0.0/8,::1
                                or unix; separated by commas
       --max-queue <n>          connections that may wait     --queue-timeout <ms>

@@ -10,14 +10,15 @@ import {
 import { reasonOf, usageError } from '../command-error.js'
 import { shown } from './values.js'
 
-/** Returns the value of `--sticky`: `address`, `sni`, `cookie:NAME`, `header:NAME` or `query:NAME`. */
+/** Returns the value of `--sticky`: `address`, `sni`, either with `:strict`, `cookie:NAME`, `header:NAME` or `query:NAME`. */
 export function stickyOf(name: string, value: unknown): 'address' | 'sni' | StickyOptions {
   if (typeof value === 'object' && value !== null) return checked(name, 'sticky', { ...value })
   const [key = '', ...rest] = String(value).split(':')
   const given = rest.join(':')
   if ((key === 'address' || key === 'sni') && rest.length === 0) return key
   if (key === 'address' || key === 'sni') {
-    throw usageError(`${name} must be ${key}, without a name, not ${shown(value)}`)
+    if (given === 'strict') return { by: key, strict: true }
+    throw usageError(`${name} must be ${key} or ${key}:strict, without a name, not ${shown(value)}`)
   }
   if (key === 'cookie' || key === 'header' || key === 'query') {
     if (TOKEN.test(given)) return { [key]: given }

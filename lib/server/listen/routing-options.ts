@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { invalidType, invalidValue } from '../../errors.js'
 import type { NativeRouting } from '../../native.js'
-import { milliseconds, oneOf, optionsObject, string, strings } from '../../validate.js'
+import { boolean, milliseconds, oneOf, optionsObject, string, strings } from '../../validate.js'
 
 /** Options of `listen()` that determine the address of a client, and the worker slot, before the connection enters the queue. */
 export interface RoutingOptions {
@@ -9,13 +9,16 @@ export interface RoutingOptions {
   proxyProtocol?: ProxyProtocolOptions | undefined
   /**
    * Determines which worker slot gets a connection, by the client's `address`, the host name of TLS (`sni`), or a cookie, a header
-   * or a parameter of the URL in the first HTTP request. A slot keeps its clients across restarts and reloads.
+   * or a parameter of the URL in the first HTTP request. A slot keeps its clients across restarts and reloads. `'address'` and
+   * `'sni'` are short for `{ by: 'address' }` and `{ by: 'sni' }`.
    */
   sticky?: 'address' | 'sni' | StickyOptions | undefined
 }
 
-/** A value of the first HTTP request that determines which worker slot gets a connection. Exactly one name is required. */
+/** The value that determines which worker slot gets a connection. Exactly one of `by`, `cookie`, `header` and `query` is required. */
 export interface StickyOptions {
+  /** The client's address, or the host name of TLS. */
+  by?: 'address' | 'sni' | undefined
   /** The name of a cookie. */
   cookie?: string | undefined
   /** The name of a header. */
@@ -25,9 +28,11 @@ export interface StickyOptions {
   /** Milliseconds from accept in which the client must send the value. Later, any worker gets the connection. Default 300. */
   timeout?: number | undefined
   /**
-   * Milliseconds from accept for which a connection waits for the slot of a `sessionId()`. Later, any worker gets the connection.
-   * Default 3000.
+   * Whether each connection waits for its slot. Otherwise only a connection with a `sessionId()` waits, and any other goes to the next
+   * slot of its hash at once if its slot is busy or has too many connections. Default false.
    */
+  strict?: boolean | undefined
+  /** Milliseconds from accept for which a connection waits for its slot. Later, any worker gets the connection. Default 3000. */
   wait?: number | undefined
 }
 
@@ -65,30 +70,36 @@ export function parseRouting(
 }
 
 function parseSticky(name: string, value: unknown): NonNullable<RoutingSettings['sticky']> {
-  const defaults = { name: '', timeoutMs: 300, waitMs: 3000 }
-  if (value === 'address' || value === 'sni') return { by: value, ...defaults }
+  if (value === 'address' || value === 'sni') return parseSticky(name, { by: value })
   if (typeof value === 'string') {
-    throw invalidValue(name, value, "must be 'address', 'sni', or an object with cookie, header or query")
+    throw invalidValue(name, value, "must be 'address', 'sni', or an object with by, cookie, header or query")
   }
-  const options: Partial<Record<(typeof PLACES)[number] | 'timeout' | 'wait', unknown>> = optionsObject(name, value, [
-    ...PLACES,
-    'timeout',
-    'wait',
-  ])
-  const [by, ...others] = PLACES.filter((place) => options[place] !== undefined)
-  if (by === undefined || others.length > 0) throw invalidValue(name, value, 'must have one of: cookie, header, query')
-  const given = string(`${name}.${by}`, options[by])
+  const options: Partial<Record<(typeof KEYS)[number] | 'strict' | 'timeout' | 'wait', unknown>> = optionsObject(
+    name,
+    value,
+    [...KEYS, 'strict', 'timeout', 'wait'],
+  )
+  const [key, ...others] = KEYS.filter((candidate) => options[candidate] !== undefined)
+  if (key === undefined || others.length > 0)
+    throw invalidValue(name, value, 'must have one of: by, cookie, header, query')
+  const waiting = {
+    timeoutMs: milliseconds(`${name}.timeout`, options.timeout, 300),
+    strict: boolean(`${name}.strict`, options.strict, false),
+    waitMs: milliseconds(`${name}.wait`, options.wait, 3000),
+  }
+  if (key === 'by') {
+    const by = oneOf(`${name}.by`, options.by, ['address', 'sni'], 'address')
+    if (by === 'address' && options.timeout !== undefined)
+      throw invalidValue(`${name}.timeout`, options.timeout, 'is not allowed with an address: the client sends nothing')
+    return { by, name: '', ...waiting }
+  }
+  const given = string(`${name}.${key}`, options[key])
   if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(given))
-    throw invalidValue(`${name}.${by}`, given, 'must be a token of HTTP')
-  return {
-    by,
-    name: given,
-    timeoutMs: milliseconds(`${name}.timeout`, options.timeout, defaults.timeoutMs),
-    waitMs: milliseconds(`${name}.wait`, options.wait, defaults.waitMs),
-  }
+    throw invalidValue(`${name}.${key}`, given, 'must be a token of HTTP')
+  return { by: key, name: given, ...waiting }
 }
 
-const PLACES = ['cookie', 'header', 'query'] as const
+const KEYS = ['by', 'cookie', 'header', 'query'] as const
 
 function parseProxyProtocol(name: string, value: unknown): NonNullable<NativeRouting['proxy']> {
   const options: { from?: unknown; timeout?: unknown; others?: unknown } = optionsObject(name, value, [

@@ -4,6 +4,7 @@ import type { EventEmitter } from 'node:events'
 import type { ListenAddress } from '../../address.js'
 import { debug, diagnostics } from '../../diagnostics.js'
 import { SocketServerError } from '../../errors.js'
+import type { NativeServer } from '../../native.js'
 import { report } from '../../report-error.js'
 import type { AdoptedListener, WorkerSettings } from '../../worker-settings.js'
 import type { ServerEvents } from '../events.js'
@@ -30,7 +31,7 @@ export type StartRuntime = (
 export interface SupervisorSetup {
   /** The server, whose events the supervisor emits. */
   events: EventEmitter<ServerEvents>
-  native: SupervisedWorkerPort
+  native: SupervisedWorkerPort & Pick<NativeServer, 'setSlots'>
   facts: Facts
   appMetrics: Pick<AppMetrics, 'addProcess' | 'addThread' | 'remove'>
   /** Names the server among those of this process. */
@@ -107,7 +108,10 @@ export class Supervisor {
         this.#stalled(worker, stalledFor)
       },
       wasReady: () => facts.wasReady(),
-      resized: (size) => facts.resized(size),
+      resized: (size) => {
+        facts.resized(size)
+        this.#setup.native.setSlots(firstSlot, size)
+      },
       replaced: (reason) => facts.countReplacement(reason),
       closed,
     })

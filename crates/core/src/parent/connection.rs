@@ -292,6 +292,10 @@ impl Waiting for Connection {
         self.history.as_ref()?.affinity
     }
 
+    fn wait_for_slot(&mut self, slot: u32, until: Instant) {
+        self.set_affinity(Affinity::Slot(slot, until));
+    }
+
     fn handed_back(&mut self, by: ChannelId, at: Instant) {
         let history = self.history.get_or_insert_default();
         history.times_handed_back = history.times_handed_back.saturating_add(1);

@@ -77,6 +77,8 @@ pub trait Waiting {
     fn affinity(&self) -> Option<Affinity> {
         None
     }
+    /// Makes the connection wait for a slot until a time.
+    fn wait_for_slot(&mut self, _slot: u32, _until: Instant) {}
     /// Records that a worker handed the connection back.
     fn handed_back(&mut self, by: ChannelId, at: Instant);
 }
@@ -153,7 +155,7 @@ impl FifoKey {
                 .map_or(Duration::ZERO, |hand_back| hand_back.pause()),
             slot: match connection.affinity() {
                 Some(Affinity::Slot(slot, _)) => Some(slot),
-                Some(Affinity::Hash(_)) | None => None,
+                Some(Affinity::Hash(_) | Affinity::Strict(..)) | None => None,
             },
         }
     }
@@ -219,7 +221,7 @@ impl<C: Waiting> Queue<C> {
         let fifos = self.fifos.iter().filter(|fifo| fifo.key.slot.is_some());
         fifos.filter_map(|fifo| match fifo.waiting.front()?.affinity() {
             Some(Affinity::Slot(_, until)) => Some(until),
-            Some(Affinity::Hash(_)) | None => None,
+            Some(Affinity::Hash(_) | Affinity::Strict(..)) | None => None,
         })
     }
 

@@ -211,6 +211,12 @@ impl Server {
         Ok((channel, workers))
     }
 
+    /// Sets the number of slots of the pool whose first slot has this number; 0 removes the pool. Connections that wait for the slot
+    /// of a hash belong to one of these slots, also while its worker restarts.
+    pub fn set_slots(&self, first: u32, count: u32) {
+        self.command(Command::Forward(Message::Slots { first, count }));
+    }
+
     /// Assigns the worker of a channel to a slot, for connections that belong to one. Call this before the worker starts.
     pub fn assign_slot(&self, channel: ChannelId, slot: u32) {
         self.command(Command::Forward(Message::Assign(channel, slot)));

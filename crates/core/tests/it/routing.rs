@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{MsgFlags, recv};
 use socketserver_core::parent::dispatcher::rules::recall::RECALL_AFTER;
+use socketserver_core::parent::routing::affinity::of_address;
+use socketserver_core::parent::routing::rendezvous::weight;
 use socketserver_core::parent::routing::request_head::Place;
 use socketserver_core::parent::routing::sources::Sources;
 use socketserver_core::parent::routing::spec::{Others, ProxySpec, RoutingSpec, StickyBy, StickySpec};
@@ -374,6 +376,7 @@ fn sticky(by: StickyBy) -> RoutingSpec {
             by,
             key: KEY,
             timeout: BOUND,
+            strict: false,
             wait: BOUND,
         }),
         ..RoutingSpec::default()
@@ -535,6 +538,96 @@ fn a_session_whose_slot_is_gone_goes_to_any_worker_after_its_time() {
         .write_all(format!("GET / HTTP/1.1\r\nCookie: id={id}\r\n\r\n").as_bytes())
         .unwrap();
     assert!(worker.one().head.waited >= 50_000);
+}
+
+/// Listens with a strict hash of the client's address, which a header names.
+fn listen_strictly(world: &World, wait: Duration) -> SocketAddr {
+    let mut spec = sticky(StickyBy::Address);
+    spec.proxy = from_loopback().proxy;
+    let sticky = spec.sticky.as_mut().unwrap();
+    (sticky.strict, sticky.wait) = (true, wait);
+    listen(world, spec)
+}
+
+/// Connects a client with this number as the last part of its address.
+fn client_of(address: SocketAddr, host: u8) -> TcpStream {
+    let mut client = client(address);
+    let line = format!("PROXY TCP4 192.0.2.{host} 198.51.100.7 1 443\r\n");
+    client.write_all(line.as_bytes()).unwrap();
+    client
+}
+
+/// Returns the number of a client that belongs to one of two slots.
+fn host_of_slot(slot: u32) -> u8 {
+    let belongs = |host: &u8| {
+        let hash = of_address(&KEY, SocketAddr::from(([192, 0, 2, *host], 1)));
+        weight(hash, slot) > weight(hash, 1 - slot)
+    };
+    (0..=u8::MAX).find(belongs).unwrap()
+}
+
+/// Returns whether a connection is that of a client with this number.
+fn is_host(taken: &Taken, host: u8) -> bool {
+    taken.head.remote.map(|remote| remote.ip()) == Some([192, 0, 2, host].into())
+}
+
+#[test]
+fn a_strict_hash_waits_for_its_slot_and_does_not_hold_up_others() {
+    let world = World::new();
+    world.server.set_slots(0, 2);
+    let address = listen_strictly(&world, BOUND);
+    let pair = [0, 1].map(|slot| {
+        let worker = world.worker();
+        world.server.assign_slot(worker.channel, slot);
+        worker
+    });
+    let [busy, free] = [0, 1].map(host_of_slot);
+    let _waiting = client_of(address, busy);
+    world.await_queued(1);
+    let _other = client_of(address, free);
+    assert!(is_host(&pair[1].one(), free));
+    pair[1].grant_and_block(1000);
+    world.await_queued(1);
+    assert!(is_host(&pair[0].one(), busy));
+}
+
+#[test]
+fn a_strict_hash_keeps_its_slot_while_the_worker_restarts() {
+    let world = World::new();
+    world.server.set_slots(0, 2);
+    // Without a pool that is known to serve the port, the hash would be a preference.
+    world.server.set_slots(100, 1);
+    let address = listen_strictly(&world, BOUND);
+    let mut pair = workers(&world, 2);
+    await_credit(&world, &pair);
+    let host = host_of_slot(0);
+    let _first = client_of(address, host);
+    assert!(is_host(&pair[0].one(), host));
+    drop(pair.remove(0));
+    world.stats("the worker has gone", |stats| stats.workers == 1);
+    let _waiting = client_of(address, host);
+    world.await_queued(1);
+    let successor = world.worker();
+    world.server.assign_slot(successor.channel, 0);
+    assert!(is_host(&successor.one(), host));
+}
+
+#[test]
+fn a_strict_hash_goes_to_any_worker_after_its_time() {
+    let world = World::new();
+    // The workers of all other slots do not start.
+    world.server.set_slots(0, 64);
+    let address = listen_strictly(&world, Duration::from_millis(50));
+    let worker = world.worker();
+    world.server.assign_slot(worker.channel, 0);
+    worker.grant_and_block(1000);
+    let waited: Vec<u32> = (0..8)
+        .map(|host| {
+            let _client = client_of(address, host);
+            worker.one().head.waited
+        })
+        .collect();
+    assert!(waited.iter().any(|&waited| waited >= 50_000), "{waited:?}");
 }
 
 #[test]

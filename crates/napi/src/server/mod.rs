@@ -211,6 +211,12 @@ impl NativeServer {
         self.server.close_app(app);
     }
 
+    /// Sets the number of slots of the pool whose first slot has this number; 0 removes the pool.
+    #[napi]
+    pub fn set_slots(&self, first: u32, count: u32) {
+        self.server.set_slots(first, count);
+    }
+
     /// Assigns the worker of a channel to a slot, for connections that belong to one. Call this before the worker starts.
     #[napi]
     pub fn assign_slot(&self, channel: u32, slot: u32) {

@@ -30,7 +30,9 @@ pub struct NativeSticky {
     pub key: Uint8Array,
     /// Milliseconds from accept in which a client must send what decides.
     pub timeout_ms: u32,
-    /// Milliseconds from accept for which a connection waits for the slot that its session id names.
+    /// Whether a connection waits for the slot of its hash.
+    pub strict: bool,
+    /// Milliseconds from accept for which a connection waits for its slot.
     pub wait_ms: u32,
 }
 
@@ -74,6 +76,7 @@ impl TryFrom<NativeSticky> for StickySpec {
             by,
             key: key_of(&sticky.key)?,
             timeout: Duration::from_millis(sticky.timeout_ms.into()),
+            strict: sticky.strict,
             wait: Duration::from_millis(sticky.wait_ms.into()),
         })
     }

@@ -39,6 +39,13 @@ pub enum Message {
     Writable(ChannelId),
     /// The owner retires a worker.
     Retire(ChannelId),
+    /// The number of slots of the pool whose first slot has this number.
+    Slots {
+        /// The number of the first slot.
+        first: u32,
+        /// The number of slots; 0 removes the pool.
+        count: u32,
+    },
     /// The owner assigns the worker of a channel to a slot.
     Assign(ChannelId, u32),
     /// The owner will drain the server soon.

@@ -234,6 +234,7 @@ impl<S: Sys> Dispatcher<S> {
                 self.send_frames(channel, Encoder::retire);
             }
             Message::DrainSoon => self.announce_drain(),
+            Message::Slots { first, count } => self.state.set_slots(first, count),
             Message::Assign(channel, slot) => self.state.assign(channel, slot),
             Message::Destroy => {
                 self.ends_by = Some(now + LAST_FRAMES);

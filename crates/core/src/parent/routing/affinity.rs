@@ -14,6 +14,9 @@ pub enum Affinity {
     /// The connection prefers the slot with the highest weight for this hash, and goes to another slot at once if that one
     /// cannot take it or has too many connections.
     Hash(u64),
+    /// The connection waits until this time for the slot with the highest weight for this hash, also while the worker of the slot
+    /// restarts. The dispatcher replaces this value by [`Affinity::Slot`] when the connection enters the queue.
+    Strict(u64, Instant),
     /// The connection waits for this slot until this time.
     Slot(u32, Instant),
 }
@@ -27,13 +30,16 @@ pub fn of_address(key: &Key, client: SocketAddr) -> u64 {
     }
 }
 
-/// Returns the affinity of a value that a client has sent: the slot that a session id of this server names, or a hash.
+/// Returns the slot that a session id of this server names, if a value is such an id.
 #[must_use]
-pub fn of_value(key: &Key, value: &[u8], until: Instant) -> Affinity {
-    match session_id::slot_of(key, value) {
-        Some(slot) => Affinity::Slot(slot, until),
-        None => Affinity::Hash(hash(key, value)),
-    }
+pub fn session_slot(key: &Key, value: &[u8]) -> Option<u32> {
+    session_id::slot_of(key, value)
+}
+
+/// Returns the hash of a value that a client has sent.
+#[must_use]
+pub fn of_value(key: &Key, value: &[u8]) -> u64 {
+    hash(key, value)
 }
 
 /// Returns the hash of a host name, in any case.

@@ -202,7 +202,8 @@ impl Inspection {
     fn stick_by_address(&mut self) -> Verdict {
         if let Some(sticky) = &self.spec.sticky {
             let client = self.proxied.as_ref().map(|proxied| proxied.client).or(self.peer);
-            self.affinity = client.map(|client| Affinity::Hash(affinity::of_address(&sticky.key, client)));
+            let hash = client.map(|client| affinity::of_address(&sticky.key, client));
+            self.affinity = hash.map(|hash| sticky.affinity(hash, self.accepted_at));
             return Verdict::Queue(if client.is_some() { "sticky" } else { "no-key" });
         }
         Verdict::Queue(self.header.take().unwrap_or("direct"))
@@ -217,14 +218,20 @@ impl Inspection {
         let found = match &sticky.by {
             StickyBy::Address => Err("no-key"),
             StickyBy::ServerName => match server_name(bytes) {
-                ServerName::Name(host) => Ok(Affinity::Hash(affinity::of_host(&sticky.key, host))),
+                ServerName::Name(host) => {
+                    let hash = affinity::of_host(&sticky.key, host);
+                    Ok(sticky.affinity(hash, self.accepted_at))
+                }
                 ServerName::Absent => Err("no-key"),
                 ServerName::NotTls => Err("not-tls"),
                 ServerName::TooLong => Err("too-long"),
                 ServerName::Incomplete { needed } => return Err(needed),
             },
             StickyBy::Request(place) => match place.find(bytes) {
-                Found::Value(value) => Ok(affinity::of_value(&sticky.key, value, self.accepted_at + sticky.wait)),
+                Found::Value(value) => Ok(match affinity::session_slot(&sticky.key, value) {
+                    Some(slot) => Affinity::Slot(slot, self.accepted_at + sticky.wait),
+                    None => sticky.affinity(affinity::of_value(&sticky.key, value), self.accepted_at),
+                }),
                 Found::Absent => Err("no-key"),
                 Found::NotHttp => Err("not-http"),
                 Found::TooLong => Err("too-long"),

@@ -1,7 +1,8 @@
 //! The routing settings of a listener.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::parent::routing::affinity::Affinity;
 use crate::parent::routing::request_head::Place;
 use crate::parent::routing::sources::Sources;
 use crate::protocol::session_id::Key;
@@ -37,8 +38,22 @@ pub struct StickySpec {
     pub key: Key,
     /// The time from accept in which a client must send the value.
     pub timeout: Duration,
-    /// The time from accept for which a connection waits for the slot that its session id names.
+    /// Whether a connection waits for the slot of its hash, as for the slot of a session id.
+    pub strict: bool,
+    /// The time from accept for which a connection waits for its slot.
     pub wait: Duration,
+}
+
+impl StickySpec {
+    /// Returns the affinity of a hash for a connection that was accepted at this time.
+    #[must_use]
+    pub fn affinity(&self, hash: u64, accepted_at: Instant) -> Affinity {
+        if self.strict {
+            Affinity::Strict(hash, accepted_at + self.wait)
+        } else {
+            Affinity::Hash(hash)
+        }
+    }
 }
 
 /// The value that determines which worker gets a connection.

@@ -12,6 +12,7 @@ mod handoffs;
 pub mod recall;
 pub mod requeue;
 pub mod select;
+mod slots;
 pub mod timeouts;
 pub mod unread;
 
@@ -24,6 +25,7 @@ use crate::parent::dispatcher::message::{Action, Event, WorkerEvent};
 use crate::parent::dispatcher::rules::channel::{Channel, Health, Lifecycle};
 use crate::parent::dispatcher::rules::drain::Drain;
 use crate::parent::dispatcher::rules::select::Policy;
+use crate::parent::dispatcher::rules::slots::PoolSlots;
 use crate::parent::queue::{Queue, Waiting};
 use crate::protocol::ProtocolError;
 use crate::protocol::limits::WINDOW;
@@ -34,6 +36,8 @@ use crate::stats::{ChannelCounters, Counts};
 pub struct State<C: Waiting, I = ()> {
     queue: Queue<C>,
     pub(super) channels: ChannelMap<Channel<C, I>>,
+    /// The slots of each pool, with or without a worker.
+    pools: Vec<PoolSlots>,
     policy: Policy,
     queue_timeout: Option<Duration>,
     drain: Drain,
@@ -53,6 +57,7 @@ impl<C: Waiting, I> State<C, I> {
         Self {
             queue: Queue::new(),
             channels: ChannelMap::new(),
+            pools: Vec::new(),
             policy: Policy::new(config.policy()),
             queue_timeout: config.queue_timeout(),
             drain: Drain::No,

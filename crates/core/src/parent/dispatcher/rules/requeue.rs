@@ -8,6 +8,7 @@ use crate::parent::dispatcher::message::{Action, SendFailure};
 use crate::parent::dispatcher::rules::State;
 use crate::parent::dispatcher::rules::channel::Health;
 use crate::parent::queue::Waiting;
+use crate::parent::routing::affinity::Affinity;
 use crate::protocol::ProtocolError;
 use crate::protocol::records::{Refusal, RefusalReason};
 use crate::stats::RequeueReason;
@@ -121,7 +122,12 @@ impl<C: Waiting, I> State<C, I> {
         self.enqueue(connection);
     }
 
-    pub(super) fn enqueue(&mut self, connection: C) {
+    pub(super) fn enqueue(&mut self, mut connection: C) {
+        if let Some(Affinity::Strict(hash, until)) = connection.affinity()
+            && let Some(slot) = self.slot_of(hash, connection.lane())
+        {
+            connection.wait_for_slot(slot, until);
+        }
         self.queue.put(connection);
         self.counts.max_queued = self.counts.max_queued.max(self.queue.len() as u64);
     }

@@ -97,7 +97,8 @@ impl<C: Waiting, I> State<C, I> {
 
     fn best_channel(&self, connection: &C, now: Instant) -> Option<ChannelId> {
         let preference = match connection.affinity() {
-            Some(Affinity::Hash(hash)) => Some((hash, self.load_limit(connection.lane()))),
+            // Strict only before a pool is known to serve the port.
+            Some(Affinity::Hash(hash) | Affinity::Strict(hash, _)) => Some((hash, self.load_limit(connection.lane()))),
             Some(Affinity::Slot(..)) | None => None,
         };
         let mut best: Option<(Score, ChannelId)> = None;
