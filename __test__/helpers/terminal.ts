@@ -44,6 +44,8 @@ export class Running {
   /** Waits until it has written this to its standard error. */
   async says(pattern: RegExp): Promise<RegExpExecArray> {
     await until(() => pattern.test(this.stderr) || this.process.exitCode !== null)
+    // An exit can come before the last output.
+    if (!pattern.test(this.stderr)) await within(this.#close, `the end of ${this.process.spawnargs.join(' ')}`)
     const match = pattern.exec(this.stderr)
     if (match === null) throw new Error(`It has not said ${pattern}, but: ${this.stderr}`)
     return match

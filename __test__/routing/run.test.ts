@@ -1,12 +1,15 @@
 // The routing options apply to the listeners of an app that listens by itself.
 
+import { writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import test from 'ava'
 import { fixture } from '../helpers/fixture.js'
 import { fetchOnce } from '../helpers/http.js'
 import { runApp } from '../helpers/run-app.js'
 import { startServer } from '../helpers/served.js'
+import { temporaryDirectory } from '../helpers/temporary-directory.js'
 import { Terminal } from '../helpers/terminal.js'
 
 /** Begins sessions, and returns the answers to a further request of each session. */
@@ -32,9 +35,12 @@ async function addressBehindProxy(port: number): Promise<string> {
 for (const threads of [false, true]) {
   const bind = threads ? ['--bind', '127.0.0.1:0'] : ['--port', '0']
   const title = threads ? 'in threads, at an address of --bind' : 'in processes, at an address of the app'
-  test(`socketserver run --sticky query:sid returns each session to its slot, ${title}`, async (t) => {
-    const options = ['run', '-w', '3', '--sticky', 'query:sid', ...bind, ...(threads ? ['--threads'] : [])]
-    const app = new Terminal(t).start([...options, fixture('listening-session-server')])
+  test(`socketserver run with sticky returns each session to its slot, ${title}`, async (t) => {
+    const config = join(temporaryDirectory(t), 'socketserver.config.json')
+    // The times are those of a loaded machine.
+    const sticky = { query: 'sid', timeout: 60_000, wait: 60_000 }
+    writeFileSync(config, JSON.stringify({ app: fixture('listening-session-server'), workers: 3, threads, sticky }))
+    const app = new Terminal(t).start(['run', ...bind, config])
     const answers = await returningSessions(await app.port())
     t.deepEqual(new Set(answers.map((answer) => JSON.stringify(answer))).size, 3)
     for (const answer of answers) t.like(answer, { status: 200, isSameSlot: true })

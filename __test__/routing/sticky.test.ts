@@ -7,9 +7,12 @@ import { fetchOnce } from '../helpers/http.js'
 import { forkFixture, portOf, startServer } from '../helpers/served.js'
 import { until } from '../helpers/until.js'
 
+/** The times are those of a loaded machine. */
+const SESSION = { query: 'sid', timeout: 60_000, wait: 60_000 }
+
 test('each of 100 sessions returns to the slot that has begun the session', async (t) => {
   const server = startServer(t)
-  const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', sticky: { query: 'sid' } }))
+  const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', sticky: SESSION }))
   const { pool } = forkFixture(server, 'session-server', { workers: 4 })
   await pool.ready
   const slots = new Set<number>()
@@ -28,7 +31,7 @@ test('each of 100 sessions returns to the slot that has begun the session', asyn
 
 test('a session returns to its slot after the worker of the slot was replaced', async (t) => {
   const server = startServer(t)
-  const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', sticky: { query: 'sid' } }))
+  const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', sticky: SESSION }))
   const { pool } = forkFixture(server, 'session-server', { workers: 3 })
   await pool.ready
   const { id, slot } = JSON.parse((await fetchOnce(port)).body)
