@@ -4,7 +4,6 @@ import { existsSync, statSync } from 'node:fs'
 import { type AdminOptions, createServer, type Server } from '@socketserver/node'
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
-import { linuxTest } from '../helpers/conditional-test.js'
 import { type Answer, fetchOnce, requestText } from '../helpers/http.js'
 import { run } from '../helpers/program.js'
 import { forkFixture, listen, portOf, serve, startServer } from '../helpers/served.js'
@@ -234,23 +233,6 @@ test('the listener answers while the queue is full and there is no worker', asyn
   t.is(ready, 503)
   t.true(body.includes('[-] 1 of 1 connections in the queue\n'))
 })
-
-linuxTest(
-  'liveness fails while the event loop of the parent is blocked, and everything else still answers',
-  async (t) => {
-    const { env, unblock } = blocking(t)
-    const parent = run(t, 'parent-that-blocks', { args: ['1000'], env })
-    const { port }: { port: number } = JSON.parse(await parent.line())
-    t.is((await get(port, '/livez')).status, 200)
-    parent.process.kill('SIGUSR2')
-    await until(async () => (await get(port, '/livez')).status === 503)
-    t.regex((await get(port, '/livez')).body, /^\[-\] the event loop of the parent has not turned for \d+ s\n$/)
-    t.is((await get(port, '/metrics')).status, 200)
-    t.is((await get(port, '/status.json')).status, 200)
-    unblock()
-    await until(async () => (await get(port, '/livez')).status === 200)
-  },
-)
 
 test('the status is sent each second as an event', async (t) => {
   const { server } = await serve(t, 'echo')

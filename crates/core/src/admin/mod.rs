@@ -68,8 +68,33 @@ pub struct HttpSettings {
     pub hosts: Vec<String>,
     /// The conditions under which the server is ready.
     pub ready_when: ReadyWhen,
-    /// The owner counts as blocked when its event loop has not turned for this time.
+    /// The owner counts as dead when its event loop has been blocked for this time.
     pub liveness_timeout: Duration,
+    /// The event loop of the owner.
+    pub owner_loop: OwnerLoop,
+}
+
+/// Measures on any thread for how long the event loop of the owner has been blocked: the time since it last waited for events, and
+/// zero while it waits. Must neither wake the owner nor wait for it.
+#[derive(Clone)]
+pub struct OwnerLoop(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl OwnerLoop {
+    /// Creates a measurement.
+    #[must_use]
+    pub fn new(blocked_for: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(blocked_for))
+    }
+
+    fn blocked_for(&self) -> Duration {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for OwnerLoop {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("OwnerLoop").field(&self.blocked_for()).finish()
+    }
 }
 
 /// An open admin listener. Dropping it closes the listener and its connections.

@@ -53,7 +53,7 @@ pub async fn answer(request: &Request, settings: &HttpSettings, shown: &Shown) -
                 ..Response::text(OK, metrics.text(format, app.as_ref()))
             }
         }
-        "/livez" => probe(&liveness(settings, shown)),
+        "/livez" => probe(&liveness(settings)),
         "/readyz" => probe(&metrics.readiness(settings.ready_when)),
         "/startupz" => probe(&metrics.startup()),
         _ => Response::text(
@@ -98,17 +98,16 @@ fn probe(checks: &Checks) -> Response {
     Response::text(status, checks.text())
 }
 
-/// Checks whether the event loop of the owner turns. Wakes the owner, so that the next probe can check whether it has turned.
-fn liveness(settings: &HttpSettings, shown: &Shown) -> Checks {
-    let unanswered = shown.notices.unanswered_for();
-    shown.notices.wake();
-    let is_alive = unanswered < settings.liveness_timeout;
+/// Checks whether the event loop of the owner turns, or waits for events.
+fn liveness(settings: &HttpSettings) -> Checks {
+    let blocked = settings.owner_loop.blocked_for();
+    let is_alive = blocked < settings.liveness_timeout;
     let sentence = if is_alive {
         "the event loop of the parent turns".to_owned()
     } else {
         format!(
             "the event loop of the parent has not turned for {} s",
-            unanswered.as_secs()
+            blocked.as_secs()
         )
     };
     Checks::new(vec![(is_alive, sentence)])

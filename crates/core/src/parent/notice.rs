@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use thiserror::Error;
@@ -198,8 +198,6 @@ const MAX_WAITING: usize = 4096;
 pub struct Notices {
     waiting: Mutex<VecDeque<Notice>>,
     waker: Waker,
-    /// When the owner was woken and has not taken the notices since.
-    woken_at: Mutex<Option<Instant>>,
 }
 
 impl Notices {
@@ -209,7 +207,6 @@ impl Notices {
         Self {
             waiting: Mutex::default(),
             waker: Waker::new(wake),
-            woken_at: Mutex::default(),
         }
     }
 
@@ -230,20 +227,7 @@ impl Notices {
 
     /// Wakes the owner, which takes the notices, if any. Does nothing while an earlier call is unanswered.
     pub fn wake(&self) {
-        // Before the call: the owner may answer during the call.
-        let mut woken_at = self.woken_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if woken_at.is_none() {
-            *woken_at = Some(Instant::now());
-        }
-        drop(woken_at);
         self.waker.wake();
-    }
-
-    /// Returns for how long the owner has left a wake-up unanswered; 0 if there is none.
-    #[must_use]
-    pub fn unanswered_for(&self) -> Duration {
-        let woken_at = self.woken_at.lock().unwrap_or_else(PoisonError::into_inner);
-        woken_at.map_or(Duration::ZERO, |woken_at| woken_at.elapsed())
     }
 
     /// Returns whether the mailbox is full, so that no further peer should join.
@@ -254,7 +238,6 @@ impl Notices {
 
     /// Removes and returns all notices.
     pub fn take(&self) -> Vec<Notice> {
-        *self.woken_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.waker.rearm();
         self.lock().drain(..).collect()
     }

@@ -3,6 +3,7 @@
 mod notice;
 mod observed;
 mod outcome;
+mod owner_meter;
 mod routing;
 mod settings;
 mod stats;
@@ -27,6 +28,7 @@ use socketserver_core::{Admin, Config, ListenSpec, PolicyName, Server, ShareSpec
 
 use self::notice::Notice;
 use self::outcome::{ChannelEnd, DescriptorsOutcome, ListenOutcome, ShareOutcome};
+use self::owner_meter::OwnerMeter;
 use self::routing::NativeRouting;
 use self::settings::{NativeServerSettings, NativeShareSettings};
 use self::stats::{ChannelStats, NativeStats};
@@ -44,6 +46,8 @@ pub struct NativeServer {
     /// The workers' ends of the listen channels, for the channels that have one.
     listen_ends: HashMap<ChannelId, OwnedFd>,
     admins: Vec<Admin>,
+    /// Measures the event loop of this thread while there is an admin listener.
+    owner_meter: Option<OwnerMeter>,
 }
 
 #[napi]
@@ -79,6 +83,7 @@ impl NativeServer {
             worker_ends: HashMap::new(),
             listen_ends: HashMap::new(),
             admins: Vec::new(),
+            owner_meter: None,
         })
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use napi::{Error, Result, Status};
+use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::admin::{AdminAddress, AdminSpec, HttpSettings, Service};
 use socketserver_core::parent::metrics::facts::{Counted, Counter, Event, Worker, WorkerState};
@@ -14,6 +14,7 @@ use socketserver_core::{Admin, ListenError};
 
 use super::NativeServer;
 use super::outcome::ListenOutcome;
+use super::owner_meter::OwnerMeter;
 
 /// The facts about a worker that the owner reports.
 #[napi(object)]
@@ -96,7 +97,7 @@ impl NativeServer {
 
     /// Opens an admin listener, which closes when the server is destroyed.
     #[napi]
-    pub fn open_admin(&mut self, settings: NativeAdminSettings) -> Result<ListenOutcome> {
+    pub fn open_admin(&mut self, env: Env, settings: NativeAdminSettings) -> Result<ListenOutcome> {
         let place = match (settings.path, settings.host, settings.port) {
             (Some(path), ..) => AdminAddress::Unix(PathBuf::from(path), settings.mode),
             (None, Some(host), Some(port)) => {
@@ -111,6 +112,11 @@ impl NativeServer {
                 concurrency: settings.concurrency,
             }
         } else {
+            let owner_meter = match self.owner_meter.take() {
+                Some(started) => started,
+                None => OwnerMeter::start(env)?,
+            };
+            let owner_loop = self.owner_meter.insert(owner_meter).owner_loop();
             Service::Http(HttpSettings {
                 hosts: settings.hosts,
                 ready_when: ReadyWhen {
@@ -118,6 +124,7 @@ impl NativeServer {
                     max_queue: settings.max_queue,
                 },
                 liveness_timeout: Duration::from_millis(settings.liveness_timeout_ms.into()),
+                owner_loop,
             })
         };
         let spec = AdminSpec { place, service };
@@ -136,6 +143,7 @@ impl NativeServer {
     #[napi]
     pub fn close_admin(&mut self) {
         self.admins.clear();
+        self.owner_meter = None;
     }
 
     /// Adds a pool or changes its size. A shared path has the size 0.

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use napi::{Env, Error, Result, Status, sys};
@@ -14,7 +15,7 @@ use napi::{Env, Error, Result, Status, sys};
 use super::callback::check;
 use super::libuv::{
     UV_PREPARE, UvHandle, UvLoop, UvPrepare, allocate, free, uv_close, uv_handle_get_data, uv_handle_set_data,
-    uv_hrtime, uv_metrics_idle_time, uv_now, uv_prepare_init, uv_prepare_start, uv_unref,
+    uv_hrtime, uv_metrics_idle_time, uv_prepare_init, uv_prepare_start, uv_unref,
 };
 
 /// Measures until the meter is dropped or stopped, or the environment ends. Keeps no event loop alive.
@@ -22,42 +23,78 @@ pub struct BusyMeter(Rc<Inner>);
 
 struct Inner {
     env: sys::napi_env,
-    uv_loop: *mut UvLoop,
+    metered: Metered,
+    /// The shortest time between two reports, in nanoseconds.
+    interval: u64,
     prepare: *mut UvPrepare,
     report: Box<dyn Fn(Duration)>,
-    began: Sample,
-    /// The time of the loop at the last report, in milliseconds.
+    /// The clock at the last report, in nanoseconds.
     reported_at: Cell<u64>,
+    reader: BusyReader,
     is_stopped: Cell<bool>,
 }
 
-/// The clock and the idle time of the loop, in nanoseconds.
+/// Reads on any thread for how long the event loop of a meter has been busy.
+#[derive(Clone)]
+pub struct BusyReader(Arc<Mutex<Option<Metered>>>);
+
+/// An event loop, and the clock minus its idle time when the meter started, in nanoseconds.
 #[derive(Clone, Copy)]
-struct Sample {
-    clock: u64,
-    idle: u64,
+struct Metered {
+    uv_loop: *mut UvLoop,
+    began: u64,
 }
 
-/// The shortest time between two reports in milliseconds. A loop that turns 50,000 times a second does not need to report each turn.
-const INTERVAL: u64 = 10;
+// SAFETY: any thread may call uv_metrics_idle_time, which locks a mutex of the loop. A meter stops its reader before the loop ends.
+unsafe impl Send for Metered {}
+
+impl BusyReader {
+    /// Returns for how long the loop has been busy since the meter started; `None` once the meter has stopped. The current turn
+    /// counts, so the result also increases while the loop is blocked.
+    pub fn busy(&self) -> Option<Duration> {
+        let metered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the loop is open until the meter has taken it from the reader.
+        metered.map(|metered| unsafe { metered.busy(uv_hrtime()) })
+    }
+
+    fn stop(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Metered {
+    /// Returns for how long the loop has been busy since the meter started. `now` is the clock.
+    ///
+    /// # Safety
+    ///
+    /// The loop is open.
+    unsafe fn busy(self, now: u64) -> Duration {
+        // SAFETY: as above.
+        let idle = unsafe { uv_metrics_idle_time(self.uv_loop) };
+        Duration::from_nanos(now.saturating_sub(idle).saturating_sub(self.began))
+    }
+}
 
 impl BusyMeter {
-    /// Calls `report` on this thread with the time that the loop has been busy since now: at the end of a turn, at most every
-    /// [`INTERVAL`].
-    pub fn start(env: &Env, report: impl Fn(Duration) + 'static) -> Result<Self> {
+    /// Calls `report` on this thread with the time that the loop has been busy since now: at the end of a turn, and not again within
+    /// `interval`. A loop that turns 50,000 times a second does not need to report each turn.
+    pub fn start(env: &Env, interval: Duration, report: impl Fn(Duration) + 'static) -> Result<Self> {
         let mut uv_loop = ptr::null_mut();
         // SAFETY: this is the thread of `env`.
         let found = unsafe { sys::napi_get_uv_event_loop(env.raw(), &raw mut uv_loop) };
         check(found, "napi_get_uv_event_loop")?;
         let uv_loop: *mut UvLoop = uv_loop.cast();
+        // SAFETY: the loop belongs to this thread.
+        let began = unsafe { uv_hrtime().saturating_sub(uv_metrics_idle_time(uv_loop)) };
+        let metered = Metered { uv_loop, began };
         let inner = Rc::new(Inner {
             env: env.raw(),
-            uv_loop,
+            metered,
+            interval: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
             prepare: allocate(UV_PREPARE).cast(),
             report: Box::new(report),
-            // SAFETY: the loop belongs to this thread.
-            began: unsafe { sample(uv_loop) },
             reported_at: Cell::new(0),
+            reader: BusyReader(Arc::new(Mutex::new(Some(metered)))),
             is_stopped: Cell::new(false),
         });
         // SAFETY: the loop belongs to this thread, and the memory is a uv_prepare_t that lives until `closed`.
@@ -74,6 +111,11 @@ impl BusyMeter {
             sys::napi_add_env_cleanup_hook(inner.env, Some(environment_ends), Rc::as_ptr(&inner).cast_mut().cast());
         }
         Ok(Self(inner))
+    }
+
+    /// Returns a reader for other threads.
+    pub fn reader(&self) -> BusyReader {
+        self.0.reader.clone()
     }
 
     /// Stops measuring.
@@ -93,6 +135,7 @@ impl Inner {
         if self.is_stopped.replace(true) {
             return;
         }
+        self.reader.stop();
         // SAFETY: runs once, on the thread of `env`. `env` has not ended, or `environment_ends` would have stopped this meter.
         unsafe {
             sys::napi_remove_env_cleanup_hook(self.env, Some(environment_ends), ptr::from_ref(self).cast_mut().cast());
@@ -101,32 +144,15 @@ impl Inner {
     }
 
     fn report(&self) {
-        // SAFETY: the loop is open while its callbacks run.
-        let now = unsafe { uv_now(self.uv_loop) };
-        if now.wrapping_sub(self.reported_at.get()) < INTERVAL {
+        // The time of the loop (uv_now) does not include the timers that ran in this turn.
+        // SAFETY: only reads the clock.
+        let now = unsafe { uv_hrtime() };
+        if now.saturating_sub(self.reported_at.get()) < self.interval {
             return;
         }
         self.reported_at.set(now);
-        // SAFETY: as above.
-        let Sample { clock, idle } = unsafe { sample(self.uv_loop) };
-        let elapsed = clock.saturating_sub(self.began.clock);
-        let waited = idle.saturating_sub(self.began.idle);
-        (self.report)(Duration::from_nanos(elapsed.saturating_sub(waited)));
-    }
-}
-
-/// Reads the clock and the idle time.
-///
-/// # Safety
-///
-/// The loop is open.
-unsafe fn sample(uv_loop: *mut UvLoop) -> Sample {
-    // SAFETY: as above.
-    unsafe {
-        Sample {
-            clock: uv_hrtime(),
-            idle: uv_metrics_idle_time(uv_loop),
-        }
+        // SAFETY: the loop is open while its callbacks run.
+        (self.report)(unsafe { self.metered.busy(now) });
     }
 }
 

@@ -76,8 +76,6 @@ unsafe extern "C" {
     pub fn uv_metrics_idle_time(uv_loop: *mut UvLoop) -> u64;
     /// The time of the monotonic clock in nanoseconds.
     pub fn uv_hrtime() -> u64;
-    /// The time of the loop in milliseconds, as of the begin of this turn.
-    pub fn uv_now(uv_loop: *const UvLoop) -> u64;
     pub fn uv_unref(handle: *mut UvHandle);
     pub fn uv_close(handle: *mut UvHandle, callback: Option<unsafe extern "C" fn(*mut UvHandle)>);
 }
