@@ -19,6 +19,7 @@ export type {
   PortListenOptions,
 } from './lib/server/listen/listen-target.js'
 export type { ProxyProtocolOptions, RoutingOptions, StickyOptions } from './lib/server/listen/routing-options.js'
+export type { ServerNameOptions } from './lib/server/listen/server-names.js'
 export type { AdminAddress, AdminOptions, AgentOptions } from './lib/server/observe/admin-options.js'
 export type { Meter } from './lib/server/observe/instrument.js'
 export type { ForkOptions } from './lib/server/pool/fork-options.js'

@@ -386,8 +386,18 @@ export interface NativeProxy {
 export interface NativeRouting {
   /** The proxies that name the client. */
   proxy?: NativeProxy
+  /** The host names of TLS whose connections belong to the workers of another port. */
+  names?: NativeServerNames
   /** How connections are assigned to workers. */
   sticky?: NativeSticky
+}
+
+/** The host names of TLS whose connections belong to the workers of another port. */
+export interface NativeServerNames {
+  /** The ports by name. `*.` at the beginning stands for one label. */
+  ports: Record<string, number>
+  /** Milliseconds from accept in which a client must send its host name. */
+  timeoutMs: number
 }
 
 /** The settings of a server. */

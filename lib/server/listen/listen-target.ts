@@ -2,9 +2,10 @@ import { Descriptor } from '../../descriptors/descriptor.js'
 import { invalidType, invalidValue } from '../../errors.js'
 import { boolean, integer, isPortNumber, optionsObject, port, signal, socketName, string } from '../../validate.js'
 import { parseRouting, ROUTING_OPTIONS, type RoutingOptions, type RoutingSettings } from './routing-options.js'
+import type { ServerNameOptions } from './server-names.js'
 
 /** Options of every kind of listener. */
-export interface AnyListenOptions extends RoutingOptions {
+export interface AnyListenOptions extends RoutingOptions, ServerNameOptions {
   /** The most connections that the kernel queues before they are accepted, the argument of listen(2). Default 511. */
   backlog?: number | undefined
   /** Aborting the signal cancels a pending `listen()`, and later closes the server, as in `net`. */
@@ -38,7 +39,7 @@ export interface PathListenOptions extends AnyListenOptions {
  * Options of `listen()` for a descriptor that listens already, for example inherited from systemd or received from another
  * process. The server takes ownership.
  */
-export interface FdListenOptions extends RoutingOptions {
+export interface FdListenOptions extends RoutingOptions, ServerNameOptions {
   /** The descriptor's number, or a received `Descriptor`, which is released. */
   fd: number | Descriptor
   /** Aborting the signal cancels a pending `listen()`, and later closes the server, as in `net`. */
@@ -129,6 +130,7 @@ const KNOWN = [
   'path',
   'port',
   'readableAll',
+  'serverNames',
   'signal',
   'writableAll',
   ...ROUTING_OPTIONS,

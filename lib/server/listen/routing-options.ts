@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { invalidType, invalidValue } from '../../errors.js'
 import type { NativeRouting } from '../../native.js'
 import { boolean, milliseconds, oneOf, optionsObject, string, strings } from '../../validate.js'
+import { parseServerNames } from './server-names.js'
 
 /** Options of `listen()` that determine the address of a client, and the worker slot, before the connection enters the queue. */
 export interface RoutingOptions {
@@ -54,18 +55,25 @@ export const ROUTING_OPTIONS = ['proxyProtocol', 'sticky']
 /** Routing options without the server's key. */
 export interface RoutingSettings {
   proxy?: NonNullable<NativeRouting['proxy']>
+  names?: NonNullable<NativeRouting['names']>
   sticky?: Omit<NonNullable<NativeRouting['sticky']>, 'key'>
 }
 
 /** Validates the routing options. Returns undefined without routing options. `field` returns the full name of an option. */
 export function parseRouting(
-  { proxyProtocol, sticky }: { proxyProtocol?: unknown; sticky?: unknown },
+  { proxyProtocol, serverNames, sticky }: { proxyProtocol?: unknown; serverNames?: unknown; sticky?: unknown },
   field: (key: string) => string,
 ): RoutingSettings | undefined {
-  if (proxyProtocol === undefined && sticky === undefined) return undefined
+  if (proxyProtocol === undefined && serverNames === undefined && sticky === undefined) return undefined
+  const names = serverNames === undefined ? undefined : parseServerNames(field('serverNames'), serverNames)
+  const parsed = sticky === undefined ? undefined : parseSticky(field('sticky'), sticky)
+  if (names !== undefined && parsed !== undefined && parsed.name !== '') {
+    throw invalidValue(field('sticky'), sticky, 'is not allowed with serverNames: TLS hides the HTTP request')
+  }
   return {
     ...(proxyProtocol !== undefined && { proxy: parseProxyProtocol(field('proxyProtocol'), proxyProtocol) }),
-    ...(sticky !== undefined && { sticky: parseSticky(field('sticky'), sticky) }),
+    ...(names && { names }),
+    ...(parsed && { sticky: parsed }),
   }
 }
 

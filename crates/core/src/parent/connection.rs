@@ -117,6 +117,11 @@ impl Connection {
         self
     }
 
+    /// Sets a lane other than that of the listener.
+    pub fn set_lane(&mut self, lane: u16) {
+        self.lane = lane;
+    }
+
     /// Creates a connection that a worker has handed back. Its age continues to count from accept. It needs no permit: an
     /// accepted connection is never refused. The worker may still have a copy for a moment.
     #[must_use]

@@ -11,8 +11,9 @@ use socketserver_core::parent::dispatcher::rules::recall::RECALL_AFTER;
 use socketserver_core::parent::routing::affinity::of_address;
 use socketserver_core::parent::routing::rendezvous::weight;
 use socketserver_core::parent::routing::request_head::Place;
+use socketserver_core::parent::routing::server_names::ServerNames;
 use socketserver_core::parent::routing::sources::Sources;
-use socketserver_core::parent::routing::spec::{Others, ProxySpec, RoutingSpec, StickyBy, StickySpec};
+use socketserver_core::parent::routing::spec::{NamesSpec, Others, ProxySpec, RoutingSpec, StickyBy, StickySpec};
 use socketserver_core::protocol::records::Credit;
 use socketserver_core::protocol::session_id::session_id;
 use socketserver_core::worker::lane::Taken;
@@ -610,6 +611,45 @@ fn a_strict_hash_keeps_its_slot_while_the_worker_restarts() {
     let successor = world.worker();
     world.server.assign_slot(successor.channel, 0);
     assert!(is_host(&successor.one(), host));
+}
+
+/// Returns a ClientHello with a host name.
+fn hello_of(host: &str) -> Vec<u8> {
+    let prefixed = |prefix: usize, bytes: &[u8]| {
+        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&length[4 - prefix..], bytes].concat()
+    };
+    let names = prefixed(2, &[&[0][..], &prefixed(2, host.as_bytes())].concat());
+    let extensions = prefixed(2, &[&[0, 0][..], &prefixed(2, &names)].concat());
+    let body = [&[3, 3][..], &[9; 32], &[0, 0, 2, 0x13, 1, 1, 0], &extensions].concat();
+    let message = [&[1][..], &prefixed(3, &body)].concat();
+    [&[22, 3, 1][..], &prefixed(2, &message)].concat()
+}
+
+#[test]
+fn a_host_name_brings_a_connection_to_the_workers_of_its_port() {
+    let world = World::new();
+    let mut names = ServerNames::default();
+    names.insert("a.test", 8001);
+    names.insert("*.b.test", 8002);
+    let mut spec = sticky(StickyBy::ServerName);
+    spec.names = Some(NamesSpec { names, timeout: BOUND });
+    let address = listen(&world, spec);
+    let worker = world.worker();
+    let ask = |host: &str, lane| {
+        let mut client = client(address);
+        client.write_all(&hello_of(host)).unwrap();
+        let taken = worker.take_on(lane, 1).remove(0);
+        assert!(is_of(&taken, &client));
+        assert_eq!((taken.head.lane, taken.head.local_port), (lane, address.port()));
+        assert_eq!(unread(&taken), hello_of(host));
+    };
+    ask("a.test", 8001);
+    ask("x.b.test", 8002);
+    ask("other.test", address.port());
+    await_routed(&world, "named", 2);
+    await_routed(&world, "other-name", 1);
+    await_routed(&world, "sticky", 3);
 }
 
 #[test]

@@ -1,21 +1,34 @@
 //! The routing settings of a listener. TypeScript has checked them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi::{Error, Result, Status};
 use napi_derive::napi;
 use socketserver_core::parent::routing::request_head::Place;
+use socketserver_core::parent::routing::server_names::ServerNames;
 use socketserver_core::parent::routing::sources::Sources;
-use socketserver_core::parent::routing::spec::{Others, ProxySpec, RoutingSpec, StickyBy, StickySpec};
+use socketserver_core::parent::routing::spec::{NamesSpec, Others, ProxySpec, RoutingSpec, StickyBy, StickySpec};
 
 /// How the connections of a listener are routed.
 #[napi(object)]
 pub struct NativeRouting {
     /// The proxies that name the client.
     pub proxy: Option<NativeProxy>,
+    /// The host names of TLS whose connections belong to the workers of another port.
+    pub names: Option<NativeServerNames>,
     /// How connections are assigned to workers.
     pub sticky: Option<NativeSticky>,
+}
+
+/// The host names of TLS whose connections belong to the workers of another port.
+#[napi(object)]
+pub struct NativeServerNames {
+    /// The ports by name. `*.` at the beginning stands for one label.
+    pub ports: HashMap<String, u16>,
+    /// Milliseconds from accept in which a client must send its host name.
+    pub timeout_ms: u32,
 }
 
 /// How connections are assigned to workers.
@@ -53,9 +66,23 @@ impl TryFrom<NativeRouting> for RoutingSpec {
     fn try_from(routing: NativeRouting) -> Result<Self> {
         Ok(Self {
             proxy: routing.proxy.map(ProxySpec::try_from).transpose()?,
+            names: routing.names.map(NamesSpec::from),
             sticky: routing.sticky.map(StickySpec::try_from).transpose()?,
             ..Self::default()
         })
+    }
+}
+
+impl From<NativeServerNames> for NamesSpec {
+    fn from(given: NativeServerNames) -> Self {
+        let mut names = ServerNames::default();
+        for (name, port) in &given.ports {
+            names.insert(name, *port);
+        }
+        Self {
+            names,
+            timeout: Duration::from_millis(given.timeout_ms.into()),
+        }
     }
 }
 

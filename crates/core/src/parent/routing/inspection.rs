@@ -13,7 +13,7 @@ use crate::parent::routing::affinity::{self, Affinity};
 use crate::parent::routing::client_hello::{MAX_HELLO, ServerName, server_name};
 use crate::parent::routing::proxy_header::{self, Header, HeaderError, MAX_HEADER, MIN_HEADER, Parsed, Version};
 use crate::parent::routing::request_head::Found;
-use crate::parent::routing::spec::{Others, RoutingSpec, StickyBy};
+use crate::parent::routing::spec::{Others, RoutingSpec, StickyBy, StickySpec};
 use crate::protocol::proxied_record::Proxied;
 use crate::sys::peek::{peek, set_low_water, take};
 
@@ -43,6 +43,20 @@ pub const REFUSALS: &[&str] = &[
     "malformed-addresses",
     "malformed-tlv",
     "wrong-checksum",
+];
+
+/// The results of the search for a host name, beside those of [`SLOT_RESULTS`].
+pub const NAME_RESULTS: &[&str] = &[
+    "named",
+    "other-name",
+    "no-key",
+    "not-tls",
+    "too-long",
+    "no-key-silent",
+    "no-key-closed",
+    "no-key-evicted",
+    "no-key-fragmented",
+    "no-key-unwatched",
 ];
 
 /// The results of the search for a slot.
@@ -75,6 +89,10 @@ pub struct Inspection {
     header: Option<&'static str>,
     /// The values of the header.
     proxied: Option<Proxied>,
+    /// The result of the host name, if it does not end the inspection.
+    named: Option<&'static str>,
+    /// The lane of the host name.
+    lane: Option<u16>,
     affinity: Option<Affinity>,
 }
 
@@ -113,6 +131,8 @@ impl Inspection {
             has_low_water: false,
             header: None,
             proxied: None,
+            named: None,
+            lane: None,
             affinity: None,
         }
     }
@@ -129,7 +149,8 @@ impl Inspection {
         let timeout = if self.awaits_header {
             self.spec.proxy.as_ref().map(|proxy| proxy.timeout)
         } else {
-            self.spec.sticky.as_ref().map(|sticky| sticky.timeout)
+            let names = self.spec.names.as_ref().map(|names| names.timeout);
+            names.or_else(|| self.spec.sticky.as_ref().map(|sticky| sticky.timeout))
         };
         self.accepted_at + timeout.unwrap_or_default()
     }
@@ -186,7 +207,7 @@ impl Inspection {
         if !self.awaits_content() {
             return Step::Done(self.stick_by_address());
         }
-        match self.stick_by_content(&mut scratch[rest..length]) {
+        match self.route_by_content(&mut scratch[rest..length]) {
             Ok(verdict) => Step::Done(verdict),
             Err(_) if is_last => Step::Done(self.give_up(GiveUp::Closed)),
             Err(needed) => self.wait(connection, needed),
@@ -195,7 +216,7 @@ impl Inspection {
 
     fn awaits_content(&self) -> bool {
         let sticky = self.spec.sticky.as_ref();
-        sticky.is_some_and(|sticky| sticky.by != StickyBy::Address)
+        self.spec.names.is_some() || sticky.is_some_and(|sticky| sticky.by != StickyBy::Address)
     }
 
     /// Determines the affinity by the client's address, if the listener is configured so.
@@ -209,37 +230,64 @@ impl Inspection {
         Verdict::Queue(self.header.take().unwrap_or("direct"))
     }
 
-    /// Determines the affinity by the first bytes of the client. An error is the number of bytes that are needed.
-    fn stick_by_content(&mut self, bytes: &mut [u8]) -> Result<Verdict, usize> {
-        let Some(sticky) = &self.spec.sticky else {
-            return Ok(Verdict::Queue("no-key"));
-        };
-        let more = bytes.len() + 1;
-        let found = match &sticky.by {
-            StickyBy::Address => Err("no-key"),
-            StickyBy::ServerName => match server_name(bytes) {
-                ServerName::Name(host) => {
-                    let hash = affinity::of_host(&sticky.key, host);
-                    Ok(sticky.affinity(hash, self.accepted_at))
-                }
-                ServerName::Absent => Err("no-key"),
-                ServerName::NotTls => Err("not-tls"),
-                ServerName::TooLong => Err("too-long"),
-                ServerName::Incomplete { needed } => return Err(needed),
-            },
-            StickyBy::Request(place) => match place.find(bytes) {
-                Found::Value(value) => Ok(match affinity::session_slot(&sticky.key, value) {
-                    Some(slot) => Affinity::Slot(slot, self.accepted_at + sticky.wait),
-                    None => sticky.affinity(affinity::of_value(&sticky.key, value), self.accepted_at),
-                }),
+    /// Determines the lane and the affinity by the first bytes of the client. An error is the number of bytes that are needed.
+    fn route_by_content(&mut self, bytes: &mut [u8]) -> Result<Verdict, usize> {
+        if let Some(StickySpec {
+            by: StickyBy::Request(place),
+            ..
+        }) = &self.spec.sticky
+        {
+            let found = match place.find(bytes) {
+                Found::Value(value) => Ok(value),
                 Found::Absent => Err("no-key"),
                 Found::NotHttp => Err("not-http"),
                 Found::TooLong => Err("too-long"),
-                Found::Incomplete => return Err(more),
-            },
+                Found::Incomplete => return Err(bytes.len() + 1),
+            };
+            return Ok(self.stick_by_value(found));
+        }
+        let found = match server_name(bytes) {
+            ServerName::Name(host) => Ok(host),
+            ServerName::Absent => Err("no-key"),
+            ServerName::NotTls => Err("not-tls"),
+            ServerName::TooLong => Err("too-long"),
+            ServerName::Incomplete { needed } => return Err(needed),
         };
-        self.affinity = found.ok();
-        Ok(Verdict::Queue(found.err().unwrap_or("sticky")))
+        Ok(self.route_by_host(found))
+    }
+
+    fn stick_by_value(&mut self, found: Result<&[u8], &'static str>) -> Verdict {
+        if let (Some(sticky), Ok(value)) = (&self.spec.sticky, found) {
+            self.affinity = Some(match affinity::session_slot(&sticky.key, value) {
+                Some(slot) => Affinity::Slot(slot, self.accepted_at + sticky.wait),
+                None => sticky.affinity(affinity::of_value(&sticky.key, value), self.accepted_at),
+            });
+        }
+        Verdict::Queue(found.err().unwrap_or("sticky"))
+    }
+
+    fn route_by_host(&mut self, found: Result<&[u8], &'static str>) -> Verdict {
+        let mut result = found.err().unwrap_or("sticky");
+        if let Some(names) = &self.spec.names {
+            self.lane = found.ok().and_then(|host| names.names.lane_of(host));
+            let other = found.err().unwrap_or("other-name");
+            result = self.lane.map_or(other, |_| "named");
+        }
+        match &self.spec.sticky {
+            Some(sticky) if sticky.by == StickyBy::ServerName => {
+                if let Ok(host) = found {
+                    self.named = self.spec.names.as_ref().map(|_| result);
+                    self.affinity = Some(sticky.affinity(affinity::of_host(&sticky.key, host), self.accepted_at));
+                    result = "sticky";
+                }
+                Verdict::Queue(result)
+            }
+            Some(_) => {
+                self.named = Some(result);
+                self.stick_by_address()
+            }
+            None => Verdict::Queue(result),
+        }
     }
 
     /// Returns the verdict if the time is up or another connection needs the room: without its header a connection is reset, but
@@ -260,9 +308,9 @@ impl Inspection {
         }
     }
 
-    /// Adds what was learnt to the connection, and restores what a worker expects of its socket. Returns the result of the header
-    /// that is still to be counted.
-    pub fn finish(self, connection: &mut Connection) -> Option<&'static str> {
+    /// Adds what was learnt to the connection, and restores what a worker expects of its socket. Returns the results of the header
+    /// and of the host name that are still to be counted.
+    pub fn finish(self, connection: &mut Connection) -> [Option<&'static str>; 2] {
         if self.has_low_water {
             // Has succeeded before with another number.
             let _ = set_low_water(connection.as_fd(), 1);
@@ -273,7 +321,10 @@ impl Inspection {
         if let Some(affinity) = self.affinity {
             connection.set_affinity(affinity);
         }
-        self.header
+        if let Some(lane) = self.lane {
+            connection.set_lane(lane);
+        }
+        [self.header, self.named]
     }
 
     fn wait(&mut self, connection: BorrowedFd<'_>, needed: usize) -> Step {

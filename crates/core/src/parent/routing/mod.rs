@@ -11,6 +11,7 @@ pub mod pending;
 pub mod proxy_header;
 pub mod rendezvous;
 pub mod request_head;
+pub mod server_names;
 pub mod sources;
 pub mod spec;
 
@@ -25,7 +26,7 @@ use crate::parent::connection::Connection;
 use crate::parent::dispatcher::message::{Event, Message};
 use crate::parent::queue::{Permits, Waiting};
 use crate::parent::routing::inspection::{
-    GiveUp, HEADER_RESULTS, Inspection, REFUSALS, SCRATCH, SLOT_RESULTS, Step, Verdict,
+    GiveUp, HEADER_RESULTS, Inspection, NAME_RESULTS, REFUSALS, SCRATCH, SLOT_RESULTS, Step, Verdict,
 };
 use crate::parent::routing::pending::PendingList;
 use crate::parent::routing::spec::RoutingSpec;
@@ -60,6 +61,9 @@ impl Router {
         }
         if spec.sticky.is_some() {
             stats.may_route(SLOT_RESULTS, &[]);
+        }
+        if spec.names.is_some() {
+            stats.may_route(NAME_RESULTS, &[]);
         }
         Self {
             shared: Arc::new(Shared {
@@ -115,8 +119,8 @@ impl Shared {
 
     /// Ends an inspection and counts its results. Returns whether the connection goes to the queue.
     fn finish(&self, inspection: Inspection, connection: &mut Connection, verdict: Verdict) -> bool {
-        if let Some(header) = inspection.finish(connection) {
-            self.stats.routed(header);
+        for result in inspection.finish(connection).into_iter().flatten() {
+            self.stats.routed(result);
         }
         let (Verdict::Queue(name) | Verdict::Close(name) | Verdict::Reset(name)) = verdict;
         self.stats.routed(name);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::parent::routing::affinity::Affinity;
 use crate::parent::routing::request_head::Place;
+use crate::parent::routing::server_names::ServerNames;
 use crate::parent::routing::sources::Sources;
 use crate::protocol::session_id::Key;
 
@@ -12,6 +13,8 @@ use crate::protocol::session_id::Key;
 pub struct RoutingSpec {
     /// The proxies that send the client's address.
     pub proxy: Option<ProxySpec>,
+    /// The host names of TLS whose connections belong to the workers of another port.
+    pub names: Option<NamesSpec>,
     /// How connections are assigned to workers.
     pub sticky: Option<StickySpec>,
     /// The maximum number of connections that are pending at a time.
@@ -26,6 +29,15 @@ pub struct ProxySpec {
     /// The treatment of connections from other addresses.
     pub others: Others,
     /// The time from accept in which the header must be complete.
+    pub timeout: Duration,
+}
+
+/// The host names of TLS whose connections belong to the workers of another port.
+#[derive(Debug, Clone)]
+pub struct NamesSpec {
+    /// The lanes of the names.
+    pub names: ServerNames,
+    /// The time from accept in which a client must send its host name.
     pub timeout: Duration,
 }
 
@@ -83,6 +95,7 @@ impl Default for RoutingSpec {
     fn default() -> Self {
         Self {
             proxy: None,
+            names: None,
             sticky: None,
             max_pending: MAX_PENDING,
         }
