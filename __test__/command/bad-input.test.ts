@@ -35,6 +35,7 @@ const MISTAKES: readonly (readonly [args: string, code: number, message: RegExp]
   ['run --proxy-protocol 10.0.0.0/33 app.js', 2, /--proxy-protocol must be IP addresses, .* not '10\.0\.0\.0\/33'/],
   ['run --proxy-protocol ::1,unx app.js', 2, /--proxy-protocol must be .* not 'unx'; did you mean unix\?/],
   ['run --proxy-protocol 10.0.0.0/255.0.0.0 app.js', 2, /not '10\.0\.0\.0\/255.*; did you mean 10\.0\.0\.0\/8\?/],
+  ['run --max-per-source 0 app.js', 2, /--max-per-source must be a whole number .* not '0'/],
   ['run --name a/b app.js', 2, /--name must consist of up to 64 letters.* not 'a\/b'/],
   ['run --env production app.js', 2, /option --env is for PM2's ecosystem files/],
   ['run missing.js', 1, /there is no file missing\.js in /],

@@ -195,7 +195,7 @@ test('every option of the command line is a setting', async (t) => {
     ],
     ...['--queue-timeout', '6', '--policy', 'round-robin', '--env-file', 'a', '--env-file', 'b', '--cwd', '/tmp'],
     ...['--node-arg', '--no-warnings', '--node-arg=--inspect=0', '--log-prefix', '--pid-file', 'p', '--name', 'n'],
-    ...['--sticky', 'header:x-user', '--proxy-protocol', '10.0.0.0/8,::1,unix'],
+    ...['--sticky', 'header:x-user', '--proxy-protocol', '10.0.0.0/8,::1,unix', '--max-per-source', '7'],
     ...['--control', 'c', '--watch', 'app.js', '--threads', '-w', 'x'],
   ]
   const settings = await readRunSettings(args, () => {})
@@ -217,7 +217,11 @@ test('every option of the command line is a setting', async (t) => {
     maxQueue: 5,
     queueTimeout: 6,
     policy: 'round-robin',
-    routing: { sticky: { header: 'x-user' }, proxyProtocol: { from: ['10.0.0.0/8', '::1', 'unix'] } },
+    routing: {
+      sticky: { header: 'x-user' },
+      proxyProtocol: { from: ['10.0.0.0/8', '::1', 'unix'] },
+      maxPerSource: 7,
+    },
     watch: ['/tmp'],
     logPrefix: true,
   })
@@ -235,12 +239,17 @@ test('every option of the command line is a setting', async (t) => {
 test('the routing options of a config file are texts, lists or the objects of listen()', async (t) => {
   const read = async (config: object) =>
     (await settingsOf(t, 'socketserver.config.json', JSON.stringify({ app: 'a.js', ...config }))).settings.routing
-  t.deepEqual(await read({ sticky: 'sni', proxyProtocol: ['::1', 'unix'] }), {
+  t.deepEqual(await read({ sticky: 'sni', proxyProtocol: ['::1', 'unix'], maxPerSource: 5 }), {
     sticky: 'sni',
     proxyProtocol: { from: ['::1', 'unix'] },
+    maxPerSource: 5,
   })
   t.deepEqual((await read({ sticky: 'address:strict' }))?.sticky, { by: 'address', strict: true })
-  const objects = { sticky: { query: 'sid', wait: 5 }, proxyProtocol: { from: 'unix', others: 'refuse' } }
+  const objects = {
+    sticky: { query: 'sid', wait: 5 },
+    proxyProtocol: { from: 'unix', others: 'refuse' },
+    maxPerSource: 6,
+  }
   t.deepEqual(await read(objects), objects)
   await t.throwsAsync(read({ sticky: { cookie: 'a', query: 'b' } }), { message: /'sticky' in .* must have one of/ })
   await t.throwsAsync(read({ proxyProtocol: { others: 'refuse' } }), { message: /'proxyProtocol' in .*from/ })

@@ -18,6 +18,8 @@ class FakeChannel implements LaneChannel {
   readonly phase = { phase: 'open' as const }
   supply = 0
   ended = 0
+  /** The tracked connections whose ends are to be reported. */
+  readonly tracked: number[] = []
   worstCredit = 0
   exchanges = 0
   /** Whether the parent waits for the report of an ended lease. */
@@ -32,6 +34,10 @@ class FakeChannel implements LaneChannel {
   leaseEnded(): boolean {
     this.ended += 1
     return this.isAwaited
+  }
+
+  trackedEnded(id: number): void {
+    this.tracked.push(id)
   }
 
   stopped(): void {
@@ -171,4 +177,21 @@ test('a stopped lane asks for nothing and still reports ended leases', (t) => {
   lane.pump()
   t.is(owner.received, 2)
   t.is(channel.ended, 1)
+})
+
+test('the end of a tracked connection is reported in the same turn of the event loop', async (t) => {
+  const { channel, lane, owner } = setUp()
+  owner.wanted = Number.POSITIVE_INFINITY
+  lane.pump()
+  channel.supply = 2
+  lane.pump()
+  await turn()
+  const { exchanges } = channel
+  lane.leaseEnded(1)
+  await turn()
+  t.is(channel.exchanges, exchanges, 'the credit is still full')
+  lane.leaseEnded(1, 7)
+  await turn()
+  t.is(channel.exchanges, exchanges + 1)
+  t.deepEqual(channel.tracked, [7])
 })

@@ -152,7 +152,7 @@ for (const [what, reason, words] of [
   [
     'an unsupported version',
     close(4, 9),
-    'the parent supports the protocol up to version 9, this worker versions 1 to 5',
+    'the parent supports the protocol up to version 9, this worker versions 1 to 6',
   ],
   ['a user that is not allowed to join', close(5), 'this user may not join at this path'],
 ] as const) {

@@ -163,7 +163,7 @@ test('a refused peer gets the reason, is counted and emits refused', async (t) =
   await server.share(`${path}-soon`, { helloTimeout: 50 })
   t.deepEqual(await peer(t, `${path}-soon`).closed(), { reason: 7, detail: 50 })
   await server.share(path, { maxWorkers: 1 })
-  for (const _ of [1, 2]) t.deepEqual(await peer(t, path).send(hello(8, 9)).closed(), { reason: 4, detail: 5 })
+  for (const _ of [1, 2]) t.deepEqual(await peer(t, path).send(hello(8, 9)).closed(), { reason: 4, detail: 6 })
   t.deepEqual(await peer(t, path).send(Buffer.from('GET / HTTP/1.1\r\n\r\n')).closed(), { reason: 3, detail: 0 })
   const member = peer(t, path).send(hello())
   await member.receives(0x81)

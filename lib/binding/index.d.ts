@@ -87,6 +87,8 @@ export declare class NativeReceiver {
    * with 64 concurrent clients.
    */
   leaseCounter(): (lasted: number) => boolean
+  /** Records that the lease of a tracked connection has ended, besides the lease counter. The next `exchange` reports it. */
+  trackedEnded(id: number): void
   /** Counts a turn of the event loop. The parent's `stallTimeout` reads the counter. */
   beat(): void
   /**
@@ -390,6 +392,8 @@ export interface NativeRouting {
   names?: NativeServerNames
   /** How connections are assigned to workers. */
   sticky?: NativeSticky
+  /** The maximum number of connections of one source; missing or 0 for no limit. */
+  maxPerSource?: number
 }
 
 /** The host names of TLS whose connections belong to the workers of another port. */

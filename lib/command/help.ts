@@ -18,6 +18,7 @@ Options of run:
                                header:NAME or query:NAME; address:strict waits
       --proxy-protocol <from>  proxies that send the client's address: 10.0.0.0/8,::1
                                or unix; separated by commas
+      --max-per-source <n>     connections of one client at a time
       --max-queue <n>          connections that may wait     --queue-timeout <ms>
       --ready-timeout <ms>     --drain-timeout <ms>          --kill-timeout <ms>
       --admin <[host:]port>    page, metrics and probes by HTTP; or unix:/path

@@ -87,7 +87,12 @@ class RunningApp {
   /** Listens on the addresses of `--bind`. The first address becomes the PORT of the app, unless `--port` is given. */
   async #bind(targets: readonly ListenOptions[]): Promise<void> {
     const addresses = []
-    for (const target of targets) addresses.push(await this.#server.listen({ ...target, ...this.#settings.routing }))
+    const { routing } = this.#settings
+    // The clients of a Unix socket have an address only behind a proxy.
+    const ofPath = { ...routing, maxPerSource: routing.proxyProtocol && routing.maxPerSource }
+    for (const target of targets) {
+      addresses.push(await this.#server.listen({ ...target, ...('path' in target ? ofPath : routing) }))
+    }
     const [first] = addresses
     if (first === undefined) return
     this.#bound = { PORT: String('port' in first ? first.port : first.path) }

@@ -196,7 +196,7 @@ export class Server extends EventEmitter<ServerEvents> {
 
   /**
    * Starts workers that run `entry`, an app that need not know this package. This server listens at each address at which the app
-   * listens, and hands the connections to the workers. The options `sticky` and `proxyProtocol` apply to each of these
+   * listens, and hands the connections to the workers. The options `sticky`, `proxyProtocol` and `maxPerSource` apply to each of these
    * listeners. Throws as `fork()` and, with the option `threads`, as `threads()` does.
    */
   run(entry: string | URL, options?: RunOptions & { threads?: false | undefined }): Pool<ProcessHandle>

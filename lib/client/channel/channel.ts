@@ -152,6 +152,11 @@ export class Channel {
     return this.#state !== 'closed' && this.#countEnded?.(lasted) === true
   }
 
+  /** Adds a tracked connection whose lease has ended to the next exchange, which reports it. */
+  trackedEnded(id: number): void {
+    if (this.#state !== 'closed') this.#receiver?.trackedEnded(id)
+  }
+
   /** Hands a connection back to the parent. Resolves when the parent has it. Throws if the connection stays here. */
   handBack(connection: ReceivedConnection): Promise<void> {
     if (this.#phase.phase === 'ended') throw lostError()

@@ -29,6 +29,8 @@ export interface LaneChannel {
   exchange(lane: Lane, capacity: number, window: number): ReceivedConnection[]
   /** Counts a lease that has ended after `lasted` milliseconds. Returns whether the parent waits for the next exchange, which reports it. */
   leaseEnded(lasted: number): boolean
+  /** Adds a tracked connection whose lease has ended to the next exchange, which reports it. */
+  trackedEnded(id: number): void
   /** Records that a lane takes no more connections. */
   stopped(): void
   remove(lane: Lane): void
@@ -105,12 +107,18 @@ export class Lane {
     this.#channel.remove(this)
   }
 
-  /** Records that a lease has ended after `lasted` milliseconds; undefined if the hand-back of the connection has reported the end. */
-  leaseEnded(lasted: number | undefined): void {
+  /**
+   * Records that a lease has ended after `lasted` milliseconds; undefined if the hand-back of the connection has reported the end.
+   * `tracked` is the id of a tracked connection.
+   */
+  leaseEnded(lasted: number | undefined, tracked?: number): void {
     this.#leases -= 1
     const isAwaited = lasted !== undefined && this.#channel.leaseEnded(lasted)
-    // Free credit is granted once per turn of the event loop. The count of ended leases is less urgent.
-    if (this.#window(this.#capacity()) > this.#credit) this.#immediate ??= setImmediate(() => this.pump())
+    if (tracked !== undefined) this.#channel.trackedEnded(tracked)
+    // Free credit is granted once per turn of the event loop, and a tracked connection, whose client may wait for it, is reported then.
+    // The count of ended leases is less urgent.
+    const isUrgent = tracked !== undefined || this.#window(this.#capacity()) > this.#credit
+    if (isUrgent) this.#immediate ??= setImmediate(() => this.pump())
     else if (isAwaited) this.#timer ??= setTimeout(() => this.pump(), REPORT_DELAY).unref()
   }
 

@@ -84,8 +84,8 @@ export class Sessions {
       phaseChanged: (phase) => owner.phaseChanged(session, phase),
       listenersChanged: () => owner.listenersChanged(session),
     })
-    const leases = new Leases((lasted) => {
-      lane.leaseEnded(lasted)
+    const leases = new Leases((lasted, tracked) => {
+      lane.leaseEnded(lasted, tracked)
       if (this.#sessions.size > 1) this.#divide()
       if (lane.isStopped) this.#closeIfDone(session)
       owner.leaseEnded()

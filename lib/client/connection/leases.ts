@@ -11,10 +11,13 @@ export class Leases {
    * the garbage collection time (measured).
    */
   readonly #held: Held[] = []
-  readonly #onEnd: (lasted: number | undefined) => void
+  readonly #onEnd: (lasted: number | undefined, tracked?: number) => void
 
-  /** `onEnd` is called for each ended lease with its duration in milliseconds; undefined if the connection was handed back. */
-  constructor(onEnd: (lasted: number | undefined) => void) {
+  /**
+   * `onEnd` is called for each ended lease with its duration in milliseconds; undefined if the connection was handed back. `tracked` is
+   * the id of a tracked connection.
+   */
+  constructor(onEnd: (lasted: number | undefined, tracked?: number) => void) {
     this.#onEnd = onEnd
   }
 
@@ -47,10 +50,10 @@ export class Leases {
   }
 
   /** Records the end of a lease. */
-  end({ id, takenAt }: ReceivedConnection): void {
+  end({ id, takenAt, isTracked }: ReceivedConnection): void {
     if (debug.enabled) debug('connection %d is over', id)
     if (diagnostics.connectionOver.hasSubscribers) diagnostics.connectionOver.publish({ id })
-    this.#onEnd(performance.now() - takenAt)
+    this.#onEnd(performance.now() - takenAt, isTracked ? id : undefined)
   }
 
   /** Ends the lease of a handed-back connection once the parent has it, or has gone. */

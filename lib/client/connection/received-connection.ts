@@ -31,6 +31,8 @@ export class ReceivedConnection {
   readonly proxied: ProxiedClient | undefined
   /** Whether to shut the connection down before the close: a blocked worker may have an unread copy of the descriptor. */
   readonly reissued: boolean
+  /** Whether the end of the lease is reported by the connection's id, because the parent limits the connections of each client. */
+  readonly isTracked: boolean
   /** Whether the parent has the connection again, so that a close here must not end it. */
   isHandedBack = false
   /** When the lease began, by `performance.now()`. */
@@ -66,6 +68,7 @@ export class ReceivedConnection {
     this.family = this.proxied?.client.family ?? (family === 4 ? 'IPv4' : family === 6 ? 'IPv6' : 'Unix')
     this.isUnix = family === 0
     this.reissued = (flags & REISSUED) !== 0
+    this.isTracked = (flags & TRACKED) !== 0
     this.#words = family === 4 ? (table[row + 7] ?? 0) : [...table.subarray(row + 7, row + ROW_LENGTH)]
   }
 
@@ -124,6 +127,7 @@ export function exchangeTable(): Float64Array {
 
 const REISSUED = 1
 const PROXIED = 2
+const TRACKED = 4
 
 /** Numbers per row. */
 const ROW_LENGTH = 12

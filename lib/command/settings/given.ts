@@ -28,6 +28,7 @@ export const CONFIG_KEYS = [
   'policy',
   'sticky',
   'proxyProtocol',
+  'maxPerSource',
   'admin',
   'watch',
   'ignoreWatch',

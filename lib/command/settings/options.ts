@@ -28,6 +28,7 @@ export const RUN_OPTIONS = {
   policy: { takes: 'value' },
   sticky: { takes: 'value' },
   proxyProtocol: { takes: 'value' },
+  maxPerSource: { takes: 'value' },
   admin: { takes: 'value' },
   watch: { takes: 'optional' },
   envFile: { takes: 'values' },

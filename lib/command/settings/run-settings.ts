@@ -150,7 +150,11 @@ function check(given: GivenSettings): RunSettings {
     maxQueue: read('maxQueue', (name, value) => values.integerOf(name, value, 1, 2 ** 32 - 1)),
     queueTimeout: read('queueTimeout', (name, value) => values.integerOf(name, value, 0, 2 ** 32 - 1)),
     policy: read('policy', (name, value) => values.oneOf(name, value, ['least-busy', 'round-robin', 'first'])),
-    routing: { sticky: read('sticky', stickyOf), proxyProtocol: read('proxyProtocol', proxyProtocolOf) },
+    routing: {
+      sticky: read('sticky', stickyOf),
+      proxyProtocol: read('proxyProtocol', proxyProtocolOf),
+      maxPerSource: read('maxPerSource', (name, value) => values.integerOf(name, value, 1, 2 ** 32 - 1)),
+    },
     admin: read('admin', adminAddress),
     watch: read('watch', (name, value) => watchPaths(name, value, cwd)),
     ignoreWatch: (read('ignoreWatch', values.stringsOf) ?? []).map((path) => path.replace(/^\.\/|\/$/g, '')),

@@ -100,6 +100,10 @@ function parseOptions(options: Partial<Record<keyof AllForms, unknown>>, name: s
   }
   if (options.path !== undefined) {
     const name = socketName(field('path'), options.path)
+    if (routing?.maxPerSource !== undefined && routing.proxy === undefined) {
+      const problem = 'needs proxyProtocol on a Unix socket, whose clients have no address'
+      throw invalidValue(field('maxPerSource'), options.maxPerSource, problem)
+    }
     return {
       kind: 'path',
       path: name,

@@ -38,8 +38,8 @@ export async function listenOn(
 }
 
 /** Adds the key of session ids to routing options. */
-export function nativeRouting({ proxy, names, sticky }: RoutingSettings, key: Uint8Array): NativeRouting {
-  return { ...(proxy && { proxy }), ...(names && { names }), ...(sticky && { sticky: { ...sticky, key } }) }
+export function nativeRouting({ sticky, ...settings }: RoutingSettings, key: Uint8Array): NativeRouting {
+  return { ...settings, ...(sticky && { sticky: { ...sticky, key } }) }
 }
 
 function opened({ address, error }: ListenOutcome, requested: { address?: string; port?: number }): ListenAddress {

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { invalidType, invalidValue } from '../../errors.js'
 import type { NativeRouting } from '../../native.js'
-import { boolean, milliseconds, oneOf, optionsObject, string, strings } from '../../validate.js'
+import { boolean, integer, milliseconds, oneOf, optionsObject, string, strings } from '../../validate.js'
 import { parseServerNames } from './server-names.js'
 
 /** Options of `listen()` that determine the address of a client, and the worker slot, before the connection enters the queue. */
@@ -14,6 +14,11 @@ export interface RoutingOptions {
    * `'sni'` are short for `{ by: 'address' }` and `{ by: 'sni' }`.
    */
   sticky?: 'address' | 'sni' | StickyOptions | undefined
+  /**
+   * The maximum number of connections of one client that wait or that workers hold, at least 1. A further connection is reset. A client
+   * is an IPv4 address or the first 64 bits of an IPv6 address; with `proxyProtocol`, the address in the header. Default: no limit.
+   */
+  maxPerSource?: number | undefined
 }
 
 /** The value that determines which worker slot gets a connection. Exactly one of `by`, `cookie`, `header` and `query` is required. */
@@ -50,21 +55,22 @@ export interface ProxyProtocolOptions {
   others?: 'direct' | 'refuse' | undefined
 }
 
-export const ROUTING_OPTIONS = ['proxyProtocol', 'sticky']
+export const ROUTING_OPTIONS = ['maxPerSource', 'proxyProtocol', 'sticky']
 
 /** Routing options without the server's key. */
 export interface RoutingSettings {
   proxy?: NonNullable<NativeRouting['proxy']>
   names?: NonNullable<NativeRouting['names']>
   sticky?: Omit<NonNullable<NativeRouting['sticky']>, 'key'>
+  maxPerSource?: number
 }
 
 /** Validates the routing options. Returns undefined without routing options. `field` returns the full name of an option. */
 export function parseRouting(
-  { proxyProtocol, serverNames, sticky }: { proxyProtocol?: unknown; serverNames?: unknown; sticky?: unknown },
+  { maxPerSource, proxyProtocol, serverNames, sticky }: Partial<Record<keyof RoutingOptions | 'serverNames', unknown>>,
   field: (key: string) => string,
 ): RoutingSettings | undefined {
-  if (proxyProtocol === undefined && serverNames === undefined && sticky === undefined) return undefined
+  if ([maxPerSource, proxyProtocol, serverNames, sticky].every((option) => option === undefined)) return undefined
   const names = serverNames === undefined ? undefined : parseServerNames(field('serverNames'), serverNames)
   const parsed = sticky === undefined ? undefined : parseSticky(field('sticky'), sticky)
   if (names !== undefined && parsed !== undefined && parsed.name !== '') {
@@ -74,6 +80,7 @@ export function parseRouting(
     ...(proxyProtocol !== undefined && { proxy: parseProxyProtocol(field('proxyProtocol'), proxyProtocol) }),
     ...(names && { names }),
     ...(parsed && { sticky: parsed }),
+    ...(maxPerSource !== undefined && { maxPerSource: integer(field('maxPerSource'), maxPerSource, 1, 2 ** 32 - 1) }),
   }
 }
 

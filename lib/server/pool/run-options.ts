@@ -35,8 +35,8 @@ export function parseRunOptions(
   routing: RoutingSettings | undefined
 } {
   if (typeof runOptions !== 'object' || runOptions === null) throw invalidType('options', 'of type object', runOptions)
-  const { ready, port: givenPort, threads, proxyProtocol, sticky, ...forkOptions } = runOptions
-  const routing = parseRouting({ proxyProtocol, sticky }, (key) => `options.${key}`)
+  const { ready, port: givenPort, threads, maxPerSource, proxyProtocol, sticky, ...forkOptions } = runOptions
+  const routing = parseRouting({ maxPerSource, proxyProtocol, sticky }, (key) => `options.${key}`)
   const readyWhen = oneOf('options.ready', ready, READY_WHEN, 'listen')
   const isThreaded = boolean('options.threads', threads, false)
   if (isThreaded) refuseProcessOptions(forkOptions)

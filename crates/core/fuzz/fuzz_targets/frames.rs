@@ -41,6 +41,7 @@ fn to_parent(bytes: &[u8]) -> Result<Option<(Written, usize)>, FrameError> {
         ToParent::Leave => again.leave(),
         ToParent::Nudge => again.nudge(),
         ToParent::Return(id) => again.hand_back(id),
+        ToParent::EndedIds(ids) => again.ended_ids(ids.collect::<Result<Vec<_>, _>>()?),
     }
     Ok(Some(((again, size), size)))
 }

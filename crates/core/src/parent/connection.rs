@@ -11,6 +11,7 @@ use crate::ids::ConnectionId;
 use crate::parent::queue::{HandBack, Permit, Waiting};
 use crate::parent::returned_socket::ReturnedSocket;
 use crate::parent::routing::affinity::Affinity;
+use crate::parent::routing::source_counts::CountedSource;
 use crate::protocol::connection_record::{ConnectionHead, Family};
 use crate::protocol::proxied_record::Proxied;
 use crate::sys::linger::reset_at_close;
@@ -44,6 +45,8 @@ struct History {
     /// What a proxy told about the client.
     proxied: Option<Arc<Proxied>>,
     affinity: Option<Affinity>,
+    /// The count of the connection for its source, if sources are limited and no worker has taken the connection.
+    counted: Option<CountedSource>,
 }
 
 /// The parent's record of a connection that a worker has taken, in case the worker hands the connection back.
@@ -213,6 +216,7 @@ impl Connection {
             lane,
             slot,
             reissued: self.reissued,
+            tracked: self.history.as_ref().is_some_and(|history| history.counted.is_some()),
             family: match remote {
                 None => Family::Unix,
                 Some(SocketAddr::V4(_)) => Family::Ipv4,
@@ -299,6 +303,14 @@ impl Waiting for Connection {
 
     fn wait_for_slot(&mut self, slot: u32, until: Instant) {
         self.set_affinity(Affinity::Slot(slot, until));
+    }
+
+    fn take_counted(&mut self) -> Option<CountedSource> {
+        self.history.as_mut()?.counted.take()
+    }
+
+    fn set_counted(&mut self, counted: CountedSource) {
+        self.history.get_or_insert_default().counted = Some(counted);
     }
 
     fn handed_back(&mut self, by: ChannelId, at: Instant) {

@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::ids::ChannelId;
 use crate::ids::ConnectionId;
 use crate::parent::routing::affinity::Affinity;
+use crate::parent::routing::source_counts::CountedSource;
 
 /// Issues permits to wait in the queue.
 #[derive(Debug, Clone)]
@@ -79,6 +80,14 @@ pub trait Waiting {
     }
     /// Makes the connection wait for a slot until a time.
     fn wait_for_slot(&mut self, _slot: u32, _until: Instant) {}
+    /// Removes the count of the connection for its source; `None` if sources are not limited.
+    fn take_counted(&mut self) -> Option<CountedSource> {
+        None
+    }
+    /// Sets the count of the connection for its source.
+    fn set_counted(&mut self, counted: CountedSource) {
+        drop(counted);
+    }
     /// Records that a worker handed the connection back.
     fn handed_back(&mut self, by: ChannelId, at: Instant);
 }

@@ -22,6 +22,9 @@ pub struct ConnectionHead {
     /// Another worker may have an unread copy of the descriptor. While that copy exists, close(2) alone sends no FIN, so call
     /// shutdown(2) first.
     pub reissued: bool,
+    /// The worker reports the end of the lease by `ENDED_IDS`. Since version
+    /// [`ENDED_IDS_SINCE`](super::version::ENDED_IDS_SINCE).
+    pub tracked: bool,
     /// The address of the client; `None` for a Unix socket.
     pub remote: Option<SocketAddr>,
     /// The local port; 0 for a Unix socket.
@@ -41,6 +44,9 @@ pub enum Family {
 
 /// The flag of a reissued connection, in the byte of the family.
 const REISSUED: u8 = 0x80;
+
+/// The flag of a tracked connection, in the same byte.
+const TRACKED: u8 = 0x40;
 
 impl Record for ConnectionHead {
     const SIZE: usize = 40;
@@ -65,7 +71,9 @@ impl Record for ConnectionHead {
         bytes.extend_from_slice(&self.lane.to_le_bytes());
         bytes.extend_from_slice(&self.local_port.to_le_bytes());
         bytes.extend_from_slice(&port.to_le_bytes());
-        bytes.extend_from_slice(&[family | if self.reissued { REISSUED } else { 0 }, self.slot]);
+        let reissued = if self.reissued { REISSUED } else { 0 };
+        let tracked = if self.tracked { TRACKED } else { 0 };
+        bytes.extend_from_slice(&[family | reissued | tracked, self.slot]);
         bytes.extend_from_slice(&scope.to_le_bytes());
         bytes.extend_from_slice(&address);
     }
@@ -76,8 +84,8 @@ impl Record for ConnectionHead {
         let (local_port, port) = (fields.u16(), fields.u16());
         let (family, slot, scope) = (fields.u8(), fields.u8(), fields.u32());
         let address: [u8; 16] = fields.array();
-        let reissued = family & REISSUED != 0;
-        let (family, remote) = match family & !REISSUED {
+        let (reissued, tracked) = (family & REISSUED != 0, family & TRACKED != 0);
+        let (family, remote) = match family & !(REISSUED | TRACKED) {
             1 => (Family::Unix, None),
             4 => {
                 let ip = Ipv4Addr::new(address[0], address[1], address[2], address[3]);
@@ -99,6 +107,7 @@ impl Record for ConnectionHead {
             slot,
             family,
             reissued,
+            tracked,
             remote,
             local_port,
         })

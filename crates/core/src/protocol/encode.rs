@@ -86,6 +86,11 @@ impl Encoder {
         self.frames(kind::RETURN, [id]);
     }
 
+    /// Appends `ENDED_IDS`; see [`super::frame::ToParent::EndedIds`].
+    pub fn ended_ids(&mut self, ids: impl IntoIterator<Item = ConnectionId>) {
+        self.frames(kind::ENDED_IDS, ids);
+    }
+
     /// See [`super::frame::ToWorker::Welcome`].
     pub fn welcome(&mut self, welcome: Welcome) {
         self.frames(kind::WELCOME, [welcome]);

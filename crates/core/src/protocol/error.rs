@@ -33,7 +33,8 @@ pub enum ProtocolError {
         /// The id in the frame.
         id: u64,
     },
-    /// A RETURN names a connection that the peer has not leased, or that it took too long ago.
+    /// A RETURN names a connection that the peer has not leased, or that it took too long ago. Or an `ENDED_IDS` names a connection
+    /// that is not tracked, or whose end was reported before.
     #[error("connection {id} is not leased on this channel")]
     NotLeased {
         /// The id in the frame.
@@ -58,6 +59,12 @@ pub enum ProtocolError {
         ended: u32,
         /// The number of leases that the peer held.
         leases: u32,
+    },
+    /// The peer ended leases of tracked connections, and did not report these connections by their ids.
+    #[error("the ends of more than {limit} tracked connections are not reported")]
+    TooManyUnreported {
+        /// [`super::limits::MAX_UNREPORTED`].
+        limit: usize,
     },
     /// The credit of the channel exceeds its maximum.
     #[error("credit of {credit} exceeds the limit of {limit}")]

@@ -46,6 +46,9 @@ pub enum ToParent<'a> {
     /// Hands back a connection that the worker has acknowledged and not read, with its descriptor. Since version
     /// [`RETURNS_SINCE`].
     Return(ConnectionId),
+    /// Reports that the leases of these tracked connections have ended. Since version
+    /// [`ENDED_IDS_SINCE`](super::version::ENDED_IDS_SINCE).
+    EndedIds(Records<'a, ConnectionId>),
 }
 
 /// A frame from the parent to the worker.
@@ -184,7 +187,7 @@ impl<'a> ToParent<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, FrameError> {
         let raw = RawFrame::from(bytes, |kind| match kind {
             kind::HELLO => Some(Shape::one::<Hello>()),
-            kind::ACK => Some(Shape::many::<ConnectionId>()),
+            kind::ACK | kind::ENDED_IDS => Some(Shape::many::<ConnectionId>()),
             kind::REFUSE => Some(Shape::many::<Refusal>()),
             kind::ENDED => Some(Shape::one::<u32>()),
             kind::CREDIT | kind::CANCEL => Some(Shape::many::<Credit>()),
@@ -202,6 +205,7 @@ impl<'a> ToParent<'a> {
             kind::CANCEL => Self::Cancel(Records::new(raw.records)),
             kind::LEAVE => Self::Leave,
             kind::RETURN => Self::Return(raw.one()?),
+            kind::ENDED_IDS => Self::EndedIds(Records::new(raw.records)),
             _ => Self::Nudge,
         };
         Ok(Some((frame, raw.size)))

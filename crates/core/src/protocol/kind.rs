@@ -9,6 +9,7 @@ pub(crate) const CANCEL: u8 = 0x06;
 pub(crate) const LEAVE: u8 = 0x07;
 pub(crate) const NUDGE: u8 = 0x08;
 pub(crate) const RETURN: u8 = 0x09;
+pub(crate) const ENDED_IDS: u8 = 0x0a;
 
 pub(crate) const WELCOME: u8 = 0x81;
 pub(crate) const CONNECTION: u8 = 0x82;

@@ -26,6 +26,11 @@ pub const WINDOW: usize = MAX_RECORDS;
 /// A worker may hand a connection back until it has taken this many others: the parent keeps the metadata for so long.
 pub const RETURNABLE: usize = 1024;
 
+/// The maximum number of tracked connections of a channel beyond its leases. The leases of these connections have ended, and the
+/// worker has not reported the connections by their ids. No process of Linux has more open files by default (`fs.nr_open`), so an
+/// honest worker stays below.
+pub const MAX_UNREPORTED: usize = 1 << 20;
+
 /// The timeout for the rest of a frame after its first byte, for workers and pending peers.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -1,7 +1,7 @@
 //! The versions of the protocol.
 
 /// The newest version that this code supports.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 /// The oldest version that this code supports.
 pub const OLDEST_VERSION: u16 = 1;
 /// The first version with RETURN: a worker may hand back connections that it has acknowledged.
@@ -14,6 +14,8 @@ pub const PROXIED_SINCE: u16 = 4;
 pub const TICKET_KEYS_SINCE: u16 = 4;
 /// The first version with `DRAIN_SOON`: the parent announces a drain before it stops accepting.
 pub const DRAIN_SOON_SINCE: u16 = 5;
+/// The first version with `ENDED_IDS`: a worker reports the ends of tracked connections by their ids.
+pub const ENDED_IDS_SINCE: u16 = 6;
 
 /// Returns the newest version that this code and a peer with versions `oldest` to `newest` support; `None` if there is none.
 #[must_use]

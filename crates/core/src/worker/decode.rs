@@ -14,7 +14,7 @@ use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::record::Records;
 use crate::protocol::records::{Refusal, RefusalReason, Welcome};
 use crate::protocol::version::{
-    DRAIN_SOON_SINCE, LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION, common_version,
+    DRAIN_SOON_SINCE, ENDED_IDS_SINCE, LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION, common_version,
 };
 
 impl ReceiverState {
@@ -143,6 +143,9 @@ impl ReceiverState {
         let mut arrived = descriptors.claim(heads.len())?;
         for head in heads {
             let head = head?;
+            if head.tracked && self.version < ENDED_IDS_SINCE {
+                return Err(FrameError::Reserved(kind::CONNECTION).into());
+            }
             let proxied = self.proxied.iter().position(|(id, _)| *id == head.id);
             let proxied = proxied.map(|index| self.proxied.swap_remove(index).1);
             let (reason, claim) = match arrived.next() {

@@ -355,6 +355,7 @@ mod tests {
             id,
             slot: crate::channel::scoreboard::NO_SLOT,
             reissued: false,
+            tracked: false,
             waited: 0,
             lane,
             family: Family::Unix,

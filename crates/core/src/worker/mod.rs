@@ -154,11 +154,11 @@ impl<S: Sys> Receiver<S> {
     /// Takes connections of a lane, and reports to the parent:
     ///
     /// - takes and acknowledges up to `room` waiting connections, and refuses the others;
-    /// - reports that `ended` leases have ended;
+    /// - reports that `ended` leases have ended, and which tracked connections have ended;
     /// - brings the outstanding credit of the lane to `min(window, room - taken)`, at most 16384.
     ///
-    /// Sends at most one message, and none if the scoreboard expresses everything. Without a scoreboard, takes nothing while
-    /// the socket is full, because the parent could not read the acknowledgement.
+    /// Sends at most one message besides the ids of tracked connections, and none if the scoreboard expresses everything. Without a
+    /// scoreboard, takes nothing while the socket is full, because the parent could not read the acknowledgement.
     pub fn exchange(&self, lane: u16, room: u32, window: u32, ended: u32) -> Vec<Taken> {
         self.shared.waker.rearm();
         let mut state = self.shared.lock();
@@ -166,6 +166,7 @@ impl<S: Sys> Receiver<S> {
             // A failed send is repeated at the next call.
             (state, _) = self.shared.send_returns(state);
         }
+        self.shared.send_tracked_ended(&mut state);
         if state.has_scoreboard() {
             let (taken, due) = state.exchange_by_scoreboard(lane, room, window, ended);
             if let Some(due) = due
@@ -224,6 +225,12 @@ impl<S: Sys> Receiver<S> {
     /// a scoreboard the next `exchange` sends the count. A lease that ends after the channel does not count.
     pub fn lease_ended(&self, lasted: Duration) -> bool {
         self.shared.lock().lease_ended(lasted)
+    }
+
+    /// Records that the lease of a tracked connection has ended, besides [`Receiver::lease_ended`]. The next `exchange` reports it, and
+    /// should follow soon: until then the connection counts against the limit of its client.
+    pub fn tracked_ended(&self, id: ConnectionId) {
+        self.shared.lock().tracked_ended(id);
     }
 
     /// Stores on the scoreboard, if there is one, how long the worker's event loop has been busy.

@@ -35,6 +35,18 @@ impl<S: Sys> Shared<S> {
         }
     }
 
+    /// Reports the tracked connections whose leases have ended. Each frame has its own message: a small message is sent completely or
+    /// not at all, so an event loop does not wait for the rest. What does not fit is sent by a later exchange.
+    pub(super) fn send_tracked_ended(self: &Arc<Self>, state: &mut ReceiverState) {
+        loop {
+            let count = state.write_tracked_ended();
+            if count == 0 || !self.send(state) {
+                return;
+            }
+            state.tracked_ended_sent(count);
+        }
+    }
+
     /// Sends the refusals and the frames that `write` adds, now or when the socket has room. Waits without the lock.
     pub(super) fn refuse_and<'a>(&'a self, mut state: MutexGuard<'a, ReceiverState>, write: impl Fn(&mut Encoder)) {
         loop {

@@ -9,7 +9,7 @@ use crate::channel::scoreboard::Scoreboard;
 use crate::ids::ConnectionId;
 use crate::protocol::ProtocolError;
 use crate::protocol::encode::Encoder;
-use crate::protocol::limits::{MAX_CREDIT, MAX_LANES};
+use crate::protocol::limits::{MAX_CREDIT, MAX_LANES, MAX_RECORDS};
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::proxied_record::Proxied;
 use crate::protocol::records::{CloseReason, Refusal};
@@ -77,6 +77,8 @@ pub(super) struct ReceiverState {
     pub(super) has_refused: bool,
     /// Ended leases that have not been reported to the parent.
     ended: u32,
+    /// Tracked connections whose leases have ended, and which have not been reported to the parent.
+    tracked_ended: VecDeque<ConnectionId>,
     output: Output,
 }
 
@@ -114,6 +116,7 @@ impl ReceiverState {
             accept_rate: AcceptRate::default(),
             has_refused: false,
             ended: 0,
+            tracked_ended: VecDeque::new(),
             output: if attached { Output::Ready } else { Output::Waiting },
         }
     }
@@ -148,6 +151,26 @@ impl ReceiverState {
         scoreboard.add_lease(u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX));
         scoreboard.add(0, 1, 0);
         scoreboard.is_wanted()
+    }
+
+    /// Adds a tracked connection whose lease has ended to the next report.
+    pub(super) fn tracked_ended(&mut self, id: ConnectionId) {
+        if !matches!(self.phase, Phase::Ended(_)) {
+            self.tracked_ended.push_back(id);
+        }
+    }
+
+    /// Writes a frame with the tracked connections to report next. Returns their number.
+    pub(super) fn write_tracked_ended(&mut self) -> usize {
+        let count = self.tracked_ended.len().min(MAX_RECORDS);
+        self.frames.clear();
+        self.frames.ended_ids(self.tracked_ended.range(..count).copied());
+        count
+    }
+
+    /// Forgets the tracked connections that have been reported.
+    pub(super) fn tracked_ended_sent(&mut self, count: usize) {
+        self.tracked_ended.drain(..count);
     }
 
     /// Performs an exchange on the scoreboard. Leaves in `frames` only what the scoreboard cannot express.
@@ -294,6 +317,7 @@ impl ReceiverState {
             self.lanes.iter_mut().for_each(Lane::drop_waiting);
         }
         self.returns.end();
+        self.tracked_ended.clear();
         self.phase = Phase::Ended(end);
     }
 

@@ -436,6 +436,7 @@ fn connections_that_have_reached_a_worker_when_its_parent_dies_belong_to_the_wor
         id: 1,
         slot: NO_SLOT,
         reissued: false,
+        tracked: false,
         waited: 0,
         lane: 0,
         family: Family::Unix,

@@ -29,5 +29,6 @@ mod protocol_document;
 mod routing;
 mod scoreboard;
 mod share;
+mod source_limit;
 mod stream;
 mod ticket_keys;

@@ -13,7 +13,7 @@ use socketserver_core::protocol::encode::Encoder;
 use socketserver_core::protocol::frame::MAX_FRAME;
 use socketserver_core::protocol::limits::FRAME_TIMEOUT;
 use socketserver_core::protocol::limits::MAX_RECORDS;
-use socketserver_core::protocol::limits::{MAX_CREDIT, MAX_LANES, MAX_LISTENERS};
+use socketserver_core::protocol::limits::{MAX_CREDIT, MAX_LANES, MAX_LISTENERS, MAX_UNREPORTED};
 use socketserver_core::protocol::limits::{RETURNABLE, WINDOW};
 use socketserver_core::protocol::proxied_record::{FIXED, MAX_TLVS};
 use socketserver_core::protocol::record::Record;
@@ -21,7 +21,7 @@ use socketserver_core::protocol::records::{
     CloseReason, Credit, Hello, Refusal, RefusalReason, ReturnOutcome, Returned, Welcome,
 };
 use socketserver_core::protocol::version::{
-    DRAIN_SOON_SINCE, LISTENING_SINCE, OLDEST_VERSION, PROXIED_SINCE, RETURNS_SINCE, VERSION,
+    DRAIN_SOON_SINCE, ENDED_IDS_SINCE, LISTENING_SINCE, OLDEST_VERSION, PROXIED_SINCE, RETURNS_SINCE, VERSION,
 };
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
@@ -55,6 +55,7 @@ fn v4(id: u64, waited: u32) -> ConnectionHead {
         id,
         slot: NO_SLOT,
         reissued: false,
+        tracked: false,
         waited,
         lane: 0,
         family: Family::Ipv4,
@@ -68,6 +69,7 @@ fn v6(id: u64) -> ConnectionHead {
         id,
         slot: NO_SLOT,
         reissued: false,
+        tracked: false,
         waited: 250,
         lane: 8080,
         family: Family::Ipv6,
@@ -90,7 +92,10 @@ const CONNECTION: &[(usize, &str)] = &[
 const CREDIT: &[(usize, &str)] = &[(4, "count"), (4, "lane")];
 
 fn session() -> Vec<Line> {
-    [beginning(), handing_back(), end()].into_iter().flatten().collect()
+    [beginning(), handing_back(), tracking(), end()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn beginning() -> Vec<Line> {
@@ -116,7 +121,7 @@ fn beginning() -> Vec<Line> {
             "HELLO, one record of 16 bytes",
             &[
                 (4, "\"SSRV\""),
-                (4, "versions 1 to 5"),
+                (4, "versions 1 to 6"),
                 (4, "process 12345"),
                 (4, "no flags"),
             ],
@@ -125,7 +130,7 @@ fn beginning() -> Vec<Line> {
             'P',
             |frames| frames.welcome(welcome),
             "WELCOME",
-            &[(4, "\"SSRV\""), (4, "version 5, no flags"), (4, "channel 1")],
+            &[(4, "\"SSRV\""), (4, "version 6, no flags"), (4, "channel 1")],
         ),
         line(
             'P',
@@ -211,6 +216,34 @@ fn handing_back() -> Vec<Line> {
             |frames| frames.returned([returned]),
             "RETURNED: close your copy",
             &[(8, "id"), (4, "taken back")],
+        ),
+    ]
+}
+
+fn tracking() -> Vec<Line> {
+    let tracked = ConnectionHead {
+        tracked: true,
+        ..v6(10)
+    };
+    vec![
+        line(
+            'P',
+            |frames| frames.connection([tracked]),
+            "CONNECTION 10, tracked, with one descriptor",
+            CONNECTION,
+        ),
+        line('W', |frames| frames.ack([10]), "ACK", &[(8, "id")]),
+        line(
+            'W',
+            |frames| frames.ended(1),
+            "ENDED: connection 10 is finished",
+            &[(4, "leases")],
+        ),
+        line(
+            'W',
+            |frames| frames.ended_ids([10]),
+            "ENDED_IDS, because it was tracked",
+            &[(8, "id")],
         ),
     ]
 }
@@ -319,6 +352,10 @@ fn the_limits_are_those_of_the_code() {
         ),
         ("listeners of which a worker learns", MAX_LISTENERS as u64),
         ("credit of a channel", MAX_CREDIT.into()),
+        (
+            "tracked connections of a channel beyond its leases",
+            MAX_UNREPORTED as u64,
+        ),
         ("lanes of a channel with unused credit, at one time", MAX_LANES as u64),
         ("seconds to finish a frame", FRAME_TIMEOUT.as_secs()),
         ("seconds to answer a RECALL", ANSWER_WITHIN.as_secs()),
@@ -334,8 +371,14 @@ fn the_limits_are_those_of_the_code() {
         "# The protocol of a channel, versions {OLDEST_VERSION} to {VERSION}\n"
     )));
     assert_eq!(
-        (RETURNS_SINCE, LISTENING_SINCE, PROXIED_SINCE, DRAIN_SOON_SINCE),
-        (2, 3, 4, VERSION)
+        (
+            RETURNS_SINCE,
+            LISTENING_SINCE,
+            PROXIED_SINCE,
+            DRAIN_SOON_SINCE,
+            ENDED_IDS_SINCE
+        ),
+        (2, 3, 4, 5, VERSION)
     );
     let proxied = format!("| 0x8a | PROXIED | {FIXED} to {} | 1 |", FIXED + MAX_TLVS);
     assert!(DOCUMENT.contains(&proxied), "{proxied}");
@@ -382,6 +425,7 @@ fn a_connection_record_has_the_offsets_of_the_table() {
         id: 0x0807_0605_0403_0201,
         slot: 0x14,
         reissued: true,
+        tracked: true,
         waited: 0x0c0b_0a09,
         lane: 0x0e0d,
         family: Family::Ipv6,
@@ -401,7 +445,7 @@ fn a_connection_record_has_the_offsets_of_the_table() {
     // Every byte but that of the family is its own position.
     let positions: Vec<u8> = (1..=40).collect();
     assert_eq!((&bytes[..18], &bytes[19..]), (&positions[..18], &positions[19..]));
-    assert_eq!(bytes[18], 128 + 6);
+    assert_eq!(bytes[18], 128 + 64 + 6);
     let table = DOCUMENT.split("A CONNECTION record:").nth(1).unwrap();
     let rows: Vec<(usize, usize)> = table
         .lines()

@@ -210,6 +210,12 @@ impl NativeReceiver {
         })
     }
 
+    /// Records that the lease of a tracked connection has ended, besides the lease counter. The next `exchange` reports it.
+    #[napi]
+    pub fn tracked_ended(&self, id: f64) {
+        self.receiver.tracked_ended(id_of(id));
+    }
+
     /// Counts a turn of the event loop. The parent's `stallTimeout` reads the counter.
     #[napi]
     pub fn beat(&self) {

@@ -17,7 +17,7 @@ use crate::number::count;
 /// - `local port`: 0 for none.
 /// - `family`: 4, 6, or 0 for a Unix socket, whose client has neither port nor address.
 /// - `flags`: plus 1 if the connection must be shut down before it is closed, because a blocked worker may have an unread copy; plus 2
-///   if a proxy told about the client.
+///   if a proxy told about the client; plus 4 if the end of the lease is also reported by `tracked_ended`.
 /// - `a` to `d`: the address, 32 bits in `a` or 128 bits in `a` to `d`, most significant first.
 pub type Row = [f64; 12];
 
@@ -48,7 +48,7 @@ pub fn row(head: &ConnectionHead, fd: i32, is_proxied: bool) -> Row {
         f64::from(head.local_port),
         f64::from(remote_port),
         f64::from(family),
-        f64::from(u8::from(head.reissued) + 2 * u8::from(is_proxied)),
+        f64::from(u8::from(head.reissued) + 2 * u8::from(is_proxied) + 4 * u8::from(head.tracked)),
         f64::from(a),
         f64::from(b),
         f64::from(c),

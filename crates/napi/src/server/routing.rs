@@ -1,6 +1,7 @@
 //! The routing settings of a listener. TypeScript has checked them.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use napi::bindgen_prelude::Uint8Array;
@@ -20,6 +21,8 @@ pub struct NativeRouting {
     pub names: Option<NativeServerNames>,
     /// How connections are assigned to workers.
     pub sticky: Option<NativeSticky>,
+    /// The maximum number of connections of one source; missing or 0 for no limit.
+    pub max_per_source: Option<u32>,
 }
 
 /// The host names of TLS whose connections belong to the workers of another port.
@@ -68,6 +71,7 @@ impl TryFrom<NativeRouting> for RoutingSpec {
             proxy: routing.proxy.map(ProxySpec::try_from).transpose()?,
             names: routing.names.map(NamesSpec::from),
             sticky: routing.sticky.map(StickySpec::try_from).transpose()?,
+            max_per_source: routing.max_per_source.and_then(NonZeroU32::new),
             ..Self::default()
         })
     }

@@ -121,6 +121,7 @@ impl<S: Sys> Dispatcher<S> {
         let Some(open) = self.state.channels.get_mut(channel) else {
             return false;
         };
+        let reports_ends = open.reports_ends();
         let Channel { io, in_flight, .. } = open;
         let (mut heads, mut descriptors) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
         let end = in_flight.len().saturating_sub(rest.len());
@@ -145,7 +146,9 @@ impl<S: Sys> Dispatcher<S> {
             if let Some(proxied) = connection.proxied().filter(|_| io.has_proxied) {
                 self.frames.proxied(connection.id(), proxied);
             }
-            heads.push(connection.head(sent.lane, slot, sent.waited));
+            let mut head = connection.head(sent.lane, slot, sent.waited);
+            head.tracked &= reports_ends;
+            heads.push(head);
             descriptors.push(connection.as_fd());
         }
         self.frames.connection(heads);

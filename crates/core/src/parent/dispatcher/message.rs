@@ -102,6 +102,8 @@ pub enum WorkerEvent<C> {
     Alive,
     /// This many leases of the worker have ended.
     Ended(u32),
+    /// The lease of this tracked connection has ended.
+    TrackedEnded(ConnectionId),
     /// The worker leaves: it wants no more connections.
     Leaves,
 }

@@ -13,6 +13,7 @@ use crate::parent::routing::affinity::{self, Affinity};
 use crate::parent::routing::client_hello::{MAX_HELLO, ServerName, server_name};
 use crate::parent::routing::proxy_header::{self, Header, HeaderError, MAX_HEADER, MIN_HEADER, Parsed, Version};
 use crate::parent::routing::request_head::Found;
+use crate::parent::routing::source_counts::{CountedSource, SourceCounts};
 use crate::parent::routing::spec::{Others, RoutingSpec, StickyBy, StickySpec};
 use crate::protocol::proxied_record::Proxied;
 use crate::sys::peek::{peek, set_low_water, take};
@@ -44,6 +45,9 @@ pub const REFUSALS: &[&str] = &[
     "malformed-tlv",
     "wrong-checksum",
 ];
+
+/// The result of a connection that is reset because its source has too many others.
+pub const TOO_MANY: &str = "too-many-from-source";
 
 /// The results of the search for a host name, beside those of [`SLOT_RESULTS`].
 pub const NAME_RESULTS: &[&str] = &[
@@ -94,6 +98,10 @@ pub struct Inspection {
     /// The lane of the host name.
     lane: Option<u16>,
     affinity: Option<Affinity>,
+    /// The connections of each source, if these are limited.
+    sources: Option<SourceCounts>,
+    /// The count of this connection.
+    counted: Option<CountedSource>,
 }
 
 /// The result of one step.
@@ -119,7 +127,7 @@ pub enum Verdict {
 impl Inspection {
     /// Begins the inspection of a connection.
     #[must_use]
-    pub fn new(spec: Arc<RoutingSpec>, connection: &Connection) -> Self {
+    pub fn new(spec: Arc<RoutingSpec>, sources: Option<SourceCounts>, connection: &Connection) -> Self {
         let peer = connection.peer();
         Self {
             awaits_header: spec.proxy.as_ref().is_some_and(|proxy| proxy.from.contain(peer)),
@@ -134,6 +142,8 @@ impl Inspection {
             named: None,
             lane: None,
             affinity: None,
+            sources,
+            counted: None,
         }
     }
 
@@ -165,6 +175,9 @@ impl Inspection {
                 .is_some_and(|proxy| proxy.others == Others::Refuse)
             {
                 return Step::Done(Verdict::Reset("refused"));
+            }
+            if !self.count_source(self.peer) {
+                return Step::Done(Verdict::Reset(TOO_MANY));
             }
             self.header = self.spec.proxy.as_ref().map(|_| "direct");
             if !self.awaits_content() {
@@ -202,6 +215,10 @@ impl Inspection {
                 return Step::Done(self.give_up(GiveUp::Closed));
             }
             self.awaits_header = false;
+            // A proxy opens connections for many clients, so its own address is not limited.
+            if !self.count_source(self.proxied.as_ref().map(|proxied| proxied.client)) {
+                return Step::Done(Verdict::Reset(TOO_MANY));
+            }
             self.header = Some(if self.proxied.is_some() { "proxied" } else { "local" });
         }
         if !self.awaits_content() {
@@ -212,6 +229,16 @@ impl Inspection {
             Err(_) if is_last => Step::Done(self.give_up(GiveUp::Closed)),
             Err(needed) => self.wait(connection, needed),
         }
+    }
+
+    /// Counts the connection for the source of its client, if sources are limited. A client without a known address is not limited.
+    /// Returns false if the source has as many connections as allowed.
+    fn count_source(&mut self, client: Option<SocketAddr>) -> bool {
+        let (Some(sources), Some(client)) = (&self.sources, client) else {
+            return true;
+        };
+        self.counted = sources.add(client);
+        self.counted.is_some()
     }
 
     fn awaits_content(&self) -> bool {
@@ -323,6 +350,9 @@ impl Inspection {
         }
         if let Some(lane) = self.lane {
             connection.set_lane(lane);
+        }
+        if let Some(counted) = self.counted {
+            connection.set_counted(counted);
         }
         [self.header, self.named]
     }

@@ -12,6 +12,7 @@ pub mod proxy_header;
 pub mod rendezvous;
 pub mod request_head;
 pub mod server_names;
+pub mod source_counts;
 pub mod sources;
 pub mod spec;
 
@@ -26,9 +27,10 @@ use crate::parent::connection::Connection;
 use crate::parent::dispatcher::message::{Event, Message};
 use crate::parent::queue::{Permits, Waiting};
 use crate::parent::routing::inspection::{
-    GiveUp, HEADER_RESULTS, Inspection, NAME_RESULTS, REFUSALS, SCRATCH, SLOT_RESULTS, Step, Verdict,
+    GiveUp, HEADER_RESULTS, Inspection, NAME_RESULTS, REFUSALS, SCRATCH, SLOT_RESULTS, Step, TOO_MANY, Verdict,
 };
 use crate::parent::routing::pending::PendingList;
+use crate::parent::routing::source_counts::SourceCounts;
 use crate::parent::routing::spec::RoutingSpec;
 use crate::stats::Stats;
 use crate::sys::Arrivals;
@@ -48,6 +50,8 @@ struct Shared {
     dispatcher: mpsc::Sender<Message>,
     stats: Arc<Stats>,
     pending: PendingList,
+    /// The connections of each source, if these are limited.
+    sources: Option<SourceCounts>,
     /// The bytes of the connection that is being looked at. All tasks run on one thread.
     scratch: Mutex<Box<[u8]>>,
 }
@@ -65,6 +69,10 @@ impl Router {
         if spec.names.is_some() {
             stats.may_route(NAME_RESULTS, &[]);
         }
+        let sources = spec.max_per_source.map(SourceCounts::new);
+        if sources.is_some() {
+            stats.may_route(&["direct", TOO_MANY], &[]);
+        }
         Self {
             shared: Arc::new(Shared {
                 spec,
@@ -72,6 +80,7 @@ impl Router {
                 dispatcher,
                 stats,
                 pending: PendingList::default(),
+                sources,
                 scratch: Mutex::new(vec![0; SCRATCH].into_boxed_slice()),
             }),
             tasks: JoinSet::new(),
@@ -84,7 +93,7 @@ impl Router {
             resume_panic(ended);
         }
         let shared = &self.shared;
-        let mut inspection = Inspection::new(Arc::clone(&shared.spec), &connection);
+        let mut inspection = Inspection::new(Arc::clone(&shared.spec), shared.sources.clone(), &connection);
         let verdict = match inspection.start(connection.as_fd(), &mut shared.scratch()) {
             Step::Done(verdict) => verdict,
             Step::Wait => {
@@ -124,7 +133,7 @@ impl Shared {
         }
         let (Verdict::Queue(name) | Verdict::Close(name) | Verdict::Reset(name)) = verdict;
         self.stats.routed(name);
-        if matches!(verdict, Verdict::Reset(_)) {
+        if matches!(verdict, Verdict::Reset(_)) && name != TOO_MANY {
             self.stats.proxy_refused(name);
         }
         matches!(verdict, Verdict::Queue(_))

@@ -1,5 +1,6 @@
 //! The routing settings of a listener.
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use crate::parent::routing::affinity::Affinity;
@@ -17,6 +18,8 @@ pub struct RoutingSpec {
     pub names: Option<NamesSpec>,
     /// How connections are assigned to workers.
     pub sticky: Option<StickySpec>,
+    /// The maximum number of connections of one source that wait or that workers hold.
+    pub max_per_source: Option<NonZeroU32>,
     /// The maximum number of connections that are pending at a time.
     pub max_pending: usize,
 }
@@ -97,6 +100,7 @@ impl Default for RoutingSpec {
             proxy: None,
             names: None,
             sticky: None,
+            max_per_source: None,
             max_pending: MAX_PENDING,
         }
     }

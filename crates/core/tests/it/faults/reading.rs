@@ -28,6 +28,7 @@ fn head(id: u64) -> ConnectionHead {
         id,
         slot: socketserver_core::channel::scoreboard::NO_SLOT,
         reissued: false,
+        tracked: false,
         waited: 7,
         lane: 0,
         family: Family::Ipv4,

@@ -102,6 +102,7 @@ impl Parent {
                     ToParent::Leave => words.push("leave".into()),
                     ToParent::Nudge => words.push("nudge".into()),
                     ToParent::Return(id) => words.push(format!("return {id}")),
+                    ToParent::EndedIds(ids) => words.extend(ids.map(|id| format!("ended {}", id.unwrap()))),
                 }
             }
             if self.reader.fill(&Os, self.socket.as_fd()) != Ok(Fill::Some) {
@@ -126,6 +127,7 @@ fn head(id: u64) -> ConnectionHead {
         id,
         slot: socketserver_core::channel::scoreboard::NO_SLOT,
         reissued: false,
+        tracked: false,
         waited: 0,
         lane: 0,
         family: Family::Unix,

@@ -41,6 +41,7 @@ fn connection_frame() -> Encoder {
         id: 1,
         slot: socketserver_core::channel::scoreboard::NO_SLOT,
         reissued: false,
+        tracked: false,
         waited: 0,
         lane: 0,
         family: Family::Unix,

@@ -28,6 +28,7 @@ enum Frame {
     Leave,
     Nudge,
     Return(u64),
+    EndedIds(Vec<u64>),
     Welcome(Welcome),
     Connection(Vec<ConnectionHead>),
     Recall(Vec<u64>),
@@ -54,6 +55,7 @@ impl Frame {
             Self::Leave => frames.leave(),
             Self::Nudge => frames.nudge(),
             Self::Return(id) => frames.hand_back(id),
+            Self::EndedIds(ids) => frames.ended_ids(ids),
             Self::Welcome(welcome) => frames.welcome(welcome),
             Self::Connection(heads) => frames.connection(heads),
             Self::Recall(ids) => frames.recall(ids),
@@ -82,6 +84,7 @@ impl Frame {
             ToParent::Leave => Self::Leave,
             ToParent::Nudge => Self::Nudge,
             ToParent::Return(id) => Self::Return(id),
+            ToParent::EndedIds(ids) => Self::EndedIds(ids.collect::<Result<_, _>>().ok()?),
         };
         Some((frame, size))
     }
@@ -170,12 +173,13 @@ fn proxied() -> impl Strategy<Value = Proxied> {
 
 fn head() -> impl Strategy<Value = ConnectionHead> {
     let numbers = (any::<u64>(), any::<u32>(), any::<u16>(), any::<u16>());
-    let place = (any::<u8>(), any::<bool>());
-    (numbers, remote(), place).prop_map(
-        |((id, waited, lane, local_port), remote, (slot, reissued))| ConnectionHead {
+    let place = (any::<u8>(), any::<bool>(), any::<bool>());
+    (numbers, remote(), place).prop_map(|((id, waited, lane, local_port), remote, (slot, reissued, tracked))| {
+        ConnectionHead {
             id,
             slot,
             reissued,
+            tracked,
             waited,
             lane,
             family: match remote {
@@ -185,8 +189,8 @@ fn head() -> impl Strategy<Value = ConnectionHead> {
             },
             remote,
             local_port,
-        },
-    )
+        }
+    })
 }
 
 fn frame() -> impl Strategy<Value = Frame> {

@@ -1,5 +1,6 @@
 //! Applies random events to the dispatcher's rules.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,6 +11,7 @@ use socketserver_core::parent::dispatcher::rules::recall::{RECALL_AFTER, SUSPECT
 use socketserver_core::parent::dispatcher::rules::requeue::{EXHAUSTED_PAUSE, SEND_PAUSE};
 use socketserver_core::parent::dispatcher::rules::select::WITHHELD_FOR;
 use socketserver_core::parent::dispatcher::rules::unread::PROBE_AFTER;
+use socketserver_core::parent::routing::source_counts::SourceCounts;
 use socketserver_core::protocol::limits::WINDOW;
 use socketserver_core::protocol::records::{Credit, RefusalReason};
 
@@ -27,6 +29,7 @@ enum Step {
     Refuse(Index, Index, RefusalReason),
     End(Index, Index),
     HandBack(Index, Index),
+    ReportEnd(Index, Index),
     Beat(Index),
     Lose(Index),
     Lie(Index),
@@ -69,6 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (index(), index(), reason).prop_map(|(channel, which, reason)| Step::Refuse(channel, which, reason)),
         5 => (index(), index()).prop_map(|(channel, leases)| Step::End(channel, leases)),
         4 => (index(), index()).prop_map(|(channel, which)| Step::HandBack(channel, which)),
+        4 => (index(), index()).prop_map(|(channel, which)| Step::ReportEnd(channel, which)),
         1 => index().prop_map(Step::Beat),
         1 => index().prop_map(Step::Lose),
         1 => index().prop_map(Step::Lie),
@@ -128,6 +132,14 @@ fn play(simulation: &mut Simulation, step: &Step, next_channel: &mut u32) {
                 }
             }
         }
+        Step::ReportEnd(channel, which) => {
+            if let Some(channel) = pick(channel) {
+                let unreported = simulation.unreported(channel);
+                if !unreported.is_empty() {
+                    simulation.report_end(channel, *which.get(&unreported));
+                }
+            }
+        }
         Step::Beat(channel) => pick(channel).into_iter().for_each(|channel| simulation.beat(channel)),
         Step::Lose(channel) => pick(channel).into_iter().for_each(|channel| simulation.lose(channel)),
         Step::Lie(channel) => pick(channel).into_iter().for_each(|channel| simulation.lie(channel)),
@@ -159,13 +171,20 @@ proptest! {
         policy in prop::sample::select(vec![PolicyName::LeastBusy, PolicyName::RoundRobin, PolicyName::First]),
         timeout in prop::option::of(20_u64..60),
         recall in prop::sample::select(vec![Recall::Asks, Recall::TakesBack, Recall::TakesBackUnread]),
+        max_per_source in prop::option::of(1_u32..40),
     ) {
         let mut simulation = Simulation::new(policy, timeout.map(Duration::from_millis));
         simulation.recall = recall;
+        simulation.sources = max_per_source.and_then(NonZeroU32::new).map(SourceCounts::new);
         let mut next_channel = 1;
         for step in [Step::Open, Step::Open].into_iter().chain(steps) {
             play(&mut simulation, &step, &mut next_channel);
         }
+        for channel in simulation.channels() {
+            simulation.lose(channel);
+        }
+        simulation.destroy();
+        prop_assert!(simulation.sources.is_none_or(|sources| sources.sources() == 0));
     }
 }
 

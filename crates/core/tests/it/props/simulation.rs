@@ -3,6 +3,7 @@
 //! timeouts are exact.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use socketserver_core::parent::dispatcher::rules::requeue::SEND_PAUSE;
 use socketserver_core::parent::dispatcher::rules::timeouts::ANSWER_WITHIN;
 use socketserver_core::parent::notice::ShedReason;
 use socketserver_core::parent::queue::{HandBack, Waiting};
+use socketserver_core::parent::routing::source_counts::{CountedSource, SourceCounts};
 use socketserver_core::protocol::limits::{ANY, MAX_IGNORED_ROUNDS, WINDOW};
 use socketserver_core::protocol::records::{CloseReason, Credit, Refusal, RefusalReason};
 use socketserver_core::{Config, PolicyName};
@@ -27,6 +29,7 @@ pub struct Conn {
     is_queued: bool,
     hand_back: Option<HandBack>,
     times_handed_back: u32,
+    counted: Option<CountedSource>,
     _token: Arc<()>,
 }
 
@@ -59,6 +62,14 @@ impl Waiting for Conn {
         self.hand_back
     }
 
+    fn take_counted(&mut self) -> Option<CountedSource> {
+        self.counted.take()
+    }
+
+    fn set_counted(&mut self, counted: CountedSource) {
+        self.counted = Some(counted);
+    }
+
     fn handed_back(&mut self, by: ChannelId, at: Instant) {
         self.times_handed_back += 1;
         let times = self.times_handed_back;
@@ -73,6 +84,8 @@ struct Known {
     since: Instant,
     hand_back: Option<HandBack>,
     place: Where,
+    /// Whether the connection is counted for its source while it waits or is in flight.
+    is_counted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -124,6 +137,8 @@ struct Worker {
     has_unread: bool,
     /// Whether the worker reads its socket before it acks.
     reads: bool,
+    /// The connections that are counted for their sources until the worker reports their ends by their ids; `None` if it does not.
+    unreported: Option<BTreeSet<ConnectionId>>,
 }
 
 impl Default for Worker {
@@ -138,6 +153,7 @@ impl Default for Worker {
             recalls: 0,
             has_unread: false,
             reads: true,
+            unreported: None,
         }
     }
 }
@@ -161,6 +177,19 @@ pub enum Recall {
     TakesBackUnread,
 }
 
+/// The number of sources.
+const SOURCES: u8 = 3;
+
+/// Returns the source of a connection.
+fn source_of(id: ConnectionId) -> u8 {
+    u8::try_from(id % u64::from(SOURCES)).unwrap()
+}
+
+/// Returns the client of a connection.
+fn client_of(id: ConnectionId) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, source_of(id)], 1))
+}
+
 pub struct Simulation {
     state: State<Conn>,
     now: Instant,
@@ -173,6 +202,8 @@ pub struct Simulation {
     listeners_closed: bool,
     is_drained: bool,
     pub recall: Recall,
+    /// The connections of each source, if these are limited. Connection `id` is of source `source_of(id)`.
+    pub sources: Option<SourceCounts>,
     /// The next handoffs fail for these reasons, the last first.
     pub failures: Vec<SendFailure>,
 }
@@ -191,6 +222,7 @@ impl Simulation {
             listeners_closed: false,
             is_drained: false,
             recall: Recall::Asks,
+            sources: None,
             failures: Vec::new(),
         }
     }
@@ -233,9 +265,17 @@ impl Simulation {
             since: self.now,
             hand_back: None,
             place: Where::Queue,
+            is_counted: self.sources.is_some(),
         };
+        let counted = self.sources.as_ref().map(|sources| sources.add(client_of(id)));
         self.connections.insert(id, known);
-        let connection = self.connection(id, 0);
+        if counted.as_ref().is_some_and(Option::is_none) {
+            // The source has as many connections as allowed.
+            self.move_to(id, Where::Gone);
+            return;
+        }
+        let mut connection = self.connection(id, 0);
+        connection.counted = counted.flatten();
         self.apply_event(Event::Accepted(connection));
     }
 
@@ -246,6 +286,12 @@ impl Simulation {
     }
 
     pub fn welcome(&mut self, channel: ChannelId) {
+        let tracks = self.sources.is_some() && channel % 2 == 1;
+        let worker = self.worker(channel);
+        if tracks && worker.life == Life::Joining {
+            worker.unreported = Some(BTreeSet::new());
+            self.state.track(channel);
+        }
         let worker = self.worker(channel);
         worker.life = worker.life.max(Life::Open);
         self.apply_event(Event::Welcomed(channel));
@@ -276,6 +322,11 @@ impl Simulation {
             panic!("{id} is not in flight");
         };
         self.worker(channel).leases += 1;
+        if self.uncount(id)
+            && let Some(unreported) = &mut self.worker(channel).unreported
+        {
+            unreported.insert(id);
+        }
         self.move_to(id, Where::Taken(channel));
         self.sends_held_until = None;
         let mut actions = self.apply(channel, WorkerEvent::Acked(id)).into_iter();
@@ -322,14 +373,41 @@ impl Simulation {
         let times = known.hand_back.map_or(0, |hand_back| hand_back.times);
         let metadata = (id, known.lane, known.since, times);
         assert_eq!(self.state.metadata(channel, id), Some(&metadata));
-        self.worker(channel).leases -= 1;
+        let worker = self.worker(channel);
+        worker.leases -= 1;
+        let is_counted = worker
+            .unreported
+            .as_mut()
+            .is_some_and(|unreported| unreported.remove(&id));
         self.move_to(id, Where::Queue);
         let (at, times) = (self.now, times + 1);
         self.connections.entry(id).and_modify(|known| {
             known.hand_back = Some(HandBack { channel, at, times });
+            known.is_counted = is_counted;
         });
         let connection = self.connection(id, times - 1);
         self.apply_worker_event(channel, WorkerEvent::HandedBack(Box::new(connection)));
+    }
+
+    /// Returns the connections whose ends a worker may report by their ids.
+    pub fn unreported(&self, channel: ChannelId) -> Vec<ConnectionId> {
+        let unreported = self.workers[&channel].unreported.iter().flatten();
+        unreported.copied().collect()
+    }
+
+    pub fn report_end(&mut self, channel: ChannelId, id: ConnectionId) {
+        let unreported = &mut self.worker(channel).unreported;
+        assert!(unreported.as_mut().is_some_and(|unreported| unreported.remove(&id)));
+        self.apply_worker_event(channel, WorkerEvent::TrackedEnded(id));
+        let again = WorkerEvent::TrackedEnded(id);
+        let again = self.state.apply_worker(channel, again, self.now, &mut Vec::new());
+        assert!(again.is_err(), "the end of {id} is reported twice");
+    }
+
+    /// Removes a connection from those that are counted while they wait. Returns whether the connection was one of them.
+    fn uncount(&mut self, id: ConnectionId) -> bool {
+        let known = self.connections.get_mut(&id).unwrap();
+        std::mem::take(&mut known.is_counted)
     }
 
     pub fn beat(&mut self, channel: ChannelId) {
@@ -423,6 +501,7 @@ impl Simulation {
                 since: self.now,
                 hand_back: None,
                 place: Where::Gone,
+                is_counted: false,
             },
         );
         let refusal = Refusal {
@@ -434,6 +513,7 @@ impl Simulation {
             WorkerEvent::Refused(refusal),
             WorkerEvent::Ended(self.workers[&channel].leases + 1),
             WorkerEvent::HandedBack(Box::new(self.connection(0, 0))),
+            WorkerEvent::TrackedEnded(0),
         ];
         self.connections.remove(&0);
         for lie in lies {
@@ -453,6 +533,7 @@ impl Simulation {
             is_queued: true,
             hand_back: None,
             times_handed_back,
+            counted: None,
             _token: Arc::clone(&self.token),
         }
     }
@@ -712,6 +793,7 @@ impl Simulation {
     fn assert_invariants(&self) {
         self.assert_nothing_is_lost();
         self.assert_no_connection_waits_needlessly();
+        self.assert_sources_are_counted();
         assert!(self.is_drained || !self.listeners_closed || !self.is_finished());
         let deadline = self.state.deadline(self.now);
         assert!(
@@ -733,6 +815,25 @@ impl Simulation {
             }
             assert_eq!(self.state.counters(channel).leases, worker.leases);
         }
+    }
+
+    /// A connection is counted for its source once while it waits, is in flight, or is held by a worker that reports its end.
+    fn assert_sources_are_counted(&self) {
+        let Some(sources) = &self.sources else { return };
+        let mut expected = [0; SOURCES as usize];
+        let waiting = self.connections.iter().filter(|(_, known)| {
+            let is_waiting = matches!(known.place, Where::Queue | Where::InFlight { .. });
+            known.is_counted && is_waiting
+        });
+        let held = self
+            .workers
+            .values()
+            .flat_map(|worker| worker.unreported.iter().flatten());
+        for id in waiting.map(|(id, _)| id).chain(held) {
+            expected[usize::from(source_of(*id))] += 1;
+        }
+        let counts = (0..SOURCES).map(|source| sources.of(client_of(source.into())));
+        assert!(counts.eq(expected), "{expected:?}");
     }
 
     /// No connection waits, in the queue or in flight, for longer than the queue timeout, or while a worker that was never stalled

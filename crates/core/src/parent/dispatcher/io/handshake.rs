@@ -17,7 +17,9 @@ use crate::protocol::encode::Encoder;
 use crate::protocol::limits::MAX_LISTENERS;
 use crate::protocol::listener_record::ListenerAddress;
 use crate::protocol::records::{CloseReason, Hello, Welcome};
-use crate::protocol::version::{DRAIN_SOON_SINCE, LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION};
+use crate::protocol::version::{
+    DRAIN_SOON_SINCE, ENDED_IDS_SINCE, LISTENING_SINCE, PROXIED_SINCE, TICKET_KEYS_SINCE, VERSION,
+};
 use crate::sys::Sys;
 
 /// The maximum number of LISTENING frames in the message of WELCOME. On macOS a message with a descriptor must fit the
@@ -90,6 +92,9 @@ impl<S: Sys> Dispatcher<S> {
             let page = Arc::new(page);
             joining.io.stats.share(page.clone());
             joining.io.scoreboard = Some(Box::new(ScoreboardView::new(page)));
+        }
+        if version >= ENDED_IDS_SINCE {
+            self.state.track(channel);
         }
         self.state.apply(Event::Welcomed(channel), now, &mut self.actions);
         let pid = hello.pid;

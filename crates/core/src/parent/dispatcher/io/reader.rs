@@ -22,7 +22,7 @@ use crate::protocol::frame::ToParent;
 use crate::protocol::kind;
 use crate::protocol::limits::{DESCRIPTORS_TO_PARENT, FRAME_TIMEOUT};
 use crate::protocol::records::Hello;
-use crate::protocol::version::RETURNS_SINCE;
+use crate::protocol::version::{ENDED_IDS_SINCE, RETURNS_SINCE};
 use crate::sys::{ForeignFd, Sys};
 
 /// Reads one worker's frames until its channel ends.
@@ -190,6 +190,9 @@ impl<S: Sys> ChannelReader<S> {
                 ToParent::Return(_) if self.version < Some(RETURNS_SINCE) => {
                     break Err(FrameError::Kind(kind::RETURN).into());
                 }
+                ToParent::EndedIds(_) if self.version < Some(ENDED_IDS_SINCE) => {
+                    break Err(FrameError::Kind(kind::ENDED_IDS).into());
+                }
                 ToParent::Return(id) => {
                     let fd = match descriptors.claim(1) {
                         Ok(mut claimed) => claimed.next(),
@@ -235,6 +238,11 @@ fn add_events(events: &mut Vec<WorkerEvent<Connection>>, frame: ToParent<'_>) ->
             }
         }
         ToParent::Ended(leases) => events.push(WorkerEvent::Ended(leases)),
+        ToParent::EndedIds(ids) => {
+            for id in ids {
+                events.push(WorkerEvent::TrackedEnded(id?));
+            }
+        }
         ToParent::Credit(credit) => {
             for one in credit {
                 let credit = one?;

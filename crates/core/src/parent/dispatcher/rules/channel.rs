@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::ids::ConnectionId;
 use crate::parent::dispatcher::rules::credit::CreditBook;
 use crate::parent::dispatcher::rules::handoff_count::HandoffCount;
+use crate::parent::dispatcher::rules::tracked::Tracked;
 use crate::parent::dispatcher::rules::unread::Unread;
 use crate::parent::notice::EndReason;
 use crate::parent::queue::Waiting;
@@ -42,6 +43,9 @@ pub struct Channel<C: Waiting, I> {
     pub(super) handoffs: HandoffCount,
     /// The connections that the worker took last and has not handed back.
     taken: VecDeque<(ConnectionId, C::Metadata)>,
+    /// The counts of the taken connections whose sources are limited; `None` if the worker does not report the ends of connections
+    /// by their ids. Boxed, so that the channels, which the dispatcher reads in each turn, are close together in memory.
+    pub(super) tracked: Option<Box<Tracked>>,
 }
 
 /// The life of a channel. A channel moves only down this list.
@@ -165,6 +169,7 @@ impl<C: Waiting, I> Channel<C, I> {
             exhausted_at: None,
             handoffs: HandoffCount::default(),
             taken: VecDeque::new(),
+            tracked: None,
         }
     }
 
@@ -201,7 +206,7 @@ impl<C: Waiting, I> Channel<C, I> {
 
     /// Begins the lease of a connection. Returns the parent's copy.
     pub(super) fn ack(&mut self, id: ConnectionId, now: Instant) -> Result<InFlight<C>, ProtocolError> {
-        let sent = self.remove_in_flight(id)?;
+        let mut sent = self.remove_in_flight(id)?;
         self.unread.answered(sent.number);
         self.unread.end_rounds();
         self.counters.leases += 1;
@@ -212,6 +217,9 @@ impl<C: Waiting, I> Channel<C, I> {
             self.taken.pop_front();
         }
         self.taken.push_back((id, sent.connection.metadata()));
+        if let Some(counted) = sent.connection.take_counted() {
+            self.keep_counted(id, counted)?;
+        }
         self.window = (2 * self.window).min(WINDOW);
         self.mark_alive(now);
         // The worker had a free descriptor. A full socket stays full until it is writable.

@@ -14,6 +14,7 @@ pub mod requeue;
 pub mod select;
 mod slots;
 pub mod timeouts;
+mod tracked;
 pub mod unread;
 
 use std::time::{Duration, Instant};
@@ -156,6 +157,11 @@ impl<C: Waiting, I> State<C, I> {
             WorkerEvent::Ended(ended) => {
                 if let Some(channel) = self.channels.get_mut(id) {
                     channel.end_leases(ended, now)?;
+                }
+            }
+            WorkerEvent::TrackedEnded(connection) => {
+                if let Some(channel) = self.channels.get_mut(id) {
+                    drop(channel.release_counted(connection)?);
                 }
             }
             WorkerEvent::Leaves => {

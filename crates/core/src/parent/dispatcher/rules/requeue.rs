@@ -98,6 +98,9 @@ impl<C: Waiting, I> State<C, I> {
         channel.counters.handed_back += 1;
         self.counts.handed_back += 1;
         connection.handed_back(id, now);
+        if let Ok(counted) = channel.release_counted(connection.id()) {
+            connection.set_counted(counted);
+        }
         self.enqueue(connection);
         Ok(())
     }
