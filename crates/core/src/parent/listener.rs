@@ -156,6 +156,20 @@ impl Endpoint {
         &self.address
     }
 
+    /// Returns the addresses that workers learn: that of the listener, and the same with each port of its host names. A worker that
+    /// serves such a port behaves as if it listened there.
+    #[must_use]
+    pub fn announced_addresses(&self) -> Vec<ListenerAddress> {
+        let ip = match &self.address {
+            ListenerAddress::Tcp(address) => address.ip(),
+            ListenerAddress::Unix(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let names = self.routing.as_ref().and_then(|routing| routing.names.as_ref());
+        let lanes = names.map(|names| names.names.lanes()).unwrap_or_default();
+        let named = lanes.into_iter().map(|lane| ListenerAddress::Tcp((ip, lane).into()));
+        std::iter::once(self.address.clone()).chain(named).collect()
+    }
+
     /// Returns the lane of its connections: the port (0 for a Unix socket), unless another lane was set.
     #[must_use]
     pub fn lane(&self) -> u16 {

@@ -494,8 +494,9 @@ async fn accept_on<S: Sys>(
         Ok(socket) => {
             // Before the acceptor runs: a worker must receive LISTENING before the first connection of the listener. Fails only if
             // the dispatcher has ended.
-            let listening = Message::Listening(endpoint.address().clone());
-            let _ = acceptor.dispatcher.send(listening).await;
+            for address in endpoint.announced_addresses() {
+                let _ = acceptor.dispatcher.send(Message::Listening(address)).await;
+            }
             Some(tokio::spawn(watched(acceptor.run(socket, endpoint), failures)))
         }
         Err(errno) => {

@@ -1,6 +1,6 @@
 //! Host names of TLS whose connections belong to the workers of another port. Pure, and without allocation once built.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The longest host name (RFC 1035).
 const MAX_NAME: usize = 255;
@@ -22,6 +22,12 @@ impl ServerNames {
             Some(suffix) => self.wildcards.insert(suffix.as_bytes().into(), lane),
             None => self.exact.insert(name.into_bytes().into(), lane),
         };
+    }
+
+    /// Returns the lanes of all names, each once.
+    #[must_use]
+    pub fn lanes(&self) -> BTreeSet<u16> {
+        self.exact.values().chain(self.wildcards.values()).copied().collect()
     }
 
     /// Returns the lane of a host name in any case: that of the name itself, or else that of its wildcard.
