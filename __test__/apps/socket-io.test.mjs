@@ -1,75 +1,86 @@
-// socket.io with its default transports and with polling alone, on several workers: every request of a session reaches its worker.
-// Over TLS the parent cannot read the session id, so the clients use the transport that needs one connection only.
+// Sessions of socket.io on several workers: every request of a session reaches its worker.
 
-import { fileURLToPath } from 'node:url'
 import test from 'ava'
-import { createServer } from '../../dist/index.js'
-import { SocketIoClient } from './support/socket-io-clients.mjs'
+import { INSTALLED, startHaproxy, startNginx } from './support/proxies.mjs'
+import { startServer } from './support/socket-io-server.mjs'
+import { keepSessions, startClients, startTabs, TRANSPORTS } from './support/socket-io-sessions.mjs'
 
-const ENTRY = fileURLToPath(new URL('fixtures/socket-io-sticky.js', import.meta.url))
-const CLIENTS = 100
-const WORKERS = 4
+/** The clients share one event loop, so a client may take longer than the default timeout to send the first request. */
+const BY_SESSION = { query: 'sid', timeout: 5000 }
 
-for (const [scheme, transports, kind] of /** @type {const} */ ([
-  ['http', [['polling', 'websocket'], ['polling']], 'processes'],
-  ['http', [['polling', 'websocket'], ['polling']], 'threads'],
-  ['https', [['websocket']], 'processes'],
-])) {
-  const title = `socket.io over ${scheme} keeps ${CLIENTS} sessions, and restores them after a reload and a killed worker, in ${kind}`
-  test.serial(title, async (t) => {
-    const { server, pool, url } = await start(t, kind, scheme)
-    const clients = Array.from(
-      { length: CLIENTS },
-      (_, index) => new SocketIoClient(url, transports[index % transports.length] ?? []),
-    )
-    t.teardown(() => {
-      for (const client of clients) client.close()
+// The server closes each connection after one request, so that no kept connection carries the requests of two sessions.
+for (const kind of /** @type {const} */ (['processes', 'threads'])) {
+  for (const [name, transports] of /** @type {const} */ ([
+    ['the default transports', TRANSPORTS.default],
+    ['polling alone', TRANSPORTS.polling],
+  ])) {
+    test.serial(`${kind} keep sessions with ${name}, also through a reload and a killed worker`, async (t) => {
+      const subject = await startServer(t, { kind, sticky: BY_SESSION, oneRequest: true })
+      await keepSessions(t, subject, startClients(t, subject, transports))
     })
-    const first = await Promise.all(clients.map((client) => client.answerOf()))
-    t.deepEqual([...new Set(first.map(({ slot }) => slot))].sort(), [0, 1, 2, 3])
-    const sessions = clients.map(({ session }) => session)
-    await Promise.all(clients.map((client) => client.answerOf()))
-    t.deepEqual(
-      clients.map(({ session }) => session),
-      sessions,
-    )
-    t.true(
-      clients.every(({ failures }) => failures === 0),
-      JSON.stringify(server.stats().routed),
-    )
+  }
+}
 
-    await pool.reload()
-    const second = await Promise.all(clients.map((client) => client.answerOf(({ generation }) => generation === 2)))
-
-    const [victim] = pool.workers
-    t.true(second.some(({ worker }) => worker === victim?.id))
-    await victim?.thread?.terminate()
-    victim?.process?.kill('SIGKILL')
-    await Promise.all(clients.map((client) => client.answerOf(({ worker }) => worker !== victim?.id)))
+// Over TLS, the parent cannot read the session id. The address leads all connections of a client to one worker.
+for (const [name, transports, kind, sticky] of /** @type {const} */ ([
+  ['the default transports', TRANSPORTS.default, 'processes', { by: 'address', strict: true }],
+  ['polling alone', TRANSPORTS.polling, 'threads', { by: 'address', strict: true }],
+  ['websocket alone', TRANSPORTS.websocket, 'processes', undefined],
+])) {
+  test.serial(`over https, ${kind} keep sessions with ${name}`, async (t) => {
+    const subject = await startServer(t, { kind, scheme: 'https', ...(sticky && { sticky }) })
+    await keepSessions(t, subject, startClients(t, subject, transports))
   })
 }
 
-/**
- * Starts workers, and returns their pool and URL.
- *
- * @param {import('ava').ExecutionContext} t
- * @param {'processes' | 'threads'} kind
- * @param {'http' | 'https'} scheme
- */
-async function start(t, kind, scheme) {
-  const server = createServer()
-  t.teardown(async () => {
-    server.destroy()
-    await server.close()
+// Both proxies keep connections to the server, and send the requests of all clients over each, unless the server closes it.
+for (const [name, transports, haproxyKind, nginxKind] of /** @type {const} */ ([
+  ['the default transports', TRANSPORTS.default, 'processes', 'threads'],
+  ['polling alone', TRANSPORTS.polling, 'threads', 'processes'],
+])) {
+  haproxyTest(`behind HAProxy with its defaults, ${haproxyKind} keep sessions with ${name}`, async (t) => {
+    const startProxy = (/** @type {number} */ port) => startHaproxy(t, port)
+    const subject = await startServer(t, { kind: haproxyKind, sticky: BY_SESSION, oneRequest: true, startProxy })
+    await keepSessions(t, subject, startTabs(t, subject, transports))
   })
-  // The clients share one event loop, so a client may take longer than the default timeout to send the first request.
-  const sticky = { query: 'sid', timeout: 5000 }
-  const { port } = await server.listen({ port: 0, ...(scheme === 'http' && { sticky }) })
-  const options = { workers: WORKERS, execArgv: [], drainTimeout: 500 }
-  const pool =
-    kind === 'threads'
-      ? server.threads(ENTRY, { ...options, argv: [scheme] })
-      : server.fork(ENTRY, { ...options, args: [scheme] })
-  await pool.ready
-  return { server, pool, url: `${scheme}://localhost:${port}` }
+
+  nginxTest(`behind nginx with kept connections, ${nginxKind} keep sessions with ${name}`, async (t) => {
+    const startProxy = (/** @type {number} */ port) => startNginx(t, port, '')
+    const subject = await startServer(t, { kind: nginxKind, sticky: BY_SESSION, oneRequest: true, startProxy })
+    await keepSessions(t, subject, startTabs(t, subject, transports))
+  })
+}
+
+// These settings open a connection for each request, so the server need not close it.
+haproxyTest('behind HAProxy with http-server-close, workers that keep connections keep sessions', async (t) => {
+  const startProxy = (/** @type {number} */ port) => startHaproxy(t, port, 'option http-server-close')
+  const subject = await startServer(t, { kind: 'threads', sticky: BY_SESSION, startProxy })
+  await keepSessions(t, subject, startTabs(t, subject, TRANSPORTS.polling))
+})
+
+nginxTest(
+  'behind nginx with the map of its guide to WebSocket, workers that keep connections keep sessions',
+  async (t) => {
+    const startProxy = (/** @type {number} */ port) => startNginx(t, port, 'close')
+    const subject = await startServer(t, { kind: 'processes', sticky: BY_SESSION, startProxy })
+    await keepSessions(t, subject, startTabs(t, subject, TRANSPORTS.polling))
+  },
+)
+
+/**
+ * @param {string} title
+ * @param {import('ava').Implementation<[]>} implementation
+ */
+function haproxyTest(title, implementation) {
+  if (INSTALLED.haproxy) test.serial(title, implementation)
+  else test.serial.skip(title, implementation)
+}
+
+/**
+ * @param {string} title
+ * @param {import('ava').Implementation<[]>} implementation
+ */
+function nginxTest(title, implementation) {
+  if (INSTALLED.nginx) test.serial(title, implementation)
+  else test.serial.skip(title, implementation)
 }

@@ -6,7 +6,8 @@ import { io } from 'socket.io-client'
 /** Milliseconds within which every client must have an answer. */
 const LIMIT = 20_000
 
-/** @typedef {{ worker: number, slot: number, generation: number }} Answer */
+/** @typedef {{ worker: number, generation: number }} Answer */
+/** @typedef {readonly ('polling' | 'websocket')[]} Transports */
 
 /** One client of socket.io. */
 export class SocketIoClient {
@@ -18,16 +19,21 @@ export class SocketIoClient {
    * Starts to connect.
    *
    * @param {string} url
-   * @param {readonly ('polling' | 'websocket')[]} transports
+   * @param {Transports} transports
+   * @param {import('node:http').Agent} agent
+   * @param {number} timeout milliseconds after which an attempt to connect has failed
    */
-  constructor(url, transports) {
-    this.#socket = io(url, {
+  constructor(url, transports, agent, timeout = 20_000) {
+    const options = {
       transports: [...transports],
       forceNew: true,
       reconnectionDelay: 50,
       reconnectionDelayMax: 500,
       rejectUnauthorized: false,
-    })
+      agent,
+      timeout,
+    }
+    this.#socket = io(url, options)
     this.#socket.on('connect_error', () => {
       this.failures += 1
     })
@@ -54,7 +60,11 @@ export class SocketIoClient {
       }
       await delay(20)
     }
-    throw new Error(`the client has no expected answer: ${JSON.stringify(last)}`, { cause: last })
+    throw new Error(`the client has no expected answer: ${last instanceof Error ? last : JSON.stringify(last)}`)
+  }
+
+  get isConnected() {
+    return this.#socket.connected
   }
 
   /** The id of the session. */
