@@ -16,7 +16,7 @@ for (const kind of /** @type {const} */ (['processes', 'threads'])) {
   ])) {
     test.serial(`${kind} keep sessions with ${name}, also through a reload and a killed worker`, async (t) => {
       const subject = await startServer(t, { kind, sticky: BY_SESSION, oneRequest: true })
-      await keepSessions(t, subject, startClients(t, subject, transports))
+      await keepSessions(t, subject, startClients(t, subject.url, transports))
     })
   }
 }
@@ -29,7 +29,7 @@ for (const [name, transports, kind, sticky] of /** @type {const} */ ([
 ])) {
   test.serial(`over https, ${kind} keep sessions with ${name}`, async (t) => {
     const subject = await startServer(t, { kind, scheme: 'https', ...(sticky && { sticky }) })
-    await keepSessions(t, subject, startClients(t, subject, transports))
+    await keepSessions(t, subject, startClients(t, subject.url, transports))
   })
 }
 
@@ -41,13 +41,13 @@ for (const [name, transports, haproxyKind, nginxKind] of /** @type {const} */ ([
   haproxyTest(`behind HAProxy with its defaults, ${haproxyKind} keep sessions with ${name}`, async (t) => {
     const startProxy = (/** @type {number} */ port) => startHaproxy(t, port)
     const subject = await startServer(t, { kind: haproxyKind, sticky: BY_SESSION, oneRequest: true, startProxy })
-    await keepSessions(t, subject, startTabs(t, subject, transports))
+    await keepSessions(t, subject, startTabs(t, subject.url, transports))
   })
 
   nginxTest(`behind nginx with kept connections, ${nginxKind} keep sessions with ${name}`, async (t) => {
     const startProxy = (/** @type {number} */ port) => startNginx(t, port, '')
     const subject = await startServer(t, { kind: nginxKind, sticky: BY_SESSION, oneRequest: true, startProxy })
-    await keepSessions(t, subject, startTabs(t, subject, transports))
+    await keepSessions(t, subject, startTabs(t, subject.url, transports))
   })
 }
 
@@ -55,7 +55,7 @@ for (const [name, transports, haproxyKind, nginxKind] of /** @type {const} */ ([
 haproxyTest('behind HAProxy with http-server-close, workers that keep connections keep sessions', async (t) => {
   const startProxy = (/** @type {number} */ port) => startHaproxy(t, port, 'option http-server-close')
   const subject = await startServer(t, { kind: 'threads', sticky: BY_SESSION, startProxy })
-  await keepSessions(t, subject, startTabs(t, subject, TRANSPORTS.polling))
+  await keepSessions(t, subject, startTabs(t, subject.url, TRANSPORTS.polling))
 })
 
 nginxTest(
@@ -63,7 +63,7 @@ nginxTest(
   async (t) => {
     const startProxy = (/** @type {number} */ port) => startNginx(t, port, 'close')
     const subject = await startServer(t, { kind: 'processes', sticky: BY_SESSION, startProxy })
-    await keepSessions(t, subject, startTabs(t, subject, TRANSPORTS.polling))
+    await keepSessions(t, subject, startTabs(t, subject.url, TRANSPORTS.polling))
   },
 )
 

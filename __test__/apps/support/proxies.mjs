@@ -90,7 +90,7 @@ export async function startNginx(t, server, connection) {
  * @param {import('ava').ExecutionContext} t
  * @param {(port: number, folder: string) => import('node:child_process').ChildProcess} start
  */
-async function startProxy(t, start) {
+export async function startProxy(t, start) {
   const folder = mkdtempSync(join(tmpdir(), 'proxy-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   for (let attempt = 0; attempt < 3; attempt++) {

@@ -22,9 +22,8 @@ export const TRANSPORTS = /** @type {const} */ ({
  * @typedef {object} Subject
  * @property {string} url
  * @property {() => Promise<unknown>} reload replaces all workers by workers of generation 2
- * @property {() => number | Promise<number>} kill kills a worker and returns its id
- * @property {() => unknown} [explain] returns what may explain a failed attempt to connect
- * @property {boolean} [mayLose] whether a session may be lost although its worker goes on
+ * @property {() => Promise<number>} kill kills a worker and returns its id
+ * @property {() => unknown} explain returns what may explain a failed attempt to connect
  */
 
 /**
@@ -39,11 +38,9 @@ export async function keepSessions(t, subject, clients) {
   t.is(new Set(begun.map(({ worker }) => worker)).size, WORKERS)
   const sessions = sessionsOf(clients)
   await Promise.all(clients.map((client) => client.answerOf()))
-  if (!subject.mayLose) {
-    t.deepEqual(sessionsOf(clients), sessions)
-    const failures = clients.reduce((sum, client) => sum + client.failures, 0)
-    t.is(failures, 0, JSON.stringify(subject.explain?.()))
-  }
+  t.deepEqual(sessionsOf(clients), sessions)
+  const failures = clients.reduce((sum, client) => sum + client.failures, 0)
+  t.is(failures, 0, JSON.stringify(subject.explain()))
 
   await subject.reload()
   const reloaded = await Promise.all(clients.map((client) => client.answerOf(({ generation }) => generation === 2)))
@@ -53,7 +50,7 @@ export async function keepSessions(t, subject, clients) {
   t.true(others.length < clients.length)
   const sessionsOfOthers = sessionsOf(others)
   await Promise.all(clients.map((client) => client.answerOf(({ worker }) => worker !== victim)))
-  if (!subject.mayLose) t.deepEqual(sessionsOf(others), sessionsOfOthers)
+  t.deepEqual(sessionsOf(others), sessionsOfOthers)
 }
 
 /** @param {readonly SocketIoClient[]} clients */
@@ -66,10 +63,10 @@ function sessionsOf(clients) {
  * connection for each request.
  *
  * @param {import('ava').ExecutionContext} t
- * @param {Subject} subject
+ * @param {string} url
  * @param {Transports} transports
  */
-export function startClients(t, { url }, transports) {
+export function startClients(t, url, transports) {
   return start(t, (index) => {
     const agent = startAgent(t, url, { keepAlive: index % 2 === 0, localAddress: `127.0.0.${index + 2}` })
     return new SocketIoClient(url, transports, agent)
@@ -80,10 +77,10 @@ export function startClients(t, { url }, transports) {
  * Starts clients that send their requests over the same kept connections, as the tabs of one browser do.
  *
  * @param {import('ava').ExecutionContext} t
- * @param {Subject} subject
+ * @param {string} url
  * @param {Transports} transports
  */
-export function startTabs(t, { url }, transports) {
+export function startTabs(t, url, transports) {
   const agent = startAgent(t, url, { keepAlive: true })
   return start(t, () => new SocketIoClient(url, transports, agent))
 }
