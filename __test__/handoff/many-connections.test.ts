@@ -1,6 +1,6 @@
 import { loadSerial } from '../helpers/conditional-test.js'
 import { assertClean, load } from '../helpers/load.js'
-import { descriptors } from '../helpers/processes.js'
+import { descriptors, descriptorsOfWorker } from '../helpers/processes.js'
 import { serve } from '../helpers/served.js'
 import { countTaken } from '../helpers/taken.js'
 import { until } from '../helpers/until.js'
@@ -8,8 +8,9 @@ import { until } from '../helpers/until.js'
 loadSerial('each of many connections is answered once, although some are recalled', async (t) => {
   t.timeout(120_000)
   const { server, pool, reports, port } = await serve(t, 'answer-tokens-with-stalls', { workers: 4 })
-  const processes = [process.pid, ...pool.workers.map(({ pid }) => pid ?? 0)]
-  const before = processes.map((pid) => descriptors(pid))
+  const workers = pool.workers.map(({ pid }) => pid ?? 0)
+  const processes = [...workers, process.pid]
+  const before = [...(await Promise.all(workers.map(descriptorsOfWorker))), descriptors()]
 
   const report = await load(t, port, { connections: CONNECTIONS, clients: 64, sources: 8 })
 

@@ -1,10 +1,18 @@
 // Reads the state of processes from Linux's proc(5).
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { until } from './until.js'
 
 /** Returns the number of open descriptors of a process. */
 export function descriptors(pid = process.pid): number {
   return readdirSync(`/proc/${pid}/fd`).length
+}
+
+/** Returns the number of open descriptors of a worker once the worker has closed its copy of the scoreboard, which it may still have when it is ready. */
+export async function descriptorsOfWorker(pid: number): Promise<number> {
+  const hasScoreboard = (fd: string): boolean => readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('/memfd:socketserver')
+  await until(() => !readdirSync(`/proc/${pid}/fd`).some(hasScoreboard))
+  return descriptors(pid)
 }
 
 /** Returns the number of threads of a process. */
