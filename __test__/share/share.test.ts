@@ -175,12 +175,12 @@ test('a refused peer gets the reason, is counted and emits refused', async (t) =
   )
   t.is(refused.shift()?.path, `${path}-soon`)
   for (const info of refused) t.like(info, { path, uid: process.getuid?.(), gid: process.getgid?.() })
-  t.is(refused[0]?.message, 'the peer speaks versions 8 to 9, this side speaks 1 to 5')
+  t.is(refused[0]?.message, 'the peer speaks versions 8 to 9, this side speaks 1 to 6')
   t.is(server.stats().refused, 5)
   // An unsupported version is reported once.
   t.is(errors.length, 1)
   t.like(errors[0], { code: 'ERR_SOCKETSERVER_PROTOCOL', address: path })
-  t.regex(errors[0]?.message ?? '', /versions 8 to 9, this side speaks 1 to 5$/)
+  t.regex(errors[0]?.message ?? '', /versions 8 to 9, this side speaks 1 to 6$/)
 })
 
 rootTest('a process of another user is refused unless it is allowed, even if it can open the path', async (t) => {
