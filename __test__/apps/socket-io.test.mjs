@@ -5,8 +5,9 @@ import { INSTALLED, startHaproxy, startNginx } from './support/proxies.mjs'
 import { startServer } from './support/socket-io-server.mjs'
 import { keepSessions, startClients, startTabs, TRANSPORTS } from './support/socket-io-sessions.mjs'
 
-/** The clients share one event loop, so a client may take longer than the default timeout to send the first request. */
-const BY_SESSION = { query: 'sid', timeout: 5000 }
+/** The clients share one event loop. The times are those of a loaded machine. */
+const BY_SESSION = { query: 'sid', timeout: 60_000, wait: 60_000 }
+const BY_ADDRESS = /** @type {const} */ ({ by: 'address', strict: true, wait: 60_000 })
 
 // The server closes each connection after one request, so that no kept connection carries the requests of two sessions.
 for (const kind of /** @type {const} */ (['processes', 'threads'])) {
@@ -23,8 +24,8 @@ for (const kind of /** @type {const} */ (['processes', 'threads'])) {
 
 // Over TLS, the parent cannot read the session id. The address leads all connections of a client to one worker.
 for (const [name, transports, kind, sticky] of /** @type {const} */ ([
-  ['the default transports', TRANSPORTS.default, 'processes', { by: 'address', strict: true }],
-  ['polling alone', TRANSPORTS.polling, 'threads', { by: 'address', strict: true }],
+  ['the default transports', TRANSPORTS.default, 'processes', BY_ADDRESS],
+  ['polling alone', TRANSPORTS.polling, 'threads', BY_ADDRESS],
   ['websocket alone', TRANSPORTS.websocket, 'processes', undefined],
 ])) {
   test.serial(`over https, ${kind} keep sessions with ${name}`, async (t) => {
