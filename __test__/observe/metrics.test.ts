@@ -6,7 +6,7 @@ import type { Server } from '@socketserver/node'
 import test, { type ExecutionContext } from 'ava'
 import { call } from '../helpers/caller.js'
 import { fixture } from '../helpers/fixture.js'
-import { forkFixture, listen, serve, startServer, startThreads } from '../helpers/served.js'
+import { forkFixture, listen, portOf, serve, startServer, startThreads } from '../helpers/served.js'
 import { stop } from '../helpers/stop.js'
 import { until } from '../helpers/until.js'
 
@@ -137,6 +137,36 @@ test('the busy time of a slot increases while its event loop is busy', async (t)
   for (const { process } of pool.workers) process?.send(300)
   await until(() => busy() - before >= 0.25)
   t.pass()
+})
+
+test('a turn of the event loop is counted with its duration, although the event loop then waits', async (t) => {
+  const { server, pool } = await serve(t, 'spin-in-timer')
+  const labels = '{pool="spin-in-timer.js"'
+  const delays = (suffix: string): Record<string, number> =>
+    values(server.metrics(), `socketserver_worker_event_loop_delay_seconds_${suffix}`)
+  const longer = (): number => (delays('count')[`${labels}}`] ?? 0) - (delays('bucket')[`${labels},le="0.25"}`] ?? 0)
+  const busy = (): number =>
+    values(server.metrics(), 'socketserver_worker_busy_seconds_total')[`${labels},slot="0"}`] ?? 0
+  await until(() => delays('count')[`${labels}}`] !== 0)
+  const [before, busyBefore] = [longer(), busy()]
+  for (const { process } of pool.workers) process?.send(400)
+  await until(() => longer() > before)
+  t.true(busy() - busyBefore >= 0.35)
+  t.true((delays('sum')[`${labels}}`] ?? 0) >= 0.35)
+})
+
+test('a connection whose first bytes are awaited for routing is counted', async (t) => {
+  const server = startServer(t)
+  const proxyProtocol = { from: '127.0.0.1', timeout: 60_000 }
+  const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', proxyProtocol }))
+  const states = (): Record<string, number> => values(server.metrics(), 'socketserver_connections')
+  t.is(states()['{state="greeting"}'], 0)
+  const caller = call(t, port)
+  await until(() => states()['{state="greeting"}'] === 1)
+  t.is(states()['{state="queued"}'], 0)
+  caller.send('PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n')
+  await until(() => states()['{state="queued"}'] === 1)
+  t.is(states()['{state="greeting"}'], 0)
 })
 
 test('the results of routing and the refusals of the PROXY protocol are counted from 0', async (t) => {

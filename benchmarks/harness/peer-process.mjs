@@ -8,8 +8,10 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { root } from '../../scripts/steps.mjs'
 import { MeasurementError } from './measurement-error.mjs'
 
-/** Milliseconds that a peer may take to start or to stop. */
+/** Milliseconds that a peer may take to start or to stop, beside the time for its workers. */
 const TIMEOUT = 30_000
+/** Milliseconds for the start of each worker. */
+const START_TIMEOUT = 2000
 /** Milliseconds to wait for the exit event of a process after a client's error. */
 const EXIT_DELAY = 200
 
@@ -128,17 +130,17 @@ export class PeerProcess {
   }
 
   async #ready() {
-    return Number(JSON.parse(await this.#line()).port)
+    return Number(JSON.parse(await this.#line(TIMEOUT + this.peer.workers * START_TIMEOUT)).port)
   }
 
-  async #line() {
-    const timeout = AbortSignal.timeout(TIMEOUT)
+  async #line(limit = TIMEOUT) {
+    const timeout = AbortSignal.timeout(limit)
     try {
       const [line] = await once(this.#lines, 'line', { signal: timeout })
       return String(line)
     } catch (error) {
       if (!timeout.aborted) throw error
-      throw new MeasurementError(`${this.peer.label} did not answer within ${TIMEOUT / 1000} s. ${this.#errors}`.trim())
+      throw new MeasurementError(`${this.peer.label} did not answer within ${limit / 1000} s. ${this.#errors}`.trim())
     }
   }
 }

@@ -18,7 +18,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::ftruncate;
 
 use crate::ids::ConnectionId;
-use crate::stats::histogram::{BUCKETS, BucketCounts, LEASE_BOUNDS, bucket_of};
+use crate::stats::histogram::{BUCKETS, BucketCounts, Buckets, LEASE_BOUNDS, WAIT_BOUNDS, bucket_of};
 use crate::stats::{LiveCounters, Load};
 
 /// The number of connections that may be in flight to one worker.
@@ -55,6 +55,8 @@ struct Page {
     lease_micros: AtomicU64,
     /// The ended leases by duration, in the buckets of [`LEASE_BOUNDS`].
     leases: [AtomicU64; BUCKETS],
+    /// The turns of the event loop by the time for which they ran callbacks, with the bounds [`WAIT_BOUNDS`].
+    turns: Buckets,
 }
 
 const _: () = assert!(size_of::<Page>() <= SIZE);
@@ -191,10 +193,12 @@ impl Scoreboard {
         self.page().beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Worker: stores how long the event loop has been busy.
-    pub fn set_busy(&self, nanoseconds: u64) {
-        self.page().busy.store(nanoseconds, Ordering::Relaxed);
-        self.page().load_layout.store(LOAD_LAYOUT, Ordering::Release);
+    /// Worker: stores how long the event loop has been busy in all turns, and counts the turn that has just ended.
+    pub fn turn_ended(&self, busy_nanos: u64, turn_micros: u64) {
+        let page = self.page();
+        page.turns.record(&WAIT_BOUNDS, turn_micros);
+        page.busy.store(busy_nanos, Ordering::Relaxed);
+        page.load_layout.store(LOAD_LAYOUT, Ordering::Release);
     }
 
     /// Worker: counts the duration of an ended lease.
@@ -218,6 +222,7 @@ impl Scoreboard {
                 counts: page.leases.each_ref().map(|cell| cell.load(Ordering::Relaxed)),
                 sum_micros: page.lease_micros.load(Ordering::Relaxed),
             },
+            turns: page.turns.counts(),
         })
     }
 
@@ -371,13 +376,16 @@ mod tests {
     fn the_parent_reads_what_the_worker_measures() {
         let (parent, worker) = both_sides();
         assert_eq!(parent.load(), None);
-        worker.set_busy(2_000_000);
+        worker.turn_ended(1_900_000, 1900);
+        worker.turn_ended(2_000_000, 100);
         worker.add_lease(900);
         worker.add_lease(400_000_000);
         let load = parent.load().unwrap();
         assert_eq!(load.busy, Duration::from_millis(2));
         assert_eq!((load.leases.counts[0], load.leases.counts[BUCKETS - 1]), (1, 1));
         assert_eq!(load.leases.sum_micros, 400_000_900);
+        assert_eq!((load.turns.counts[0], load.turns.counts[4]), (1, 1));
+        assert_eq!(load.turns.sum_micros, 2000);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Load {
     pub busy: Duration,
     /// How long the ended leases have lasted.
     pub leases: BucketCounts,
+    /// For how long the turns of the event loop ran callbacks.
+    pub turns: BucketCounts,
 }
 
 impl Load {
@@ -45,6 +47,7 @@ impl Load {
     pub fn add(&mut self, other: &Self) {
         self.busy = self.busy.saturating_add(other.busy);
         self.leases.add(&other.leases);
+        self.turns.add(&other.turns);
     }
 }
 
@@ -180,18 +183,26 @@ impl ChannelStats {
         if let Some(load) = self.page.get().and_then(|page| page.load()) {
             let known = &mut seen.load;
             known.busy = known.busy.max(load.busy.min(age));
+            let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
             let count = load.leases.count();
             if count <= self.taken() {
-                for (known, count) in known.leases.counts.iter_mut().zip(load.leases.counts) {
-                    *known = (*known).max(count);
-                }
-                let longest = u64::try_from(age.as_micros()).unwrap_or(u64::MAX).saturating_mul(count);
-                let known = &mut known.leases.sum_micros;
-                *known = (*known).max(load.leases.sum_micros.min(longest));
+                raise(&mut known.leases, &load.leases, age.saturating_mul(count));
+            }
+            // No event loop turns each microsecond.
+            if load.turns.count() <= age {
+                raise(&mut known.turns, &load.turns, age);
             }
         }
         seen.load
     }
+}
+
+/// Raises known counts to those of a page. The sum stays below `longest`.
+fn raise(known: &mut BucketCounts, read: &BucketCounts, longest: u64) {
+    for (known, count) in known.counts.iter_mut().zip(read.counts) {
+        *known = (*known).max(count);
+    }
+    known.sum_micros = known.sum_micros.max(read.sum_micros.min(longest));
 }
 
 /// The maximum difference to the dispatcher's counter: four times the connections that may be in flight to one worker.
@@ -214,6 +225,7 @@ mod tests {
             };
             load.leases.counts[0] = leases;
             load.leases.sum_micros = sum_micros;
+            (load.turns.counts[1], load.turns.sum_micros) = (leases, sum_micros);
             *self.0.lock().unwrap() = load;
         }
     }
@@ -276,9 +288,11 @@ mod tests {
         let hostile = stats.load(now);
         assert_eq!(hostile.busy, Duration::from_secs(2));
         assert_eq!(hostile.leases, honest.leases);
+        assert_eq!(hostile.turns, honest.turns);
         page.write(Duration::ZERO, 0, 0);
         assert_eq!(stats.load(now), hostile);
         page.write(Duration::ZERO, 3, u64::MAX);
         assert_eq!(stats.load(now).leases.sum_micros, 6_000_000);
+        assert_eq!(stats.load(now).turns.sum_micros, 2_000_000);
     }
 }

@@ -69,8 +69,9 @@ impl BucketCounts {
     }
 }
 
-/// A histogram with fixed buckets.
+/// A histogram with fixed buckets. The layout is part of the scoreboard's.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub struct Buckets {
     counts: [AtomicU64; BUCKETS],
     sum_micros: AtomicU64,

@@ -4,6 +4,7 @@ pub mod channel;
 pub mod histogram;
 pub mod listener;
 pub mod pauses;
+pub mod pending;
 pub mod slot;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use crate::stats::channel::{ChannelCounters, ChannelStats, LiveCounters, Loa
 use crate::stats::histogram::{BucketCounts, Buckets, Histogram, WAIT_BOUNDS};
 use crate::stats::listener::Listeners;
 use crate::stats::pauses::{PausedAcceptor, Pauses};
+use crate::stats::pending::PendingCount;
 use crate::stats::slot::{SlotKey, SlotTotals};
 
 /// Why a connection returned to the queue.
@@ -74,6 +76,7 @@ pub struct Stats {
     destroyed: AtomicU64,
     max_queued: AtomicU64,
     queued: AtomicU64,
+    pending: PendingCount,
     workers: AtomicU64,
     refused_peers: AtomicU64,
     pauses: Pauses,
@@ -121,6 +124,8 @@ pub struct Snapshot {
     pub timed_out: u64,
     /// Connections that wait in the queue now.
     pub queued: u64,
+    /// Connections whose first bytes are awaited before they enter the queue.
+    pub pending: u64,
     /// The maximum length of the queue so far.
     pub max_queued: u64,
     /// Leases that all workers hold now.
@@ -199,6 +204,12 @@ impl Stats {
                 counters.entry(name).or_default();
             }
         }
+    }
+
+    /// Returns the count of the connections whose first bytes are awaited.
+    #[must_use]
+    pub fn pending(&self) -> &PendingCount {
+        &self.pending
     }
 
     /// Counts a refused peer.
@@ -305,6 +316,7 @@ impl Stats {
             shed: timed_out + self.destroyed.load(Relaxed),
             timed_out,
             queued: self.queued.load(Relaxed),
+            pending: self.pending.get(),
             max_queued: self.max_queued.load(Relaxed),
             leases,
             workers: self.workers.load(Relaxed),

@@ -233,9 +233,10 @@ impl<S: Sys> Receiver<S> {
         self.shared.lock().tracked_ended(id);
     }
 
-    /// Stores on the scoreboard, if there is one, how long the worker's event loop has been busy.
-    pub fn set_busy(&self, busy: Duration) {
-        self.shared.lock().set_busy(busy);
+    /// Stores on the scoreboard, if there is one, how long the worker's event loop has been busy in all turns, and counts the turn that
+    /// has just ended, in which the event loop was busy for `turn`.
+    pub fn turn_ended(&self, busy: Duration, turn: Duration) {
+        self.shared.lock().turn_ended(busy, turn);
     }
 
     /// Counts a turn of the worker's event loop on the scoreboard, if there is one.

@@ -131,9 +131,10 @@ impl ReceiverState {
         }
     }
 
-    pub(super) fn set_busy(&self, busy: Duration) {
+    pub(super) fn turn_ended(&self, busy: Duration, turn: Duration) {
         if let Some(scoreboard) = &self.scoreboard {
-            scoreboard.set_busy(u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX));
+            let busy = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
+            scoreboard.turn_ended(busy, u64::try_from(turn.as_micros()).unwrap_or(u64::MAX));
         }
     }
 

@@ -34,9 +34,6 @@ use crate::raw_fd;
 use crate::system_error::SystemError;
 use crate::uv::{BusyMeter, Seen, Wants, Watch};
 
-/// The shortest time between two writes of the busy time to the scoreboard.
-const BUSY_INTERVAL: Duration = Duration::from_millis(10);
-
 /// A new socket, or the error. Exactly one field is set.
 #[napi(object)]
 pub struct SocketOutcome {
@@ -96,7 +93,7 @@ impl NativeReceiver {
             }
         })?;
         let measured = Rc::clone(&receiver);
-        let busy_meter = BusyMeter::start(&env, BUSY_INTERVAL, move |busy| measured.set_busy(busy))?;
+        let busy_meter = BusyMeter::start(&env, move |busy, turn| measured.turn_ended(busy, turn))?;
         let kept = keeps.then(KeptFds::default);
         Ok(Self {
             receiver,

@@ -21,8 +21,7 @@ impl OwnerMeter {
     pub fn start(env: Env) -> Result<Self> {
         let busy_at_wait = Arc::new(AtomicU64::new(0));
         let written = Arc::clone(&busy_at_wait);
-        // Each turn, because a loop that has begun to wait may not turn again for hours.
-        let meter = BusyMeter::start(&env, Duration::ZERO, move |busy| {
+        let meter = BusyMeter::start(&env, move |busy, _| {
             written.store(micros(busy), Ordering::Relaxed);
         })?;
         let reader = meter.reader();

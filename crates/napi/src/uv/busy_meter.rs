@@ -24,12 +24,10 @@ pub struct BusyMeter(Rc<Inner>);
 struct Inner {
     env: sys::napi_env,
     metered: Metered,
-    /// The shortest time between two reports, in nanoseconds.
-    interval: u64,
     prepare: *mut UvPrepare,
-    report: Box<dyn Fn(Duration)>,
-    /// The clock at the last report, in nanoseconds.
-    reported_at: Cell<u64>,
+    report: Box<dyn Fn(Duration, Duration)>,
+    /// The busy time at the last report.
+    reported: Cell<Duration>,
     reader: BusyReader,
     is_stopped: Cell<bool>,
 }
@@ -76,9 +74,9 @@ impl Metered {
 }
 
 impl BusyMeter {
-    /// Calls `report` on this thread with the time that the loop has been busy since now: at the end of a turn, and not again within
-    /// `interval`. A loop that turns 50,000 times a second does not need to report each turn.
-    pub fn start(env: &Env, interval: Duration, report: impl Fn(Duration) + 'static) -> Result<Self> {
+    /// Calls `report` on this thread at the end of each turn, with the time that the loop has been busy since now, and in this turn.
+    /// Not less often: a loop that has begun to wait may not turn again for hours.
+    pub fn start(env: &Env, report: impl Fn(Duration, Duration) + 'static) -> Result<Self> {
         let mut uv_loop = ptr::null_mut();
         // SAFETY: this is the thread of `env`.
         let found = unsafe { sys::napi_get_uv_event_loop(env.raw(), &raw mut uv_loop) };
@@ -90,10 +88,9 @@ impl BusyMeter {
         let inner = Rc::new(Inner {
             env: env.raw(),
             metered,
-            interval: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
             prepare: allocate(UV_PREPARE).cast(),
             report: Box::new(report),
-            reported_at: Cell::new(0),
+            reported: Cell::new(Duration::ZERO),
             reader: BusyReader(Arc::new(Mutex::new(Some(metered)))),
             is_stopped: Cell::new(false),
         });
@@ -144,15 +141,9 @@ impl Inner {
     }
 
     fn report(&self) {
-        // The time of the loop (uv_now) does not include the timers that ran in this turn.
-        // SAFETY: only reads the clock.
-        let now = unsafe { uv_hrtime() };
-        if now.saturating_sub(self.reported_at.get()) < self.interval {
-            return;
-        }
-        self.reported_at.set(now);
         // SAFETY: the loop is open while its callbacks run.
-        (self.report)(unsafe { self.metered.busy(now) });
+        let busy = unsafe { self.metered.busy(uv_hrtime()) };
+        (self.report)(busy, busy.saturating_sub(self.reported.replace(busy)));
     }
 }
 

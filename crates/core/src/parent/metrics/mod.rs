@@ -161,6 +161,7 @@ impl Metrics {
 
     fn write_connections(text: &mut Exposition, snapshot: &Snapshot) {
         text.family(Kind::Gauge, "socketserver_connections", "Open connections by state.")
+            .value(&[("state", "greeting")], snapshot.pending)
             .value(&[("state", "queued")], snapshot.queued)
             .value(&[("state", "leased")], snapshot.leases);
         let requeued = text.family(
@@ -276,6 +277,14 @@ impl Metrics {
         );
         for (pool, totals) in &by_pool {
             leases.histogram(&[("pool", pool)], &LEASE_BOUNDS, &totals.load.leases);
+        }
+        let turns = text.family(
+            Kind::Histogram,
+            "socketserver_worker_event_loop_delay_seconds",
+            "How long the turns of the workers' event loops ran callbacks, which delays all other events, by pool.",
+        );
+        for (pool, totals) in &by_pool {
+            turns.histogram(&[("pool", pool)], &WAIT_BOUNDS, &totals.load.turns);
         }
         write_slots(
             text.family(

@@ -102,7 +102,11 @@ impl Router {
                 let (id, limit) = (connection.id(), shared.spec.max_pending);
                 let evicted = shared.pending.add(id, inspection.is_silent(), limit);
                 let waits = Arc::clone(shared).wait(Pending(Some(connection)), inspection, evicted);
-                self.tasks.spawn(waits);
+                let counted = shared.stats.pending().begin();
+                self.tasks.spawn(async move {
+                    waits.await;
+                    drop(counted);
+                });
                 return;
             }
         };
