@@ -1,16 +1,15 @@
-// Measures the CPU time that a request to the admin listener costs the parent of 64 workers under load.
+// Measures the CPU time that a request to the admin listener costs the parent of 64 workers under load. Needs Linux.
 //
 //     node benchmarks/scrape.mjs [--node PATH]
 //
-// Intervals with and without requests take turns under the same load. The cost of a request is the difference of the parent's CPU
-// time between an interval and the one before, divided by the number of requests.
+// The parent answers on the thread of the admin listener, which does nothing else. So the difference of this thread's CPU time,
+// divided by the number of requests, is the cost of a request, and other programs on the machine hardly change it.
 
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { performance } from 'node:perf_hooks'
 import { setTimeout as wait } from 'node:timers/promises'
 import { markdownTable } from 'markdown-table'
 import { Failed, main } from '../scripts/steps.mjs'
@@ -18,16 +17,17 @@ import { load } from './harness/load.mjs'
 import { parseOptions } from './harness/options.mjs'
 import { PeerProcess } from './harness/peer-process.mjs'
 import { peers } from './harness/peers.mjs'
-import { usage } from './harness/processes.mjs'
 
 const WORKERS = 64
 const PATHS = ['/metrics', '/status.json']
-/** Pairs of intervals for each path. */
+/** Rounds for each path. */
 const ROUNDS = 15
-/** Milliseconds of an interval. */
-const INTERVAL = 1000
-/** Requests in an interval, in equal distances. */
+/** Requests in a round. */
 const REQUESTS = 20
+/** Milliseconds between two requests. */
+const PAUSE = 50
+/** The name of the thread of the admin listener, of which Linux keeps 15 bytes. */
+const THREAD = 'socketserver-adm'.slice(0, 15)
 /** Connections per second. */
 const RATE = 1000
 /** Connections to each worker before the measurement, because the first connections of a worker cost more. */
@@ -44,7 +44,7 @@ async function scrapes(args) {
     const { port } = server
     const connections = WARM_UP * WORKERS
     await server.during(load({ mode: 'closed', port, least: connections, options: { clients: 64, connections } }))
-    const seconds = (PATHS.length * ROUNDS * 2 * INTERVAL) / 1000 + 5
+    const seconds = (PATHS.length * ROUNDS * REQUESTS * PAUSE) / 1000 + 20
     const loaded = load({ mode: 'open', port, least: 1, options: { rate: RATE, seconds, seed: 1 } })
     loaded.catch(() => {})
     const rows = []
@@ -52,9 +52,9 @@ async function scrapes(args) {
       /** @type {number[]} */
       const costs = []
       for (let round = 0; round < ROUNDS; round++) {
-        const without = await server.during(interval(server.pid, () => wait(INTERVAL)))
-        const scraped = await server.during(interval(server.pid, () => ask(admin, path)))
-        costs.push((scraped - without) / REQUESTS / 1000)
+        const before = threadTime(server.pid)
+        await server.during(ask(admin, path))
+        costs.push((threadTime(server.pid) - before) / REQUESTS / 1e6)
       }
       costs.sort((a, b) => a - b)
       const quantile = (/** @type {number} */ share) => (costs[Math.floor(share * (ROUNDS - 1))] ?? 0).toFixed(2)
@@ -71,27 +71,26 @@ async function scrapes(args) {
 }
 
 /**
- * Returns the CPU time of a process during an action, in microseconds per {@link INTERVAL}.
+ * Returns the CPU time of the thread of the admin listener, in nanoseconds.
  *
  * @param {number} pid
- * @param {() => Promise<unknown>} action
  */
-async function interval(pid, action) {
-  const [began, before] = [performance.now(), usage(pid).get(pid)?.cpu ?? 0]
-  await action()
-  const [ended, after] = [performance.now(), usage(pid).get(pid)?.cpu ?? 0]
-  return ((after - before) * INTERVAL) / (ended - began)
+function threadTime(pid) {
+  const folder = `/proc/${pid}/task`
+  const thread = readdirSync(folder).find((id) => readFileSync(`${folder}/${id}/comm`, 'utf8').trim() === THREAD)
+  if (thread === undefined) throw new Failed(`The parent has no thread ${THREAD}.`)
+  return Number(readFileSync(`${folder}/${thread}/schedstat`, 'utf8').split(' ')[0])
 }
 
 /**
- * Sends {@link REQUESTS} requests in an {@link INTERVAL}.
+ * Sends {@link REQUESTS} requests, {@link PAUSE} apart.
  *
  * @param {string} socketPath
  * @param {string} path
  */
 async function ask(socketPath, path) {
   for (let count = 0; count < REQUESTS; count++) {
-    const pause = wait(INTERVAL / REQUESTS)
+    const pause = wait(PAUSE)
     const sent = request({ socketPath, path, agent: false }).end()
     const [response] = await once(sent, 'response')
     response.resume()

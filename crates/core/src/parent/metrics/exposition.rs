@@ -122,7 +122,8 @@ impl Exposition {
         for (name, value) in labels.iter().copied().chain(bound.map(|bound| ("le", bound))) {
             self.text.push(separator);
             separator = ',';
-            self.write(format_args!("{name}=\""));
+            self.text.push_str(name);
+            self.text.push_str("=\"");
             push_escaped(&mut self.text, value);
             self.text.push('"');
         }
