@@ -4,6 +4,7 @@ import { existsSync, statSync } from 'node:fs'
 import { type AdminOptions, createServer, type Server } from '@socketserver/node'
 import test from 'ava'
 import { ask, call } from '../helpers/caller.js'
+import { linuxTest } from '../helpers/conditional-test.js'
 import { type Answer, fetchOnce, requestText } from '../helpers/http.js'
 import { run } from '../helpers/program.js'
 import { forkFixture, listen, portOf, serve, startServer } from '../helpers/served.js'
@@ -78,6 +79,20 @@ test('a stalled worker recovers when its event loop turns again, without a furth
   await reports.next('unblocked')
   await until(async () => (await scoreboard()) === '_')
   t.pass()
+})
+
+linuxTest('the status shows an event loop as busy that is blocked in one turn', async (t) => {
+  const { server, pool } = await serve(t, 'spin-on-command')
+  const admin = await adminOf(server)
+  const share = async (): Promise<number | null> => {
+    const { workers } = JSON.parse((await get(admin, '/status.json')).body)
+    return workers[0].eventLoopUtilization
+  }
+  // Unknown until the turn has ended in which the worker has connected.
+  await until(async () => (await share()) !== null)
+  pool.workers[0]?.process.send(60_000)
+  await until(async () => Number(await share()) > 0.9)
+  t.true((pool.workers[0]?.eventLoopUtilization ?? 0) > 0.9)
 })
 
 test('no response contains an argument, a variable or the address of a client', async (t) => {

@@ -15,6 +15,7 @@ test('a closed share is removed, and the channel of a worker that is admitted af
     endChannel: (channel: number) => ended.push(channel),
     retire: () => t.fail(),
     channelStats: () => null,
+    utilization: () => null,
   }
   const open = new Shares(new EventEmitter(), native, {
     takeId: () => 1,

@@ -22,6 +22,7 @@ function supervisorOfOneWorker(): Setup {
     endChannel: () => {},
     closeWorkerEnd: () => {},
     channelStats: () => null,
+    utilization: () => null,
     setSlots: () => {},
   }
   const supervisor = new Supervisor({

@@ -189,6 +189,8 @@ export declare class NativeServer {
   stats(): NativeStats
   /** Returns the counters of a channel; null once the channel has ended. */
   channelStats(channel: number): ChannelStats | null
+  /** Returns the share of time in which the event loop of a worker was busy lately, 0 to 1; undefined if it is not known. */
+  utilization(channel: number): number | null
   /** Ends the server and all channels at once. */
   destroy(): void
 }
@@ -256,8 +258,6 @@ export interface ChannelStats {
   handedOff: number
   /** Turns of the worker's event loop, if the worker counts them. */
   beats: number
-  /** The share of time in which the event loop was busy lately, 0 to 1; absent if the worker does not measure it. */
-  utilization?: number
 }
 
 /** A descriptor, or the error. Exactly one field is set. */

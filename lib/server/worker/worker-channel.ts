@@ -1,7 +1,7 @@
 import type { NativeServer } from '../../native.js'
 
 /** The methods of the native server that the channel of a worker calls. */
-export type WorkerChannelPort = Pick<NativeServer, 'channelStats' | 'retire' | 'endChannel'>
+export type WorkerChannelPort = Pick<NativeServer, 'channelStats' | 'utilization' | 'retire' | 'endChannel'>
 
 /** The channel of one worker in the parent: its counters, which outlive it, and its end. */
 export class WorkerChannel {
@@ -31,7 +31,7 @@ export class WorkerChannel {
 
   /** The share of time in which the event loop was busy lately, 0 to 1; undefined if it is not known. */
   get eventLoopUtilization(): number | undefined {
-    return this.#native.channelStats(this.number)?.utilization
+    return this.#native.utilization(this.number) ?? undefined
   }
 
   /** Asks the worker to finish its leases and leave. It gets no more connections. */

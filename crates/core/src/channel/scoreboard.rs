@@ -57,6 +57,8 @@ struct Page {
     leases: [AtomicU64; BUCKETS],
     /// The turns of the event loop by the time for which they ran callbacks, with the bounds [`WAIT_BOUNDS`].
     turns: Buckets,
+    /// The id of the thread of the event loop; 0 if it is not known.
+    thread: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Page>() <= SIZE);
@@ -209,6 +211,19 @@ impl Scoreboard {
         page.load_layout.store(LOAD_LAYOUT, Ordering::Release);
     }
 
+    /// Worker: stores the id of the thread of the event loop.
+    pub fn set_thread(&self, id: u32) {
+        self.page().thread.store(id.into(), Ordering::Relaxed);
+    }
+
+    /// Parent: returns the id of the thread of the event loop; `None` if the worker has not stored it.
+    #[must_use]
+    pub fn thread(&self) -> Option<u32> {
+        u32::try_from(self.page().thread.load(Ordering::Relaxed))
+            .ok()
+            .filter(|&id| id > 0)
+    }
+
     /// Parent: returns what the worker measures about itself; `None` if it measures nothing.
     #[must_use]
     pub fn load(&self) -> Option<Load> {
@@ -331,6 +346,10 @@ impl LiveCounters for Scoreboard {
 
     fn load(&self) -> Option<Load> {
         Self::load(self)
+    }
+
+    fn thread(&self) -> Option<u32> {
+        Self::thread(self)
     }
 }
 

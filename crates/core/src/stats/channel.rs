@@ -29,6 +29,8 @@ pub trait LiveCounters: std::fmt::Debug + Send + Sync {
     fn beats(&self) -> u64;
     /// Returns the measurements of the worker; `None` if it measures nothing.
     fn load(&self) -> Option<Load>;
+    /// Returns the id of the thread of the event loop; `None` if it is not known.
+    fn thread(&self) -> Option<u32>;
 }
 
 /// The measurements of a worker about itself.
@@ -67,9 +69,19 @@ pub struct ChannelStats {
 #[derive(Debug)]
 struct Seen {
     load: Load,
-    /// Two samples of the busy time, at least [`WINDOW`] apart unless the channel is new.
-    earlier: (Instant, Duration),
-    later: (Instant, Duration),
+    /// Two samples, at least [`WINDOW`] apart unless the channel is new.
+    earlier: Sample,
+    later: Sample,
+}
+
+/// The measurements of an event loop at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Instant,
+    busy: Duration,
+    turns: u64,
+    /// The time in which the thread ran or was ready to run.
+    scheduled: Option<Duration>,
 }
 
 /// The shortest time over which the utilization of an event loop is computed.
@@ -88,8 +100,8 @@ impl ChannelStats {
             page: OnceLock::new(),
             seen: Mutex::new(Seen {
                 load: Load::default(),
-                earlier: (now, Duration::ZERO),
-                later: (now, Duration::ZERO),
+                earlier: Sample::new(now),
+                later: Sample::new(now),
             }),
         }
     }
@@ -159,23 +171,33 @@ impl ChannelStats {
 
     /// Returns the share of time in which the event loop was busy, 0 to 1, since the last call that was at least [`WINDOW`] ago.
     /// `None` if the worker does not measure it.
+    ///
+    /// The worker measures at the end of each turn. `scheduled` returns the time in which a thread ran or was ready to run: an event
+    /// loop that has not turned since the last look either waits for events or is blocked in a turn, and then its thread runs.
     #[must_use]
-    pub fn utilization(&self, now: Instant) -> Option<f64> {
-        self.page.get()?.load()?;
-        // The worker measures when its event loop turns.
+    pub fn utilization(&self, now: Instant, scheduled: impl FnOnce(u32) -> Option<Duration>) -> Option<f64> {
+        let page = self.page.get()?;
+        page.load()?;
         if self.is_stalled() {
             return Some(1.0);
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = self.read_load(now, &mut seen).busy;
-        if now.saturating_duration_since(seen.later.0) >= WINDOW {
-            seen.earlier = seen.later;
-            seen.later = (now, busy);
+        let load = self.read_load(now, &mut seen);
+        let mut sample = Sample {
+            at: now,
+            busy: load.busy,
+            turns: load.turns.count(),
+            scheduled: None,
+        };
+        let is_due = now.saturating_duration_since(seen.later.at) >= WINDOW;
+        if is_due || sample.turns == seen.earlier.turns {
+            sample.scheduled = page.thread().and_then(scheduled);
         }
-        let (since, before) = seen.earlier;
-        let elapsed = now.saturating_duration_since(since).as_secs_f64();
-        let share = busy.saturating_sub(before).as_secs_f64() / elapsed.max(f64::MIN_POSITIVE);
-        Some(share.clamp(0.0, 1.0))
+        if is_due {
+            seen.earlier = seen.later;
+            seen.later = sample;
+        }
+        Some(sample.share_since(&seen.earlier))
     }
 
     fn read_load(&self, now: Instant, seen: &mut Seen) -> Load {
@@ -194,6 +216,27 @@ impl ChannelStats {
             }
         }
         seen.load
+    }
+}
+
+impl Sample {
+    fn new(now: Instant) -> Self {
+        Self {
+            at: now,
+            busy: Duration::ZERO,
+            turns: 0,
+            scheduled: None,
+        }
+    }
+
+    /// Returns the share of the time since an earlier sample in which the event loop was busy.
+    fn share_since(&self, earlier: &Self) -> f64 {
+        let elapsed = self.at.saturating_duration_since(earlier.at).as_secs_f64();
+        let busy = match (earlier.scheduled, self.scheduled) {
+            (Some(before), Some(now)) if earlier.turns == self.turns => now.saturating_sub(before),
+            _ => self.busy.saturating_sub(earlier.busy),
+        };
+        (busy.as_secs_f64() / elapsed.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0)
     }
 }
 
@@ -246,6 +289,10 @@ mod tests {
         fn load(&self) -> Option<Load> {
             Some(*self.0.lock().unwrap())
         }
+
+        fn thread(&self) -> Option<u32> {
+            Some(7)
+        }
     }
 
     fn with_page(now: Instant) -> (ChannelStats, Arc<Page>) {
@@ -260,10 +307,30 @@ mod tests {
         let (stats, page) = with_page(began);
         let at = |seconds: u64| began + Duration::from_secs(seconds);
         page.write(Duration::from_millis(500), 0, 0);
-        assert_eq!(stats.utilization(at(1)), Some(0.5));
-        assert_eq!(stats.utilization(at(2)), Some(0.0));
+        assert_eq!(stats.utilization(at(1), |_| None), Some(0.5));
+        assert_eq!(stats.utilization(at(2), |_| None), Some(0.0));
         page.write(Duration::from_millis(1500), 0, 0);
-        assert_eq!(stats.utilization(at(3)), Some(1.0));
+        assert_eq!(stats.utilization(at(3), |_| None), Some(1.0));
+    }
+
+    #[test]
+    fn an_event_loop_that_is_blocked_in_a_turn_counts_as_busy() {
+        let began = Instant::now();
+        let (stats, page) = with_page(began);
+        let share = |seconds: u64, scheduled: u64| {
+            let at = began + Duration::from_secs(seconds);
+            stats.utilization(at, |thread| (thread == 7).then(|| Duration::from_millis(scheduled)))
+        };
+        page.write(Duration::from_millis(100), 1, 1000);
+        assert_eq!(share(1, 100), Some(0.1), "the first sample of the thread");
+        assert_eq!(share(2, 1000), Some(0.9), "no turn since");
+        assert_eq!(share(3, 1000), Some(0.0), "the loop waits");
+        page.write(Duration::from_millis(200), 2, 2000);
+        assert_eq!(
+            share(4, 2000),
+            Some(0.1),
+            "a turn has ended, and the page tells its duration"
+        );
     }
 
     #[test]
@@ -274,7 +341,7 @@ mod tests {
             is_stalled: true,
             ..ChannelCounters::default()
         });
-        assert_eq!(stats.utilization(began + Duration::from_secs(5)), Some(1.0));
+        assert_eq!(stats.utilization(began + Duration::from_secs(5), |_| None), Some(1.0));
     }
 
     #[test]

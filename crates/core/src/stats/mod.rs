@@ -370,6 +370,10 @@ mod tests {
         fn load(&self) -> Option<Load> {
             None
         }
+
+        fn thread(&self) -> Option<u32> {
+            None
+        }
     }
 
     fn slot(number: u32) -> SlotKey {

@@ -234,9 +234,9 @@ impl<S: Sys> Receiver<S> {
     }
 
     /// Stores on the scoreboard, if there is one, how long the worker's event loop has been busy in all turns, and counts the turn that
-    /// has just ended, in which the event loop was busy for `turn`.
-    pub fn turn_ended(&self, busy: Duration, turn: Duration) {
-        self.shared.lock().turn_ended(busy, turn);
+    /// has just ended, in which the event loop was busy for `turn`. `thread` is the id of the thread of the event loop, or 0.
+    pub fn turn_ended(&self, busy: Duration, turn: Duration, thread: u32) {
+        self.shared.lock().turn_ended(busy, turn, thread);
     }
 
     /// Counts a turn of the worker's event loop on the scoreboard, if there is one.

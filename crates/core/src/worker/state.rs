@@ -131,8 +131,9 @@ impl ReceiverState {
         }
     }
 
-    pub(super) fn turn_ended(&self, busy: Duration, turn: Duration) {
+    pub(super) fn turn_ended(&self, busy: Duration, turn: Duration, thread: u32) {
         if let Some(scoreboard) = &self.scoreboard {
+            scoreboard.set_thread(thread);
             let busy = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
             scoreboard.turn_ended(busy, u64::try_from(turn.as_micros()).unwrap_or(u64::MAX));
         }

@@ -498,6 +498,7 @@ fn the_scoreboard_has_the_offsets_of_the_table() {
     assert_eq!(field("turns of the worker's event loop", 8), 1);
     assert_eq!(field("64 claim words", 512), 700 * 8);
     page.turn_ended(77, 90);
+    page.set_thread(12);
     page.add_lease(900);
     assert_eq!(field("layout of the measured values", 8), 1);
     assert_eq!(field("busy time of the event loop", 8), 77);
@@ -505,6 +506,7 @@ fn the_scoreboard_has_the_offsets_of_the_table() {
     assert_eq!(field("ended leases by duration", 136), 1);
     assert_eq!(field("turns of the event loop by duration", 136), 1);
     assert_eq!(field("sum of the durations of the turns", 8), 90);
+    assert_eq!(field("id of the thread of the event loop", 8), 12);
     for (claim, state, name) in [
         (Claim::Taken, 1, "taken"),
         (Claim::Recalled, 2, "recalled"),

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi::{Error, Result, Status};
@@ -275,8 +275,13 @@ impl NativeServer {
             leases: count(stats.leases()),
             handed_off: count(stats.taken()),
             beats: count(stats.beats()),
-            utilization: stats.utilization(Instant::now()),
         })
+    }
+
+    /// Returns the share of time in which the event loop of a worker was busy lately, 0 to 1; undefined if it is not known.
+    #[napi]
+    pub fn utilization(&self, channel: u32) -> Option<f64> {
+        self.server.metrics().utilization(channel)
     }
 
     /// Ends the server and all channels at once.

@@ -60,8 +60,6 @@ pub struct ChannelStats {
     pub handed_off: f64,
     /// Turns of the worker's event loop, if the worker counts them.
     pub beats: f64,
-    /// The share of time in which the event loop was busy lately, 0 to 1; absent if the worker does not measure it.
-    pub utilization: Option<f64>,
 }
 
 impl NativeStats {

@@ -186,6 +186,12 @@ impl Facts {
         self.lock().pools.clone()
     }
 
+    /// Returns the process of a worker, which a thread does not have; `None` if there is no such worker.
+    #[must_use]
+    pub fn process(&self, channel: ChannelId) -> Option<Option<u32>> {
+        Some(self.lock().workers.get(&channel)?.pid)
+    }
+
     /// Returns the workers.
     #[must_use]
     pub fn workers(&self) -> Vec<(ChannelId, Worker)> {

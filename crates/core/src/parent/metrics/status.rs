@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Metrics;
 use super::facts::{Worker, WorkerState};
-use super::process::resident_memory;
+use super::process::{resident_memory, scheduled_time};
 use crate::ids::ChannelId;
 use crate::stats::ChannelStats;
 use crate::stats::histogram::WAIT_BOUNDS;
@@ -107,7 +107,19 @@ struct EventStatus {
     text: String,
 }
 
+/// Returns the share of time in which the event loop of a worker was busy. The worker is a process or a thread of this process.
+fn utilization_of(stats: &ChannelStats, pid: Option<u32>, now: Instant) -> Option<f64> {
+    stats.utilization(now, |thread| scheduled_time(pid, thread))
+}
+
 impl Metrics {
+    /// Returns the share of time in which the event loop of a worker was busy, as in [`Self::status`]; `None` if it is not known.
+    #[must_use]
+    pub fn utilization(&self, channel: ChannelId) -> Option<f64> {
+        let stats = self.stats.channel(channel)?;
+        utilization_of(&stats, self.facts.process(channel)?, Instant::now())
+    }
+
     /// Returns the status at this moment.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -177,7 +189,7 @@ impl Metrics {
             leases: stats.map_or(0, ChannelStats::leases),
             handled: stats.map_or(0, ChannelStats::taken),
             restarts: worker.restarts,
-            event_loop_utilization: stats.and_then(|stats| stats.utilization(now)),
+            event_loop_utilization: stats.and_then(|stats| utilization_of(stats, worker.pid, now)),
             memory: worker.pid.and_then(resident_memory),
         }
     }
