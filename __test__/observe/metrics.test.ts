@@ -160,13 +160,13 @@ test('a connection whose first bytes are awaited for routing is counted', async 
   const proxyProtocol = { from: '127.0.0.1', timeout: 60_000 }
   const port = portOf(await server.listen({ port: 0, host: '127.0.0.1', proxyProtocol }))
   const states = (): Record<string, number> => values(server.metrics(), 'socketserver_connections')
-  t.is(states()['{state="greeting"}'], 0)
+  t.is(states()['{state="pending"}'], 0)
   const caller = call(t, port)
-  await until(() => states()['{state="greeting"}'] === 1)
+  await until(() => states()['{state="pending"}'] === 1)
   t.is(states()['{state="queued"}'], 0)
   caller.send('PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n')
   await until(() => states()['{state="queued"}'] === 1)
-  t.is(states()['{state="greeting"}'], 0)
+  t.is(states()['{state="pending"}'], 0)
 })
 
 test('the results of routing and the refusals of the PROXY protocol are counted from 0', async (t) => {

@@ -161,7 +161,7 @@ impl Metrics {
 
     fn write_connections(text: &mut Exposition, snapshot: &Snapshot) {
         text.family(Kind::Gauge, "socketserver_connections", "Open connections by state.")
-            .value(&[("state", "greeting")], snapshot.pending)
+            .value(&[("state", "pending")], snapshot.pending)
             .value(&[("state", "queued")], snapshot.queued)
             .value(&[("state", "leased")], snapshot.leases);
         let requeued = text.family(
