@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Much longer than any condition takes on a loaded machine, so that only a condition that never holds exceeds it.
-pub const BOUND: Duration = Duration::from_secs(20);
+pub const BOUND: Duration = Duration::from_secs(60);
 
 /// Calls `ask` until it returns a value.
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
