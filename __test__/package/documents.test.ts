@@ -35,8 +35,8 @@ test('the session in docs/protocol.md consists of whole frames and differs from 
   for (const { sender, bytes } of short) {
     t.is(bytes.length, 8 + bytes.readUInt32LE(0))
     // The newest version of HELLO, and the version of WELCOME.
-    if (bytes[4] === 0x01) bytes[14] = 5
-    if (bytes[4] === 0x81) bytes[12] = 5
+    if (bytes[4] === 0x01) bytes[14] = 6
+    if (bytes[4] === 0x81) bytes[12] = 6
     t.true(whole.includes(sender + bytes.toString('hex')), bytes.toString('hex'))
   }
 })

@@ -112,3 +112,12 @@ pub fn check_open(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 pub fn become_stderr(kept: &OwnedFd) -> Result<(), Errno> {
     nix::unistd::dup2_stderr(kept)
 }
+
+/// Returns the number of this thread, by which the system names its statistics (gettid(2)); 0 where there is none.
+#[must_use]
+pub fn thread_id() -> u32 {
+    #[cfg(target_os = "linux")]
+    return u32::try_from(nix::unistd::gettid().as_raw()).unwrap_or(0);
+    #[cfg(not(target_os = "linux"))]
+    return 0;
+}

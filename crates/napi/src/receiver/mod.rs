@@ -93,7 +93,7 @@ impl NativeReceiver {
             }
         })?;
         let measured = Rc::clone(&receiver);
-        let thread = thread_id();
+        let thread = sys::thread_id();
         let busy_meter = BusyMeter::start(&env, move |busy, turn| measured.turn_ended(busy, turn, thread))?;
         let kept = keeps.then(KeptFds::default);
         Ok(Self {
@@ -289,11 +289,4 @@ impl From<std::result::Result<OwnedFd, CoreError>> for SocketOutcome {
             },
         }
     }
-}
-
-/// Returns the id of this thread; 0 where there is no proc(5).
-fn thread_id() -> u32 {
-    let link = std::fs::read_link("/proc/thread-self").ok();
-    link.and_then(|link| link.file_name()?.to_str()?.parse().ok())
-        .unwrap_or(0)
 }

@@ -146,10 +146,13 @@ impl<S: Sys> Dispatcher<S> {
             if let Some(proxied) = connection.proxied().filter(|_| io.has_proxied) {
                 self.frames.proxied(connection.id(), proxied);
             }
-            let mut head = connection.head(sent.lane, slot, sent.waited);
-            head.tracked &= reports_ends;
-            heads.push(head);
+            heads.push(connection.head(sent.lane, slot, sent.waited));
             descriptors.push(connection.as_fd());
+        }
+        if !reports_ends {
+            for head in &mut heads {
+                head.tracked = false;
+            }
         }
         self.frames.connection(heads);
         let failure = match io.writer.hand_off(&self.sys, self.frames.bytes(), &descriptors) {

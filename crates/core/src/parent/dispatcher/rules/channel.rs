@@ -11,6 +11,7 @@ use crate::parent::dispatcher::rules::tracked::Tracked;
 use crate::parent::dispatcher::rules::unread::Unread;
 use crate::parent::notice::EndReason;
 use crate::parent::queue::Waiting;
+use crate::parent::routing::source_counts::CountedSource;
 use crate::protocol::ProtocolError;
 use crate::protocol::limits::{RETURNABLE, WINDOW};
 use crate::protocol::records::Credit;
@@ -240,6 +241,28 @@ impl<C: Waiting, I> Channel<C, I> {
             *until = now;
         }
         Ok(())
+    }
+
+    /// Returns whether the worker reports the ends of tracked connections by their ids.
+    pub(in crate::parent::dispatcher) fn reports_ends(&self) -> bool {
+        self.tracked.is_some()
+    }
+
+    /// Keeps the count of a taken connection until the worker reports the end of the connection. If the worker does not report ends,
+    /// the count ends now.
+    pub(super) fn keep_counted(&mut self, id: ConnectionId, counted: CountedSource) -> Result<(), ProtocolError> {
+        let leases = self.counters.leases;
+        match self.tracked.as_deref_mut() {
+            Some(tracked) => tracked.keep(id, counted, leases),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the count of a taken connection, which is no longer kept.
+    pub(super) fn release_counted(&mut self, id: ConnectionId) -> Result<CountedSource, ProtocolError> {
+        let tracked = self.tracked.as_deref_mut();
+        let counted = tracked.and_then(|tracked| tracked.release(id));
+        counted.ok_or(ProtocolError::NotLeased { id })
     }
 
     /// Returns the metadata of a connection that the worker has taken and may hand back.

@@ -84,6 +84,11 @@ impl<C: Waiting, I> State<C, I> {
         }
     }
 
+    /// Records that the worker of a channel reports the ends of tracked connections by their ids.
+    pub fn track(&mut self, id: ChannelId) {
+        self.with(id, |channel| channel.tracked = Some(Box::default()));
+    }
+
     /// Assigns the worker of a channel to a slot.
     pub fn assign(&mut self, id: ChannelId, slot: u32) {
         self.with(id, |channel| channel.slot = Some(slot));
