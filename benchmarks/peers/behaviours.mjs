@@ -22,6 +22,16 @@ export const behaviours = {
   },
 
   /**
+   * Reads the head of an HTTP request and a line, which arrive together, answers the line, and closes the connection.
+   *
+   * @param {Socket} socket
+   */
+  head(socket) {
+    socket.on('error', ignore)
+    socket.once('data', (data) => socket.end(`${name} ${data.subarray(data.lastIndexOf('\r\n') + 2)}`))
+  },
+
+  /**
    * Reads a line and answers it. The client closes the connection.
    *
    * @param {Socket} socket

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {object} PeerSettings
- * @property {'short' | 'hold' | 'service' | 'http'} behaviour the connection handler
+ * @property {'short' | 'head' | 'hold' | 'service' | 'http'} behaviour the connection handler
  * @property {number} workers number of processes or threads
  * @property {'fork' | 'threads'} [kind] socketserver only
  * @property {'least-busy' | 'round-robin' | 'first'} [policy] socketserver only
@@ -11,6 +11,7 @@
  * @property {boolean} [oneAtATime] whether a worker serves one connection at a time
  * @property {number} [stuck] milliseconds for which the first worker blocks its event loop, ten times per second
  * @property {string} [admin] socketserver only: the path of the admin listener
+ * @property {import('@socketserver/node').RoutingOptions} [routing] socketserver only: routing options of the listener
  * @property {string} [records] folder for the recorded service times
  * @property {number} [seed] of the service times
  */

@@ -6,11 +6,11 @@ import { onStop, ready } from './ready.mjs'
 import { environment, settings } from './settings.mjs'
 
 const { stuck, ...given } = settings()
-const { kind = 'fork', workers, policy, maxQueue, admin } = given
+const { kind = 'fork', workers, policy, maxQueue, admin, routing } = given
 const entry = new URL('./socketserver-worker.mjs', import.meta.url)
 
 const server = createServer({ policy, maxQueue })
-const { port } = await server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG })
+const { port } = await server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG, ...routing })
 if (admin !== undefined) await server.admin({ path: admin })
 const pools = []
 if (stuck !== undefined) pools.push(server[kind](entry, { workers: 1, env: environment({ ...given, stuck }) }))

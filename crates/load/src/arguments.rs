@@ -49,6 +49,9 @@ pub struct Arguments {
     /// End of an answer
     #[arg(long, value_name = "END", default_value = "eof")]
     pub until: Until,
+    /// closed: bytes to send before the token, such as a PROXY header; two hexadecimal digits each
+    #[arg(long, value_name = "HEX", value_parser = parse_preamble)]
+    pub preamble: Option<Preamble>,
     /// http: bytes of padding after the token line
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub body: usize,
@@ -86,6 +89,10 @@ pub struct Arguments {
     #[arg(long)]
     pub allow_errors: bool,
 }
+
+/// Bytes that a client sends before the token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Preamble(pub Vec<u8>);
 
 /// When connections start and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -164,6 +171,10 @@ impl Arguments {
                 "--sources above 1 requires a --target in 127.0.0.0/8",
             ),
             (
+                mode == Mode::Closed || self.preamble.is_none(),
+                "--preamble is available only in closed mode",
+            ),
+            (
                 mode != Mode::Closed || self.rate.is_none(),
                 "--rate is not available in closed mode",
             ),
@@ -205,6 +216,17 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().map_err(|_| "not a number".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
     Ok(seconds)
+}
+
+fn parse_preamble(text: &str) -> Result<Preamble, String> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0);
+    let digits = digits.ok_or_else(|| "not pairs of hexadecimal digits".to_owned())?;
+    let bytes = digits.chunks_exact(2).map(|pair| u8::try_from(16 * pair[0] + pair[1]));
+    bytes
+        .collect::<Result<_, _>>()
+        .map(Preamble)
+        .map_err(|error| error.to_string())
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

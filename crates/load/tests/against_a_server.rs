@@ -99,6 +99,20 @@ fn sources_are_used_in_turn() {
 }
 
 #[test]
+fn a_preamble_is_sent_before_each_token() {
+    let target = serve(|_, mut connection| {
+        let line = read_token(&connection);
+        writeln!(connection, "w {}", line.strip_prefix("ab ").unwrap()).unwrap();
+    });
+    let output = load(target, "closed --connections 10 --preamble 616220");
+    assert_report(&output, 0, &[r#""ok":10"#]);
+    for preamble in ["6", "xy", "616"] {
+        let output = load(target, &format!("closed --connections 1 --preamble {preamble}"));
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
 fn every_misbehaviour_has_an_outcome_and_fails_the_run() {
     let cases: [(&str, Handler); 5] = [
         ("empty", |_, connection| drop(read_token(&connection))),

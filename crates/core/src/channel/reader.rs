@@ -127,6 +127,7 @@ impl Reader {
     ///
     /// Call this after all frames of a fill, not after each frame: the kernel joins a message without descriptors to the next
     /// message with descriptors (unix(7)), so descriptors may arrive before their frame.
+    #[inline]
     pub fn check_descriptors(&mut self) -> Result<(), ProtocolError> {
         let within_frame = self.is_within_frame();
         if !within_frame {

@@ -73,7 +73,7 @@ pub enum ToWorker<'a> {
     /// Sends the address of one listener. Since version [`LISTENING_SINCE`].
     Listening(ListenerAddress),
     /// Tells what a proxy told about the client of a connection, whose CONNECTION follows. Since version [`PROXIED_SINCE`].
-    Proxied(ConnectionId, Proxied),
+    Proxied(ConnectionId, Box<Proxied>),
     /// Sends the keys of TLS session tickets, right after WELCOME. Since version [`TICKET_KEYS_SINCE`].
     TicketKeys(TicketKeys),
     /// Announces that the server will drain, and accepts until then: HTTP responses should be the last on their connections. Since
@@ -241,7 +241,8 @@ impl<'a> ToWorker<'a> {
             kind::LISTENING => Self::Listening(raw.one()?),
             kind::PROXIED => {
                 let (id, proxied) = Proxied::decode(raw.records)?;
-                Self::Proxied(id, proxied)
+                // Boxed, because every other frame would be moved with the size of this one.
+                Self::Proxied(id, Box::new(proxied))
             }
             kind::TICKET_KEYS => Self::TicketKeys(raw.one()?),
             _ => Self::Close(raw.one()?),

@@ -91,7 +91,7 @@ impl ReceiverState {
                 return Err(ProtocolError::TooManyProxied { limit: WINDOW });
             }
             ToWorker::Proxied(id, proxied) => {
-                self.proxied.push((id, Box::new(proxied)));
+                self.proxied.push((id, proxied));
                 return Ok(false);
             }
             ToWorker::TicketKeys(_) if self.version < TICKET_KEYS_SINCE => {

@@ -38,9 +38,9 @@ impl<S: Sys> Shared<S> {
     /// Reports the tracked connections whose leases have ended. Each frame has its own message: a small message is sent completely or
     /// not at all, so an event loop does not wait for the rest. What does not fit is sent by a later exchange.
     pub(super) fn send_tracked_ended(self: &Arc<Self>, state: &mut ReceiverState) {
-        loop {
+        while state.has_tracked_ended() {
             let count = state.write_tracked_ended();
-            if count == 0 || !self.send(state) {
+            if !self.send(state) {
                 return;
             }
             state.tracked_ended_sent(count);

@@ -162,6 +162,12 @@ impl ReceiverState {
         }
     }
 
+    /// Returns whether tracked connections are to be reported.
+    #[inline]
+    pub(super) fn has_tracked_ended(&self) -> bool {
+        !self.tracked_ended.is_empty()
+    }
+
     /// Writes a frame with the tracked connections to report next. Returns their number.
     pub(super) fn write_tracked_ended(&mut self) -> usize {
         let count = self.tracked_ended.len().min(MAX_RECORDS);

@@ -110,7 +110,7 @@ impl Peer {
                         continue;
                     }
                     ToWorker::Proxied(id, proxied) => {
-                        self.proxied.push((id, proxied));
+                        self.proxied.push((id, *proxied));
                         continue;
                     }
                     ToWorker::TicketKeys(keys) => {

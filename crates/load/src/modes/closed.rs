@@ -22,19 +22,20 @@ pub async fn run(context: &Rc<ThreadContext>) -> io::Result<()> {
 async fn client(context: Rc<ThreadContext>) -> io::Result<()> {
     let arguments = &context.run.arguments;
     let mut answer = Vec::new();
+    let mut request = arguments
+        .preamble
+        .as_ref()
+        .map(|preamble| preamble.0.clone())
+        .unwrap_or_default();
+    let preamble = request.len();
     while let Some(serial) = context.run.next_serial() {
         let token = context.token(serial);
         let line = format!("{token}\n");
         let start = Start::now();
-        let dialed = context.dialer.dial(line.as_bytes());
-        let finish = exchange(
-            dialed,
-            line.as_bytes(),
-            arguments.until,
-            arguments.timeout(),
-            &mut answer,
-        )
-        .await?;
+        request.truncate(preamble);
+        request.extend_from_slice(line.as_bytes());
+        let dialed = context.dialer.dial(&request);
+        let finish = exchange(dialed, &request, arguments.until, arguments.timeout(), &mut answer).await?;
         let verdict = judge(arguments.expect, line.trim_end(), &answer, finish.reason);
         context.record(token, start, finish, verdict, &answer, None);
     }

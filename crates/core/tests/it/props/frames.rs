@@ -103,7 +103,7 @@ impl Frame {
             ToWorker::Close(reason) => Self::Close(reason),
             ToWorker::Returned(returned) => Self::Returned(returned.collect::<Result<_, _>>().ok()?),
             ToWorker::Listening(address) => Self::Listening(address),
-            ToWorker::Proxied(id, proxied) => Self::Proxied(id, proxied),
+            ToWorker::Proxied(id, proxied) => Self::Proxied(id, *proxied),
             ToWorker::TicketKeys(keys) => Self::TicketKeys(keys),
         };
         Some((frame, size))
