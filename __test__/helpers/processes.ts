@@ -8,7 +8,7 @@ export function descriptors(pid = process.pid): number {
   return readdirSync(`/proc/${pid}/fd`).length
 }
 
-/** Returns the number of open descriptors of a worker once the worker has closed its copy of the scoreboard, which it may still have when it is ready. */
+/** Returns the number of open descriptors of a worker without its copy of the scoreboard, which it closes soon after it is ready. */
 export async function descriptorsOfWorker(pid: number): Promise<number> {
   const hasScoreboard = (fd: string): boolean => readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('/memfd:socketserver')
   await until(() => !readdirSync(`/proc/${pid}/fd`).some(hasScoreboard))

@@ -38,7 +38,7 @@ export interface ServerStats {
   waitMs: { p50: number; p99: number; max: number }
   /** Failed accepts so far, by system error code. */
   acceptErrors: Record<string, number>
-  /** Connections of listeners with `proxyProtocol`, `sticky` or `maxPerSource`, by result; docs/routing.md lists the results. */
+  /** Connections of listeners with routing options, by result; docs/routing.md lists the results. */
   routed: Record<string, number>
 }
 

@@ -49,25 +49,15 @@ pub const REFUSALS: &[&str] = &[
 /// The result of a connection that is reset because its source has too many others.
 pub const TOO_MANY: &str = "too-many-from-source";
 
-/// The results of the search for a host name, beside those of [`SLOT_RESULTS`].
-pub const NAME_RESULTS: &[&str] = &[
-    "named",
-    "other-name",
-    "no-key",
-    "not-tls",
-    "too-long",
-    "no-key-silent",
-    "no-key-closed",
-    "no-key-evicted",
-    "no-key-fragmented",
-    "no-key-unwatched",
-];
+/// The results of the search for a host name, beside [`MISSING_RESULTS`].
+pub const NAME_RESULTS: &[&str] = &["named", "other-name"];
 
-/// The results of the search for a slot.
-pub const SLOT_RESULTS: &[&str] = &[
-    "sticky",
+/// The results of the search for a slot, beside [`MISSING_RESULTS`].
+pub const SLOT_RESULTS: &[&str] = &["sticky", "not-http"];
+
+/// Why the value that determines the port or the slot is missing.
+pub const MISSING_RESULTS: &[&str] = &[
     "no-key",
-    "not-http",
     "not-tls",
     "too-long",
     "no-key-silent",

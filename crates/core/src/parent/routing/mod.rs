@@ -27,7 +27,8 @@ use crate::parent::connection::Connection;
 use crate::parent::dispatcher::message::{Event, Message};
 use crate::parent::queue::{Permits, Waiting};
 use crate::parent::routing::inspection::{
-    GiveUp, HEADER_RESULTS, Inspection, NAME_RESULTS, REFUSALS, SCRATCH, SLOT_RESULTS, Step, TOO_MANY, Verdict,
+    GiveUp, HEADER_RESULTS, Inspection, MISSING_RESULTS, NAME_RESULTS, REFUSALS, SCRATCH, SLOT_RESULTS, Step, TOO_MANY,
+    Verdict,
 };
 use crate::parent::routing::pending::PendingList;
 use crate::parent::routing::source_counts::SourceCounts;
@@ -64,10 +65,10 @@ impl Router {
             stats.may_route(&[HEADER_RESULTS, REFUSALS].concat(), REFUSALS);
         }
         if spec.sticky.is_some() {
-            stats.may_route(SLOT_RESULTS, &[]);
+            stats.may_route(&[SLOT_RESULTS, MISSING_RESULTS].concat(), &[]);
         }
         if spec.names.is_some() {
-            stats.may_route(NAME_RESULTS, &[]);
+            stats.may_route(&[NAME_RESULTS, MISSING_RESULTS].concat(), &[]);
         }
         let sources = spec.max_per_source.map(SourceCounts::new);
         if sources.is_some() {

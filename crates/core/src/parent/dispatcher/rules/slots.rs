@@ -10,7 +10,7 @@ use crate::parent::routing::rendezvous::weight;
 #[derive(Debug)]
 pub(super) struct PoolSlots {
     slots: Range<u32>,
-    /// The ports whose connections workers of the pool have taken.
+    /// The ports that workers of the pool have been seen to serve, as far as connections asked for a slot.
     lanes: Vec<u16>,
 }
 
