@@ -582,24 +582,36 @@ fn a_strict_hash_waits_for_its_slot_and_does_not_hold_up_others() {
 }
 
 #[test]
-fn a_strict_hash_keeps_its_slot_while_the_worker_restarts() {
-    let world = World::new();
-    world.server.set_slots(0, 2);
-    // Without a pool that is known to serve the port, the hash would be a preference.
-    world.server.set_slots(100, 1);
-    let address = listen_strictly(&world, BOUND);
-    let mut pair = workers(&world, 2);
-    await_credit(&world, &pair);
-    let host = host_of_slot(0);
-    let _first = client_of(address, host);
-    assert!(is_host(&pair[0].one(), host));
-    drop(pair.remove(0));
-    world.stats("the worker has gone", |stats| stats.workers == 1);
-    let _waiting = client_of(address, host);
-    world.await_queued(1);
-    let successor = world.worker();
-    world.server.assign_slot(successor.channel, 0);
-    assert!(is_host(&successor.one(), host));
+fn a_strict_hash_keeps_its_slot_while_workers_restart() {
+    for restarting in [1, 2] {
+        let world = World::new();
+        world.server.set_slots(0, 2);
+        // Without a pool that is known to serve the port, the hash would be a preference.
+        world.server.set_slots(100, 1);
+        let address = listen_strictly(&world, BOUND);
+        let mut pair = workers(&world, 2);
+        await_credit(&world, &pair);
+        let host = host_of_slot(0);
+        let _first = client_of(address, host);
+        assert!(is_host(&pair[0].one(), host));
+        pair.drain(..restarting);
+        world.stats("the workers have gone", |stats| stats.workers == 2 - restarting as u64);
+        let _waiting = client_of(address, host);
+        world.await_queued(1);
+        if restarting == 2 {
+            // The successor of the other slot does not get the connection.
+            let other = world.worker();
+            world.server.assign_slot(other.channel, 1);
+            let _next = client_of(address, host_of_slot(1));
+            assert!(is_host(&other.one(), host_of_slot(1)));
+            other.grant_and_block(1000);
+            pair.push(other);
+        }
+        world.await_queued(1);
+        let successor = world.worker();
+        world.server.assign_slot(successor.channel, 0);
+        assert!(is_host(&successor.one(), host));
+    }
 }
 
 /// Returns a ClientHello with a host name.
